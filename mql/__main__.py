@@ -1,0 +1,8 @@
+"""`python -m mql` is the `mql` command."""
+
+from __future__ import annotations
+
+from mql.cli import main
+
+if __name__ == "__main__":
+    main()

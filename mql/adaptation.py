@@ -1,0 +1,198 @@
+"""Few-shot adaptation to a new task (Meta-Q-Learning, arXiv 1910.00125, section 3.2): a pure function.
+
+Order: propensity, weights, effective sample size and lambda first, all from the frozen meta-trained encoder; then
+step 1 (eq. 18: TD3 on the new data), then step 2 (eq. 19: TD3 on weighted meta-training data), both with the penalty
+(lambda / 2) ||theta - theta_meta||^2.
+
+Shapes: M scored rows of the meta-training replay, n rows of new data, F features (Z, or O + Z).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mql.agent import Agent
+from mql.config import AdaptConfig, AgentConfig
+from mql.propensity import ImportanceWeights, PropensityModel, fit_propensity, uniform_weights, weigh
+from mql.replay import ContextPlan, Replay, Segments, Windows, reads
+from mql.seeding import generator, torch_generator
+from mql.td3 import Learner
+from mql.types import Batch, Episode, FloatArray, IntArray
+
+META_ROWS_PER_NEW_ROW = 10  # rows of old data in the classifier's fit: enough that their spread is known well
+EPISODES_AT_ONCE = 256  # encoded together when the replay is scored
+
+
+@dataclass(frozen=True)
+class MetaData:
+    """What adaptation needs of the meta-training data, computed once for any number of new tasks.
+
+    ``rows`` [M] are the scored table rows of ``replay``, ``features`` [M, F] what the propensity sees of them.
+    """
+
+    replay: Replay
+    rows: IntArray
+    features: FloatArray
+
+
+@dataclass(frozen=True)
+class AdaptationReport:
+    """How an adaptation went. ``classifier_*`` are None with uniform weights."""
+
+    normalized_ess: float
+    proximal_coef: float
+    classifier_auc: float | None
+    classifier_accuracy: float | None
+    fraction_zero_weight: float
+    step2_skipped: bool
+    new_transitions: int
+    adapt_seconds: float
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The adapted agent (the meta-trained one is untouched), its weights over ``MetaData.rows`` and the report."""
+
+    agent: Agent
+    weights: FloatArray
+    report: AdaptationReport
+
+
+def context_plan(config: AgentConfig) -> ContextPlan:
+    """Say how contexts are gathered for an agent with this configuration."""
+    if config.context_mode == "window":
+        return Windows(config.context_length)
+    return Segments(length=config.segment_length, burn_in=config.burn_in)
+
+
+def prepare(agent: Agent, replay: Replay, config: AdaptConfig) -> MetaData:
+    """Score the replay once: features of its newest episodes, at most ``config.scored_transitions`` transitions."""
+    rows = replay.all_rows(at_most=config.scored_transitions)
+    return MetaData(replay=replay, rows=rows, features=_features(agent, replay, rows, config))
+
+
+def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int) -> Adapted:
+    """Adapt `agent` to the task that `episodes` come from.
+
+    A pure function of its arguments: `agent` and `meta` are not changed, equal arguments give equal results, and
+    several tasks may be adapted in any order.
+
+    Args:
+        agent: the meta-trained agent (theta_meta).
+        meta: from `prepare` with the same agent.
+        episodes: the new task's data, collected with `agent`.
+        seed: of the classifier's held-out split and of the updates' random draws.
+
+    Raises:
+        ValueError: there is no new data.
+    """
+    begun = time.perf_counter()
+    new = _replay_of(agent, episodes)
+    report_model, scored = _weigh(agent, meta, new, config, seed)
+    coef = scored.proximal_coef if config.proximal_coef == "auto" else config.proximal_coef
+
+    adapted = agent.copy()
+    learner = Learner(adapted, lr=config.lr, anchor=agent)
+    learner.proximal_coef = coef if config.step1_penalty else 0.0
+    noise = torch_generator(seed, "adapt", device=str(agent.device))
+    plan = context_plan(agent.config)
+    batch = new.whole_episodes(new.episode_starts(new.all_rows()), plan)
+    for _ in range(config.step1_updates):
+        learner.update(batch, generator=noise)
+
+    if not scored.all_zero:
+        learner.proximal_coef = coef
+        old = _OldData(meta, scored.weights, by_weight=config.weighting == "sample")
+        rng = generator(seed, "adapt")
+        for _ in range(config.step2_updates):
+            learner.update(old.draw(config.batch_size, plan, rng), generator=noise)
+
+    report = AdaptationReport(
+        normalized_ess=scored.normalized_ess,
+        proximal_coef=coef,
+        classifier_auc=report_model.auc if report_model else None,
+        classifier_accuracy=report_model.accuracy if report_model else None,
+        fraction_zero_weight=scored.fraction_zero,
+        step2_skipped=scored.all_zero,
+        new_transitions=new.transitions,
+        adapt_seconds=time.perf_counter() - begun,
+    )
+    return Adapted(agent=adapted, weights=scored.weights, report=report)
+
+
+def _weigh(
+    agent: Agent, meta: MetaData, new: Replay, config: AdaptConfig, seed: int
+) -> tuple[PropensityModel | None, ImportanceWeights]:
+    """Weigh every scored row by how much it looks like the new data."""
+    if config.weights == "uniform":
+        return None, uniform_weights(len(meta.rows))
+    features = _features(agent, new, new.all_rows(), config)
+    rng = generator(seed, "propensity")
+    count = min(META_ROWS_PER_NEW_ROW * len(features), len(meta.rows))
+    sample = rng.choice(len(meta.rows), size=count, replace=False)
+    model = fit_propensity(
+        features,
+        meta.features[sample],
+        inverse_regularization=config.inverse_regularization,
+        prior=config.prior,
+        rng=rng,
+    )
+    return model, weigh(model, meta.features, max_log_weight=config.max_log_weight, min_weight=config.min_weight)
+
+
+class _OldData:
+    """Scored rows to learn from: drawn by their weight, or drawn uniformly with their losses weighted."""
+
+    def __init__(self, meta: MetaData, weights: FloatArray, *, by_weight: bool) -> None:
+        self._meta, self._by_weight = meta, by_weight
+        self._cumulative = np.cumsum(weights, dtype=np.float64)
+        self._of_table_row = np.zeros(len(meta.replay.table), dtype=np.float32)
+        self._of_table_row[meta.rows] = weights
+
+    def draw(self, batch_size: int, plan: ContextPlan, rng: np.random.Generator) -> Batch:
+        """Draw a batch of about `batch_size` transitions (a multiple of what one context serves)."""
+        rows, n = self._meta.rows, max(batch_size // reads(plan), 1)
+        if not self._by_weight:
+            drawn = rng.integers(len(rows), size=n)
+            return self._meta.replay.gather(rows[drawn], plan, rng=rng, importance=self._of_table_row)
+        drawn = np.searchsorted(self._cumulative, rng.random(n) * self._cumulative[-1], side="right")
+        drawn = np.minimum(drawn, len(rows) - 1)
+        return self._meta.replay.gather(rows[drawn], plan, rng=rng, density=self._of_table_row)
+
+
+def _features(agent: Agent, replay: Replay, rows: IntArray, config: AdaptConfig) -> FloatArray:
+    """Context features [len(rows), F] of whole episodes' rows, from the frozen encoder of the actor."""
+    plan = context_plan(agent.config)
+    starts = replay.episode_starts(rows)
+    parts = []
+    for first in range(0, len(starts), EPISODES_AT_ONCE):
+        batch = replay.whole_episodes(starts[first : first + EPISODES_AT_ONCE], plan)
+        with torch.no_grad():
+            features = agent.online.actor_encoder(batch.context)
+        if config.features == "obs_context":
+            features = torch.cat([batch.transition.obs, features], dim=-1)
+        parts.append(features[batch.weights > 0].cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _replay_of(agent: Agent, episodes: Sequence[Episode]) -> Replay:
+    if not episodes:
+        raise ValueError("adaptation needs at least one episode of the new task")
+    longest = max(episode.length for episode in episodes)
+    replay = Replay(
+        n_tasks=1,
+        obs_dim=agent.obs_dim,
+        action_dim=agent.action_dim,
+        capacity=longest * len(episodes),
+        episode_length=longest,
+        device=str(agent.device),
+    )
+    for episode in episodes:
+        replay.append(dataclasses.replace(episode, task=0))
+    return replay

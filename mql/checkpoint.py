@@ -1,0 +1,278 @@
+"""Checkpoints and the chunks of episodes that they name: safetensors and JSON, every byte under a checksum.
+
+``checkpoints/<env_steps>/`` holds ``agent.safetensors`` (all tensors), ``checkpoint.json`` (counters, state, names and
+checksums of all other files) and ``checkpoint.sha256`` (the checksum of ``checkpoint.json`` itself). A chunk
+``replay/<first>-<last>.safetensors`` holds the episodes of these numbers and never changes.
+
+Shapes: n episodes of T_i steps in a chunk, O observation, A action; obs [sum(T_i + 1), O], action [sum(T_i), A],
+reward [sum(T_i)], one after the other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import safetensors.torch
+import torch
+
+from mql.errors import UserError
+from mql.files import TEMPORARY, file_sha256, sha256, sync_folder, user_errors, write_atomic, write_file
+from mql.types import JSON, Episode
+
+FORMAT_VERSION = 1
+
+_TENSORS, _MANIFEST, _DIGEST = "agent.safetensors", "checkpoint.json", "checkpoint.sha256"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The name of a chunk file in ``replay/``, its first and last episode number and its checksum."""
+
+    file: str
+    first: int
+    last: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run as it stood after `env_steps` environment steps.
+
+    ``state`` is what the caller saved (as JSON gives it back: lists for tuples, text for keys). Episodes below
+    ``first_live_episode`` are no longer held by any replay; ``next_episode`` is the number of the first new one.
+    ``line_bytes`` are the lengths of the run's two jsonl files at that time.
+    """
+
+    env_steps: int
+    tensors: Mapping[str, torch.Tensor]
+    state: Mapping[str, JSON]
+    first_live_episode: int
+    next_episode: int
+    chunks: tuple[Chunk, ...]
+    line_bytes: Mapping[str, int]
+    run: Path
+
+    @property
+    def episodes(self) -> Iterator[tuple[int, Episode]]:
+        """Yield (number, episode) of all episodes in the named chunks, oldest first, one chunk in memory at a time.
+
+        The oldest chunk may begin with episodes below ``first_live_episode``. Raises UserError for a damaged chunk.
+        """
+        for chunk in self.chunks:
+            path = self.run / "replay" / chunk.file
+            with user_errors(path):
+                data = path.read_bytes()
+            if sha256(data) != chunk.sha256:
+                raise _damaged_chunk(self.run, self.env_steps, chunk, "is damaged")
+            yield from enumerate(decode_episodes(data), start=chunk.first)
+
+
+def write_chunk(run: Path, first: int, episodes: Sequence[Episode]) -> Chunk:
+    """Write episodes that are numbered from `first` on into a chunk file. An error leaves nothing of it."""
+    last = first + len(episodes) - 1
+    data = encode_episodes(episodes)
+    path = run / "replay" / f"{first:09d}-{last:09d}.safetensors"
+    try:
+        write_atomic(path, data)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
+    return Chunk(file=path.name, first=first, last=last, sha256=sha256(data))
+
+
+def write_checkpoint(
+    run: Path,
+    env_steps: int,
+    *,
+    tensors: Mapping[str, torch.Tensor],
+    state: Mapping[str, JSON],
+    first_live_episode: int,
+    next_episode: int,
+    chunks: Sequence[Chunk],
+    line_bytes: Mapping[str, int],
+) -> Path:
+    """Write the folder of a checkpoint under a temporary name, then rename it. An error leaves nothing of it."""
+    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    agent = safetensors.torch.save(copies)
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "env_steps": env_steps,
+        "state": dict(state),
+        "first_live_episode": first_live_episode,
+        "next_episode": next_episode,
+        "chunks": [asdict(chunk) for chunk in chunks],
+        "line_bytes": dict(line_bytes),
+        "sha256": {_TENSORS: sha256(agent)},
+    }
+    text = json.dumps(manifest, indent=1).encode() + b"\n"
+    folder = run / "checkpoints" / str(env_steps)
+    unfinished = folder.with_name(folder.name + TEMPORARY)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        os.mkdir(unfinished)
+        write_file(unfinished / _TENSORS, agent)
+        write_file(unfinished / _MANIFEST, text)
+        write_file(unfinished / _DIGEST, _digest_line(text))
+        sync_folder(unfinished)
+        os.rename(unfinished, folder)
+        sync_folder(folder.parent)
+    except BaseException:
+        with suppress(OSError):
+            os.rename(folder, unfinished)  # the caller drops the chunks, so the checkpoint must go before them
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return folder
+
+
+def list_checkpoints(run: Path) -> list[int]:
+    """List the environment steps of the checkpoints in a run directory, oldest first."""
+    with user_errors(run / "checkpoints"):
+        names = os.listdir(run / "checkpoints")
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+
+
+def read_checkpoint(run: Path, env_steps: int) -> Checkpoint:
+    """Read and verify a checkpoint and all the chunks it names; episodes are decoded when they are asked for.
+
+    Raises:
+        UserError: a file is missing, differs from its checksum in any byte, or has another format version.
+    """
+    manifest = _read_manifest(run, env_steps)
+    path = run / "checkpoints" / str(env_steps) / _TENSORS
+    with user_errors(path):
+        data = path.read_bytes()
+    if sha256(data) != manifest["sha256"][_TENSORS]:
+        raise _damaged(run, env_steps, path)
+    chunks = tuple(Chunk(**chunk) for chunk in manifest["chunks"])
+    for chunk in chunks:
+        file = run / "replay" / chunk.file
+        with user_errors(file):
+            digest = file_sha256(file) if file.exists() else None
+        if digest != chunk.sha256:
+            raise _damaged_chunk(run, env_steps, chunk, "is damaged" if digest else "is missing")
+    return Checkpoint(
+        env_steps=manifest["env_steps"],
+        tensors=safetensors.torch.load(data),
+        state=manifest["state"],
+        first_live_episode=manifest["first_live_episode"],
+        next_episode=manifest["next_episode"],
+        chunks=chunks,
+        line_bytes=manifest["line_bytes"],
+        run=run,
+    )
+
+
+def named_chunks(run: Path, env_steps: int) -> set[str] | None:
+    """Return the chunk files that a checkpoint names, or None where it is damaged and cannot say."""
+    try:
+        return {chunk["file"] for chunk in _read_manifest(run, env_steps)["chunks"]}
+    except UserError:
+        return None
+
+
+def remove_unnamed_chunks(run: Path) -> None:
+    """Delete the chunks that no checkpoint names; none, if a checkpoint is damaged and cannot tell what it needs."""
+    named = [named_chunks(run, env_steps) for env_steps in list_checkpoints(run)]
+    if any(names is None for names in named):
+        return
+    keep = {name for names in named if names for name in names}
+    for path in sorted((run / "replay").glob("*.safetensors")):
+        if path.name not in keep:
+            path.unlink()
+
+
+def encode_episodes(episodes: Sequence[Episode]) -> bytes:
+    """Put whole episodes into one safetensors text; the same episodes give the same bytes."""
+    for episode in episodes:
+        for name in ("obs", "action", "reward"):
+            if getattr(episode, name).dtype != np.float32:
+                raise TypeError(f"episode.{name} is {getattr(episode, name).dtype}, must be float32")
+    arrays = {
+        "obs": np.concatenate([episode.obs for episode in episodes]),
+        "action": np.concatenate([episode.action for episode in episodes]),
+        "reward": np.concatenate([episode.reward for episode in episodes]),
+    }
+    facts = [
+        {
+            "length": episode.length,
+            "task": int(episode.task),
+            "seed": int(episode.seed),
+            "policy_version": int(episode.policy_version),
+            "terminated": bool(episode.terminated),
+            "truncated": bool(episode.truncated),
+            "success": None if episode.success is None else bool(episode.success),
+            "final_info": {name: float(value) for name, value in episode.final_info.items()},
+        }
+        for episode in episodes
+    ]
+    # One metadata entry: with several, safetensors does not fix their order, and so not the bytes.
+    return safetensors.numpy.save(arrays, metadata={"episodes": json.dumps(facts)})
+
+
+def decode_episodes(data: bytes) -> Iterator[Episode]:
+    """Yield the episodes that `encode_episodes` put into `data`, bit for bit."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors: length, header, arrays
+    arrays = safetensors.numpy.load(data)
+    row = step = 0
+    for facts in json.loads(header["__metadata__"]["episodes"]):
+        length = facts.pop("length")
+        yield Episode(
+            obs=arrays["obs"][row : row + length + 1].copy(),
+            action=arrays["action"][step : step + length].copy(),
+            reward=arrays["reward"][step : step + length].copy(),
+            **facts,
+        )
+        row, step = row + length + 1, step + length
+
+
+def _read_manifest(run: Path, env_steps: int) -> dict[str, Any]:
+    path = run / "checkpoints" / str(env_steps) / _MANIFEST
+    with user_errors(path):
+        text = path.read_bytes()
+        digest = (path.parent / _DIGEST).read_bytes()
+    if digest != _digest_line(text):
+        raise _damaged(run, env_steps, path)
+    manifest: dict[str, Any] = json.loads(text)
+    if str(manifest["env_steps"]) != path.parent.name:
+        what = f"the folder holds checkpoint {manifest['env_steps']}"
+        raise UserError(what, where=str(path.parent), mend="give the folder its old name back")
+    if manifest["format_version"] != FORMAT_VERSION:
+        what = f"the checkpoint has format {manifest['format_version']}, this program reads {FORMAT_VERSION}"
+        raise UserError(what, where=str(path), mend="use the version of mql that wrote it (see environment.json)")
+    return manifest
+
+
+def _digest_line(text: bytes) -> bytes:
+    """One line as `sha256sum` writes and checks it."""
+    return f"{sha256(text)}  {_MANIFEST}\n".encode()
+
+
+def _damaged(run: Path, env_steps: int, path: Path) -> UserError:
+    others = [steps for steps in list_checkpoints(run) if steps < env_steps]
+    mend = "restore it from a copy"
+    if others:
+        mend += f", or delete the folder {path.parent} to go on from checkpoint {others[-1]}"
+    return UserError("the checkpoint is damaged", where=str(path), mend=mend + ("" if others else ", or start again"))
+
+
+def _damaged_chunk(run: Path, env_steps: int, chunk: Chunk, what: str) -> UserError:
+    """Name a chunk that cannot be used, and the newest checkpoint that does without it."""
+    named = {steps: named_chunks(run, steps) for steps in list_checkpoints(run)}
+    without = [steps for steps, names in named.items() if names is not None and chunk.file not in names]
+    mend = "restore it from a copy, or "
+    if without:
+        mend += f"use checkpoint {without[-1]}, which does without it (to resume there, delete the later ones)"
+    else:
+        mend += "start the run again"
+    where = str(run / "replay" / chunk.file)
+    return UserError(f"a file of checkpoint {env_steps} {what}", where=where, mend=mend)

@@ -1,0 +1,259 @@
+"""The configuration of one experiment: every field with its type, allowed range, default and one line of text.
+
+The defaults below are the `fast` profile. ``PROFILES["paper"]`` holds what the `paper` profile says instead; numbers
+that belong to one task family stand in ``configs/<family>.yaml``. Reading files is the work of ``config_file``.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+MOST = 10**12  # no count or size may be larger: a slip of the keyboard, not a plan
+
+
+def _whole_number(value: object) -> object:
+    """Refuse booleans (they are integers to Python) and read "1e6", which YAML 1.1 calls a string, as 1000000."""
+    if isinstance(value, bool):
+        raise ValueError("a boolean is not a number")
+    if isinstance(value, str) and any(mark in value for mark in ".eE"):
+        number = float(value)
+        if not number.is_integer():
+            raise ValueError("not a whole number")
+        return int(number)
+    return value
+
+
+def _real_number(value: object) -> object:
+    """Refuse booleans; a string such as "1e-3" is left to pydantic, which reads it as a number."""
+    if isinstance(value, bool):
+        raise ValueError("a boolean is not a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_whole_number), Field(ge=0, le=MOST)]
+Count = Annotated[int, BeforeValidator(_whole_number), Field(ge=1, le=MOST)]
+Real = Annotated[float, BeforeValidator(_real_number)]
+Positive = Annotated[float, BeforeValidator(_real_number), Field(gt=0)]
+NotNegative = Annotated[float, BeforeValidator(_real_number), Field(ge=0)]
+Fraction = Annotated[float, BeforeValidator(_real_number), Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """What all parts of a configuration share: frozen, typed, no unknown keys, no nan and no infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class AgentConfig(Section):
+    """What is learned, and how TD3 learns it."""
+
+    hidden_sizes: tuple[Count, ...] = Field(
+        default=(256, 256), min_length=1, description="Units per hidden layer of actor and critics."
+    )
+    context_dim: Count = Field(default=30, description="Size of the context variable z (GRU state).")
+    context_length: Count = Field(default=20, description="Last steps that z is computed from (context_mode window).")
+    use_context: bool = Field(default=True, description="False: a context-blind agent, for comparison.")
+    context_mode: Literal["carry", "window"] = Field(
+        default="carry", description="z from the GRU state carried since the reset, or from a window of the last steps."
+    )
+    segment_length: Count = Field(default=16, description="Transitions learned from per GRU pass (context_mode carry).")
+    burn_in: Whole = Field(
+        default=16, description="Steps that warm the GRU state up before a segment (context_mode carry)."
+    )
+    shared_encoder: bool = Field(
+        default=True, description="One context encoder for actor and critics, or one for each."
+    )
+    layer_norm: bool = Field(default=True, description="Layer normalisation in the critics.")
+    lr: Positive = Field(default=1e-3, description="Learning rate of Adam in meta-training.")
+    discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
+    tau: Annotated[Positive, Field(le=1)] = Field(default=0.005, description="Polyak step of the target networks.")
+    policy_delay: Count = Field(default=2, description="Critic updates per actor update.")
+    exploration_noise: NotNegative = Field(
+        default=0.3, description="Standard deviation of the noise on collected actions."
+    )
+    target_policy_noise: NotNegative = Field(
+        default=0.3, description="Standard deviation of the noise on target actions."
+    )
+    target_noise_clip: NotNegative = Field(default=0.5, description="Largest size of the noise on target actions.")
+    reward_scale: Positive = Field(default=1.0, description="Factor on rewards inside the losses.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="float32",
+        description="Type of the hidden layers' products; auto: bfloat16 where the CPU has it.",
+    )
+
+
+class TrainConfig(Section):
+    """The meta-training loop."""
+
+    env_steps: Count = Field(default=300_000, description="Environment steps of the whole run.")
+    random_steps: Whole = Field(default=10_000, description="Random steps before the first update, over all tasks.")
+    episodes_per_iteration: Count = Field(default=16, description="Episodes collected side by side between updates.")
+    batch_size: Count = Field(default=1024, description="Transitions per update.")
+    env_steps_per_update: Positive = Field(default=8.0, description="Environment steps collected for each update.")
+    replay_capacity: Count = Field(default=1_000_000, description="Transitions kept for learning, over all tasks.")
+    evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
+    checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
+    keep_checkpoints: Count = Field(default=5, description="Newest checkpoints that are kept.")
+
+
+class AdaptConfig(Section):
+    """Adaptation to a new task: propensity, then step 1 on the new data, then step 2 on weighted old data."""
+
+    adaptation_episodes: Count = Field(default=1, description="Episodes collected on the new task.")
+    exploration_noise: NotNegative = Field(
+        default=0.0, description="Standard deviation of the action noise in these episodes."
+    )
+    step1_updates: Whole = Field(default=10, description="Updates on the new task's data.")
+    step2_updates: Whole = Field(default=100, description="Updates on weighted meta-training data.")
+    batch_size: Count = Field(default=1024, description="Transitions per update of step 2.")
+    lr: Positive = Field(default=1e-3, description="Learning rate of the fresh Adam of an adaptation.")
+    proximal_coef: Literal["auto"] | Fraction = Field(
+        default="auto", description="Pull to the meta-trained parameters; auto: 1 - normalised effective sample size."
+    )
+    step1_penalty: bool = Field(default=True, description="The pull acts in step 1, too.")
+    max_log_weight: Real = Field(default=1.0, description="Largest logarithm of an importance weight.")
+    min_weight: NotNegative = Field(default=0.1, description="Importance weights below this one count as zero.")
+    inverse_regularization: Positive = Field(default=0.1, description="C of scikit-learn's logistic regression.")
+    features: Literal["context", "obs_context"] = Field(
+        default="context", description="What the propensity sees: z, or the observation and z."
+    )
+    prior: Literal["corrected", "uncorrected"] = Field(
+        default="corrected", description="Whether the odds are corrected for the unequal numbers of new and old rows."
+    )
+    weighting: Literal["loss", "sample"] = Field(
+        default="sample", description="Weights multiply the losses, or set the probability of being sampled."
+    )
+    weights: Literal["propensity", "uniform"] = Field(
+        default="propensity", description="Uniform: all old data count the same, for comparison."
+    )
+    scored_transitions: Count = Field(default=100_000, description="Stored transitions that get a weight, at most.")
+
+
+class EvaluateConfig(Section):
+    """What is measured during and after meta-training."""
+
+    split: Literal["test", "train", "ood"] = Field(default="test", description="Tasks that evaluations are made on.")
+    tasks: Count = Field(default=10, description="Tasks per evaluation while training.")
+    final_tasks: Count = Field(default=30, description="Tasks of the last evaluation.")
+    evaluation_episodes: Count = Field(default=1, description="Episodes per task, zero-shot and adapted each.")
+    adapt_while_training: bool = Field(default=True, description="Adapt in every evaluation, not only in the last.")
+
+
+class Config(Section):
+    """One experiment, resolved: everything that a run depends on."""
+
+    family: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the task family.")
+    profile: Literal["fast", "paper"] = Field(
+        default="fast", description="Which set of defaults the other values start from."
+    )
+    seed: Annotated[int, BeforeValidator(_whole_number)] = Field(
+        default=0, ge=0, le=2**63 - 1, description="Seed of every random stream."
+    )
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the networks are trained.")
+    threads: Annotated[Count, Field(le=1024)] = Field(
+        default=1, description="CPU threads for PyTorch and for simulation."
+    )
+    tracking: Literal["none", "wandb"] = Field(
+        default="none", description="Where metrics are sent besides the run directory."
+    )
+    agent: AgentConfig = Field(default=AgentConfig(), description="What is learned, and how.")
+    train: TrainConfig = Field(default=TrainConfig(), description="The meta-training loop.")
+    adapt: AdaptConfig = Field(default=AdaptConfig(), description="Adaptation to a new task.")
+    evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Evaluations.")
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Config:
+        for keys, what, mend in _conflicts(self):
+            raise PydanticCustomError("conflict", "{what}: {mend}", {"keys": keys, "what": what, "mend": mend})
+        return self
+
+
+# What the `paper` profile says where it differs from the defaults above. `weighting` is eq. 19 as written.
+PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "fast": {},
+        "paper": {
+            "agent": {
+                "hidden_sizes": (300, 300),
+                "context_mode": "window",
+                "shared_encoder": False,
+                "layer_norm": False,
+                "lr": 3e-4,
+            },
+            "train": {
+                "env_steps": 1_000_000,
+                "episodes_per_iteration": 1,
+                "batch_size": 256,
+                "env_steps_per_update": 1.0,
+                "evaluate_every": 50_000,
+                "checkpoint_every": 50_000,
+            },
+            "adapt": {"batch_size": 1280, "lr": 1e-3, "weighting": "loss"},
+        },
+    }
+)
+
+
+def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
+    """Yield (keys, what is wrong, how to mend it) for values that are fine alone but not together."""
+    agent, train, adapt = config.agent, config.train, config.adapt
+    if train.random_steps > train.env_steps:
+        what = f"train.random_steps is {train.random_steps}, more than all {train.env_steps} env_steps"
+        yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"
+    if agent.context_mode == "carry":
+        for key, size in (("train.batch_size", train.batch_size), ("adapt.batch_size", adapt.batch_size)):
+            if size % agent.segment_length:
+                what = f"{key} is {size}, which agent.segment_length = {agent.segment_length} does not divide"
+                multiple = max(1, round(size / agent.segment_length)) * agent.segment_length
+                keys = [key, "agent.segment_length", "agent.context_mode"]
+                yield keys, what, f"with agent.context_mode carry give a multiple, such as {multiple}"
+    if adapt.min_weight > math.exp(min(adapt.max_log_weight, 700.0)):
+        what = f"adapt.min_weight is {adapt.min_weight:g}, above the largest weight exp({adapt.max_log_weight:g})"
+        keys = ["adapt.min_weight", "adapt.max_log_weight"]
+        yield keys, what, "every weight would be zero; lower it or raise adapt.max_log_weight"
+
+
+def allowed(field: FieldInfo) -> str:
+    """Say in words which values a field takes."""
+    return _allowed(field.annotation, tuple(field.metadata))
+
+
+def _allowed(kind: Any, metadata: tuple[Any, ...]) -> str:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return _allowed(arguments[0], (*arguments[1:], *metadata))
+    if origin is Literal:
+        return " or ".join(repr(choice) for choice in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_allowed(choice, metadata) for choice in arguments)
+    if origin is tuple:
+        return f"a list [x, ...] where each is {_allowed(arguments[0], ())}"
+    if kind is bool:
+        return "true or false"
+    if kind is str:
+        return "a name of letters, digits, '-', '_' and '.'"
+    return " ".join(["a whole number" if kind is int else "a number", *_bounds(metadata)])
+
+
+def _bounds(metadata: tuple[Any, ...]) -> list[str]:
+    """Say the limits that constraints set, the tightest of each kind."""
+    constraints = [c for item in metadata for c in (item.metadata if isinstance(item, FieldInfo) else [item])]
+
+    def limits(name: str) -> list[float]:
+        return [getattr(constraint, name) for constraint in constraints if hasattr(constraint, name)]
+
+    low, above, high = limits("ge"), limits("gt"), limits("le")
+    if low and high:
+        return [f"from {max(low):_} to {min(high):_}"]
+    if above and high:
+        return [f"above {max(above):_} and at most {min(high):_}"]
+    return [f"above {max(above):_}"] if above else [f"of at least {max(low):_}"] if low else []

@@ -1,0 +1,202 @@
+"""Reading configurations: layers of precedence, and messages that name the place.
+
+Later layers win: defaults < profile < ``configs/<family>.yaml`` < the user's file < ``--set``. A file's block for the
+chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ValidationError
+
+from mql.config import PROFILES, Config, allowed
+from mql.config_yaml import FIELDS, SECTIONS, Given, Layer, check_key, read_text
+from mql.errors import UserError, nearest
+
+
+def load_config(
+    target: str,
+    *,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    families: Sequence[str] | None = None,
+) -> Config:
+    """Resolve the configuration of an experiment.
+
+    Args:
+        target: a family's name, or the path of a YAML file (ends in .yaml or .yml, or holds a path separator).
+        overrides: ``key=value`` texts of ``--set``; a later one wins.
+        seed: ``--seed``, which wins over all else.
+        families: the known family names, for the check of the name; None: names are not checked.
+
+    Raises:
+        UserError: unknown key, wrong type or range, unreadable file, unknown family, values that do not agree.
+    """
+    user, user_profiles = _read_target(target)
+    last = parse_overrides(overrides)
+    if seed is not None:
+        last["seed"] = Given(seed, "--seed")
+    chosen = {**user, **last}
+    if "family" not in chosen:
+        raise UserError("no family is named", where=target, mend="add a line 'family: NAME' (see 'mql tasks list')")
+    family = _checked("family", chosen["family"])
+    if families is not None and family not in families:
+        is_file = chosen["family"].where is None and Path(target).exists()
+        mend = "a configuration's file name ends in .yaml" if is_file else nearest(family, families)
+        raise UserError(f"unknown family {family!r}", where=chosen["family"].where, mend=mend)
+    packaged, packaged_profiles = _read_packaged(family)
+    profile = _checked("profile", {**packaged, **chosen}.get("profile", Given("fast", None)))
+    return _resolve(
+        _flat(PROFILES[profile], where=None),
+        packaged,
+        packaged_profiles.get(profile, {}),
+        user,
+        user_profiles.get(profile, {}),
+        last,
+    )
+
+
+def override(config: Config, overrides: Sequence[str]) -> Config:
+    """Apply ``--set`` texts to a configuration that is already resolved. Raises UserError as `load_config` does."""
+    return _resolve(_flat(config.model_dump(), where=None), parse_overrides(overrides))
+
+
+def read_resolved(path: Path) -> Config:
+    """Read a configuration that `to_yaml` wrote; keys that are missing get the schema's defaults, nothing else."""
+    layer, _ = read_text(_read_file(path), str(path))
+    if "family" not in layer:
+        raise UserError("no family is named", where=str(path), mend="restore the file from a copy")
+    return _resolve(layer)
+
+
+def to_yaml(config: Config) -> str:
+    """Write all values of a configuration as YAML that `read_resolved` and `load_config` read back."""
+    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, width=120)
+
+
+def flat(config: Config) -> dict[str, Any]:
+    """Return all values by their dotted keys, such as ``train.env_steps``."""
+    return {key: value for key, (value, _) in _flat(config.model_dump(), where=None).items()}
+
+
+def parse_overrides(overrides: Sequence[str]) -> Layer:
+    """Read ``key=value`` texts; the value is YAML, so that lists and numbers work as in a file."""
+    layer: Layer = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        where = f"--set {key}"
+        if not equals or not key:
+            raise UserError(f"--set {text!r} has no '='", mend="write it as --set section.key=value")
+        if key in SECTIONS:
+            example = f"{key}.{next(iter(SECTIONS[key]))}"
+            raise UserError(f"{key!r} is a section", where=where, mend=f"set one of its keys, such as {example}=VALUE")
+        section, dot, name = key.partition(".")
+        if dot and section in SECTIONS:
+            check_key(name, section, where)
+        else:
+            check_key(key, None, where)
+        try:
+            layer[key] = Given(yaml.safe_load(value), where)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise UserError(f"{value!r} is not a value", where=where, mend=f"quote it or mend it ({error})") from None
+    return layer
+
+
+def _read_target(target: str) -> tuple[Layer, dict[str, Layer]]:
+    if target.endswith((".yaml", ".yml")) or "/" in target or "\\" in target:
+        return read_text(_read_file(Path(target)), target)
+    return {"family": Given(target, None)}, {}
+
+
+def _read_packaged(family: str) -> tuple[Layer, dict[str, Layer]]:
+    """Read ``configs/<family>.yaml``, or that of the plain family for an `-oracle` variant, or nothing."""
+    for name in (family, family.removesuffix("-oracle")):
+        source = resources.files("mql.configs") / f"{name}.yaml"
+        if source.is_file():
+            layer, profiles = read_text(source.read_text(encoding="utf-8"), f"configs/{name}.yaml")
+            return {**layer, "family": Given(family, None)}, profiles
+    return {}, {}
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError("no such file", where=str(path), mend="check the path, or give a family's name") from None
+    except IsADirectoryError:
+        raise UserError("this is a directory", where=str(path), mend="give a YAML file or a family's name") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"byte {error.start} is not UTF-8 text", where=str(path), mend="save it as UTF-8") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the file ({error})", where=str(path), mend="check path and permissions") from None
+
+
+def _flat(tree: Mapping[str, Any], where: str | None) -> Layer:
+    """Turn sections within a mapping into dotted keys."""
+    layer: Layer = {}
+    for name, value in tree.items():
+        if name in SECTIONS:
+            layer.update({f"{name}.{key}": Given(inner, where) for key, inner in value.items()})
+        else:
+            layer[name] = Given(value, where)
+    return layer
+
+
+def _resolve(*layers: Layer) -> Config:
+    """Lay later layers over earlier ones and validate the result."""
+    given: Layer = {}
+    for layer in layers:
+        for key in layer:
+            given.pop(key, None)  # so that the order of `given` is the order in which its values were given
+        given.update(layer)
+    tree: dict[str, Any] = {}
+    for key, (value, _) in given.items():
+        section, dot, name = key.partition(".")
+        if dot:
+            tree.setdefault(section, {})[name] = value
+        else:
+            tree[key] = value
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise _user_error(error, given) from None
+
+
+def _checked(key: Literal["family", "profile"], given: Given) -> str:
+    """Check one of the two values that decide which layers there are."""
+    config = _resolve({"family": Given("any", None), key: given})
+    return config.family if key == "family" else config.profile
+
+
+def _user_error(error: ValidationError, given: Layer) -> UserError:
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "conflict":
+        context = first["ctx"]
+        keys = context["keys"]
+        places = [place for key, (_, place) in given.items() if key in keys and place]
+        return UserError(context["what"], where=places[-1] if places else keys[0], mend=context["mend"])
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location[:2]) if location[0] in SECTIONS else location[0]
+    value = given[key].value if key in given else None
+    where = given[key].where if key in given else None
+    return UserError(f"{key} is {_shown(value)}", where=where, mend=f"it must be {allowed(FIELDS[key])}")
+
+
+def _shown(value: object) -> str:
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes lists on one line."""
+
+
+_Dumper.add_representer(
+    list, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+)

@@ -1,0 +1,30 @@
+"""The one error that users see: what is wrong, where, and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake the user can mend. The command line prints it as one line and exits with status 2.
+
+    Args:
+        what: what is wrong, in a few words.
+        where: the place, such as ``file.yaml:12 train.env_steps`` or a path; None when there is none.
+        mend: how to put it right.
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, mend: str) -> None:
+        self.what, self.where, self.mend = what, where, mend
+        place = f" ({where})" if where else ""
+        super().__init__(" ".join(f"{what}{place}: {mend}".split()))
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Name the closest valid choices for a misspelt `name`, or list them all where none is close."""
+    choices = sorted(names)
+    close = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(repr(choice) for choice in close) + "?"
+    return "choose one of " + ", ".join(choices)

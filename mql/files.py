@@ -1,0 +1,201 @@
+"""Writing files so that a killed process, a full disk or a second writer leaves nothing half done.
+
+A file appears under its name only when all its bytes are on the disk: temporary name, fsync, rename, fsync of the
+folder. What the operating system refuses becomes a UserError that says how to mend it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mql.errors import UserError
+from mql.types import JSON
+
+TEMPORARY = ".tmp"  # how the names of unfinished files and folders end
+
+
+@contextmanager
+def user_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses at `path` into a UserError with the way to mend it."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what, mend = "the disk is full", "free some space, then go on with --resume"
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            what, mend = "no permission", "change the permissions, or choose another --run-dir"
+        elif error.errno == errno.EROFS:
+            what, mend = "the file system is read-only", "choose another --run-dir"
+        elif error.errno == errno.ENOENT:
+            what, mend = "the file or folder is missing", "restore it from a copy, or start the run again"
+        else:
+            what, mend = f"cannot read or write ({reason})", "check the path and the file system"
+        where = str(error.filename or path)
+        where = str(path) if TEMPORARY in where else where  # a temporary name says nothing to the user
+        raise UserError(what, where=where, mend=mend) from error
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a new file and wait until it is on the disk. An error leaves no part of it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        _write_all(descriptor, data)
+        os.fsync(descriptor)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write or replace a file: at any moment its name stands for all old or all new bytes."""
+    temporary = path.with_name(path.name + TEMPORARY)
+    write_file(temporary, data)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_folder(path.parent)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append `line` and wait until it is on the disk. An error takes back what was written of it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            _write_all(descriptor, line)
+            os.fsync(descriptor)
+        except BaseException:
+            with suppress(OSError):
+                os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def check_lines(path: Path, length: int) -> None:
+    """Refuse a file whose first `length` bytes are no longer there as whole lines."""
+    if length == 0:
+        return
+    with user_errors(path):
+        data = path.read_bytes()
+    if len(data) < length or data[length - 1 : length] != b"\n":
+        mend = "restore it from a copy, or start a new run"
+        raise UserError("lines from before the checkpoint are missing", where=str(path), mend=mend)
+
+
+def cut_file(path: Path, length: int) -> None:
+    """Cut a file to its first `length` bytes and wait until that is on the disk."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        os.ftruncate(descriptor, length)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder; from the first moment on it no longer stands under its name."""
+    if not path.name.endswith(TEMPORARY):
+        unfinished = path.with_name(path.name + TEMPORARY)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        os.rename(path, unfinished)
+        path = unfinished
+    shutil.rmtree(path)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process left under temporary names in `folder`."""
+    for path in sorted(folder.glob("*" + TEMPORARY)):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def to_json(value: JSON, *, indent: int | None = None) -> bytes:
+    """Write strict JSON: numpy values become plain ones, and numbers that are not finite become null."""
+    return json.dumps(_plain(value), allow_nan=False, indent=indent).encode() + b"\n"
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises UserError where it is missing or damaged."""
+    with user_errors(path):
+        data = path.read_bytes()
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        mend = "restore it from a copy, or start the run again"
+        raise UserError("the file is damaged", where=str(path), mend=mend) from None
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read one JSON object per line; a last line without its end was cut off by a kill and does not count."""
+    with user_errors(path):
+        lines = path.read_bytes().split(b"\n")
+    records = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            mend = "delete the line, or restore the file from a copy"
+            raise UserError("the line is not a JSON object", where=f"{path}:{number}", mend=mend)
+        records.append(record)
+    return records
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _plain(value: JSON) -> JSON:
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value

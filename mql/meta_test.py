@@ -1,0 +1,158 @@
+"""Meta-test: held-out tasks, zero-shot and adapted, exactly k episodes per task.
+
+Zero-shot means context only, no gradient step. Both policies act deterministically from the same reset seeds, so their
+difference is paired. The adaptation episodes (collected with a stated exploration noise) count in neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from mql.adaptation import AdaptationReport, MetaData, adapt
+from mql.agent import Agent
+from mql.config import AdaptConfig
+from mql.rollout import collect
+from mql.seeding import generator, spawn_seeds
+from mql.statistics import bootstrap_interval, summarize
+from mql.tasks.family import Task, TaskFamily
+from mql.types import JSON, Episode
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What one task gave: its evaluation episodes before and after adaptation (``adapted`` None: not asked for)."""
+
+    task: Task
+    zero_shot: list[Episode]
+    adapted: list[Episode] | None
+    report: AdaptationReport | None
+
+    def to_json(self) -> dict[str, JSON]:
+        """One row of ``mql evaluate --json``."""
+        report = asdict(self.report) if self.report else {}
+        return {
+            "parameters": self.task.to_json(),
+            "zero_shot_return": _mean_return(self.zero_shot),
+            "adapted_return": _mean_return(self.adapted),
+            "zero_shot_success": _success_rate(self.zero_shot),
+            "adapted_success": _success_rate(self.adapted),
+            "zero_shot_final": _final_info(self.zero_shot),
+            "adapted_final": _final_info(self.adapted),
+            "normalized_ess": report.get("normalized_ess"),
+            "proximal_coef": report.get("proximal_coef"),
+            "classifier_auc": report.get("classifier_auc"),
+            "classifier_accuracy": report.get("classifier_accuracy"),
+            "fraction_zero_weight": report.get("fraction_zero_weight"),
+            "step2_skipped": report.get("step2_skipped"),
+            "adapt_seconds": report.get("adapt_seconds"),
+        }
+
+
+def evaluate(
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    *,
+    evaluation_episodes: int,
+    seed: int,
+    meta: MetaData | None = None,
+    config: AdaptConfig | None = None,
+    threads: int = 1,
+    on_task: Callable[[int, TaskResult], None] | None = None,
+) -> list[TaskResult]:
+    """Evaluate `agent` on each of `tasks`; with `meta` and `config`, also adapt to each and evaluate that.
+
+    Args:
+        evaluation_episodes: episodes per task, for zero-shot and adapted each.
+        seed: every reset, noise and adaptation seed derives from it and the task's place in `tasks`.
+        on_task: called with (index, result) as tasks finish.
+    """
+    resets = [spawn_seeds(evaluation_episodes, seed, "evaluation", index) for index in range(len(tasks))]
+    zero_shot = _episodes(agent, family, tasks, resets, threads=threads)
+    adapting = meta is not None and config is not None
+    new_data = adaptation_data(agent, family, tasks, config, seed=seed, threads=threads) if adapting and config else []
+    results = []
+    for index, task in enumerate(tasks):
+        adapted, outcome = None, None
+        if meta is not None and config is not None:
+            outcome = adapt(agent, meta, new_data[index], config, seed=seed + index)
+            adapted = _episodes(outcome.agent, family, [task], [resets[index]], threads=threads)[0]
+        results.append(
+            TaskResult(
+                task=task, zero_shot=zero_shot[index], adapted=adapted, report=outcome.report if outcome else None
+            )
+        )
+        if on_task:
+            on_task(index, results[-1])
+    return results
+
+
+def adaptation_data(
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    config: AdaptConfig,
+    *,
+    seed: int,
+    threads: int = 1,
+) -> list[list[Episode]]:
+    """Collect ``config.adaptation_episodes`` episodes of each task: what adaptation may learn from."""
+    resets = [spawn_seeds(config.adaptation_episodes, seed, "adaptation", index) for index in range(len(tasks))]
+    return _episodes(
+        agent,
+        family,
+        tasks,
+        resets,
+        threads=threads,
+        exploration_noise=config.exploration_noise,
+        rng=generator(seed, "adaptation noise"),
+    )
+
+
+def summarize_results(results: Sequence[TaskResult], *, seed: int = 0) -> dict[str, JSON]:
+    """The ``summary`` of ``mql evaluate --json``: over tasks, zero-shot, adapted and their paired difference."""
+    rng = generator(seed, "bootstrap")
+    zero_shot = [_mean_return(result.zero_shot) for result in results]
+    adapted = [_mean_return(result.adapted) for result in results]
+    summary: dict[str, JSON] = {"zero_shot": summarize(np.array(zero_shot), rng=rng), "adapted": None, "gain": None}
+    if all(value is not None for value in adapted):
+        gain = np.array(adapted) - np.array(zero_shot)
+        summary["adapted"] = summarize(np.array(adapted), rng=rng)
+        summary["gain"] = {"mean": float(gain.mean()), "ci95": list(bootstrap_interval(gain, rng=rng))}
+    return summary
+
+
+def _episodes(
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    seeds: Sequence[Sequence[int]],
+    *,
+    threads: int,
+    exploration_noise: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> list[list[Episode]]:
+    """Run len(seeds[i]) episodes of each task i, all side by side."""
+    lanes = [task for task, own in zip(tasks, seeds, strict=True) for _ in own]
+    flat = [seed for own in seeds for seed in own]
+    episodes = iter(collect(agent, family, lanes, flat, exploration_noise=exploration_noise, rng=rng, threads=threads))
+    return [[next(episodes) for _ in own] for own in seeds]
+
+
+def _mean_return(episodes: Sequence[Episode] | None) -> float | None:
+    return float(np.mean([episode.episode_return for episode in episodes])) if episodes else None
+
+
+def _success_rate(episodes: Sequence[Episode] | None) -> float | None:
+    if not episodes or episodes[0].success is None:
+        return None
+    return float(np.mean([bool(episode.success) for episode in episodes]))
+
+
+def _final_info(episodes: Sequence[Episode] | None) -> dict[str, float] | None:
+    if not episodes:
+        return None
+    return {name: float(np.mean([e.final_info[name] for e in episodes])) for name in episodes[0].final_info}

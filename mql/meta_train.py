@@ -1,0 +1,232 @@
+"""The meta-training loop: sample tasks, collect, update, evaluate, save; and going on where a run stopped."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+import torch
+
+from mql.adaptation import prepare
+from mql.agent import Agent
+from mql.checkpoint import Checkpoint
+from mql.config import Config
+from mql.errors import UserError
+from mql.meta_test import evaluate, summarize_results
+from mql.run_dir import RunDir
+from mql.seeding import generator
+from mql.tasks.family import Task, TaskFamily
+from mql.trainer import Iteration, Trainer
+from mql.types import JSON, Episode
+
+
+class Watcher(Protocol):
+    """What a caller may watch a run with: each method gets the record that goes into the run directory."""
+
+    def on_iteration(self, record: Mapping[str, JSON]) -> None:
+        """One line of metrics.jsonl."""
+
+    def on_evaluation(self, record: Mapping[str, JSON]) -> None:
+        """One line of evaluations.jsonl."""
+
+
+class Interrupted(Exception):
+    """The user asked to stop; the run was saved after `env_steps` and can be resumed."""
+
+    def __init__(self, env_steps: int) -> None:
+        super().__init__(f"stopped after {env_steps} environment steps")
+        self.env_steps = env_steps
+
+
+def meta_train(
+    config: Config, family: TaskFamily, run: RunDir, *, resume: bool = False, watchers: tuple[Watcher, ...] = ()
+) -> dict[str, JSON]:
+    """Meta-train on the family's training tasks and return the last evaluation, made on ``evaluate.final_tasks``.
+
+    Args:
+        config: the resolved configuration of `run`.
+        run: open for writing; with `resume`, opened for that, and everything newer than its newest checkpoint is
+            cut off first (a run without a checkpoint starts over).
+        watchers: told of each iteration and evaluation.
+
+    Raises:
+        Interrupted: Ctrl-C; the run was saved.
+        UserError: the run directory can't be written or read.
+        FloatingPointError: the simulation or a loss is not finite.
+    """
+    torch.set_num_threads(config.threads)
+    trainer = Trainer(config, family)
+    earlier_seconds = 0.0
+    if resume:
+        checkpoint = run.load_checkpoint() if run.checkpoints() else None
+        if checkpoint is not None:
+            restore(trainer, checkpoint)
+            earlier_seconds = float(checkpoint.state["wall_seconds"])
+        run.cut_back(checkpoint)
+    begun = time.perf_counter() - earlier_seconds
+
+    def save(episodes: list[Episode]) -> None:
+        if trainer.env_steps in run.checkpoints():
+            return
+        run.save_checkpoint(
+            trainer.env_steps,
+            tensors=trainer.tensors(),
+            state={**trainer.counters(), "wall_seconds": time.perf_counter() - begun},
+            episodes=episodes,
+            first_live_episode=trainer.replay.first_live_episode,
+        )
+
+    def report(record: dict[str, JSON]) -> None:
+        record["wall_seconds"] = time.perf_counter() - begun
+        run.append_evaluation(record)
+        for watcher in watchers:
+            watcher.on_evaluation(record)
+
+    train = config.train
+    fresh: list[Episode] = []
+    with _stop_requests() as stop_requested:
+        while trainer.env_steps < train.env_steps:
+            before = trainer.env_steps
+            iteration = trainer.iterate()
+            fresh.extend(iteration.episodes)
+            record = _metrics(trainer, iteration, time.perf_counter() - begun)
+            run.append_metrics(record)
+            for watcher in watchers:
+                watcher.on_iteration(record)
+            ends = trainer.env_steps >= train.env_steps
+            if not ends and _crosses(before, trainer.env_steps, train.evaluate_every):
+                report(evaluation(trainer, tasks=config.evaluate.tasks, adapt=config.evaluate.adapt_while_training))
+            if ends or stop_requested() or _crosses(before, trainer.env_steps, train.checkpoint_every):
+                save(fresh)
+                fresh = []
+            if stop_requested() and not ends:
+                raise Interrupted(trainer.env_steps)
+        last = evaluation(trainer, tasks=config.evaluate.final_tasks, adapt=True)
+        report(last)
+        run.mark_finished(last)
+    return last
+
+
+def evaluation(trainer: Trainer, *, tasks: int, adapt: bool) -> dict[str, JSON]:
+    """Evaluate the agent in training on the first `tasks` tasks of ``evaluate.split``: a line of evaluations.jsonl.
+
+    Draws from streams of its own: whether and how often a run evaluates does not change what it learns.
+    """
+    config = trainer.config
+    record = evaluation_record(
+        config,
+        trainer.family,
+        trainer.family.tasks(config.evaluate.split)[:tasks],
+        trainer.agent,
+        trainer if adapt else None,
+        split=config.evaluate.split,
+    )
+    record["env_steps"], record["updates"] = trainer.env_steps, trainer.updates
+    # The contract of the two jsonl files: what depends on the machine stands at the top.
+    record["adapt_seconds"] = [row.pop("adapt_seconds") for row in record["tasks"]]
+    return record
+
+
+def evaluation_record(
+    config: Config,
+    family: TaskFamily,
+    tasks: list[Task],
+    agent: Agent,
+    trainer: Trainer | None,
+    *,
+    split: str,
+    on_task: Callable[[int], None] | None = None,
+) -> dict[str, JSON]:
+    """Evaluate `agent` on `tasks`, adapted too if `trainer` is there to give its replay: what `mql evaluate` prints."""
+    results = evaluate(
+        agent,
+        family,
+        tasks,
+        evaluation_episodes=config.evaluate.evaluation_episodes,
+        seed=int(generator(config.seed, "evaluate", split).integers(2**31)),
+        meta=prepare(agent, trainer.replay, config.adapt) if trainer else None,
+        config=config.adapt if trainer else None,
+        threads=config.threads,
+        on_task=(lambda index, _: on_task(index)) if on_task else None,
+    )
+    return {
+        "family": family.name,
+        "split": split,
+        "shared_splits": family.shared_splits,
+        "seed": config.seed,
+        "tasks": [result.to_json() for result in results],
+        "summary": summarize_results(results),
+    }
+
+
+def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Put `trainer` into the state that `checkpoint` holds.
+
+    Raises:
+        UserError: the checkpoint does not fit the run's configuration, or is damaged.
+    """
+    try:
+        trainer.restore(checkpoint.tensors, checkpoint.state)
+    except (KeyError, ValueError) as error:
+        where = f"{checkpoint.run}/checkpoints/{checkpoint.env_steps}"
+        mend = "it was written with other settings or another version; use that version, or another checkpoint"
+        raise UserError(f"the checkpoint does not fit: {error}", where=where, mend=mend) from error
+    for number, episode in checkpoint.episodes:
+        trainer.replay.append(episode, number=number)
+
+
+def load_trainer(run: RunDir, family: TaskFamily, config: Config, *, env_steps: int | None = None) -> Trainer:
+    """Load the agent and the replay of a run's checkpoint (by default the newest)."""
+    trainer = Trainer(config, family)
+    restore(trainer, run.load_checkpoint(env_steps))
+    return trainer
+
+
+def _metrics(trainer: Trainer, iteration: Iteration, wall_seconds: float) -> dict[str, JSON]:
+    collected = sum(episode.length for episode in iteration.episodes)
+    returns = [episode.episode_return for episode in iteration.episodes]
+    for name, value in iteration.losses.items():
+        if not abs(value) < float("inf"):
+            raise FloatingPointError(f"{name} is {value} after {trainer.env_steps} environment steps")
+    return {
+        "env_steps": trainer.env_steps,
+        "updates": trainer.updates,
+        "iteration": trainer.iterations,
+        "collected_return": sum(returns) / len(returns),
+        **iteration.losses,
+        "wall_seconds": wall_seconds,
+        "collect_seconds": iteration.collect_seconds,
+        "update_seconds": iteration.update_seconds,
+        "env_steps_per_s": collected / max(iteration.collect_seconds + iteration.update_seconds, 1e-9),
+        "updates_per_s": iteration.updates / max(iteration.update_seconds, 1e-9),
+    }
+
+
+def _crosses(before: int, after: int, every: int) -> bool:
+    """Whether a multiple of `every` lies in (before, after]."""
+    return after // every > before // every
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Within this block a first Ctrl-C asks the loop to save and stop; a second one stops at once, as usual."""
+    requested = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield requested.is_set  # signals reach the main thread only
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        requested.set()
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield requested.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,267 @@
+"""Transitions stored once, per task; context sequences gathered when they are sampled.
+
+Shapes: N tasks, R rows in a task's ring, O observation, A action, C = O + A + 1; a batch has S context sequences of T
+elements with L transitions each (B = S * L).
+
+Layout: one table [N * R, C] of rows (o_t, a_t, r_t), float32. An episode of n steps takes n + 1 consecutive rows of its
+task's ring; the last one holds the final observation and is no transition. A task whose ring is full forgets its oldest
+whole episodes, so a context never starts in the middle of an episode that is half overwritten.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mql.types import Batch, Context, Episode, FloatArray, IntArray, Transition
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Contexts as in the paper: each transition has its own window of the last `length` steps (L = 1)."""
+
+    length: int
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Contexts shared along a stretch: `length` transitions (L) after up to `burn_in` steps of context only."""
+
+    length: int
+    burn_in: int
+
+
+ContextPlan = Windows | Segments
+
+
+class Replay:
+    """A ring of episodes for each of `n_tasks` tasks.
+
+    Args:
+        capacity: transitions over all tasks, shared out equally; the memory bound, allocated as it fills.
+        episode_length: the longest episode; a task's ring holds at least one.
+        device: where the table lives and batches are made.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_tasks: int,
+        obs_dim: int,
+        action_dim: int,
+        capacity: int,
+        episode_length: int,
+        device: str = "cpu",
+    ) -> None:
+        self.n_tasks, self.obs_dim, self.action_dim = n_tasks, obs_dim, action_dim
+        steps = max(capacity // n_tasks, episode_length)
+        self.rows = steps + -(-steps // episode_length)  # a final row for each episode
+        self.table = torch.zeros(n_tasks * self.rows, obs_dim + action_dim + 1, device=device)
+        # Of every row: the step in its episode, and how many steps its episode has after it (0: the final row).
+        self.step = np.zeros((n_tasks, self.rows), dtype=np.int32)
+        self.remaining = np.zeros((n_tasks, self.rows), dtype=np.int32)
+        self.terminated = np.zeros((n_tasks, self.rows), dtype=bool)
+        self._tail = np.zeros(n_tasks, dtype=np.int64)
+        self._size = np.zeros(n_tasks, dtype=np.int64)
+        self._stored: list[deque[tuple[int, int]]] = [deque() for _ in range(n_tasks)]  # (episode number, rows)
+        self.appended = 0  # the number of the next episode
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are made."""
+        return self.table.device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a full buffer, indices included."""
+        return self.table.nbytes + self.step.nbytes + self.remaining.nbytes + self.terminated.nbytes
+
+    @property
+    def transitions(self) -> int:
+        """Transitions held now."""
+        return int(self._size.sum()) - sum(len(stored) for stored in self._stored)
+
+    @property
+    def first_live_episode(self) -> int:
+        """Number of the oldest episode held (`appended` when none is)."""
+        return min((stored[0][0] for stored in self._stored if stored), default=self.appended)
+
+    def append(self, episode: Episode, *, number: int | None = None) -> None:
+        """Store one whole episode in its task's ring, forgetting that task's oldest ones if it is full.
+
+        `number` is the episode's number in its run, by default the next one.
+
+        Raises:
+            ValueError: the episode is longer than the ring, or its task is unknown.
+        """
+        task, rows = episode.task, episode.length + 1
+        if not 0 <= task < self.n_tasks or rows > self.rows:
+            raise ValueError(f"episode of {rows - 1} steps of task {task} does not fit {self.n_tasks} x {self.rows}")
+        while self._size[task] + rows > self.rows:
+            _, dropped = self._stored[task].popleft()
+            self._tail[task] = (self._tail[task] + dropped) % self.rows
+            self._size[task] -= dropped
+        place = (self._tail[task] + self._size[task] + np.arange(rows)) % self.rows
+        block = np.zeros((rows, self.table.shape[1]), dtype=np.float32)
+        block[:, : self.obs_dim] = episode.obs
+        block[:-1, self.obs_dim : -1] = episode.action
+        block[:-1, -1] = episode.reward
+        self.table[torch.from_numpy(task * self.rows + place).to(self.device)] = torch.from_numpy(block).to(self.device)
+        self.step[task, place] = np.arange(rows)
+        self.remaining[task, place] = np.arange(rows)[::-1]
+        self.terminated[task, place] = False
+        self.terminated[task, place[-2]] = episode.terminated
+        self._size[task] += rows
+        number = self.appended if number is None else number
+        self._stored[task].append((number, rows))
+        self.appended = number + 1
+
+    def all_rows(self, *, at_most: int | None = None) -> IntArray:
+        """Table rows of stored transitions, newest episodes first within a task, tasks in turn, whole episodes.
+
+        `at_most` bounds the number of transitions (at least one episode is given).
+        """
+        ends = [(self._tail[task] + self._size[task]) % self.rows for task in range(self.n_tasks)]
+        queues = [list(reversed(stored)) for stored in self._stored]
+        chosen: list[IntArray] = []
+        count = 0
+        for turn in range(max((len(queue) for queue in queues), default=0)):
+            for task, queue in enumerate(queues):
+                if turn >= len(queue):
+                    continue
+                rows = queue[turn][1]
+                if at_most is not None and chosen and count + rows - 1 > at_most:
+                    return np.concatenate(chosen)
+                first = (ends[task] - rows) % self.rows
+                ends[task] = first
+                chosen.append(task * self.rows + (first + np.arange(rows - 1)) % self.rows)
+                count += rows - 1
+        return np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64)
+
+    def sample_rows(self, n: int, rng: np.random.Generator) -> IntArray:
+        """Draw `n` table rows of transitions with replacement: tasks with equal probability, then uniformly."""
+        tasks_with_data = np.flatnonzero(self._size)
+        task = tasks_with_data[rng.integers(len(tasks_with_data), size=n)]
+        row = np.empty(n, dtype=np.int64)
+        redraw = np.arange(n)
+        while len(redraw):  # final rows are no transitions: draw again
+            who = task[redraw]
+            row[redraw] = (self._tail[who] + rng.integers(self._size[who])) % self.rows
+            redraw = redraw[self.remaining[who, row[redraw]] == 0]
+        return task * self.rows + row
+
+    def sample(self, batch_size: int, plan: ContextPlan, rng: np.random.Generator) -> Batch:
+        """Draw a batch of `batch_size` transitions, tasks weighted equally."""
+        return self.gather(self.sample_rows(batch_size // reads(plan), rng), plan, rng=rng)
+
+    def gather(
+        self,
+        rows: IntArray,
+        plan: ContextPlan,
+        *,
+        rng: np.random.Generator | None = None,
+        density: FloatArray | None = None,
+        importance: FloatArray | None = None,
+    ) -> Batch:
+        """Make the batch around the transitions in table rows `rows` [S].
+
+        Without `rng`, a segment begins at its row, and its transitions count the same. With `rng`, it lies at a random
+        offset around its row, and each of its transitions gets the weight L p / sum(p), p being the probability
+        `density` (per table row; uniform if None) with which rows were drawn: so every transition counts in expectation
+        by its density, also at the ends of an episode, where a segment sticks out. These weights sum to B; `importance`
+        (per table row) multiplies them.
+        """
+        task, row = np.divmod(rows, self.rows)
+        step = self.step[task, row].astype(np.int64)
+        length = step + self.remaining[task, row]
+        start = row - step  # ring position of the episode's first step (may be negative: the ring is circular)
+        if isinstance(plan, Windows):
+            position = step[:, None]
+            context_start = np.maximum(step - plan.length, 0)
+            next_start = np.maximum(step + 1 - plan.length, 0)
+            span = plan.length
+        else:
+            first = step if rng is None else step - rng.integers(plan.length, size=len(rows))
+            position = first[:, None] + np.arange(plan.length)
+            context_start = next_start = np.maximum(first - plan.burn_in, 0)
+            span = plan.burn_in + plan.length
+        valid = (position >= 0) & (position < length[:, None])
+        position = np.clip(position, 0, length[:, None] - 1)
+
+        at = task[:, None] * self.rows + (start[:, None] + position) % self.rows
+        weights = valid * (1.0 if density is None else density[at])
+        over = None if rng is None else 1  # drawn segments share out their weight each, given ones all together
+        weights = weights / weights.mean(axis=over, keepdims=True)
+        if importance is not None:
+            weights = weights * importance[at]
+        elements = self._elements(task, start, context_start, length, span)
+        same = next_start is context_start
+        return self._batch(
+            at,
+            next_at=task[:, None] * self.rows + (start[:, None] + position + 1) % self.rows,
+            weights=weights,
+            context=Context(elements, self._index(position - context_start[:, None])),
+            next_context=Context(
+                elements if same else self._elements(task, start, next_start, length, span),
+                self._index(position + 1 - next_start[:, None]),
+            ),
+        )
+
+    def episode_starts(self, rows: IntArray) -> IntArray:
+        """Those of `rows` at which an episode begins."""
+        task, row = np.divmod(rows, self.rows)
+        starts: IntArray = rows[self.step[task, row] == 0]
+        return starts
+
+    def whole_episodes(self, starts: IntArray, plan: ContextPlan) -> Batch:
+        """Make one batch of every transition of the episodes that begin at `starts`, in order, as acted.
+
+        Contexts are those that the policy had: windows, or the state carried since the reset. Where episodes differ
+        in length, padding has weight 0; the other weights are equal and sum to B.
+        """
+        task, row = np.divmod(starts, self.rows)
+        length = self.remaining[task, row]
+        if isinstance(plan, Segments):
+            return self.gather(starts, Segments(length=int(length.max()), burn_in=0))
+        steps = np.concatenate([np.arange(n) for n in length])
+        rows = np.repeat(task, length) * self.rows + (np.repeat(row, length) + steps) % self.rows
+        return self.gather(rows, plan)
+
+    def _elements(self, task: IntArray, start: IntArray, first: IntArray, length: IntArray, span: int) -> torch.Tensor:
+        """Gather context elements [S, span, C] from step `first` on; beyond an episode's end the last row repeats."""
+        steps = np.minimum(first[:, None] + np.arange(span), length[:, None])
+        at = task[:, None] * self.rows + (start[:, None] + steps) % self.rows
+        return self._rows(at)
+
+    def _rows(self, at: IntArray) -> torch.Tensor:
+        return self.table.index_select(0, self._index(at.ravel())).view(*at.shape, -1)
+
+    def _index(self, values: IntArray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(self.device)
+
+    def _batch(
+        self, at: IntArray, *, next_at: IntArray, weights: FloatArray, context: Context, next_context: Context
+    ) -> Batch:
+        now, after = self._rows(at.ravel()), self._rows(next_at.ravel())
+        task, row = np.divmod(at.ravel(), self.rows)
+        terminated = torch.from_numpy(self.terminated[task, row].astype(np.float32)).to(self.device)
+        return Batch(
+            transition=Transition(
+                obs=now[:, : self.obs_dim],
+                action=now[:, self.obs_dim : -1],
+                reward=now[:, -1],
+                next_obs=after[:, : self.obs_dim],
+                terminated=terminated,
+            ),
+            context=context,
+            next_context=next_context,
+            weights=torch.from_numpy(weights.ravel().astype(np.float32)).to(self.device),
+        )
+
+
+def reads(plan: ContextPlan) -> int:
+    """Transitions that one context sequence serves (L)."""
+    return 1 if isinstance(plan, Windows) else plan.length

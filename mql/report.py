@@ -1,0 +1,186 @@
+"""Pictures of a run: its learning curve, and what adaptation did to each held-out task.
+
+They are drawn from the run's records alone, so a finished run can be drawn again. Matplotlib is imported at the first
+picture and drawn to a file directly: no display, no global state of a caller's own plots touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Record = Mapping[str, Any]
+
+# Okabe and Ito's palette: told apart by colour-blind readers and in print.
+UNTRAINED, ZERO_SHOT, ADAPTED = "#999999", "#0072B2", "#D55E00"
+RESOLUTION = 130  # dots per inch
+
+
+def draw_training(path: Path, metrics: Sequence[Record], evaluations: Sequence[Record], *, title: str = "") -> Path:
+    """Draw the learning curve: mean return on held-out tasks over env steps, zero-shot and adapted.
+
+    Args:
+        path: where the picture goes; the suffix (.png, .pdf, .svg) chooses its format.
+        metrics: records of metrics.jsonl; the last one tells steps, updates and wall clock.
+        evaluations: records of evaluations.jsonl, at least one.
+        title: what was trained.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: there is no evaluation.
+    """
+    figure = _figure(8.0, 4.8)
+    axes = figure.add_subplot()
+    _draw_curve(axes, evaluations)
+    axes.set_title(title or "Return on held-out tasks", loc="left")
+    _write_cost(axes, [*metrics, *evaluations])
+    return _save(figure, path)
+
+
+def draw_quickstart(
+    path: Path,
+    evaluations: Sequence[Record],
+    rows: Sequence[Record],
+    *,
+    metrics: Sequence[Record] = (),
+    title: str = "",
+) -> Path:
+    """Draw the learning curve beside each held-out target's final distance: untrained, zero-shot, adapted.
+
+    Args:
+        path: where the picture goes.
+        evaluations: records of evaluations.jsonl, at least one.
+        rows: one per held-out task, with ``untrained_distance``, ``zero_shot_distance`` and ``adapted_distance`` in m.
+        metrics: records of metrics.jsonl.
+        title: what was trained.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: there is no evaluation or no row.
+    """
+    if not rows:
+        raise ValueError("a quickstart picture needs at least one held-out task")
+    figure = _figure(11.0, 4.8)
+    curve, targets = figure.subplots(1, 2, width_ratios=[1.15, 1.0])
+    _draw_curve(curve, evaluations)
+    curve.set_title("Return on held-out tasks", loc="left")
+    _write_cost(curve, [*metrics, *evaluations])
+    _draw_distances(targets, rows)
+    if title:
+        figure.suptitle(title, fontweight="bold")
+    return _save(figure, path)
+
+
+def _draw_curve(axes: Axes, evaluations: Sequence[Record]) -> None:
+    if not evaluations:
+        raise ValueError("a learning curve needs at least one evaluation")
+    _draw_series(axes, evaluations, "zero_shot", "zero-shot (context only)", ZERO_SHOT, "o")
+    _draw_series(axes, evaluations, "adapted", "adapted", ADAPTED, "s")
+    axes.set_xlabel("env steps")
+    axes.set_ylabel("mean return (band: 95 % interval over tasks)")
+    axes.xaxis.set_major_formatter(_short_number)
+    axes.set_xlim(left=0)
+    axes.margins(y=0.08)
+    axes.legend(frameon=False, loc="best")
+
+
+def _draw_series(axes: Axes, evaluations: Sequence[Record], key: str, label: str, color: str, marker: str) -> None:
+    """Draw one column of the evaluations; those without it (nothing adapted yet) are left out."""
+    points = [(record["env_steps"], record["summary"][key]) for record in evaluations if record["summary"].get(key)]
+    if not points:
+        return
+    steps = [step for step, _ in points]
+    means = [summary["mean"] for _, summary in points]
+    low, high = zip(*(summary["ci95"] for _, summary in points), strict=True)
+    if len(points) == 1:  # a band has no width there
+        axes.errorbar(
+            steps,
+            means,
+            yerr=[[means[0] - low[0]], [high[0] - means[0]]],
+            color=color,
+            marker=marker,
+            capsize=4,
+            label=label,
+        )
+        return
+    axes.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
+    axes.plot(steps, means, color=color, marker=marker, markersize=4, linewidth=1.8, label=label)
+
+
+def _draw_distances(axes: Axes, rows: Sequence[Record]) -> None:
+    """One line per target, the farthest untrained on top: how each stage moved the final distance."""
+    ordered = sorted(rows, key=lambda row: float(row["untrained_distance"]))
+    heights = range(len(ordered))
+    columns = {
+        key: [100 * float(row[f"{key}_distance"]) for row in ordered] for key in ("untrained", "zero_shot", "adapted")
+    }
+    axes.hlines(heights, columns["adapted"], columns["untrained"], color="#dddddd", linewidth=2, zorder=1)
+    for key, label, color, marker in (
+        ("untrained", "untrained", UNTRAINED, "D"),
+        ("zero_shot", "zero-shot", ZERO_SHOT, "o"),
+        ("adapted", "adapted", ADAPTED, "s"),
+    ):
+        mean = sum(columns[key]) / len(ordered)
+        text = f"{label}: mean {mean:.1f} cm"
+        axes.scatter(columns[key], heights, color=color, marker=marker, s=26, zorder=2, label=text, clip_on=False)
+        axes.axvline(mean, color=color, linewidth=1, linestyle=":", zorder=0)
+    axes.set_title("Final distance to each held-out target", loc="left")
+    axes.set_xlabel("distance at the end of the episode (cm)")
+    axes.set_ylabel("held-out targets")
+    axes.set_yticks([])
+    axes.set_xlim(left=0)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.46, -0.14)}  # inside the axes it could hide a target
+    axes.legend(**below, frameon=False, ncols=3, fontsize=8.5, handletextpad=0.1, columnspacing=0.9)
+
+
+def _write_cost(axes: Axes, records: Sequence[Record]) -> None:
+    """Write below the axes what the run took, as far as the records tell."""
+
+    def last(key: str) -> float:
+        return max((float(record[key]) for record in records if record.get(key) is not None), default=0.0)
+
+    parts = [f"{last('env_steps'):,.0f} env steps", f"{last('updates'):,.0f} updates"]
+    if seconds := last("wall_seconds"):
+        parts.append(f"{_duration(seconds)} wall clock")
+    axes.text(0.0, -0.17, ", ".join(parts), transform=axes.transAxes, fontsize=9, color="#555555", va="top")
+
+
+def _figure(width: float, height: float) -> Figure:
+    # Built without pyplot: no backend is chosen for the caller, and nothing stays in memory afterwards.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(visible=True, color="#eeeeee")
+        axes.set_axisbelow(True)
+    figure.savefig(path, dpi=RESOLUTION, facecolor="white")
+    return path
+
+
+def _short_number(value: float, _: object = None) -> str:
+    for size, suffix in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{suffix}"
+    return f"{value:g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,134 @@
+"""A run's folder: how it comes into being, how it is recognised, and who may write it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mql.errors import UserError
+from mql.files import TEMPORARY, read_json, sync_folder, user_errors, write_file
+
+FORMAT = "mql.run"
+FORMAT_VERSION = 1
+
+
+class WriterLock:
+    """The right to write one run directory: a flock, which the operating system takes back when its owner dies."""
+
+    _descriptor: int | None = None
+
+    def __init__(self, path: Path) -> None:
+        with user_errors(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            name = f"process {owner}" if owner.isdigit() else "another process"
+            mend = "wait until it ends, stop it, or choose another --run-dir"
+            raise UserError(f"{name} is writing this run", where=str(path.parent), mend=mend) from None
+        except OSError as error:
+            os.close(descriptor)
+            mend = "choose a --run-dir on a local disk"
+            raise UserError(f"cannot lock the run ({error.strerror})", where=str(path), mend=mend) from None
+        self._descriptor = descriptor
+        with user_errors(path):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        # A forked child shares the flock; it must not keep it alive after its parent.
+        reference = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _release(reference()))
+
+    def release(self) -> None:
+        """Give the right back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __del__(self) -> None:
+        self.release()
+
+
+def create_run_folder(path: Path, files: Mapping[str, bytes], *, replace: bool) -> WriterLock:
+    """Make a run's folder with `files` in it and return the lock of its writer.
+
+    The folder appears under its name when it is complete. With `replace`, a run that has this name is deleted then,
+    if nobody writes it; another kind of folder never is.
+    """
+    old = _claim(path, replace=replace) if _is_taken(path) else None
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    earlier = path.with_name(f".{path.name}.{os.getpid()}.old{TEMPORARY}")
+    lock = None
+    try:
+        with user_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for leftover in (unfinished, earlier):
+                shutil.rmtree(leftover, ignore_errors=True)
+            for folder in (unfinished, unfinished / "checkpoints", unfinished / "replay"):
+                os.mkdir(folder)
+            lock = WriterLock(unfinished / "lock")
+            for name, data in files.items():
+                write_file(unfinished / name, data)
+            sync_folder(unfinished)
+            if old is not None:
+                os.rename(path, earlier)
+            os.rename(unfinished, path)
+            sync_folder(path.parent)
+            shutil.rmtree(earlier, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if lock is not None:
+            lock.release()
+        raise
+    finally:
+        if old is not None:
+            old.release()
+    return lock
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """Read ``environment.json``. Raises UserError where `path` is not a run directory, or one of another format."""
+    with user_errors(path):
+        exists, is_run = path.is_dir(), (path / "environment.json").is_file()
+    if not exists:
+        raise UserError("there is no such run directory", where=str(path), mend="check the path")
+    if not is_run:
+        mend = "give a folder that mql train made (it holds environment.json)"
+        raise UserError("the folder is not a run directory", where=str(path), mend=mend)
+    environment = read_json(path / "environment.json")
+    if not isinstance(environment, dict) or environment.get("format") != FORMAT:
+        raise UserError("the folder is not a run directory", where=str(path), mend="choose another folder")
+    version = environment.get("format_version")
+    if version != FORMAT_VERSION:
+        mend = "use the version of mql that wrote it (see environment.json), or start a new run"
+        what = f"the run has format {version}, this program reads {FORMAT_VERSION}"
+        raise UserError(what, where=str(path), mend=mend)
+    return dict(environment)
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether something stands at `path`; an empty folder does not count."""
+    with user_errors(path):
+        return os.path.lexists(path) and (path.is_symlink() or not path.is_dir() or any(path.iterdir()))
+
+
+def _claim(path: Path, *, replace: bool) -> WriterLock:
+    """Take the lock of the run that is to be replaced."""
+    if not replace:
+        mend = "go on with it by --resume, or choose another --run-dir"
+        raise UserError("the run directory exists", where=str(path), mend=mend)
+    if path.is_symlink():
+        raise UserError("a link is not replaced", where=str(path), mend="remove it, or choose another --run-dir")
+    read_environment(path)
+    return WriterLock(path / "lock")
+
+
+def _release(lock: WriterLock | None) -> None:
+    if lock is not None:
+        lock.release()

@@ -1,0 +1,163 @@
+"""Meta-training as a state and one verb: collect episodes of some tasks, then update.
+
+Every random number of iteration i comes from a stream named by (seed, purpose, i), so this state (tensors, counters and
+stored episodes) at the end of an iteration is all that the rest of the run depends on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mql.adaptation import context_plan
+from mql.agent import Agent
+from mql.config import Config
+from mql.replay import Replay
+from mql.rollout import collect
+from mql.seeding import generator, spawn_seeds, torch_generator
+from mql.tasks.family import Task, TaskFamily
+from mql.td3 import Learner
+from mql.types import JSON, Episode
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What one iteration did: the new episodes, mean losses (empty while warming up), and seconds spent."""
+
+    episodes: list[Episode]
+    losses: dict[str, float]
+    updates: int
+    collect_seconds: float
+    update_seconds: float
+
+
+class Trainer:
+    """The agent in training, its learner, the replay and the counters.
+
+    Args:
+        config: resolved; ``config.family`` names `family`.
+        family: meta-trained on its ``train`` tasks.
+    """
+
+    def __init__(self, config: Config, family: TaskFamily) -> None:
+        self.config, self.family = config, family
+        self.tasks = family.tasks("train")
+        seed = int(generator(config.seed, "agent").integers(2**31))
+        self.agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=seed, device=config.device)
+        self.learner = Learner(self.agent, lr=config.agent.lr)
+        self.replay = Replay(
+            n_tasks=len(self.tasks),
+            obs_dim=family.obs_dim,
+            action_dim=family.action_dim,
+            capacity=config.train.replay_capacity,
+            episode_length=family.episode_length,
+            device=config.device,
+        )
+        self.env_steps = 0
+        self.iterations = 0
+
+    @property
+    def updates(self) -> int:
+        """Updates made so far."""
+        return self.learner.updates
+
+    def iterate(self) -> Iteration:
+        """Collect one episode in each of ``episodes_per_iteration`` lanes, then make the updates that are due."""
+        begun = time.perf_counter()
+        episodes = self._collect()
+        collected = time.perf_counter()
+        done = self.updates
+        losses = self._update()
+        self.iterations += 1
+        return Iteration(
+            episodes=episodes,
+            losses=losses,
+            updates=self.updates - done,
+            collect_seconds=collected - begun,
+            update_seconds=time.perf_counter() - collected,
+        )
+
+    def _collect(self) -> list[Episode]:
+        config, number = self.config, self.iterations
+        tasks = self._tasks_of(number)
+        episodes = collect(
+            self.agent,
+            self.family,
+            tasks,
+            spawn_seeds(len(tasks), config.seed, "reset", number),
+            exploration_noise=config.agent.exploration_noise,
+            random_actions=self.env_steps < config.train.random_steps,
+            rng=generator(config.seed, "exploration", number),
+            policy_version=self.updates,
+            threads=config.threads,
+        )
+        for episode in episodes:
+            self.replay.append(episode)
+            self.env_steps += episode.length
+        return episodes
+
+    def _tasks_of(self, iteration: int) -> list[Task]:
+        """Deal the training tasks out in shuffled rounds, so that all are collected equally often."""
+        count, n = self.config.train.episodes_per_iteration, len(self.tasks)
+        places = range(iteration * count, (iteration + 1) * count)
+        rounds = {place // n for place in places}
+        order = {r: generator(self.config.seed, "tasks", r).permutation(n) for r in rounds}
+        return [self.tasks[order[place // n][place % n]] for place in places]
+
+    def _update(self) -> dict[str, float]:
+        config, train = self.config, self.config.train
+        due = int(max(self.env_steps - train.random_steps, 0) / train.env_steps_per_update) - self.updates
+        rng = generator(config.seed, "replay", self.iterations)
+        noise = torch_generator(config.seed, "updates", self.iterations, device=config.device)
+        plan = context_plan(config.agent)
+        sums: dict[str, torch.Tensor] = {}
+        counts: dict[str, int] = {}
+        for _ in range(due):
+            batch = self.replay.sample(train.batch_size, plan, rng)
+            for name, value in self.learner.update(batch, generator=noise).items():
+                sums[name] = sums[name] + value if name in sums else value
+                counts[name] = counts.get(name, 0) + 1
+        return {name: float(total) / counts[name] for name, total in sums.items()}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All tensors of a checkpoint: networks, targets and optimisers."""
+        return {**dict(self.agent.named_tensors()), **self.learner.optimizer_tensors()}
+
+    def counters(self) -> dict[str, JSON]:
+        """All else of a checkpoint that is not an episode."""
+        return {"env_steps": self.env_steps, "iterations": self.iterations, "updates": self.updates}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, JSON]) -> None:
+        """Take over tensors and counters of a checkpoint; the caller appends its episodes to ``replay``.
+
+        Raises:
+            KeyError: a tensor or counter is missing.
+            ValueError: a tensor has another shape.
+        """
+        load_agent(self.agent, tensors)
+        self.learner.load_optimizer_tensors({n: v for n, v in tensors.items() if n.startswith("adam.")})
+        self.learner.updates = int(counters["updates"])
+        self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
+
+
+def load_agent(agent: Agent, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Copy a checkpoint's learned tensors into `agent`.
+
+    Raises:
+        KeyError: a tensor is missing.
+        ValueError: a tensor has another shape than the agent's.
+    """
+    with torch.no_grad():
+        for name, tensor in agent.named_tensors():
+            if tensors[name].shape != tensor.shape:
+                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}")
+            tensor.copy_(tensors[name])
+
+
+def returns(episodes: list[Episode]) -> float:
+    """Mean episode return."""
+    return float(np.mean([episode.episode_return for episode in episodes]))

@@ -1,0 +1,83 @@
+"""The named containers that rooms hand to one another.
+
+Shapes: B transitions in a batch, S context sequences, T context elements in a sequence, L states read per sequence
+(B = S * L), O observation, A action, C = O + A + 1 context element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+JSON = Any  # whatever json.dumps takes
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One whole episode of one task, as collected.
+
+    ``obs`` is [T+1, O] (the last row is the observation after the last action), ``action`` [T, A], ``reward`` [T].
+    ``task`` is the index in the split it was drawn from; ``policy_version`` counts the updates behind the policy.
+    """
+
+    obs: FloatArray
+    action: FloatArray
+    reward: FloatArray
+    terminated: bool
+    truncated: bool
+    task: int
+    seed: int
+    policy_version: int = 0
+    success: bool | None = None
+    final_info: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """Number of control steps."""
+        return len(self.reward)
+
+    @property
+    def episode_return(self) -> float:
+        """Undiscounted sum of rewards."""
+        return float(self.reward.sum(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Transition:
+    """Transitions in a batch: obs and next_obs [B, O], action [B, A], reward and terminated [B] (float32)."""
+
+    obs: torch.Tensor
+    action: torch.Tensor
+    reward: torch.Tensor
+    next_obs: torch.Tensor
+    terminated: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Context:
+    """Context sequences and the places where their encoding is read.
+
+    ``elements`` [S, T, C] holds (o_i, a_i, r_i) of consecutive steps, left-aligned: padding, if any, stands at the end
+    and is never read. State k of a sequence is the encoder's state after its first k elements (state 0 is h_0 = 0), and
+    ``read`` [S, L] says which states are the context variables z of the batch's S * L transitions.
+    """
+
+    elements: torch.Tensor
+    read: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one update learns from: B transitions with their contexts, and a weight [B] for each (mean 1)."""
+
+    transition: Transition
+    context: Context
+    next_context: Context
+    weights: torch.Tensor

@@ -1,0 +1,279 @@
+"""Distributions of task parameters: small frozen values that can be drawn from, asked and written down.
+
+A draw is a float, or a tuple of floats where the distribution has a `size`. `mql.tasks.distribution_spec` writes them
+as plain data and reads them back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from mql.errors import UserError
+
+Value: TypeAlias = float | tuple[float, ...]
+
+
+class Distribution(Protocol):
+    """What a task parameter is drawn from."""
+
+    @property
+    def size(self) -> int | None:
+        """Number of components of a draw; None for a plain number."""
+        ...
+
+    @property
+    def low(self) -> float:
+        """Lower end of the support of each component."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Upper end of the support of each component."""
+        ...
+
+    def sample(self, rng: np.random.Generator) -> Value:
+        """Draw one value."""
+        ...
+
+    def contains(self, value: Value) -> bool:
+        """Tell whether `value` has the right size and lies in the support (ends included)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Every value between `low` and `high` equally likely."""
+
+    low: float
+    high: float
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high, "low < high")
+
+    def sample(self, rng: np.random.Generator) -> Value:
+        """Draw one value."""
+        return _draw(self.size, lambda: rng.uniform(self.low, self.high))
+
+    def contains(self, value: Value) -> bool:
+        """Tell whether each component lies in [low, high]."""
+        return _within(self, value)
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """The logarithm is uniform between those of `low` and `high` (both positive): for scales and masses."""
+
+    low: float
+    high: float
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, 0.0 < self.low < self.high < math.inf, "0 < low < high")
+
+    def sample(self, rng: np.random.Generator) -> Value:
+        """Draw one value; rounding never takes it out of the support."""
+        low, high = math.log(self.low), math.log(self.high)
+        return _draw(self.size, lambda: min(max(math.exp(rng.uniform(low, high)), self.low), self.high))
+
+    def contains(self, value: Value) -> bool:
+        """Tell whether each component lies in [low, high]."""
+        return _within(self, value)
+
+
+@dataclass(frozen=True)
+class Normal:
+    """A Gaussian; its support has no ends, so it contains every finite value."""
+
+    mean: float
+    std: float
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, math.isfinite(self.mean) and 0.0 < self.std < math.inf, "a finite mean and std > 0")
+
+    @property
+    def low(self) -> float:
+        """Minus infinity."""
+        return -math.inf
+
+    @property
+    def high(self) -> float:
+        """Infinity."""
+        return math.inf
+
+    def sample(self, rng: np.random.Generator) -> Value:
+        """Draw one value."""
+        return _draw(self.size, lambda: rng.normal(self.mean, self.std))
+
+    def contains(self, value: Value) -> bool:
+        """Tell whether each component is finite."""
+        return _within(self, value)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few listed numbers, equally likely."""
+
+    options: tuple[float, ...]
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", tuple(float(option) for option in self.options))
+        finite = all(math.isfinite(option) for option in self.options)
+        _check(self, finite and len(self.options) > 0, "at least one finite option")
+        _check(self, len(set(self.options)) == len(self.options), "options that differ")
+
+    @property
+    def low(self) -> float:
+        """Smallest option."""
+        return min(self.options)
+
+    @property
+    def high(self) -> float:
+        """Largest option."""
+        return max(self.options)
+
+    def sample(self, rng: np.random.Generator) -> Value:
+        """Draw one value."""
+        return _draw(self.size, lambda: self.options[int(rng.integers(len(self.options)))])
+
+    def contains(self, value: Value) -> bool:
+        """Tell whether each component is one of the options."""
+        components = _components(self.size, value)
+        return components is not None and all(component in self.options for component in components)
+
+
+@dataclass(frozen=True)
+class Angle:
+    """A direction, uniform on the circle, in [0, 2 pi) radians; every finite angle is contained."""
+
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, True, "")
+
+    @property
+    def low(self) -> float:
+        """0 rad."""
+        return 0.0
+
+    @property
+    def high(self) -> float:
+        """2 pi rad."""
+        return 2.0 * math.pi
+
+    def sample(self, rng: np.random.Generator) -> Value:
+        """Draw one value in radians."""
+        return _draw(self.size, lambda: rng.uniform(0.0, 2.0 * math.pi))
+
+    def contains(self, value: Value) -> bool:
+        """Tell whether each component is finite: an angle beyond 2 pi names a direction inside."""
+        components = _components(self.size, value)
+        return components is not None and all(math.isfinite(component) for component in components)
+
+
+@dataclass(frozen=True)
+class Disc:
+    """A point (x, y), uniform by area between `inner_radius` and `radius` around the origin."""
+
+    radius: float
+    inner_radius: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self, 0.0 <= self.inner_radius < self.radius < math.inf, "0 <= inner_radius < radius")
+
+    @property
+    def size(self) -> int:
+        """Two: x and y."""
+        return 2
+
+    @property
+    def low(self) -> float:
+        """Smallest x or y."""
+        return -self.radius
+
+    @property
+    def high(self) -> float:
+        """Largest x or y."""
+        return self.radius
+
+    def sample(self, rng: np.random.Generator) -> Value:
+        """Draw one point."""
+        distance = math.sqrt(rng.uniform(self.inner_radius**2, self.radius**2))
+        angle = rng.uniform(0.0, 2.0 * math.pi)
+        return (distance * math.cos(angle), distance * math.sin(angle))
+
+    def contains(self, value: Value) -> bool:
+        """Tell whether the point lies in the ring, rounding of a drawn point forgiven."""
+        components = _components(2, value)
+        slack = 1e-12 * self.radius
+        return components is not None and self.inner_radius - slack <= math.hypot(*components) <= self.radius + slack
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Always the same value: a number or a tuple of numbers."""
+
+    value: Value
+
+    def __post_init__(self) -> None:
+        if isinstance(self.value, list | tuple):
+            object.__setattr__(self, "value", tuple(float(component) for component in self.value))
+        components = _components(self.size, self.value)
+        _check(self, bool(components) and all(map(math.isfinite, components or ())), "a finite value")
+
+    @property
+    def size(self) -> int | None:
+        """Length of the value."""
+        return len(self.value) if isinstance(self.value, tuple) else None
+
+    @property
+    def low(self) -> float:
+        """Smallest component."""
+        return min(_components(self.size, self.value) or ())
+
+    @property
+    def high(self) -> float:
+        """Largest component."""
+        return max(_components(self.size, self.value) or ())
+
+    def sample(self, rng: np.random.Generator) -> Value:
+        """Return the value; nothing is drawn from `rng`."""
+        return self.value
+
+    def contains(self, value: Value) -> bool:
+        """Tell whether `value` is the value."""
+        return _components(self.size, value) == _components(self.size, self.value)
+
+
+def _check(distribution: Distribution, right: bool, rule: str) -> None:
+    kind = type(distribution).__name__.lower()
+    if not right:
+        raise UserError(f"{kind} distribution is out of order", mend=f"it needs {rule}")
+    size = distribution.size
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        raise UserError(f"{kind} distribution has size {size!r}", mend="give a whole number of at least 1")
+
+
+def _draw(size: int | None, one: Callable[[], float]) -> Value:
+    return float(one()) if size is None else tuple(float(one()) for _ in range(size))
+
+
+def _components(size: int | None, value: Value) -> tuple[float, ...] | None:
+    """Return the components of `value`, or None where its size is wrong."""
+    if size is None:
+        return None if isinstance(value, tuple) else (value,)
+    return value if isinstance(value, tuple) and len(value) == size else None
+
+
+def _within(distribution: Uniform | LogUniform | Normal, value: Value) -> bool:
+    components = _components(distribution.size, value)
+    return components is not None and all(
+        math.isfinite(component) and distribution.low <= component <= distribution.high for component in components
+    )

@@ -1,0 +1,265 @@
+"""The contract of a task family: a distribution of tasks that share spaces and differ in task parameters.
+
+Everything that learns meets tasks through this file only::
+
+    family = registry.load("cheetah-vel")
+    tasks = family.sample("train", 32, rng)
+    batch = family.make_batch(tasks, threads=2)
+    obs = batch.reset(seeds)                         # [N, O]
+    for _ in range(family.episode_length):
+        step = batch.step(actions)                   # actions [N, A] in [-1, 1]
+    batch.close()
+
+Shapes: N lanes (tasks side by side), O observation, A action.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from mql.errors import UserError, nearest
+from mql.tasks.distributions import Value
+from mql.tasks.parameter import Parameter
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: the values of a family's task parameters, and where they come from.
+
+    ``split`` is train, test, ood or custom; ``index`` is the place in that split's list (0 for a custom task).
+    ``in_training_range`` is False where a value lies outside what the training tasks are drawn from.
+    """
+
+    family: str
+    split: str
+    index: int
+    parameters: Mapping[str, Value] = field(hash=False)
+    in_training_range: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the task parameters as plain data: numbers, and lists where a parameter is a vector."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self.parameters.items()}
+
+
+@dataclass(frozen=True)
+class Split:
+    """A fixed list of `n` tasks, drawn with `seed` from the family's distributions or those in `override`.
+
+    ``listed`` names the tasks one by one instead; then `n` and `seed` are not used.
+    """
+
+    n: int = 0
+    seed: int = 0
+    override: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    listed: tuple[Mapping[str, Value], ...] = field(default=(), hash=False)
+
+
+@dataclass
+class BatchStep:
+    """What one control step of N lanes returns.
+
+    obs [N, O] float32, reward [N] float32, terminated [N] and truncated [N] bool, and info: name -> [N].
+    """
+
+    obs: FloatArray
+    reward: FloatArray
+    terminated: BoolArray
+    truncated: BoolArray
+    info: dict[str, npt.NDArray[Any]]
+
+
+class TaskBatch(Protocol):
+    """Many tasks of one family side by side, one lane each.
+
+    There is no automatic reset. A lane that has ended (terminated or truncated) is masked until the next reset: its
+    observation, flags and info stay what they were, its reward is 0 and its actions are ignored.
+    """
+
+    @property
+    def tasks(self) -> Sequence[Task]:
+        """The lanes' tasks."""
+        ...
+
+    def reset(self, seeds: Sequence[int]) -> FloatArray:
+        """Start an episode in every lane, each from its own seed; return obs [N, O]."""
+        ...
+
+    def step(self, actions: npt.ArrayLike) -> BatchStep:
+        """Advance every lane by one control step with actions [N, A]; values are clipped to [-1, 1]."""
+        ...
+
+    def close(self) -> None:
+        """Release threads, processes and rendering contexts; closing twice is harmless."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TaskFamily(ABC):
+    """A family of tasks: what varies, what is seen, how long an episode is, and how to build environments.
+
+    Args:
+        name: the registered name, such as ``cheetah-vel``.
+        summary: one line of text.
+        obs_dim: length O of an observation.
+        action_dim: length A of an action.
+        episode_length: control steps in an episode.
+        control_timestep: seconds between two actions.
+        parameters: the task parameters, in a fixed order.
+        splits: train and test, and ood where the family has tasks outside the training ranges.
+        has_success: whether ``info["success"]`` exists.
+        shared_splits: train and test are the same tasks, so a test says nothing about unseen ones.
+        native: stepped side by side in one process (not by worker processes).
+    """
+
+    name: str
+    summary: str
+    obs_dim: int
+    action_dim: int
+    episode_length: int
+    control_timestep: float
+    parameters: Mapping[str, Parameter]
+    splits: Mapping[str, Split]
+    has_success: bool = False
+    shared_splits: bool = False
+    native: bool = True
+
+    @cached_property
+    def observation_space(self) -> gymnasium.spaces.Box:
+        """Unbounded Box [O], float32."""
+        return gymnasium.spaces.Box(-np.inf, np.inf, (self.obs_dim,), np.float32)
+
+    @cached_property
+    def action_space(self) -> gymnasium.spaces.Box:
+        """Box [-1, 1]^A, float32."""
+        return gymnasium.spaces.Box(-1.0, 1.0, (self.action_dim,), np.float32)
+
+    @abstractmethod
+    def make(self, task: Task, render_mode: str | None = None) -> gymnasium.Env[FloatArray, FloatArray]:
+        """Build one Gymnasium environment for `task`."""
+
+    @abstractmethod
+    def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> TaskBatch:
+        """Build all `tasks` side by side on `threads` CPU threads; the numbers do not depend on the thread count."""
+
+    def tasks(self, split: str) -> list[Task]:
+        """Return the fixed list of tasks of one split.
+
+        Raises:
+            UserError: the family has no such split.
+        """
+        if split not in self._lists:
+            raise UserError(f"no split {split!r}", where=f"family {self.name}", mend=nearest(split, self._lists))
+        return list(self._lists[split])
+
+    def sample(self, split: str, n: int, rng: np.random.Generator) -> list[Task]:
+        """Draw `n` tasks of a split's list, each task equally often: the list is dealt out in shuffled rounds.
+
+        Raises:
+            UserError: the family has no such split, or `n` is negative.
+        """
+        tasks = self.tasks(split)
+        if n < 0:
+            raise UserError(f"can't sample {n} tasks", where=f"family {self.name}", mend="ask for 0 or more")
+        rounds = -(-n // len(tasks))
+        order = [index for _ in range(rounds) for index in rng.permutation(len(tasks))]
+        return [tasks[index] for index in order[:n]]
+
+    def task(self, parameters: Mapping[str, object]) -> Task:
+        """Build a task of your own from a value for every task parameter.
+
+        Values outside the training range are allowed and marked; only what physics forbids is refused.
+
+        Raises:
+            UserError: an unknown or missing name, a value of the wrong type or size, NaN, a forbidden value.
+        """
+        where = f"family {self.name}"
+        for name in parameters:
+            if name not in self.parameters:
+                mend = nearest(str(name), self.parameters)
+                raise UserError(f"unknown task parameter {name!r}", where=where, mend=mend)
+        for name, parameter in self.parameters.items():
+            if name not in parameters:
+                mend = f"give a value in {parameter.unit} ({parameter.doc})"
+                raise UserError(f"task parameter {name!r} is missing", where=where, mend=mend)
+        values = {name: spec.read(name, parameters[name], where=where) for name, spec in self.parameters.items()}
+        return Task(self.name, "custom", 0, values, self._in_training_range(values))
+
+    def summary_row(self) -> dict[str, Any]:
+        """Return what a list of families shows of this one, as plain data."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "obs_dim": self.obs_dim,
+            "action_dim": self.action_dim,
+            "episode_length": self.episode_length,
+            "native": self.native,
+            "splits": {split: len(tasks) for split, tasks in self._lists.items()},
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return the summary row with every task's parameters and what the parameters mean, as plain data."""
+        return self.summary_row() | {
+            "parameters": {name: parameter.to_json() for name, parameter in self.parameters.items()},
+            "splits": {split: [task.to_json() for task in tasks] for split, tasks in self._lists.items()},
+        }
+
+    def check_batch(self, tasks: Sequence[Task], threads: int) -> None:
+        """Refuse tasks of another family, an empty batch and a thread count below 1.
+
+        Raises:
+            UserError: one of these.
+        """
+        where = f"family {self.name}"
+        if not tasks:
+            raise UserError("no tasks given", where=where, mend="a batch needs at least one task")
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise UserError(f"can't run on {threads!r} threads", where=where, mend="give a whole number of at least 1")
+        for task in tasks:
+            if not isinstance(task, Task):
+                raise UserError(f"{task!r} is not a Task", where=where, mend="build one with family.task({...})")
+            if task.family != self.name:
+                raise UserError(f"a task of family {task.family!r}", where=where, mend="give tasks of this family")
+
+    @cached_property
+    def _lists(self) -> dict[str, tuple[Task, ...]]:
+        lists = {name: self._draw(name, split) for name, split in self.splits.items()}
+        seen: dict[tuple[Value, ...], str] = {}
+        for name, tasks in lists.items():
+            for task in tasks:
+                owner = seen.setdefault(tuple(task.parameters.values()), name)
+                if owner != name and not self.shared_splits:
+                    where = f"family {self.name}"
+                    raise UserError(
+                        f"splits {owner} and {name} share a task", where=where, mend="give them other seeds"
+                    )
+        return lists
+
+    def _draw(self, name: str, split: Split) -> tuple[Task, ...]:
+        rng = np.random.default_rng(split.seed)
+        drawn: list[Mapping[str, Value]] = list(split.listed)
+        if not drawn:
+            sources = {key: split.override.get(key, spec.distribution) for key, spec in self.parameters.items()}
+            drawn = [{key: source.sample(rng) for key, source in sources.items()} for _ in range(split.n)]
+        if not drawn:
+            raise UserError(f"split {name} is empty", where=f"family {self.name}", mend="give it n of at least 1")
+        return tuple(
+            Task(self.name, name, index, values, self._in_training_range(values)) for index, values in enumerate(drawn)
+        )
+
+    def _in_training_range(self, values: Mapping[str, Value]) -> bool:
+        train = self.splits["train"]
+        if train.listed:
+            return any(dict(values) == dict(listed) for listed in train.listed)
+        sources = {key: train.override.get(key, spec.distribution) for key, spec in self.parameters.items()}
+        return all(source.contains(values[key]) for key, source in sources.items())

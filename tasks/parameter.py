@@ -1,0 +1,87 @@
+"""What varies between the tasks of a family, and the reading of a value that a user gives for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mql.errors import UserError
+from mql.tasks.distribution_spec import to_spec
+from mql.tasks.distributions import Distribution, Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One task parameter.
+
+    Args:
+        distribution: what the training tasks draw it from.
+        unit: the unit of a value, such as ``m/s``; ``1`` for a pure number.
+        doc: one line of text.
+        hidden: whether the agent must infer it (it is not in the observation).
+        bounds: lowest and highest value of a component that the physics can carry out.
+        allowed: the only values that make sense, where there are just a few; empty for all within `bounds`.
+    """
+
+    distribution: Distribution
+    unit: str
+    doc: str
+    hidden: bool = True
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    allowed: tuple[float, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Number of components of a value."""
+        return self.distribution.size or 1
+
+    def read(self, name: str, given: object, *, where: str) -> Value:
+        """Turn a value that a user gave into a float, or a tuple of floats for a vector.
+
+        Raises:
+            UserError: the wrong type or size, NaN or infinity, or a value that physics forbids.
+        """
+        size = self.distribution.size
+        if size is None:
+            return self._component(name, given, where)
+        if not isinstance(given, list | tuple | np.ndarray) or len(given) != size:
+            raise UserError(
+                f"task parameter {name!r} is {given!r}", where=where, mend=f"give {size} numbers in {self.unit}"
+            )
+        return tuple(self._component(name, component, where) for component in given)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the parameter as plain data; an open end of the bounds is None."""
+        return {
+            "distribution": to_spec(self.distribution),
+            "unit": self.unit,
+            "doc": self.doc,
+            "hidden": self.hidden,
+            "bounds": [bound if math.isfinite(bound) else None for bound in self.bounds],
+            "allowed": list(self.allowed) or None,
+        }
+
+    def _component(self, name: str, given: object, where: str) -> float:
+        number = isinstance(given, int | float | np.integer | np.floating) and not isinstance(given, bool)
+        try:
+            value = float(given) if number else math.nan  # type: ignore[arg-type]
+        except OverflowError:  # a whole number that no float can hold
+            value = math.inf
+        if not math.isfinite(value):
+            raise UserError(
+                f"task parameter {name!r} is {given!r}", where=where, mend=f"give a finite number in {self.unit}"
+            )
+        low, high = self.bounds
+        if self.allowed and value not in self.allowed:
+            choices = " or ".join(f"{option:g}" for option in self.allowed)
+            raise UserError(f"task parameter {name!r} can't be {value:g}", where=where, mend=f"give {choices}")
+        if not low <= value <= high:
+            raise UserError(
+                f"task parameter {name!r} can't be {value:g} {self.unit}",
+                where=where,
+                mend=f"physics allows {low:g} to {high:g} {self.unit}",
+            )
+        return value
