@@ -38,7 +38,7 @@ endif
 
 $(STAMP): pyproject.toml constraints.txt
 	@if ! $(RUN) -c '$(USABLE)' 2>/dev/null; then \
-	    for candidate in $(CANDIDATES); do \
+	    found=''; for candidate in $(CANDIDATES); do \
 	        if "$$candidate" -c '$(USABLE)' 2>/dev/null; then found="$$candidate"; break; fi; \
 	    done; \
 	    if [ -z "$$found" ]; then \

@@ -26,7 +26,10 @@ from mql.types import JSON, Episode
 
 
 class Watcher(Protocol):
-    """What a caller may watch a run with: each method gets the record that goes into the run directory."""
+    """What a caller may watch a run with; a record is what goes into the run directory."""
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Training is about to begin, or to go on from a checkpoint."""
 
     def on_iteration(self, record: Mapping[str, JSON]) -> None:
         """One line of metrics.jsonl."""
@@ -43,6 +46,10 @@ class Interrupted(Exception):
         self.env_steps = env_steps
 
 
+class Diverged(FloatingPointError):
+    """A loss is no longer a finite number."""
+
+
 def meta_train(
     config: Config, family: TaskFamily, run: RunDir, *, resume: bool = False, watchers: tuple[Watcher, ...] = ()
 ) -> dict[str, JSON]:
@@ -57,40 +64,57 @@ def meta_train(
     Raises:
         Interrupted: Ctrl-C; the run was saved.
         UserError: the run directory can't be written or read.
-        FloatingPointError: the simulation or a loss is not finite.
+        Diverged: a loss is not finite.
+        FloatingPointError: the simulation is not finite.
     """
     torch.set_num_threads(config.threads)
     trainer = Trainer(config, family)
     earlier_seconds = 0.0
+    evaluated = 0  # env steps at the last evaluation
     if resume:
         checkpoint = run.load_checkpoint() if run.checkpoints() else None
         if checkpoint is not None:
             restore(trainer, checkpoint)
-            earlier_seconds = float(checkpoint.state["wall_seconds"])
+            earlier_seconds, evaluated = float(checkpoint.state["wall_seconds"]), int(checkpoint.state["evaluated"])
         run.cut_back(checkpoint)
     begun = time.perf_counter() - earlier_seconds
 
-    def save(episodes: list[Episode]) -> None:
+    def save() -> None:
         if trainer.env_steps in run.checkpoints():
             return
         run.save_checkpoint(
             trainer.env_steps,
             tensors=trainer.tensors(),
-            state={**trainer.counters(), "wall_seconds": time.perf_counter() - begun},
-            episodes=episodes,
+            state={**trainer.counters(), "evaluated": evaluated, "wall_seconds": time.perf_counter() - begun},
+            episodes=fresh,
             first_live_episode=trainer.replay.first_live_episode,
         )
+        fresh.clear()
 
-    def report(record: dict[str, JSON]) -> None:
+    def report(*, tasks: int, adapt: bool) -> dict[str, JSON]:
+        record = evaluation(trainer, tasks=tasks, adapt=adapt, on_task=lambda _: stop_if_asked())
         record["wall_seconds"] = time.perf_counter() - begun
         run.append_evaluation(record)
         for watcher in watchers:
             watcher.on_evaluation(record)
+        return record
+
+    def stop_if_asked() -> None:
+        if stop_requested():
+            save()
+            raise Interrupted(trainer.env_steps)
 
     train = config.train
     fresh: list[Episode] = []
+    for watcher in watchers:
+        watcher.on_start(trainer)
     with _stop_requests() as stop_requested:
         while trainer.env_steps < train.env_steps:
+            # An evaluation comes before the iteration after it, not after the one before: so a run that is made longer
+            # makes the one that was due at its old end, and one that was interrupted in it makes it again.
+            if _crosses(evaluated, trainer.env_steps, train.evaluate_every):
+                report(tasks=config.evaluate.tasks, adapt=config.evaluate.adapt_while_training)
+                evaluated = trainer.env_steps
             before = trainer.env_steps
             iteration = trainer.iterate()
             fresh.extend(iteration.episodes)
@@ -98,21 +122,17 @@ def meta_train(
             run.append_metrics(record)
             for watcher in watchers:
                 watcher.on_iteration(record)
-            ends = trainer.env_steps >= train.env_steps
-            if not ends and _crosses(before, trainer.env_steps, train.evaluate_every):
-                report(evaluation(trainer, tasks=config.evaluate.tasks, adapt=config.evaluate.adapt_while_training))
-            if ends or stop_requested() or _crosses(before, trainer.env_steps, train.checkpoint_every):
-                save(fresh)
-                fresh = []
-            if stop_requested() and not ends:
-                raise Interrupted(trainer.env_steps)
-        last = evaluation(trainer, tasks=config.evaluate.final_tasks, adapt=True)
-        report(last)
+            if trainer.env_steps >= train.env_steps or _crosses(before, trainer.env_steps, train.checkpoint_every):
+                save()
+            stop_if_asked()
+        last = report(tasks=config.evaluate.final_tasks, adapt=True)
         run.mark_finished(last)
     return last
 
 
-def evaluation(trainer: Trainer, *, tasks: int, adapt: bool) -> dict[str, JSON]:
+def evaluation(
+    trainer: Trainer, *, tasks: int, adapt: bool, on_task: Callable[[int], None] | None = None
+) -> dict[str, JSON]:
     """Evaluate the agent in training on the first `tasks` tasks of ``evaluate.split``: a line of evaluations.jsonl.
 
     Draws from streams of its own: whether and how often a run evaluates does not change what it learns.
@@ -125,6 +145,7 @@ def evaluation(trainer: Trainer, *, tasks: int, adapt: bool) -> dict[str, JSON]:
         trainer.agent,
         trainer if adapt else None,
         split=config.evaluate.split,
+        on_task=on_task,
     )
     record["env_steps"], record["updates"] = trainer.env_steps, trainer.updates
     # The contract of the two jsonl files: what depends on the machine stands at the top.
@@ -192,7 +213,7 @@ def _metrics(trainer: Trainer, iteration: Iteration, wall_seconds: float) -> dic
     returns = [episode.episode_return for episode in iteration.episodes]
     for name, value in iteration.losses.items():
         if not abs(value) < float("inf"):
-            raise FloatingPointError(f"{name} is {value} after {trainer.env_steps} environment steps")
+            raise Diverged(f"{name} is {value} after {trainer.env_steps} environment steps")
     return {
         "env_steps": trainer.env_steps,
         "updates": trainer.updates,

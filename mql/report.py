@@ -138,8 +138,8 @@ def _draw_distances(axes: Axes, rows: Sequence[Record]) -> None:
     axes.set_ylabel("held-out targets")
     axes.set_yticks([])
     axes.set_xlim(left=0)
-    below = {"loc": "upper center", "bbox_to_anchor": (0.46, -0.14)}  # inside the axes it could hide a target
-    axes.legend(**below, frameon=False, ncols=3, fontsize=8.5, handletextpad=0.1, columnspacing=0.9)
+    legend = axes.legend(loc="upper center", frameon=False, ncols=3, fontsize=8.5, handletextpad=0.1, columnspacing=0.9)
+    legend.set_bbox_to_anchor((0.46, -0.14), transform=axes.transAxes)  # inside the axes it could hide a target
 
 
 def _write_cost(axes: Axes, records: Sequence[Record]) -> None:
