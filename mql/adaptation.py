@@ -26,7 +26,7 @@ from mql.td3 import Learner
 from mql.types import Batch, Episode, FloatArray, IntArray
 
 META_ROWS_PER_NEW_ROW = 10  # rows of old data in the classifier's fit: enough that their spread is known well
-EPISODES_AT_ONCE = 256  # encoded together when the replay is scored
+ROWS_AT_ONCE = 4096  # windows encoded together when the replay is scored
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,11 @@ def context_plan(config: AgentConfig) -> ContextPlan:
 
 
 def prepare(agent: Agent, replay: Replay, config: AdaptConfig) -> MetaData:
-    """Score the replay once: features of its newest episodes, at most ``config.scored_transitions`` transitions."""
+    """Score the replay once: features of its newest episodes, at most ``config.scored_transitions`` transitions.
+
+    With a carried context, the states that `replay` keeps become those of `agent` (training brings them up to date
+    before it draws).
+    """
     rows = replay.all_rows(at_most=config.scored_transitions)
     return MetaData(replay=replay, rows=rows, features=_features(agent, replay, rows, config))
 
@@ -166,19 +170,24 @@ class _OldData:
         return self._meta.replay.gather(rows[drawn], plan, rng=rng, density=self._of_table_row)
 
 
+@torch.no_grad()
 def _features(agent: Agent, replay: Replay, rows: IntArray, config: AdaptConfig) -> FloatArray:
-    """Context features [len(rows), F] of whole episodes' rows, from the frozen encoder of the actor."""
-    plan = context_plan(agent.config)
-    starts = replay.episode_starts(rows)
-    parts = []
-    for first in range(0, len(starts), EPISODES_AT_ONCE):
-        batch = replay.whole_episodes(starts[first : first + EPISODES_AT_ONCE], plan)
-        with torch.no_grad():
-            features = agent.online.actor_encoder(batch.context)
-        if config.features == "obs_context":
-            features = torch.cat([batch.transition.obs, features], dim=-1)
-        parts.append(features[batch.weights > 0].cpu().numpy())
-    return np.concatenate(parts)
+    """What the propensity sees of table rows: [len(rows), F], from the frozen encoder of the actor.
+
+    The states that the policy acted with. A context-blind agent has none; then observations are all there is.
+    """
+    encoder, index = agent.online.actor_encoder, torch.from_numpy(rows).to(agent.device)
+    if agent.state_dim:
+        replay.refresh_states(encoder)
+        features = replay.states[index]
+    else:
+        parts = [rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE)]
+        plan = context_plan(agent.config)
+        features = torch.cat([encoder(replay.gather(part, plan).context) for part in parts])
+    if config.features == "obs_context" or not encoder.context_dim:
+        features = torch.cat([replay.table[index, : agent.obs_dim], features], dim=-1)
+    result: FloatArray = features.cpu().numpy()
+    return result
 
 
 def _replay_of(agent: Agent, episodes: Sequence[Episode]) -> Replay:
@@ -191,6 +200,7 @@ def _replay_of(agent: Agent, episodes: Sequence[Episode]) -> Replay:
         action_dim=agent.action_dim,
         capacity=longest * len(episodes),
         episode_length=longest,
+        context_dim=agent.state_dim,
         device=str(agent.device),
     )
     for episode in episodes:

@@ -72,6 +72,11 @@ class Agent:
             self.online = Networks(obs_dim, action_dim, config).to(self.device)
         self.target = copy.deepcopy(self.online).requires_grad_(False)
 
+    @property
+    def state_dim(self) -> int:
+        """Size of the state that the policy carries through an episode (0: it looks at a window, or is blind)."""
+        return self.online.actor_encoder.context_dim if self.config.context_mode == "carry" else 0
+
     def copy(self) -> Agent:
         """Return an agent with equal, independent parameters."""
         return copy.deepcopy(self)

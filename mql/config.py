@@ -86,7 +86,7 @@ class AgentConfig(Section):
     target_noise_clip: NotNegative = Field(default=0.5, description="Largest size of the noise on target actions.")
     reward_scale: Positive = Field(default=1.0, description="Factor on rewards inside the losses.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="float32",
+        default="auto",
         description="Type of the hidden layers' products; auto: bfloat16 where the CPU has it.",
     )
 
@@ -97,7 +97,7 @@ class TrainConfig(Section):
     env_steps: Count = Field(default=300_000, description="Environment steps of the whole run.")
     random_steps: Whole = Field(default=10_000, description="Random steps before the first update, over all tasks.")
     episodes_per_iteration: Count = Field(default=16, description="Episodes collected side by side between updates.")
-    batch_size: Count = Field(default=1024, description="Transitions per update.")
+    batch_size: Count = Field(default=512, description="Transitions per update.")
     env_steps_per_update: Positive = Field(default=8.0, description="Environment steps collected for each update.")
     replay_capacity: Count = Field(default=1_000_000, description="Transitions kept for learning, over all tasks.")
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
@@ -114,8 +114,8 @@ class AdaptConfig(Section):
     )
     step1_updates: Whole = Field(default=10, description="Updates on the new task's data.")
     step2_updates: Whole = Field(default=100, description="Updates on weighted meta-training data.")
-    batch_size: Count = Field(default=1024, description="Transitions per update of step 2.")
-    lr: Positive = Field(default=1e-3, description="Learning rate of the fresh Adam of an adaptation.")
+    batch_size: Count = Field(default=512, description="Transitions per update of step 2.")
+    lr: Positive = Field(default=3e-4, description="Learning rate of the fresh Adam of an adaptation.")
     proximal_coef: Literal["auto"] | Fraction = Field(
         default="auto", description="Pull to the meta-trained parameters; auto: 1 - normalised effective sample size."
     )
@@ -187,6 +187,7 @@ PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
                 "context_mode": "window",
                 "shared_encoder": False,
                 "layer_norm": False,
+                "precision": "float32",
                 "lr": 3e-4,
             },
             "train": {
@@ -209,6 +210,10 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     if train.random_steps > train.env_steps:
         what = f"train.random_steps is {train.random_steps}, more than all {train.env_steps} env_steps"
         yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"
+    if agent.context_mode == "carry" and not agent.shared_encoder:
+        what = "agent.shared_encoder is false, but with agent.context_mode carry the replay keeps one encoder's states"
+        keys = ["agent.shared_encoder", "agent.context_mode"]
+        yield keys, what, "set agent.shared_encoder to true, or agent.context_mode to window"
     if agent.context_mode == "carry":
         for key, size in (("train.batch_size", train.batch_size), ("adapt.batch_size", adapt.batch_size)):
             if size % agent.segment_length:

@@ -22,10 +22,13 @@ import torch
 from torch import nn
 
 
-def gru_states(gru: nn.GRU, elements: torch.Tensor) -> torch.Tensor:
-    """Return the states [T+1, Z, S] of a one-layer `gru` over elements [T, S, C], from h_0 = 0 on."""
+def gru_states(gru: nn.GRU, elements: torch.Tensor, initial: torch.Tensor) -> torch.Tensor:
+    """Return the states [T+1, Z, S] of a one-layer `gru` over elements [T, S, C], from `initial` [S, Z] on.
+
+    No gradient goes to `initial`: where it is not zero, it comes from earlier steps (truncated back-propagation).
+    """
     result: torch.Tensor = _States.apply(  # type: ignore[no-untyped-call]
-        elements, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
+        elements, initial, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
     )
     return result
 
@@ -35,6 +38,7 @@ class _States(torch.autograd.Function):
     def forward(
         ctx: Any,
         elements: torch.Tensor,
+        initial: torch.Tensor,
         w_ih: torch.Tensor,
         w_hh: torch.Tensor,
         b_ih: torch.Tensor,
@@ -46,7 +50,8 @@ class _States(torch.autograd.Function):
         both[: 2 * size] += b_hh[: 2 * size]  # b_hn stays with the recurrent product: r multiplies it
         inputs = torch.baddbmm(both[None, :, None], w_ih.expand(steps, -1, -1), elements.transpose(1, 2)).numpy()
         recurrent, bias_n = w_hh.numpy(), b_hh[2 * size :, None].numpy()
-        states = np.zeros((steps + 1, size, rows), dtype=inputs.dtype)
+        states = np.empty((steps + 1, size, rows), dtype=inputs.dtype)
+        states[0] = initial.detach().numpy().T
         gates = np.empty((steps, 3 * size, rows), dtype=inputs.dtype)  # r, u, n of every step
         hidden_n = np.empty((steps, size, rows), dtype=inputs.dtype)  # W_hn h + b_hn
         product = np.empty((3 * size, rows), dtype=inputs.dtype)
@@ -107,6 +112,7 @@ class _States(torch.autograd.Function):
         flat = inputs.transpose(0, 1).reshape(3 * size, -1)
         return (
             of_elements,
+            None,
             flat @ elements.reshape(steps * rows, -1),
             products.transpose(0, 1).reshape(3 * size, -1) @ before.transpose(1, 2).reshape(-1, size),
             flat.sum(dim=1),

@@ -35,18 +35,20 @@ class ContextEncoder(nn.Module):
         rows, reads = context.read.shape
         if self.gru is None:
             return context.elements.new_zeros(rows * reads, 0)
-        states = self.states(context.elements)
+        states = self.states(context.elements, context.initial)
         index = context.read.unsqueeze(-1).expand(rows, reads, self.context_dim)
         return states.gather(1, index).reshape(rows * reads, self.context_dim)
 
-    def states(self, elements: torch.Tensor) -> torch.Tensor:
-        """Return all states [S, T+1, Z] of sequences [S, T, C]; state 0 is h_0 = 0."""
-        first = elements.new_zeros(1, elements.shape[0], self.context_dim)
+    def states(self, elements: torch.Tensor, initial: torch.Tensor | None = None) -> torch.Tensor:
+        """Return all states [S, T+1, Z] of sequences [S, T, C]; state 0 is `initial` [S, Z], by default zero."""
+        if initial is None:
+            initial = elements.new_zeros(elements.shape[0], self.context_dim)
         if self.gru is None or elements.shape[1] == 0:
-            return first.transpose(0, 1).expand(-1, elements.shape[1] + 1, -1)
+            return initial.unsqueeze(1).expand(-1, elements.shape[1] + 1, -1)
         if elements.device.type == "cpu":
-            return gru_states(self.gru, elements.transpose(0, 1)).permute(2, 0, 1)
-        states, _ = self.gru(elements.transpose(0, 1))
+            return gru_states(self.gru, elements.transpose(0, 1), initial).permute(2, 0, 1)
+        first = initial.unsqueeze(0)
+        states, _ = self.gru(elements.transpose(0, 1), first)
         return torch.cat([first, states]).transpose(0, 1)
 
     def step(self, element: torch.Tensor, state: torch.Tensor) -> torch.Tensor:

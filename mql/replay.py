@@ -16,7 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mql.networks import ContextEncoder
 from mql.types import Batch, Context, Episode, FloatArray, IntArray, Transition
+
+EPISODES_AT_ONCE = 256  # go through the encoder side by side when states are refreshed
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Replay:
     Args:
         capacity: transitions over all tasks, shared out equally; the memory bound, allocated as it fills.
         episode_length: the longest episode; a task's ring holds at least one.
+        context_dim: size of the encoder state kept for every row, from which `Segments` start (0: none is kept, and
+            segments start from an empty state).
         device: where the table lives and batches are made.
     """
 
@@ -54,12 +59,15 @@ class Replay:
         action_dim: int,
         capacity: int,
         episode_length: int,
+        context_dim: int = 0,
         device: str = "cpu",
     ) -> None:
         self.n_tasks, self.obs_dim, self.action_dim = n_tasks, obs_dim, action_dim
         steps = max(capacity // n_tasks, episode_length)
         self.rows = steps + -(-steps // episode_length)  # a final row for each episode
         self.table = torch.zeros(n_tasks * self.rows, obs_dim + action_dim + 1, device=device)
+        # Of every row: the encoder's state before its step, as of the last `refresh_states`.
+        self.states = torch.zeros(n_tasks * self.rows, context_dim, device=device)
         # Of every row: the step in its episode, and how many steps its episode has after it (0: the final row).
         self.step = np.zeros((n_tasks, self.rows), dtype=np.int32)
         self.remaining = np.zeros((n_tasks, self.rows), dtype=np.int32)
@@ -77,7 +85,9 @@ class Replay:
     @property
     def nbytes(self) -> int:
         """Bytes of a full buffer, indices included."""
-        return self.table.nbytes + self.step.nbytes + self.remaining.nbytes + self.terminated.nbytes
+        return (
+            self.table.nbytes + self.states.nbytes + self.step.nbytes + self.remaining.nbytes + self.terminated.nbytes
+        )
 
     @property
     def transitions(self) -> int:
@@ -198,17 +208,40 @@ class Replay:
         if importance is not None:
             weights = weights * importance[at]
         elements = self._elements(task, start, context_start, length, span)
+        initial = None
+        if isinstance(plan, Segments) and self.states.shape[1]:
+            begin = task * self.rows + (start + context_start) % self.rows
+            initial = self.states.index_select(0, self._index(begin))
         same = next_start is context_start
         return self._batch(
             at,
             next_at=task[:, None] * self.rows + (start[:, None] + position + 1) % self.rows,
             weights=weights,
-            context=Context(elements, self._index(position - context_start[:, None])),
+            context=Context(elements, self._index(position - context_start[:, None]), initial),
             next_context=Context(
                 elements if same else self._elements(task, start, next_start, length, span),
                 self._index(position + 1 - next_start[:, None]),
+                initial,
             ),
         )
+
+    @torch.no_grad()
+    def refresh_states(self, encoder: ContextEncoder) -> None:
+        """Compute the state before every stored step, as `encoder` carries it from the episode's start.
+
+        Segments then start from states of whole histories, as in acting; without this, a policy that carries its state
+        through an episode would meet states that training never saw.
+        """
+        starts = self.episode_starts(self.all_rows())
+        task, row = np.divmod(starts, self.rows)
+        length = self.remaining[task, row].astype(np.int64)
+        for first in range(0, len(starts), EPISODES_AT_ONCE):
+            some = slice(first, first + EPISODES_AT_ONCE)
+            steps = np.arange(length[some].max())
+            at = task[some, None] * self.rows + (row[some, None] + steps) % self.rows
+            states = encoder.states(self._rows(at))[:, :-1]
+            valid = steps < length[some, None]
+            self.states[self._index(at[valid])] = states[torch.from_numpy(valid).to(self.device)]
 
     def episode_starts(self, rows: IntArray) -> IntArray:
         """Those of `rows` at which an episode begins."""

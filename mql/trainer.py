@@ -55,6 +55,7 @@ class Trainer:
             action_dim=family.action_dim,
             capacity=config.train.replay_capacity,
             episode_length=family.episode_length,
+            context_dim=self.agent.state_dim,
             device=config.device,
         )
         self.env_steps = 0
@@ -114,6 +115,8 @@ class Trainer:
         rng = generator(config.seed, "replay", self.iterations)
         noise = torch_generator(config.seed, "updates", self.iterations, device=config.device)
         plan = context_plan(config.agent)
+        if due > 0 and self.agent.state_dim:
+            self.replay.refresh_states(self.agent.online.critic_encoder)
         sums: dict[str, torch.Tensor] = {}
         counts: dict[str, int] = {}
         for _ in range(due):

@@ -65,12 +65,14 @@ class Context:
     """Context sequences and the places where their encoding is read.
 
     ``elements`` [S, T, C] holds (o_i, a_i, r_i) of consecutive steps, left-aligned: padding, if any, stands at the end
-    and is never read. State k of a sequence is the encoder's state after its first k elements (state 0 is h_0 = 0), and
-    ``read`` [S, L] says which states are the context variables z of the batch's S * L transitions.
+    and is never read. State k of a sequence is the encoder's state after its first k elements, state 0 is ``initial``
+    [S, Z] (None: zero, as at an episode's start), and ``read`` [S, L] says which states are the context variables z of
+    the batch's S * L transitions.
     """
 
     elements: torch.Tensor
     read: torch.Tensor
+    initial: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

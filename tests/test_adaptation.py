@@ -45,7 +45,7 @@ def agent(mode: str = "carry") -> Agent:
 
 def old_data(shift: float = 0.0) -> Replay:
     rng = np.random.default_rng(0)
-    replay = Replay(n_tasks=TASKS, obs_dim=OBS, action_dim=ACTION, capacity=600, episode_length=LENGTH)
+    replay = Replay(n_tasks=TASKS, obs_dim=OBS, action_dim=ACTION, capacity=600, episode_length=LENGTH, context_dim=4)
     for number in range(24):
         replay.append(episode(rng, task=number % TASKS, shift=shift))
     return replay

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # From low to high. A module imports from its own row or from rows above it in this table, and no cycle arises.
 ORDER = (
     {"errors"},
-    {"types", "seeding"},
+    {"types", "seeding", "memory"},
     {"config"},
     {"config_yaml", "config_file"},
     {"gru", "networks"},
@@ -35,7 +35,7 @@ ORDER = (
         "tracking",
     },
     {"trainer", "meta_train", "meta_test"},
-    {"quickstart", "cli", "bench"},
+    {"quickstart", "bench", "cli", "cli_evaluate", "cli_tables", "cli_train"},
 )
 RANKS = {f"mql.{name}": rank for rank, names in enumerate(ORDER) for name in names}
 TOP = {"mql", "mql.__main__"}  # the public names and `python -m mql` stand above everything

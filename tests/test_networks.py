@@ -20,9 +20,10 @@ def test_gru_agrees_with_pytorch(
     elements = torch.randn(steps, rows, inputs, dtype=dtype, requires_grad=True)
     direction = torch.randn(steps, rows, size, dtype=dtype)
     variables = [elements, *gru.parameters()]
-    plain, _ = gru(elements)
-    ours = gru_states(gru, elements)
-    assert torch.equal(ours[0], torch.zeros(size, rows, dtype=dtype))
+    initial = torch.randn(rows, size, dtype=dtype)
+    plain, _ = gru(elements, initial[None])
+    ours = gru_states(gru, elements, initial)
+    assert torch.equal(ours[0], initial.T)
     ours = ours[1:].transpose(1, 2)
     assert (plain - ours).norm() <= tolerance * plain.norm()
     expected = torch.autograd.grad((plain * direction).sum(), variables)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from mql.networks import ContextEncoder
 from mql.replay import Replay, Segments, Windows
 from mql.types import Batch, Episode
 
@@ -92,6 +95,32 @@ def test_only_termination_is_stored_as_termination() -> None:
     }
     assert ends == {0: 1.0, 1: 0.0}
     assert batch.transition.terminated.sum() == 1.0
+
+
+def test_segments_start_from_the_state_carried_since_the_reset() -> None:
+    """So that z is, up to rounding, what the policy that carries its state had: also far into an episode."""
+    torch.manual_seed(0)
+    encoder = ContextEncoder(OBS + ACTION + 1, 5)
+    buffer = Replay(n_tasks=2, obs_dim=OBS, action_dim=ACTION, capacity=60, episode_length=12, context_dim=5)
+    rng = np.random.default_rng(0)
+    for number in range(17):
+        made = episode(0, int(rng.integers(3, 13)), task=number % 2)
+        noise = [rng.standard_normal(a.shape).astype(np.float32) for a in (made.obs, made.action, made.reward)]
+        buffer.append(dataclasses.replace(made, obs=noise[0], action=noise[1], reward=noise[2]))
+    buffer.refresh_states(encoder)
+    rows = buffer.all_rows()
+    carried = {}  # z of every row, by stepping through the episodes
+    for row in rows:
+        task, place = divmod(int(row), buffer.rows)
+        if buffer.step[task, place] == 0:
+            state = torch.zeros(1, 5)
+        carried[tuple(buffer.table[row].tolist())] = state
+        state = encoder.step(buffer.table[row : row + 1], state)
+    batch = buffer.gather(buffer.sample_rows(50, rng), Segments(4, 2), rng=rng)
+    elements = torch.cat([batch.transition.obs, batch.transition.action, batch.transition.reward[:, None]], dim=1)
+    for z, element, weight in zip(encoder(batch.context), elements, batch.weights, strict=True):
+        if weight > 0:
+            assert torch.allclose(z, carried[tuple(element.tolist())][0], atol=1e-5)
 
 
 def test_capacity_bounds_memory_and_old_episodes_go_first() -> None:

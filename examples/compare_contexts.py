@@ -1,0 +1,54 @@
+"""What does it cost that the fast profile trains on short segments and acts with a state carried since the reset?
+
+    python examples/compare_contexts.py runs/vel --lengths 8 16 32 64
+
+One agent acts on the test tasks from the same reset seeds with the carried state, and with windows of the last H steps
+(recomputed from an empty state, as training's segments see them). Prints mean returns and the paired differences.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from mql.meta_test import evaluate
+from mql.meta_train import load_trainer
+from mql.run_dir import RunDir
+from mql.statistics import paired_gain
+from mql.tasks import registry
+
+
+def main() -> None:
+    """Evaluate one agent with several contexts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[8, 16, 32, 64])
+    parser.add_argument("--checkpoint", type=int)
+    parser.add_argument("--episodes", type=int, default=1)
+    options = parser.parse_args()
+
+    run = RunDir.open_readonly(options.run)
+    config, family = run.config, registry.load(run.config.family)
+    agent = load_trainer(run, family, config, env_steps=options.checkpoint).agent
+    tasks = family.tasks("test")
+
+    def returns() -> np.ndarray:
+        results = evaluate(agent, family, tasks, evaluation_episodes=options.episodes, seed=config.seed)
+        return np.array([np.mean([episode.episode_return for episode in r.zero_shot]) for r in results])
+
+    agent.config = config.agent.model_copy(update={"context_mode": "carry"})
+    carried = returns()
+    print(f"carried since the reset: mean return {carried.mean():.1f} on {len(tasks)} tasks")
+    for length in options.lengths:
+        agent.config = config.agent.model_copy(update={"context_mode": "window", "context_length": length})
+        windowed = returns()
+        gain = paired_gain(windowed, carried)
+        low, high = gain["ci95"]
+        difference = f"carried is {gain['mean']:+.1f} [{low:+.1f}, {high:+.1f}]"
+        print(f"window of {length:3d} steps: {windowed.mean():.1f}; {difference}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""The `mql` command: its arguments, and how it ends.
+
+Exit status 0 is success, 2 the user's mistake (one line on standard error), 1 a bug (a traceback), 130 Ctrl-C. Results
+go to standard output, all else to standard error. The commands' work is in `cli_train` and `cli_evaluate`, imported
+when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mql import __version__
+from mql.errors import UserError, nearest
+
+# Typer brings the parser's exceptions from click, or from its own copy of it; only this one has a public name.
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    help="Meta-Q-Learning for robots: meta-train on a family of tasks, then adapt to a new one within a few episodes.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+tasks_app = typer.Typer(help="The task families.", rich_markup_mode=None)
+app.add_typer(tasks_app, name="tasks")
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, made by mql train.", show_default=False)]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE ...", help="Change a configuration key.", show_default=False),
+]
+AdaptationEpisodes = Annotated[
+    int | None, typer.Option(min=1, metavar="K", help="Episodes collected on each new task.", show_default=False)
+]
+Episodes = Annotated[
+    int | None, typer.Option(min=1, metavar="K", help="Episodes measured, before and after.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mql {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _mql(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def train(
+    target: Annotated[
+        str, typer.Argument(metavar="FAMILY|FILE.yaml", help="A task family, or an experiment.", show_default=False)
+    ],
+    settings: Settings = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the run is written.", show_default="runs/FAMILY-SEED-TIME")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of every random stream.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir, as configured there.")] = (
+        False
+    ),
+    trust: Annotated[bool, typer.Option("--trust", help="Allow a family definition to run its own Python code.")] = (
+        False
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Meta-train an agent on a family of tasks."""
+    from mql.cli_train import train
+
+    train(target, settings=settings or [], run_dir=run_dir, seed=seed, resume=resume, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    split: Annotated[str | None, typer.Option(metavar="train|test|ood", help="Which tasks.")] = None,
+    tasks: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the split's first N tasks.")] = None,
+    adaptation_episodes: AdaptationEpisodes = None,
+    episodes: Episodes = None,
+    no_adapt: Annotated[bool, typer.Option("--no-adapt", help="Zero-shot only.")] = False,
+    checkpoint: Annotated[int | None, typer.Option(metavar="N", help="The checkpoint after N env steps.")] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a run's agent on tasks of its family, zero-shot and adapted."""
+    from mql.cli_evaluate import evaluate
+
+    if no_adapt and adaptation_episodes is not None:
+        raise UserError("--no-adapt and --adaptation-episodes contradict each other", mend="give only one of them")
+    evaluate(
+        run,
+        split=split,
+        tasks=tasks,
+        adaptation_episodes=adaptation_episodes,
+        episodes=episodes,
+        adapting=not no_adapt,
+        checkpoint=checkpoint,
+        settings=settings or [],
+        as_json=as_json,
+    )
+
+
+@app.command()
+def adapt(
+    run: Run,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE ...", help="A task parameter; a vector as NAME=1,2.", show_default=False),
+    ] = None,
+    adaptation_episodes: AdaptationEpisodes = None,
+    episodes: Episodes = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the adapted agent there.", show_default=False)
+    ] = None,
+    checkpoint: Annotated[int | None, typer.Option(metavar="N", help="The checkpoint after N env steps.")] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Adapt a run's agent to a task of your own."""
+    from mql.cli_evaluate import adapt
+
+    adapt(
+        run,
+        given=task or [],
+        adaptation_episodes=adaptation_episodes,
+        episodes=episodes,
+        out=out,
+        checkpoint=checkpoint,
+        settings=settings or [],
+        as_json=as_json,
+    )
+
+
+@tasks_app.command("list")
+def tasks_list(as_json: AsJson = False) -> None:
+    """List the task families."""
+    from mql.cli_tables import print_families, print_json
+    from mql.tasks import registry
+
+    rows = [registry.load(name).summary_row() for name in registry.names()]
+    print_json(rows) if as_json else print_families(rows)
+
+
+@tasks_app.command("show")
+def tasks_show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A task family.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Show a family's task parameters and tasks."""
+    from mql.cli_tables import print_family, print_json
+    from mql.tasks import registry
+
+    description = registry.load(name).describe()
+    print_json(description) if as_json else print_family(description)
+
+
+def main() -> None:
+    """Run the command line of this process, and end the process with its exit status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status; only a bug raises."""
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(_repeated(arguments) or ["--help"], prog_name="mql", standalone_mode=False)
+        sys.stdout.flush()
+    except UserError as error:
+        return _fail(error)
+    except _USAGE_ERROR as error:
+        return _fail(_usage_mistake(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `mql tasks list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return result if isinstance(result, int) else 0
+
+
+def _repeated(arguments: Sequence[str]) -> list[str]:
+    """Allow several values after one --set or --task: ``--set a=1 b=2`` is ``--set a=1 --set b=2``."""
+    result: list[str] = []
+    option = None
+    for argument in arguments:
+        if option and re.match(r"[A-Za-z_][\w.-]*=", argument) and result[-1] != option:
+            result.append(option)
+        elif argument in ("--set", "--task"):
+            option = argument
+        elif not option or result[-1] != option:
+            option = None
+        result.append(argument)
+    return result
+
+
+def _fail(error: UserError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
+def _usage_mistake(error: Any) -> UserError:
+    """Say in the one-line form what the parser found, with the nearest option or command."""
+    context = error.ctx
+    where = context.command_path if context else "mql"
+    message = error.format_message()
+    commands = getattr(context.command, "commands", None) if context else None
+    unknown = re.match(r"No such command '([^']*)'", message)
+    if unknown and commands:
+        return UserError(f"there is no command {unknown[1]!r}", where=where, mend=nearest(unknown[1], commands))
+    if message.startswith("Missing command") and commands:
+        return UserError("a command is missing", where=where, mend="choose one of " + ", ".join(sorted(commands)))
+    option = getattr(error, "option_name", None)
+    if context and option and message.startswith("No such option"):
+        options = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
+        return UserError(f"there is no option {option}", where=where, mend=nearest(option, [*options, "--help"]))
+    return UserError(message.strip().rstrip("."), where=where, mend=f"see '{where} --help'")

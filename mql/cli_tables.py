@@ -1,0 +1,126 @@
+"""What the commands print on standard output: one JSON value, or tables for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDTH_OF_A_FILE = 120  # columns where standard output is no terminal
+
+Row = Mapping[str, Any]
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value. Raises ValueError for a number that is not finite: no reader would take it."""
+    print(json.dumps(value, allow_nan=False))
+
+
+def print_families(rows: Iterable[Row]) -> None:
+    """Print one line per task family, from `TaskFamily.summary_row`."""
+    table = _table("family", "summary", right=("obs", "actions", "steps", "train", "test", "ood"))
+    for row in rows:
+        splits = row["splits"]
+        table.add_row(
+            row["name"],
+            row["summary"],
+            *(str(row[key]) for key in ("obs_dim", "action_dim", "episode_length")),
+            *(str(splits.get(split, "-")) for split in ("train", "test", "ood")),
+        )
+    _print(table)
+
+
+def print_family(description: Row) -> None:
+    """Print one family's sizes, task parameters and tasks, from `TaskFamily.describe`."""
+    sizes = "{obs_dim} observed numbers, {action_dim} actions, {episode_length} steps".format(**description)
+    _print(f"{description['name']}: {description['summary']}", sizes)
+    parameters = _table("parameter", "unit", "distribution", "meaning")
+    for name, parameter in description["parameters"].items():
+        hidden = "" if parameter["hidden"] else " (visible)"
+        distribution = parameter["distribution"]
+        text = distribution if isinstance(distribution, str) else _values(distribution)
+        parameters.add_row(name, parameter["unit"], text, parameter["doc"] + hidden)
+    tasks = _table("split", "tasks", right=("n",))
+    for split, values in description["splits"].items():
+        shown = "; ".join(_values(value) for value in values[:4]) + ("; ..." if len(values) > 4 else "")
+        tasks.add_row(split, shown, str(len(values)))
+    _print(parameters, tasks)
+
+
+def print_evaluation(record: Row) -> None:
+    """Print an evaluation: a row per task, then its summary over tasks."""
+    rows, summary = record["tasks"], record["summary"]
+    print_task_rows(rows)
+    table = _table(f"{len(rows)} {record['split']} tasks", right=("mean", "min", "IQM", "95 % interval"))
+    for label, key in (("zero-shot", "zero_shot"), ("adapted", "adapted"), ("paired gain", "gain")):
+        if (values := summary.get(key)) is not None:
+            low, high = values["ci95"]
+            numbers = (_number(values.get(name)) for name in ("mean", "min", "iqm"))
+            table.add_row(label, *numbers, f"{_number(low)} to {_number(high)}")
+    _print(table)
+    facts = f"{record['family']}, seed {record['seed']}, after {record['env_steps']:,} env steps"
+    _print(facts)
+    if record.get("shared_splits"):
+        _print("train and test are the same tasks in this family: nothing here is about unseen ones")
+
+
+def print_task_rows(rows: Sequence[Row]) -> None:
+    """Print the rows of `TaskResult.to_json`; columns that no row has are left out."""
+    columns = [
+        ("zero-shot", "zero_shot_return", _number),
+        ("adapted", "adapted_return", _number),
+        ("success", "zero_shot_success", _percent),
+        ("adapted", "adapted_success", _percent),
+        ("ESS", "normalized_ess", _fraction),
+        ("lambda", "proximal_coef", _fraction),
+        ("AUC", "classifier_auc", _fraction),
+        ("seconds", "adapt_seconds", _number),
+    ]
+    shown = [column for column in columns if any(row.get(column[1]) is not None for row in rows)]
+    table = _table("task", right=[title for title, _, _ in shown])
+    for row in rows:
+        table.add_row(_values(row["parameters"]), *(form(row.get(key)) for _, key, form in shown))
+    _print(table)
+
+
+def _table(*left: str, right: Iterable[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in left:
+        table.add_column(title, overflow="fold")
+    for title in right:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
+def _print(*parts: Table | str) -> None:
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
+    for part in parts:
+        console.print(Text(part) if isinstance(part, str) else part)
+    console.print()
+
+
+def _values(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_value(value)}" for name, value in parameters.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "(" + ", ".join(_value(part) for part in value) + ")"
+    return f"{value:.3g}" if isinstance(value, int | float) else str(value)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _fraction(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f} %"
