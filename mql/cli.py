@@ -11,12 +11,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mql import __version__
 from mql.errors import UserError, nearest
 
 # Typer brings the parser's exceptions from click, or from its own copy of it; only this one has a public name.
@@ -47,7 +47,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value inste
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"mql {__version__}")
+        print(f"mql {import_module('mql').__version__}")
         raise typer.Exit
 
 

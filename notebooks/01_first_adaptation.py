@@ -149,7 +149,8 @@ plt.show()
 [new_data] = adaptation_data(agent, family, [task], config.adapt, seed=SEED)
 meta = prepare(agent, trainer.replay, config.adapt)  # once, for any number of new tasks
 sizes = {"obs_dim": family.obs_dim, "action_dim": family.action_dim, "episode_length": family.episode_length}
-new_replay = Replay(n_tasks=1, capacity=sum(episode.length for episode in new_data), **sizes)
+capacity = sum(episode.length for episode in new_data)
+new_replay = Replay(n_tasks=1, capacity=capacity, context_dim=agent.state_dim, **sizes)
 for episode in new_data:
     new_replay.append(dataclasses.replace(episode, task=0))
 new_features = prepare(agent, new_replay, config.adapt).features

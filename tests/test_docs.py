@@ -1,0 +1,193 @@
+"""The documents say what the program does: tables, keys, names, commands, links and the example of the README.
+
+``python tests/test_docs.py`` writes docs/configuration.md anew from the schema.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from mql.cli import app
+from mql.config import PROFILES, Config, allowed
+from mql.config_yaml import FIELDS, SECTIONS, TOP
+from mql.tasks import registry
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PACKAGES = {"mql", "tasks"}
+FILE_TYPES = {"yaml", "json", "jsonl", "png", "safetensors", "sha256"}
+EXAMPLES_RUN_SHORT = 'overrides=["train.env_steps=2400", "evaluate.final_tasks=2"]'
+
+HEAD = """# The configuration
+
+One experiment is one YAML file with the keys below; a family's name alone stands for its default experiment,
+`configs/<family>.yaml` (of the plain family for an `-oracle` variant). Later layers win:
+
+    defaults < profile < configs/<family>.yaml < your file < --set section.key=value
+
+A file may hold a block `profiles: {paper: {...}, fast: {...}}` with sections; the chosen profile's comes right after
+the file's other keys. An unknown key or a wrong value is an error that names file, line, key and what would be right.
+The resolved configuration is saved with the run as `config.yaml`.
+
+```yaml
+family: reacher-goal
+seed: 3
+train: {env_steps: 400000}
+adapt: {step2_updates: 50}
+```
+
+The tables show the defaults of both profiles; family files change some of them. Whole numbers are at most 10^12. This
+page is written by `python tests/test_docs.py` from `mql/config.py`, and a test compares.
+"""
+
+
+def configuration_page() -> str:
+    """The text of docs/configuration.md."""
+    parts = [HEAD, "## Top level\n", _table({name: name for name in TOP})]
+    for section, fields in SECTIONS.items():
+        text = str(Config.model_fields[section].annotation.__doc__).splitlines()[0]
+        parts += [f"## {section}\n\n{text}\n", _table({name: f"{section}.{name}" for name in fields})]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _table(keys: dict[str, str]) -> str:
+    rows = ["| key | values | fast | paper | meaning |", "| --- | --- | --- | --- | --- |"]
+    for name, key in keys.items():
+        field = FIELDS[key]
+        values = re.sub(r"from (\d+) to 1_000_000_000_000", r"of at least \1", allowed(field))
+        rows.append(f"| `{name}` | {values} | {_default(key)} | {_paper(key)} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _default(key: str) -> str:
+    return "required" if FIELDS[key].is_required() else _shown(FIELDS[key].default)
+
+
+def _paper(key: str) -> str:
+    section, _, name = key.partition(".")
+    changed = PROFILES["paper"].get(section, {})
+    if key == "profile":
+        return _shown("paper")
+    return f"**{_shown(changed[name])}**" if name in changed else _default(key)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(str, value)) + "]"
+    return yaml.safe_dump(value).splitlines()[0]
+
+
+def test_configuration_page_is_that_of_the_schema() -> None:
+    written = CONFIGURATION.read_text(encoding="utf-8")
+    assert written == configuration_page(), "run: python tests/test_docs.py"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_keys_and_names_in_code_spans_exist(path: Path) -> None:
+    """`train.env_steps` is a key of the configuration, `td3.Learner` a name of the program, `mql/config.py` a file."""
+    wrong = []
+    for span in re.findall(r"`([^`\n]+)`", _without_blocks(path)):
+        word = re.split(r"[:=(\s]", span)[0]
+        section, _, rest = word.partition(".")
+        if re.fullmatch(r"(mql|tasks|robots|configs|notebooks|docs|examples|tests|results)/[\w./-]*", word):
+            found = (ROOT / word).exists()
+        elif not rest or rest in FILE_TYPES:
+            continue
+        elif section in SECTIONS or section in PACKAGES or (ROOT / "mql" / f"{section}.py").exists():
+            found = rest in ("*", *SECTIONS.get(section, ())) or _resolves(word.removeprefix("mql."))
+        else:
+            continue
+        if not found:
+            wrong.append(span)
+    assert not wrong
+
+
+def _resolves(dotted: str) -> bool:
+    parts = dotted.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            found: Any = import_module(".".join(["mql", *parts[:cut]]))
+        except ModuleNotFoundError:
+            continue
+        for name in parts[cut:]:
+            if not hasattr(found, name):
+                return False
+            found = getattr(found, name)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+def test_commands_in_the_documents_are_those_of_the_program() -> None:
+    """Every `mql ...` line names an existing command with existing options."""
+    lines = [line for path in DOCUMENTS for block in _blocks(path, "") for line in block.splitlines()]
+    commands = [
+        line.split("#")[0].removeprefix(".venv/bin/") for line in lines if re.match(r"(\.venv/bin/)?mql ", line)
+    ]
+    assert len(commands) > 5
+    for line in commands:
+        words = shlex.split(line)[1:]
+        command: Any = typer.main.get_command(app)
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        assert not hasattr(command, "commands"), line
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options, line
+        for key in (word.partition("=")[0] for word in words if "=" in word and "." in word.partition("=")[0]):
+            assert key in FIELDS, line
+
+
+def test_make_targets_in_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"\bmake ([a-z]+)\b", " ".join(_blocks(README, "")))):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_families_in_the_readme_are_those_of_the_registry() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \|(.*)\|$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    table = {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows}
+    assert set(table) == {name for name in registry.names() if not name.endswith("-oracle")}
+    for name, cells in table.items():
+        row = registry.load(name).summary_row()
+        splits = " / ".join(str(row["splits"].get(split, 0)) for split in ("train", "test", "ood"))
+        assert cells[-3:] == [f"{row['obs_dim']} / {row['action_dim']}", str(row["episode_length"]), splits], name
+
+
+def test_the_example_in_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [example] = _blocks(README, "python")
+    shorter = re.sub(r"overrides=\[[^]]*\]", EXAMPLES_RUN_SHORT, example)
+    assert shorter != example
+    monkeypatch.chdir(tmp_path)
+    exec(compile(shorter, str(README), "exec"), {"__name__": "example"})
+    assert len(capsys.readouterr().out.splitlines()) == example.count("print(")
+
+
+def _blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def _without_blocks(path: Path) -> str:
+    return re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+if __name__ == "__main__":
+    CONFIGURATION.write_text(configuration_page(), encoding="utf-8")
+    print(f"written: {CONFIGURATION}", file=sys.stderr)
