@@ -193,7 +193,8 @@ def _train(config: Config, family: TaskFamily, run: RunDir, *, resume: bool) -> 
 
 def _check_memory(config: Config, family: TaskFamily) -> None:
     """Refuse a replay that could never fit into this machine's memory."""
-    numbers = family.obs_dim + family.action_dim + 1
+    state = config.agent.context_dim if config.agent.use_context and config.agent.context_mode == "carry" else 0
+    numbers = family.obs_dim + family.action_dim + 1 + state
     needed = config.train.replay_capacity * 4 * numbers
     known = "SC_PHYS_PAGES" in os.sysconf_names
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else math.inf
