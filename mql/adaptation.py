@@ -77,6 +77,8 @@ def prepare(agent: Agent, replay: Replay, config: AdaptConfig) -> MetaData:
     With a carried context, the states that `replay` keeps become those of `agent` (training brings them up to date
     before it draws).
     """
+    import sklearn.linear_model  # noqa: F401  (here, so that no adaptation's time has the import in it)
+
     rows = replay.all_rows(at_most=config.scored_transitions)
     return MetaData(replay=replay, rows=rows, features=_features(agent, replay, rows, config))
 

@@ -100,7 +100,7 @@ class Agent:
     def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
         """Return deterministic actions [N, A] for observations [N, O]."""
         inputs = torch.from_numpy(obs).to(self.device)
-        action: FloatArray = self.online.actor(inputs, context.state).cpu().numpy()
+        action: FloatArray = self.online.actor(inputs, context.state, exact=True).cpu().numpy()
         return action
 
     @torch.no_grad()
@@ -124,5 +124,6 @@ class Agent:
 def matmul_dtype(precision: str) -> torch.dtype:
     """The type that hidden layers are computed in; ``auto`` takes bfloat16 where the CPU multiplies it in hardware."""
     if precision == "auto":
-        precision = "bfloat16" if torch.cpu._is_amx_tile_supported() else "float32"
+        has_amx = getattr(torch.cpu, "_is_amx_tile_supported", None)  # no public name for it yet
+        precision = "bfloat16" if has_amx is not None and has_amx() else "float32"
     return torch.bfloat16 if precision == "bfloat16" else torch.float32

@@ -73,9 +73,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir, as configured there.")] = (
         False
     ),
-    trust: Annotated[bool, typer.Option("--trust", help="Allow a family definition to run its own Python code.")] = (
-        False
-    ),
+    trust: Annotated[bool, typer.Option("--trust", help="Let a family definition run its own Python code.")] = (False),
     as_json: AsJson = False,
 ) -> None:
     """Meta-train an agent on a family of tasks."""

@@ -16,7 +16,7 @@ from torch import nn
 from mql.gru import gru_states
 from mql.types import Context
 
-LOW_PRECISION_ROWS = 64  # smaller batches (acting) gain nothing from bfloat16 and stay in float32
+LOW_PRECISION_ROWS = 64  # smaller batches gain nothing from bfloat16 and stay in float32
 
 
 class ContextEncoder(nn.Module):
@@ -75,10 +75,13 @@ class Actor(nn.Module):
         self.hidden = nn.ModuleList([nn.Linear(a, b) for a, b in pairwise(sizes)])
         self.output = nn.Linear(sizes[-1], action_dim)
 
-    def forward(self, obs: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """Map obs [B, O] and z [B, Z] to actions [B, A]."""
+    def forward(self, obs: torch.Tensor, z: torch.Tensor, *, exact: bool = False) -> torch.Tensor:
+        """Map obs [B, O] and z [B, Z] to actions [B, A].
+
+        Acting is `exact`, in the inputs' own type: an action must not depend on how many tasks run side by side.
+        """
         x = torch.cat([obs, z], dim=-1)
-        dtype = self.dtype if len(x) >= LOW_PRECISION_ROWS else x.dtype
+        dtype = self.dtype if len(x) >= LOW_PRECISION_ROWS and not exact else x.dtype
         x = x.to(dtype)
         for layer in self.hidden:
             weight, bias = (p.to(dtype) for p in layer.parameters())

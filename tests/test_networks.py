@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from mql.agent import Agent
+from mql.config import AgentConfig
 from mql.gru import gru_states
 from mql.networks import ContextEncoder, TwinCritic
 from mql.types import Context
@@ -65,3 +68,12 @@ def test_first_critic_is_the_first_of_the_pair() -> None:
     assert both.shape == (2, 5)
     assert torch.allclose(critic.first(obs, action, z), both[0], atol=1e-6)
     assert not torch.allclose(both[0], both[1])
+
+
+def test_acting_does_not_depend_on_how_many_act_side_by_side() -> None:
+    """Also with bfloat16 layers, which only updates use: else a paired comparison would compare two precisions."""
+    agent = Agent(3, 2, AgentConfig(hidden_sizes=(32, 32), precision="bfloat16"), seed=0)
+    obs = np.random.default_rng(0).standard_normal((200, 3)).astype(np.float32)
+    together = agent.act(obs, agent.begin(200))
+    alone = np.concatenate([agent.act(row[None], agent.begin(1)) for row in obs])
+    assert np.allclose(together, alone, atol=1e-6)
