@@ -24,8 +24,10 @@ def main() -> None:
 
     run = RunDir.open_readonly(options.run)
     options.out.mkdir(parents=True, exist_ok=True)
-    title = f"{run.config.family} ({run.config.profile}, seed {run.config.seed}): return on held-out tasks"
-    draw_training(options.out / "curve.png", run.read_metrics(), run.read_evaluations(), title=title)
+    evaluations = run.read_evaluations()
+    tasks = "the training tasks themselves" if evaluations[-1]["shared_splits"] else "held-out tasks"
+    title = f"{run.config.family} ({run.config.profile}, seed {run.config.seed}): return on {tasks}"
+    draw_training(options.out / "curve.png", run.read_metrics(), evaluations, title=title)
     for name in ("config.yaml", "environment.json", "evaluations.jsonl"):
         shutil.copy(run.path / name, options.out / name)
 

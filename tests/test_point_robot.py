@@ -1,0 +1,32 @@
+"""point-robot is learned within a minute on one CPU core, and it takes the context to learn it."""
+
+from __future__ import annotations
+
+import pytest
+
+from mql.config_file import load_config
+from mql.meta_test import evaluate, summarize_results
+from mql.tasks import registry
+from mql.trainer import Trainer
+
+ENV_STEPS = 15_000
+# Walking straight to every goal gives about -6. Not knowing it, the best is to walk to the middle of the square and stay
+# there, a mean distance of 0.77 m from the goals: about -15 in the first 20 steps, or -13 when the way there helps.
+LEARNED = -10.0
+BLIND = -11.0
+
+
+def mean_return(*settings: str) -> float:
+    """Zero-shot mean return on the held-out goals, five episodes each, after a fixed number of steps."""
+    config = load_config("point-robot", overrides=["agent.precision=float32", *settings])
+    family = registry.load("point-robot")
+    trainer = Trainer(config, family)
+    while trainer.env_steps < ENV_STEPS:
+        trainer.iterate()
+    results = evaluate(trainer.agent, family, family.tasks("test"), evaluation_episodes=5, seed=0)
+    return float(summarize_results(results)["zero_shot"]["mean"])
+
+
+@pytest.mark.parametrize(("use_context", "low", "high"), [("true", LEARNED, 0.0), ("false", -30.0, BLIND)])
+def test_context_makes_the_difference(use_context: str, low: float, high: float) -> None:
+    assert low < mean_return(f"agent.use_context={use_context}") < high
