@@ -4,6 +4,9 @@
 
 The control (all weights 1, lambda 0) is nothing but more meta-training: where it does as well as the full method, the
 gain is not adaptation's. All variants see the same new episodes and are evaluated from the same reset seeds.
+
+With --anneal-lr, meta-training first goes on from each checkpoint for --anneal-steps at this smaller learning rate: an
+agent that small steps alone no longer improve.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from mql.meta_train import load_trainer
 from mql.run_dir import RunDir
 from mql.seeding import generator
 from mql.tasks import registry
+from mql.td3 import Learner
+from mql.trainer import Trainer
 
 VARIANTS = {
     "full method (lambda = 1 - ESS)": [],
@@ -45,6 +50,8 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=1)
     parser.add_argument("--checkpoints", type=int, nargs="+", required=True)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="applied to every variant")
+    parser.add_argument("--anneal-lr", type=float)
+    parser.add_argument("--anneal-steps", type=int, default=96_000)
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args()
 
@@ -54,6 +61,10 @@ def main() -> None:
     rows = []
     for checkpoint in options.checkpoints:
         trainer = load_trainer(run, family, run.config, env_steps=checkpoint)
+        if options.anneal_lr:
+            trainer.learner = continue_at(trainer, options.anneal_lr)
+            while trainer.env_steps < checkpoint + options.anneal_steps:
+                trainer.iterate()
         for name, changes in VARIANTS.items():
             config = override(run.config, [*options.set, *changes])
             results = evaluate(
@@ -69,7 +80,7 @@ def main() -> None:
             aucs = [report.classifier_auc for report in reports if report.classifier_auc is not None]
             rows.append(
                 {
-                    "env_steps": checkpoint,
+                    "env_steps": trainer.env_steps,
                     "updates": trainer.updates,
                     "variant": name,
                     **summarize_results(results),
@@ -86,6 +97,15 @@ def main() -> None:
     lines = [head, "|---|---|---|---|---|---|---|---|", *map(_line, rows)]
     (options.out / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
+
+
+def continue_at(trainer: Trainer, lr: float) -> Learner:
+    """Give a learner for the same agent, with the optimisers' moments and another learning rate."""
+    moments = {name: tensor.clone() for name, tensor in trainer.learner.optimizer_tensors().items()}
+    learner = Learner(trainer.agent, lr=lr)
+    learner.load_optimizer_tensors(moments)
+    learner.updates = trainer.updates
+    return learner
 
 
 def _line(row: dict) -> str:
