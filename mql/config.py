@@ -74,9 +74,6 @@ class AgentConfig(Section):
     )
     layer_norm: bool = Field(default=True, description="Layer normalisation in the critics.")
     lr: Positive = Field(default=1e-3, description="Learning rate of Adam in meta-training.")
-    lr_decay_updates: Whole = Field(
-        default=0, description="After u updates the learning rate is lr / (1 + u / lr_decay_updates); 0: constant."
-    )
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
     tau: Annotated[Positive, Field(le=1)] = Field(default=0.005, description="Polyak step of the target networks.")
     policy_delay: Count = Field(default=2, description="Critic updates per actor update.")

@@ -48,14 +48,12 @@ class Learner:
     Args:
         agent: trained in place.
         lr: Adam's step size for actor and critics.
-        lr_decay_updates: if not 0, the step size is ``lr / (1 + updates / lr_decay_updates)``: it depends on the
-            updates made alone, so that a run can be made longer.
         anchor: the meta-trained agent (theta_meta). With a ``proximal_coef`` lambda above 0, every update has the
             penalty (lambda / 2) ||theta - theta_meta||^2 over the trained online parameters.
     """
 
-    def __init__(self, agent: Agent, *, lr: float, lr_decay_updates: int = 0, anchor: Agent | None = None) -> None:
-        self.agent, self._lr, self._lr_decay_updates = agent, lr, lr_decay_updates
+    def __init__(self, agent: Agent, *, lr: float, anchor: Agent | None = None) -> None:
+        self.agent = agent
         self.updates = 0
         self.proximal_coef = 0.0
         self.actor_parameters = agent.online.actor_parameters()
@@ -70,9 +68,6 @@ class Learner:
     def update(self, batch: Batch, *, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Make one TD3 update from `batch` and return its losses (scalars, detached)."""
         config, online, target = self.agent.config, self.agent.online, self.agent.target
-        if self._lr_decay_updates:
-            for _, optimizer in self._optimizers():
-                optimizer.param_groups[0]["lr"] = self._lr / (1.0 + self.updates / self._lr_decay_updates)
         transition, weights = batch.transition, batch.weights
 
         with torch.no_grad():

@@ -48,7 +48,7 @@ class Trainer:
         self.tasks = family.tasks("train")
         seed = int(generator(config.seed, "agent").integers(2**31))
         self.agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=seed, device=config.device)
-        self.learner = Learner(self.agent, lr=config.agent.lr, lr_decay_updates=config.agent.lr_decay_updates)
+        self.learner = Learner(self.agent, lr=config.agent.lr)
         self.replay = Replay(
             n_tasks=len(self.tasks),
             obs_dim=family.obs_dim,

@@ -182,15 +182,3 @@ def test_bfloat16_layers_stay_close_to_float32() -> None:
     assert values[1].dtype == torch.float32
     assert not torch.equal(values[0], values[1])
     assert (values[0] - values[1]).norm() / values[0].norm() < 0.02
-
-
-def test_learning_rate_decays_with_the_updates_made() -> None:
-    """The first Adam step of a parameter has the size of the learning rate."""
-    for updates, expected in ((0, 1e-3), (30, 5e-4), (90, 2.5e-4)):
-        agent = small_agent()
-        learner = Learner(agent, lr=1e-3, lr_decay_updates=30)
-        learner.updates = updates
-        before = [p.detach().clone() for p in agent.online.critic.parameters()]
-        learner.update(random_batch(), generator=torch.Generator().manual_seed(0))
-        steps = [(p - q).detach().abs().max() for p, q in zip(agent.online.critic.parameters(), before, strict=True)]
-        assert max(steps).item() == pytest.approx(expected, rel=1e-2)
