@@ -10,8 +10,8 @@ from mql.tasks import registry
 from mql.trainer import Trainer
 
 ENV_STEPS = 28_000
-# On these goals and starts, walking straight to the goal gives -4.7, walking to the middle of the square -14.3: the best
-# that can be done without knowing where the goal is.
+# On these goals and starts, walking straight to the goal gives -4.7, walking to the middle of the square -14.3: about
+# the best that can be done without knowing where the goal is.
 LEARNED = -12.0
 BLIND = -13.0
 
