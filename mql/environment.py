@@ -55,7 +55,7 @@ def _cpu_model() -> str | None:
 def _git(*arguments: str) -> str | None:
     """Output of a git command, or None outside a repository, without git, or when git takes too long."""
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)
+        finished = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
-    return done.stdout.strip()
+    return finished.stdout.strip()

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from mql.adaptation import context_plan
@@ -71,13 +70,13 @@ class Trainer:
         begun = time.perf_counter()
         episodes = self._collect()
         collected = time.perf_counter()
-        done = self.updates
+        updates_before = self.updates
         losses = self._update()
         self.iterations += 1
         return Iteration(
             episodes=episodes,
             losses=losses,
-            updates=self.updates - done,
+            updates=self.updates - updates_before,
             collect_seconds=collected - begun,
             update_seconds=time.perf_counter() - collected,
         )
@@ -159,8 +158,3 @@ def load_agent(agent: Agent, tensors: Mapping[str, torch.Tensor]) -> None:
             if tensors[name].shape != tensor.shape:
                 raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}")
             tensor.copy_(tensors[name])
-
-
-def returns(episodes: list[Episode]) -> float:
-    """Mean episode return."""
-    return float(np.mean([episode.episode_return for episode in episodes]))
