@@ -160,7 +160,7 @@ class RunDir:
                 what = f"{key} is {new[key]}, but the run was started with {old[key]}"
                 raise UserError(what, where=key, mend="leave it as it was, or start a new run")
         done, steps = max(self.checkpoints(), default=0), config.train.env_steps
-        if steps < done:
+        if steps < done and steps != old["train.env_steps"]:  # the last iteration may have gone a little beyond it
             what = f"train.env_steps is {steps}, but the run has a checkpoint at {done}"
             raise UserError(what, where="train.env_steps", mend=f"give at least {done}")
         with user_errors(self.path / "config.yaml"):
