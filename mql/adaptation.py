@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from mql.agent import Agent
-from mql.config import AdaptConfig, AgentConfig
+from mql.config import AdaptConfig
+from mql.context_plan import ContextPlan, context_plan, reads
 from mql.propensity import ImportanceWeights, PropensityModel, fit_propensity, uniform_weights, weigh
-from mql.replay import ContextPlan, Replay, Segments, Windows, reads
+from mql.replay import Replay
 from mql.seeding import generator, torch_generator
 from mql.td3 import Learner
 from mql.types import Batch, Episode, FloatArray, IntArray
@@ -62,13 +63,6 @@ class Adapted:
     agent: Agent
     weights: FloatArray
     report: AdaptationReport
-
-
-def context_plan(config: AgentConfig) -> ContextPlan:
-    """Say how contexts are gathered for an agent with this configuration."""
-    if config.context_mode == "window":
-        return Windows(config.context_length)
-    return Segments(length=config.segment_length, burn_in=config.burn_in)
 
 
 def prepare(agent: Agent, replay: Replay, config: AdaptConfig) -> MetaData:
@@ -181,7 +175,7 @@ def _features(agent: Agent, replay: Replay, rows: IntArray, config: AdaptConfig)
     encoder, index = agent.online.actor_encoder, torch.from_numpy(rows).to(agent.device)
     if agent.state_dim:
         replay.refresh_states(encoder)
-        features = replay.states[index]
+        features = replay.states[index].float()
     else:
         parts = [rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE)]
         plan = context_plan(agent.config)

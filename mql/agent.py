@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
+from mql.acting import FEW, ActingContext, FewTasks
 from mql.config import AgentConfig
 from mql.networks import Actor, ContextEncoder, TwinCritic
 from mql.types import Context, FloatArray
@@ -48,19 +48,6 @@ class Networks(nn.Module):
         return [*self.critic_encoder.parameters(), *self.critic.parameters()]
 
 
-@dataclass
-class ActingContext:
-    """What the policy remembers of N running episodes.
-
-    ``carry``: ``state`` [N, Z], the encoder's state since the reset. ``window``: ``elements`` [N, H, C], the last steps
-    left-aligned, ``length`` of them.
-    """
-
-    state: torch.Tensor
-    elements: torch.Tensor
-    length: int = 0
-
-
 class Agent:
     """Online and target networks, and the deterministic policy they define."""
 
@@ -89,40 +76,52 @@ class Agent:
 
     def begin(self, n: int) -> ActingContext:
         """Return the empty context of `n` episodes that start now."""
-        element_dim = self.obs_dim + self.action_dim + 1
+        encoder = self.online.actor_encoder
         horizon = self.config.context_length if self.config.context_mode == "window" else 0
+        few = n <= FEW and self.device.type == "cpu"
         return ActingContext(
-            state=torch.zeros(n, self.online.actor_encoder.context_dim, device=self.device),
-            elements=torch.zeros(n, horizon, element_dim, device=self.device),
+            state=np.zeros((n, encoder.context_dim), dtype=np.float32),
+            elements=np.zeros((horizon, n, self.obs_dim + self.action_dim + 1), dtype=np.float32),
+            few=FewTasks(self.online.actor, encoder) if few else None,
         )
 
-    @torch.no_grad()
     def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
         """Return deterministic actions [N, A] for observations [N, O]."""
-        inputs = torch.from_numpy(obs).to(self.device)
-        action: FloatArray = self.online.actor(inputs, context.state, exact=True).cpu().numpy()
-        return action
+        if context.few is not None:
+            return context.few.act(obs, context.state)
+        with torch.no_grad():
+            action = self.online.actor(self._tensor(obs), self._tensor(context.state), exact=True)
+        result: FloatArray = action.cpu().numpy()
+        return result
 
-    @torch.no_grad()
     def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
         """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
-        joined = np.concatenate([obs, action, reward[:, None]], axis=1)
-        element = torch.from_numpy(joined).to(self.device)
-        encoder = self.online.actor_encoder
+        element: FloatArray = np.concatenate((obs, action, reward[:, None]), axis=1)
         if self.config.context_mode == "carry":
-            context.state = encoder.step(element, context.state)
+            if context.few is not None:
+                context.state = context.few.step(element, context.state)
+            else:
+                self._encode(context, element[None], initial=self._tensor(context.state))
             return
-        horizon = context.elements.shape[1]
-        if context.length == horizon:
-            context.elements = context.elements.roll(-1, dims=1)
-        context.length = min(context.length + 1, horizon)
-        context.elements[:, context.length - 1] = element
-        read = torch.full((len(obs), 1), context.length, device=self.device)
-        context.state = encoder(Context(elements=context.elements, read=read))
+        context.elements = np.concatenate((context.elements[1:], element[None]))
+        context.length = min(context.length + 1, len(context.elements))
+        start = torch.full((len(obs),), len(context.elements) - context.length, device=self.device)
+        self._encode(context, context.elements, start=start)
+
+    def _encode(self, context: ActingContext, elements: FloatArray, **options: torch.Tensor) -> None:
+        with torch.no_grad():
+            state = self.online.actor_encoder(Context(self._tensor(elements), **options))
+        context.state = state.cpu().numpy()
+
+    def _tensor(self, array: FloatArray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
 
 
 def matmul_dtype(precision: str) -> torch.dtype:
-    """The type that hidden layers are computed in; ``auto`` takes bfloat16 where the CPU multiplies it in hardware."""
+    """The type that hidden layers are computed in; ``auto`` takes bfloat16 where the CPU has matrix units (AMX) for it.
+
+    Without them the compiled float32 layers (`layers.py`) are the faster ones, as far as measured.
+    """
     if precision == "auto":
         has_amx = getattr(torch.cpu, "_is_amx_tile_supported", None)  # no public name for it yet
         precision = "bfloat16" if has_amx is not None and has_amx() else "float32"

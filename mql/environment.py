@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mql.kernels import status
 from mql.run_folder import FORMAT, FORMAT_VERSION
 
 PACKAGES = ("mql", "torch", "mujoco", "numpy", "gymnasium", "scikit-learn")
@@ -28,6 +29,7 @@ def describe_environment(command: Sequence[str]) -> dict[str, Any]:
             "platform": platform.platform(),
             "cpu": _cpu_model(),
             "cores": os.cpu_count(),
+            "kernels": status().reason or "compiled",
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
         "git_commit": _git("rev-parse", "HEAD"),

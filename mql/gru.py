@@ -1,120 +1,131 @@
-"""A GRU over short sequences on the CPU, forward and backward by hand.
+"""A GRU over short sequences: its states after each step, or after the last.
 
-The recurrence of a small GRU spends its time on the overhead of many small operators, not on arithmetic. Here the input
-products of all steps are one matrix product, a step is a dozen numpy calls into preallocated arrays, and the backward
-loop is five: everything in it that doesn't depend on the running gradient is computed for all steps at once. Same
-function and gradients as ``torch.nn.GRU`` (checked against it in the tests); used where tensors are on the CPU.
-
-Equations (Cho et al. 2014 in PyTorch's form, gates in the order r, u, n)::
+The recurrence of a small GRU costs many small operators (a dozen per step, of some microseconds each), not arithmetic.
+On the CPU, with a C compiler, a kernel takes blocks of sequences through all their steps (`kernels.c`); else PyTorch's
+own GRU is used. Both compute the same function and gradients (Cho et al. 2014 in PyTorch's form, gates r, u, n)::
 
     r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)        u = sigmoid(W_iu x + b_iu + W_hu h + b_hu)
     n = tanh(W_in x + b_in + r * (W_hn h + b_hn))     h' = n + u (h - n)
 
-Shapes: T steps, S sequences, C inputs, Z state. Arrays inside are feature-major, [T, 3Z, S]: each gate is contiguous.
+Shapes: T steps, S sequences, C inputs, Z state. Sequences may begin late: before element ``start``, of a sequence whose
+history is shorter than T, the state stays as it was.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from mql.kernels import Kernels, kernels_for
 
-def gru_states(gru: nn.GRU, elements: torch.Tensor, initial: torch.Tensor) -> torch.Tensor:
-    """Return the states [T+1, Z, S] of a one-layer `gru` over elements [T, S, C], from `initial` [S, Z] on.
 
-    No gradient goes to `initial`: where it is not zero, it comes from earlier steps (truncated back-propagation).
+def gru_states(
+    gru: nn.GRU,
+    elements: torch.Tensor,
+    *,
+    initial: torch.Tensor | None = None,
+    start: torch.Tensor | None = None,
+    last_only: bool = False,
+) -> torch.Tensor:
+    """Return the states [T+1, S, Z] of a one-layer `gru` over elements [T, S, C]; state 0 is `initial`.
+
+    Args:
+        initial: [S, Z], by default zero. No gradient goes to it: where it is not zero, it comes from earlier steps
+            (truncated back-propagation). None goes to `elements` either: they are data.
+        start: [S] of int64, at most T: elements before it are padding; by default zero.
+        last_only: return the last state alone, [1, S, Z].
     """
-    result: torch.Tensor = _States.apply(  # type: ignore[no-untyped-call]
-        elements, initial, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
-    )
+    kernels = kernels_for(elements.dtype) if elements.device.type == "cpu" else None
+    if kernels is None:
+        return plain_gru_states(gru, elements, initial=initial, start=start, last_only=last_only)
+    weights = tuple(gru.parameters())  # of the inputs, of the state, and their biases
+    begin = _Begin(_contiguous(initial), _contiguous(start), first=len(elements) if last_only else 0)
+    if not torch.is_grad_enabled():
+        return _run(kernels, elements.contiguous(), begin, weights, kept=None)
+    result: torch.Tensor = _States.apply(kernels, elements.contiguous(), begin, *weights)  # type: ignore[no-untyped-call]
     return result
+
+
+def plain_gru_states(
+    gru: nn.GRU,
+    elements: torch.Tensor,
+    *,
+    initial: torch.Tensor | None = None,
+    start: torch.Tensor | None = None,
+    last_only: bool = False,
+) -> torch.Tensor:
+    """Compute `gru_states` with PyTorch's own operators."""
+    steps, rows = elements.shape[:2]
+    first = elements.new_zeros(rows, gru.hidden_size) if initial is None else initial
+    if start is None:
+        after, last = gru(elements, first[None])
+        return last if last_only else torch.cat([first[None], after])
+    # Move each sequence's padding to its end, where it has no effect on what is read.
+    place = torch.arange(steps, device=elements.device)[:, None] + start
+    index = place.clamp(max=steps - 1)[:, :, None].expand(-1, -1, elements.shape[2])
+    after, _ = gru(elements.gather(0, index), first[None])
+    states = torch.cat([first[None], after])
+    reads = torch.arange(steps if last_only else 0, steps + 1, device=elements.device)[:, None] - start
+    return states.gather(0, reads.clamp(min=0)[:, :, None].expand(-1, -1, gru.hidden_size))
+
+
+@dataclass(frozen=True)
+class _Begin:
+    """Where sequences begin, and after how many elements states are wanted from."""
+
+    initial: torch.Tensor | None
+    start: torch.Tensor | None
+    first: int
+
+
+def _run(
+    kernels: Kernels,
+    elements: torch.Tensor,
+    begin: _Begin,
+    weights: tuple[torch.Tensor, ...],
+    *,
+    kept: torch.Tensor | None,
+) -> torch.Tensor:
+    """Return states [T+1-first, S, Z]; `kept` takes what the way back needs."""
+    steps, rows, inputs = elements.shape
+    size = weights[1].shape[1]
+    states = elements.new_empty(steps + 1 - begin.first, rows, size)
+    kernels(
+        "gru_forward", steps, rows, inputs, size, elements, begin.initial, begin.start, *weights, begin.first, states,
+        kept,
+    )  # fmt: skip
+    return states
 
 
 class _States(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        elements: torch.Tensor,
-        initial: torch.Tensor,
-        w_ih: torch.Tensor,
-        w_hh: torch.Tensor,
-        b_ih: torch.Tensor,
-        b_hh: torch.Tensor,
+        ctx: Any, kernels: Kernels, elements: torch.Tensor, begin: _Begin, *weights: torch.Tensor
     ) -> torch.Tensor:
         steps, rows, _ = elements.shape
-        size = w_hh.shape[1]
-        both = b_ih.clone()
-        both[: 2 * size] += b_hh[: 2 * size]  # b_hn stays with the recurrent product: r multiplies it
-        inputs = torch.baddbmm(both[None, :, None], w_ih.expand(steps, -1, -1), elements.transpose(1, 2)).numpy()
-        recurrent, bias_n = w_hh.numpy(), b_hh[2 * size :, None].numpy()
-        states = np.empty((steps + 1, size, rows), dtype=inputs.dtype)
-        states[0] = initial.detach().numpy().T
-        gates = np.empty((steps, 3 * size, rows), dtype=inputs.dtype)  # r, u, n of every step
-        hidden_n = np.empty((steps, size, rows), dtype=inputs.dtype)  # W_hn h + b_hn
-        product = np.empty((3 * size, rows), dtype=inputs.dtype)
-        half = inputs.dtype.type(0.5)
-        for t in range(steps):
-            h, after, gate = states[t], states[t + 1], gates[t]
-            r, u, n = gate[:size], gate[size : 2 * size], gate[2 * size :]
-            np.matmul(recurrent, h, out=product)
-            ru = gate[: 2 * size]
-            np.add(inputs[t, : 2 * size], product[: 2 * size], out=ru)
-            np.multiply(ru, half, out=ru)  # sigmoid(x) = (1 + tanh(x / 2)) / 2, which cannot overflow
-            np.tanh(ru, out=ru)
-            np.multiply(ru, half, out=ru)
-            np.add(ru, half, out=ru)
-            np.add(product[2 * size :], bias_n, out=hidden_n[t])
-            np.multiply(r, hidden_n[t], out=n)
-            np.add(n, inputs[t, 2 * size :], out=n)
-            np.tanh(n, out=n)
-            np.subtract(h, n, out=after)
-            np.multiply(after, u, out=after)
-            np.add(after, n, out=after)
-        ctx.save_for_backward(elements, w_ih, w_hh)
-        ctx.arrays = (states, gates, hidden_n)
-        return torch.from_numpy(states)
+        blocks = -(-rows // kernels.lanes)
+        kept = elements.new_empty(blocks * steps * 5 * weights[1].shape[1] * kernels.lanes)
+        ctx.kernels, ctx.begin = kernels, begin
+        ctx.save_for_backward(elements, weights[1], kept)
+        return _run(kernels, elements, begin, weights, kept=kept)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        elements, w_ih, w_hh = ctx.saved_tensors
-        states, gates, hidden_n = ctx.arrays
-        steps, size, rows = hidden_n.shape
-        of_states = gradients[0].contiguous().numpy()
-        r, u, n = gates[:, :size], gates[:, size : 2 * size], gates[:, 2 * size :]
-        keep = 1.0 - u
-        to_n = keep * (1.0 - n * n)  # d(pre-tanh of n) / dh'
-        # The gradient of the recurrent products (r, u, n rows) is the running gradient times these.
-        factor = np.empty((steps, 3, size, rows), dtype=gates.dtype)
-        np.multiply(to_n, r, out=factor[:, 2])
-        np.multiply(factor[:, 2], hidden_n * (1.0 - r), out=factor[:, 0])
-        np.multiply((states[:-1] - n) * u, keep, out=factor[:, 1])
-        back = np.ascontiguousarray(w_hh.numpy().T)
-        running = np.empty((steps, size, rows), dtype=gates.dtype)  # dL/dh' of every step
-        of_products = np.empty((steps, 3, size, rows), dtype=gates.dtype)
-        through = np.empty((size, rows), dtype=gates.dtype)
-        carried = np.zeros((size, rows), dtype=gates.dtype)
-        for t in range(steps - 1, -1, -1):
-            np.add(of_states[t + 1], carried, out=running[t])
-            np.multiply(running[t], factor[t], out=of_products[t])
-            np.matmul(back, of_products[t].reshape(3 * size, rows), out=through)
-            np.multiply(running[t], u[t], out=carried)
-            np.add(carried, through, out=carried)
-        of_inputs = of_products.copy()
-        np.multiply(running, to_n, out=of_inputs[:, 2])
+        elements, w_hh, kept = ctx.saved_tensors
+        steps, rows, inputs = elements.shape
+        size, begin = w_hh.shape[1], ctx.begin
+        parts = [3 * size * inputs, 3 * size * size, 3 * size, 3 * size]
+        grads = elements.new_empty(sum(parts))
+        ctx.kernels(
+            "gru_backward", steps, rows, inputs, size, elements, begin.start, w_hh, begin.first,
+            gradients[0].contiguous(), kept, grads,
+        )  # fmt: skip
+        of_w_ih, of_w_hh, of_b_ih, of_b_hh = grads.split_with_sizes(parts)
+        return None, None, None, of_w_ih.view(3 * size, inputs), of_w_hh.view(3 * size, size), of_b_ih, of_b_hh
 
-        products = torch.from_numpy(of_products).view(steps, 3 * size, rows)
-        inputs = torch.from_numpy(of_inputs).view(steps, 3 * size, rows)
-        before = torch.from_numpy(states[:-1])
-        of_elements = torch.matmul(inputs.transpose(1, 2), w_ih) if ctx.needs_input_grad[0] else None
-        flat = inputs.transpose(0, 1).reshape(3 * size, -1)
-        return (
-            of_elements,
-            None,
-            flat @ elements.reshape(steps * rows, -1),
-            products.transpose(0, 1).reshape(3 * size, -1) @ before.transpose(1, 2).reshape(-1, size),
-            flat.sum(dim=1),
-            products.sum(dim=(0, 2)),
-        )
+
+def _contiguous(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    return None if tensor is None else tensor.contiguous()

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from mql.gru import gru_states
+from mql.layers import hidden_layers, values_of
 from mql.types import Context
 
 LOW_PRECISION_ROWS = 64  # smaller batches gain nothing from bfloat16 and stay in float32
@@ -32,32 +33,26 @@ class ContextEncoder(nn.Module):
 
     def forward(self, context: Context) -> torch.Tensor:
         """Encode `context` and return z [B, Z], one row per state that ``context.read`` names."""
-        rows, reads = context.read.shape
+        elements, read = context.elements, context.read
+        rows = elements.shape[1] * (1 if read is None else read.shape[1])
         if self.gru is None:
-            return context.elements.new_zeros(rows * reads, 0)
-        states = self.states(context.elements, context.initial)
-        index = context.read.unsqueeze(-1).expand(rows, reads, self.context_dim)
-        return states.gather(1, index).reshape(rows * reads, self.context_dim)
+            return elements.new_zeros(rows, 0)
+        if read is None:
+            return self._states(context, last_only=True)[0]
+        index = read.T.unsqueeze(-1).expand(-1, -1, self.context_dim)
+        return self._states(context).gather(0, index).transpose(0, 1).reshape(rows, self.context_dim)
 
-    def states(self, elements: torch.Tensor, initial: torch.Tensor | None = None) -> torch.Tensor:
-        """Return all states [S, T+1, Z] of sequences [S, T, C]; state 0 is `initial` [S, Z], by default zero."""
-        if initial is None:
-            initial = elements.new_zeros(elements.shape[0], self.context_dim)
-        if self.gru is None or elements.shape[1] == 0:
-            return initial.unsqueeze(1).expand(-1, elements.shape[1] + 1, -1)
-        if elements.device.type == "cpu":
-            return gru_states(self.gru, elements.transpose(0, 1), initial).permute(2, 0, 1)
-        first = initial.unsqueeze(0)
-        states, _ = self.gru(elements.transpose(0, 1), first)
-        return torch.cat([first, states]).transpose(0, 1)
+    def states(self, elements: torch.Tensor) -> torch.Tensor:
+        """Return all states [T+1, S, Z] of sequences [T, S, C] that begin in the zero state."""
+        return self._states(Context(elements))
 
-    def step(self, element: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """Advance states [N, Z] by one element [N, C] each: the same function as one step of `states`."""
-        if self.gru is None:
-            return state
-        _, after = self.gru(element.unsqueeze(0), state.unsqueeze(0))
-        result: torch.Tensor = after.squeeze(0)
-        return result
+    def _states(self, context: Context, *, last_only: bool = False) -> torch.Tensor:
+        elements, initial = context.elements, context.initial
+        if self.gru is None or len(elements) == 0:
+            if initial is None:
+                initial = elements.new_zeros(elements.shape[1], self.context_dim)
+            return initial.expand(1 if last_only else len(elements) + 1, -1, -1)
+        return gru_states(self.gru, elements, initial=initial, start=context.start, last_only=last_only)
 
 
 class Actor(nn.Module):
@@ -80,13 +75,11 @@ class Actor(nn.Module):
 
         Acting is `exact`, in the inputs' own type: an action must not depend on how many tasks run side by side.
         """
-        x = torch.cat([obs, z], dim=-1)
-        dtype = self.dtype if len(x) >= LOW_PRECISION_ROWS and not exact else x.dtype
-        x = x.to(dtype)
-        for layer in self.hidden:
-            weight, bias = (p.to(dtype) for p in layer.parameters())
-            x = torch.relu(nn.functional.linear(x, weight, bias))
-        return torch.tanh(self.output(x.to(obs.dtype)))
+        dtype = self.dtype if len(obs) >= LOW_PRECISION_ROWS and not exact else obs.dtype
+        layers = [tuple(layer.parameters()) for layer in self.hidden]
+        weights, biases = [weight.T[None] for weight, _ in layers], [bias[None, None] for _, bias in layers]
+        x = hidden_layers((obs, z), weights, biases, layer_norm=False, dtype=dtype)
+        return torch.tanh(self.output(x[0]))
 
 
 class TwinCritic(nn.Module):
@@ -120,23 +113,15 @@ class TwinCritic(nn.Module):
 
     def forward(self, obs: torch.Tensor, action: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Return both values [2, B] for obs [B, O], action [B, A], z [B, Z]."""
-        return self._values(torch.cat([obs, action, z], dim=-1), critics=2)
+        return self._values((obs, action, z), list(self.weights), list(self.biases))
 
     def first(self, obs: torch.Tensor, action: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """Return the first critic's values [B] (the actor's objective)."""
-        return self._values(torch.cat([obs, action, z], dim=-1), critics=1)[0]
+        """Return the first critic's values [B] (the actor's objective); no gradient goes to its parameters."""
+        weights, biases = ([p.detach()[:1] for p in parameters] for parameters in (self.weights, self.biases))
+        return self._values((obs, action, z), weights, biases)[0]
 
-    def _values(self, inputs: torch.Tensor, *, critics: int) -> torch.Tensor:
-        dtype = self.dtype if len(inputs) >= LOW_PRECISION_ROWS else inputs.dtype
-        x = inputs.to(dtype).unsqueeze(0).expand(critics, -1, -1)
-        weights, biases = list(self.weights), list(self.biases)
-        if critics == 1:  # slicing both would cost a copy of every gradient backward
-            weights, biases = [w[:1] for w in weights], [b[:1] for b in biases]
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            x = torch.baddbmm(bias.to(dtype), x, weight.to(dtype))
-            if self.layer_norm:
-                x = nn.functional.layer_norm(x, x.shape[-1:])
-            x = torch.relu(x)
-        # One output: a product with a vector, whose batched outer product backward is slow as a matrix product.
-        values: torch.Tensor = (x.to(inputs.dtype) * weights[-1].transpose(1, 2)).sum(-1) + biases[-1][:, 0]
-        return values
+    def _values(
+        self, inputs: tuple[torch.Tensor, ...], weights: list[torch.Tensor], biases: list[torch.Tensor]
+    ) -> torch.Tensor:
+        dtype = self.dtype if len(inputs[0]) >= LOW_PRECISION_ROWS else inputs[0].dtype
+        return values_of(inputs, weights, biases, layer_norm=self.layer_norm, dtype=dtype)

@@ -12,32 +12,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from mql.context_plan import ContextPlan, Segments, Windows, reads
 from mql.networks import ContextEncoder
 from mql.types import Batch, Context, Episode, FloatArray, IntArray, Transition
 
 EPISODES_AT_ONCE = 256  # go through the encoder side by side when states are refreshed
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Contexts as in the paper: each transition has its own window of the last `length` steps (L = 1)."""
-
-    length: int
-
-
-@dataclass(frozen=True)
-class Segments:
-    """Contexts shared along a stretch: `length` transitions (L) after up to `burn_in` steps of context only."""
-
-    length: int
-    burn_in: int
-
-
-ContextPlan = Windows | Segments
 
 
 class Replay:
@@ -66,8 +51,9 @@ class Replay:
         steps = max(capacity // n_tasks, episode_length)
         self.rows = steps + -(-steps // episode_length)  # a final row for each episode
         self.table = torch.zeros(n_tasks * self.rows, obs_dim + action_dim + 1, device=device)
-        # Of every row: the encoder's state before its step, as of the last `refresh_states`.
-        self.states = torch.zeros(n_tasks * self.rows, context_dim, device=device)
+        # Of every row: the encoder's state before its step, as of the last `refresh_states`. Between -1 and 1, and only
+        # a start for the states that are learned from: half precision (2^-11) does.
+        self.states = torch.zeros(n_tasks * self.rows, context_dim, dtype=torch.float16, device=device)
         # Of every row: the step in its episode, and how many steps its episode has after it (0: the final row).
         self.step = np.zeros((n_tasks, self.rows), dtype=np.int32)
         self.remaining = np.zeros((n_tasks, self.rows), dtype=np.int32)
@@ -184,45 +170,53 @@ class Replay:
         by its density, also at the ends of an episode, where a segment sticks out. These weights sum to B; `importance`
         (per table row) multiplies them.
         """
+        if isinstance(plan, Windows):
+            return self._windows(rows, plan.length, importance)
         task, row = np.divmod(rows, self.rows)
         step = self.step[task, row].astype(np.int64)
         length = step + self.remaining[task, row]
-        start = row - step  # ring position of the episode's first step (may be negative: the ring is circular)
-        if isinstance(plan, Windows):
-            position = step[:, None]
-            context_start = np.maximum(step - plan.length, 0)
-            next_start = np.maximum(step + 1 - plan.length, 0)
-            span = plan.length
-        else:
-            first = step if rng is None else step - rng.integers(plan.length, size=len(rows))
-            position = first[:, None] + np.arange(plan.length)
-            context_start = next_start = np.maximum(first - plan.burn_in, 0)
-            span = plan.burn_in + plan.length
+        episode = _Episodes(task * self.rows, row - step, self.rows)
+        first = step if rng is None else step - rng.integers(plan.length, size=len(rows))
+        position = first[:, None] + np.arange(plan.length)
         valid = (position >= 0) & (position < length[:, None])
         position = np.clip(position, 0, length[:, None] - 1)
+        at = episode.rows(position.T).T
 
-        at = task[:, None] * self.rows + (start[:, None] + position) % self.rows
         weights = valid * (1.0 if density is None else density[at])
         over = None if rng is None else 1  # drawn segments share out their weight each, given ones all together
         weights = weights / weights.mean(axis=over, keepdims=True)
         if importance is not None:
             weights = weights * importance[at]
-        elements = self._elements(task, start, context_start, length, span)
+
+        begin = np.maximum(first - plan.burn_in, 0)
+        steps = np.minimum(begin + np.arange(plan.burn_in + plan.length)[:, None], length)  # past the end: not read
+        elements = self._rows(episode.rows(steps))
         initial = None
-        if isinstance(plan, Segments) and self.states.shape[1]:
-            begin = task * self.rows + (start + context_start) % self.rows
-            initial = self.states.index_select(0, self._index(begin))
-        same = next_start is context_start
-        return self._batch(
-            at,
-            next_at=task[:, None] * self.rows + (start[:, None] + position + 1) % self.rows,
-            weights=weights,
-            context=Context(elements, self._index(position - context_start[:, None]), initial),
-            next_context=Context(
-                elements if same else self._elements(task, start, next_start, length, span),
-                self._index(position + 1 - next_start[:, None]),
-                initial,
+        if self.states.shape[1]:
+            initial = self.states.index_select(0, self._index(episode.rows(begin[None])[0])).to(elements.dtype)
+        read = position - begin[:, None]
+        return Batch(
+            transition=self._transition(
+                at.ravel(), self._rows(at.ravel()), self._rows(episode.rows(position.T + 1).T.ravel())
             ),
+            context=Context(elements, read=self._index(read), initial=initial),
+            next_context=Context(elements, read=self._index(read + 1), initial=initial),
+            weights=self._weights(weights),
+        )
+
+    def _windows(self, rows: IntArray, length: int, importance: FloatArray | None) -> Batch:
+        """Make the batch of the transitions in `rows`; one gather of H + 1 steps serves both windows and the step."""
+        task, row = np.divmod(rows, self.rows)
+        step = self.step[task, row].astype(np.int64)
+        episode = _Episodes(task * self.rows, row - step, self.rows)
+        at = episode.rows(np.maximum(step + np.arange(-length, 1)[:, None], 0))
+        elements = self._rows(at)
+        missing = length - step  # steps by which the history is shorter than the window
+        return Batch(
+            transition=self._transition(rows, elements[-1], self._rows(episode.rows(step[None] + 1)[0])),
+            context=Context(elements[:-1], start=self._index(np.maximum(missing, 0))),
+            next_context=Context(elements[1:], start=self._index(np.maximum(missing - 1, 0))),
+            weights=self._weights(np.ones(len(rows)) if importance is None else importance[rows]),
         )
 
     @torch.no_grad()
@@ -237,11 +231,14 @@ class Replay:
         length = self.remaining[task, row].astype(np.int64)
         for first in range(0, len(starts), EPISODES_AT_ONCE):
             some = slice(first, first + EPISODES_AT_ONCE)
-            steps = np.arange(length[some].max())
-            at = task[some, None] * self.rows + (row[some, None] + steps) % self.rows
-            states = encoder.states(self._rows(at))[:, :-1]
-            valid = steps < length[some, None]
-            self.states[self._index(at[valid])] = states[torch.from_numpy(valid).to(self.device)]
+            steps = np.arange(length[some].max())[:, None]
+            at = _Episodes(task[some] * self.rows, row[some], self.rows).rows(steps)
+            states = encoder.states(self._rows(at))[:-1].to(self.states.dtype)
+            valid = steps < length[some]
+            if valid.all():
+                self.states[self._index(at)] = states
+            else:
+                self.states[self._index(at[valid])] = states[torch.from_numpy(valid).to(self.device)]
 
     def episode_starts(self, rows: IntArray) -> IntArray:
         """Those of `rows` at which an episode begins."""
@@ -263,38 +260,39 @@ class Replay:
         rows = np.repeat(task, length) * self.rows + (np.repeat(row, length) + steps) % self.rows
         return self.gather(rows, plan)
 
-    def _elements(self, task: IntArray, start: IntArray, first: IntArray, length: IntArray, span: int) -> torch.Tensor:
-        """Gather context elements [S, span, C] from step `first` on; beyond an episode's end the last row repeats."""
-        steps = np.minimum(first[:, None] + np.arange(span), length[:, None])
-        at = task[:, None] * self.rows + (start[:, None] + steps) % self.rows
-        return self._rows(at)
-
     def _rows(self, at: IntArray) -> torch.Tensor:
         return self.table.index_select(0, self._index(at.ravel())).view(*at.shape, -1)
 
     def _index(self, values: IntArray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(self.device)
 
-    def _batch(
-        self, at: IntArray, *, next_at: IntArray, weights: FloatArray, context: Context, next_context: Context
-    ) -> Batch:
-        now, after = self._rows(at.ravel()), self._rows(next_at.ravel())
-        task, row = np.divmod(at.ravel(), self.rows)
-        terminated = torch.from_numpy(self.terminated[task, row].astype(np.float32)).to(self.device)
-        return Batch(
-            transition=Transition(
-                obs=now[:, : self.obs_dim],
-                action=now[:, self.obs_dim : -1],
-                reward=now[:, -1],
-                next_obs=after[:, : self.obs_dim],
-                terminated=terminated,
-            ),
-            context=context,
-            next_context=next_context,
-            weights=torch.from_numpy(weights.ravel().astype(np.float32)).to(self.device),
+    def _weights(self, values: npt.NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(values.ravel().astype(np.float32)).to(self.device)
+
+    def _transition(self, at: IntArray, now: torch.Tensor, after: torch.Tensor) -> Transition:
+        """The transitions in table rows `at` [B], whose contents are `now` and are followed by `after`, each [B, C]."""
+        task, row = np.divmod(at, self.rows)
+        return Transition(
+            obs=now[:, : self.obs_dim],
+            action=now[:, self.obs_dim : -1],
+            reward=now[:, -1],
+            next_obs=after[:, : self.obs_dim],
+            terminated=self._weights(self.terminated[task, row]),
         )
 
 
-def reads(plan: ContextPlan) -> int:
-    """Transitions that one context sequence serves (L)."""
-    return 1 if isinstance(plan, Windows) else plan.length
+@dataclass(frozen=True)
+class _Episodes:
+    """Where episodes lie: the table row [S] at which the ring begins, and the ring position [S] of the first step.
+
+    The position may be negative: the ring, of `size` rows, is circular.
+    """
+
+    ring: IntArray
+    start: IntArray
+    size: int
+
+    def rows(self, steps: IntArray) -> IntArray:
+        """Table rows of steps [..., S]."""
+        place: IntArray = self.ring + (self.start + steps) % self.size
+        return place

@@ -8,7 +8,7 @@ of adaptation (eqs. 18 and 19: importance weights, and the proximal pull toward 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -56,14 +56,18 @@ class Learner:
         self.agent = agent
         self.updates = 0
         self.proximal_coef = 0.0
-        self.actor_parameters = agent.online.actor_parameters()
-        self.critic_parameters = agent.online.critic_parameters()
-        self.actor_optimizer = torch.optim.Adam(self.actor_parameters, lr=lr, fused=True)
-        self.critic_optimizer = torch.optim.Adam(self.critic_parameters, lr=lr, fused=True)
-        self._online: list[torch.Tensor] = list(agent.online.parameters())
-        self._target: list[torch.Tensor] = list(agent.target.parameters())
-        centre = anchor.online.parameters() if anchor else ()
-        self._anchor_of = {p: q.detach() for p, q in zip(self._online, centre, strict=anchor is not None)}
+        self._actor = _Part(
+            agent.online.actor_parameters(),
+            agent.target.actor_parameters(),
+            lr=lr,
+            anchor=anchor.online.actor_parameters() if anchor else None,
+        )
+        self._critic = _Part(
+            agent.online.critic_parameters(),
+            agent.target.critic_parameters(),
+            lr=lr,
+            anchor=anchor.online.critic_parameters() if anchor else None,
+        )
 
     def update(self, batch: Batch, *, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Make one TD3 update from `batch` and return its losses (scalars, detached)."""
@@ -89,14 +93,14 @@ class Learner:
         z = online.critic_encoder(batch.context)
         values = online.critic(transition.obs, transition.action, z)
         loss = critic_loss(values, goal, weights)
-        self._step(loss, self.critic_parameters, self.critic_optimizer)
+        self._critic.step(loss, self.proximal_coef)
         losses = {"critic_loss": loss.detach(), "q_mean": values.detach().mean()}
 
         self.updates += 1
         if self.updates % config.policy_delay == 0:
             losses["actor_loss"] = self._update_actor(batch, z.detach())
-            with torch.no_grad():
-                torch._foreach_lerp_(self._target, self._online, config.tau)
+            for part in (self._actor, self._critic):
+                part.move_target(config.tau)
         return losses
 
     def _update_actor(self, batch: Batch, z: torch.Tensor) -> torch.Tensor:
@@ -109,36 +113,94 @@ class Learner:
                 z = online.critic_encoder(batch.context)
         action = online.actor(transition.obs, z_actor)
         loss = actor_loss(online.critic.first(transition.obs, action, z), batch.weights)
-        self._step(loss, self.actor_parameters, self.actor_optimizer)
+        self._actor.step(loss, self.proximal_coef)
         return loss.detach()
-
-    def _step(self, loss: torch.Tensor, parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = torch.zeros_like(parameter) if gradient is None else gradient.contiguous()
-            if self.proximal_coef:  # the penalty's gradient is lambda (theta - theta_meta)
-                pull = parameter.detach() - self._anchor_of[parameter]
-                parameter.grad.add_(pull, alpha=self.proximal_coef)
-        optimizer.step()
 
     def optimizer_tensors(self) -> dict[str, torch.Tensor]:
         """Adam's moments and step counts by name: what a checkpoint stores beside the agent's tensors."""
-        tensors = {}
-        for owner, optimizer in self._optimizers():
-            for index, state in optimizer.state_dict()["state"].items():
-                for key, value in state.items():
-                    tensors[f"{owner}.{index}.{key}"] = value
-        return tensors
+        return {f"{owner}.{name}": t for owner, part in self._parts() for name, t in part.moments().items()}
 
-    def load_optimizer_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
+    def load_optimizer_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Restore what `optimizer_tensors` gave."""
-        for owner, optimizer in self._optimizers():
-            content = optimizer.state_dict()
-            for name, value in tensors.items():
-                prefix, index, key = name.rsplit(".", 2)
-                if prefix == owner:
-                    content["state"].setdefault(int(index), {})[key] = value
-            optimizer.load_state_dict(content)
+        for owner, part in self._parts():
+            prefix = f"{owner}."
+            part.load_moments({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
 
-    def _optimizers(self) -> tuple[tuple[str, torch.optim.Optimizer], ...]:
-        return (("adam.actor", self.actor_optimizer), ("adam.critic", self.critic_optimizer))
+    def _parts(self) -> tuple[tuple[str, _Part], ...]:
+        return (("adam.actor", self._actor), ("adam.critic", self._critic))
+
+
+class _Part:
+    """Parameters that one loss trains, with their targets and their Adam.
+
+    They lie end to end in one vector, the targets in another: a step of Adam, the pull to the anchor and the move of
+    the targets are then a few operators, not a few for each of a dozen tensors.
+    """
+
+    def __init__(
+        self,
+        online: Sequence[nn.Parameter],
+        target: Sequence[nn.Parameter],
+        *,
+        lr: float,
+        anchor: Sequence[nn.Parameter] | None,
+    ) -> None:
+        self._parameters = list(online)
+        self._anchor = None if anchor is None else torch.cat([p.detach().flatten() for p in anchor])
+        self._target = _lay_end_to_end(target)
+        vector = _lay_end_to_end(online)
+        self._vector = nn.Parameter(vector)
+        self._gradient = torch.zeros_like(vector)
+        self._vector.grad = self._gradient
+        self._gradients = _views(self._gradient, self._parameters)
+        for parameter, place in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = place  # for whoever wants to look at it
+        self._optimizer = torch.optim.Adam([self._vector], lr=lr, fused=True)
+
+    def step(self, loss: torch.Tensor, proximal_coef: float) -> None:
+        """Move the parameters down the gradient of `loss` plus (proximal_coef / 2) ||theta - anchor||^2."""
+        gradients: Sequence[torch.Tensor | None] = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        for place, gradient in zip(self._gradients, gradients, strict=True):
+            if gradient is None:
+                place.zero_()
+            else:
+                place.copy_(gradient)
+        if proximal_coef and self._anchor is not None:
+            self._gradient.add_(self._vector.detach() - self._anchor, alpha=proximal_coef)
+        self._optimizer.step()
+
+    def move_target(self, tau: float) -> None:
+        """Polyak averaging: move the targets by `tau` of the way to the online parameters."""
+        self._target.lerp_(self._vector.detach(), tau)
+
+    def moments(self) -> dict[str, torch.Tensor]:
+        """Adam's state by each parameter's place: ``0.exp_avg``, ``0.exp_avg_sq``, ``0.step``, ``1.exp_avg``, ..."""
+        found = {}
+        for key, value in self._optimizer.state.get(self._vector, {}).items():
+            places = [value] * len(self._parameters) if key == "step" else _views(value, self._parameters)
+            found.update({f"{index}.{key}": place for index, place in enumerate(places)})
+        return found
+
+    def load_moments(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `moments` gave."""
+        content = self._optimizer.state_dict()
+        content["state"] = {}
+        if tensors:
+            places = range(len(self._parameters))
+            moments = {key: [tensors[f"{index}.{key}"] for index in places] for key in ("exp_avg", "exp_avg_sq")}
+            content["state"][0] = {key: torch.cat([t.flatten() for t in own]) for key, own in moments.items()}
+            content["state"][0]["step"] = tensors["0.step"].clone()
+        self._optimizer.load_state_dict(content)
+
+
+def _lay_end_to_end(parameters: Sequence[nn.Parameter]) -> torch.Tensor:
+    """Move `parameters` into one vector, of which they become views; return it."""
+    vector = torch.cat([parameter.detach().flatten() for parameter in parameters])
+    for parameter, place in zip(parameters, _views(vector, parameters), strict=True):
+        parameter.data = place
+    return vector
+
+
+def _views(vector: torch.Tensor, parameters: Sequence[nn.Parameter]) -> list[torch.Tensor]:
+    parts = vector.split_with_sizes([parameter.numel() for parameter in parameters])
+    return [part.view(parameter.shape) for part, parameter in zip(parts, parameters, strict=True)]

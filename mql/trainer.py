@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import torch
 
-from mql.adaptation import context_plan
 from mql.agent import Agent
 from mql.config import Config
+from mql.context_plan import context_plan
 from mql.replay import Replay
 from mql.rollout import collect
 from mql.seeding import generator, spawn_seeds, torch_generator

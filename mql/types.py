@@ -64,14 +64,15 @@ class Transition:
 class Context:
     """Context sequences and the places where their encoding is read.
 
-    ``elements`` [S, T, C] holds (o_i, a_i, r_i) of consecutive steps, left-aligned: padding, if any, stands at the end
-    and is never read. State k of a sequence is the encoder's state after its first k elements, state 0 is ``initial``
-    [S, Z] (None: zero, as at an episode's start), and ``read`` [S, L] says which states are the context variables z of
-    the batch's S * L transitions.
+    ``elements`` [T, S, C] holds (o_i, a_i, r_i) of consecutive steps. State k of a sequence is the encoder's state
+    after its first k elements; state 0 is ``initial`` [S, Z] (None: zero, as at an episode's start). Elements before
+    ``start`` [S] (None: 0) are padding of histories shorter than T and leave the state as it is. ``read`` [S, L] says
+    which states are the context variables z of the batch's S * L transitions (None: the last one, L = 1).
     """
 
     elements: torch.Tensor
-    read: torch.Tensor
+    read: torch.Tensor | None = None
+    start: torch.Tensor | None = None
     initial: torch.Tensor | None = None
 
 

@@ -1,4 +1,4 @@
-"""The context encoder: one function whether it reads windows, segments or single steps; the GRU against PyTorch's."""
+"""The context encoder: one function whether it reads windows, segments or single steps."""
 
 from __future__ import annotations
 
@@ -8,56 +8,42 @@ import torch
 
 from mql.agent import Agent
 from mql.config import AgentConfig
-from mql.gru import gru_states
 from mql.networks import ContextEncoder, TwinCritic
 from mql.types import Context
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
-@pytest.mark.parametrize(("steps", "rows", "inputs", "size"), [(1, 1, 2, 1), (7, 5, 4, 3), (32, 16, 24, 30)])
-def test_gru_agrees_with_pytorch(
-    dtype: torch.dtype, tolerance: float, steps: int, rows: int, inputs: int, size: int
-) -> None:
-    torch.manual_seed(steps)
-    gru = torch.nn.GRU(inputs, size).to(dtype)
-    elements = torch.randn(steps, rows, inputs, dtype=dtype, requires_grad=True)
-    direction = torch.randn(steps, rows, size, dtype=dtype)
-    variables = [elements, *gru.parameters()]
-    initial = torch.randn(rows, size, dtype=dtype)
-    plain, _ = gru(elements, initial[None])
-    ours = gru_states(gru, elements, initial)
-    assert torch.equal(ours[0], initial.T)
-    ours = ours[1:].transpose(1, 2)
-    assert (plain - ours).norm() <= tolerance * plain.norm()
-    expected = torch.autograd.grad((plain * direction).sum(), variables)
-    for a, b in zip(expected, torch.autograd.grad((ours * direction).sum(), variables), strict=True):
-        assert (a - b).norm() <= tolerance * a.norm()
-
-
-def test_reading_states_equals_stepping() -> None:
-    torch.manual_seed(0)
-    encoder = ContextEncoder(5, 3)
-    elements = torch.randn(2, 4, 5)
-    state = torch.zeros(2, 3)
-    stepped = [state]
-    for t in range(4):
-        state = encoder.step(elements[:, t], state)
-        stepped.append(state)
-    z = encoder(Context(elements, torch.arange(5).expand(2, -1))).view(2, 5, 3)
+@pytest.mark.parametrize("lanes", [2, 20])
+def test_reading_states_equals_stepping(lanes: int) -> None:
+    """The state that acting carries, with few tasks and with many, is the one that training reads."""
+    agent = Agent(3, 1, AgentConfig(hidden_sizes=(8,), context_dim=3), seed=0)
+    elements = torch.randn(4, lanes, 5)
+    context = agent.begin(lanes)
+    stepped = [torch.from_numpy(context.state)]
+    for row in elements.numpy():
+        agent.observe(context, row[:, :3], row[:, 3:4], row[:, 4])
+        stepped.append(torch.from_numpy(context.state))
+    read = torch.arange(5).expand(lanes, -1)
+    z = agent.online.actor_encoder(Context(elements, read)).view(lanes, 5, 3)
     assert torch.allclose(z, torch.stack(stepped, dim=1), atol=1e-6)
 
 
-def test_what_stands_after_the_read_state_has_no_effect() -> None:
+def test_what_stands_after_the_read_state_or_before_the_start_has_no_effect() -> None:
     encoder = ContextEncoder(5, 3)
-    elements = torch.randn(1, 6, 5)
+    elements = torch.randn(6, 1, 5)
     padded = elements.clone()
-    padded[:, 4:] = 1e3
+    padded[4:] = 1e3
     read = torch.tensor([[4]])
     assert torch.equal(encoder(Context(elements, read)), encoder(Context(padded, read)))
+    padded = elements.clone()
+    padded[:2] = 1e3
+    start = torch.tensor([2])
+    late = encoder(Context(padded, start=start))
+    assert torch.equal(late, encoder(Context(elements, start=start)))
+    assert torch.allclose(late, encoder(Context(elements[2:])), atol=1e-6)
 
 
 def test_context_blind_encoder_has_no_components() -> None:
-    z = ContextEncoder(5, 0)(Context(torch.randn(2, 6, 5), torch.zeros(2, 3, dtype=torch.int64)))
+    z = ContextEncoder(5, 0)(Context(torch.randn(6, 2, 5), torch.zeros(2, 3, dtype=torch.int64)))
     assert z.shape == (6, 0)
 
 

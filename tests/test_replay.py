@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from mql.context_plan import Segments, Windows
 from mql.networks import ContextEncoder
-from mql.replay import Replay, Segments, Windows
-from mql.types import Batch, Episode
+from mql.replay import Replay
+from mql.types import Batch, Context, Episode
 
 OBS, ACTION = 2, 1
 CODE = 1000  # an observation is (episode, step): rows can be told apart
@@ -36,7 +37,7 @@ def replay(capacity: int = 40, n_tasks: int = 1, episode_length: int = 10) -> Re
 def check(batch: Batch, lengths: dict[int, int], *, window: int | None = None) -> None:
     """Each transition is consistent, and its contexts are exactly the steps before it in its own episode."""
     t = batch.transition
-    reads = batch.context.read.shape[1]
+    reads = 1 if batch.context.read is None else batch.context.read.shape[1]
     for b in range(len(t.obs)):
         if batch.weights[b] == 0:
             continue
@@ -46,8 +47,9 @@ def check(batch: Batch, lengths: dict[int, int], *, window: int | None = None) -
         assert t.action[b].item() == number * CODE + step == -t.reward[b].item()
         for context, end in ((batch.context, step), (batch.next_context, step + 1)):
             row, column = divmod(b, reads)
-            read = int(context.read[row, column])
-            seen = context.elements[row, :read]
+            first = 0 if context.start is None else int(context.start[row])
+            last = len(context.elements) if context.read is None else int(context.read[row, column])
+            seen, read = context.elements[first:last, row], last - first
             steps = list(range(end - read, end))
             assert steps == [] or steps[0] >= 0
             assert seen[:, 1].tolist() == steps
@@ -79,8 +81,9 @@ def test_target_context_is_shifted_by_one_real_step_at_an_episode_start() -> Non
     buffer.append(episode(1, 10))
     rows = buffer.all_rows()
     batch = buffer.gather(rows[:2], Windows(4))
-    assert batch.context.read.flatten().tolist() == [0, 1]  # nothing seen yet, no made-up first element
-    assert batch.next_context.read.flatten().tolist() == [1, 2]
+    for context, seen in ((batch.context, [0, 1]), (batch.next_context, [1, 2])):
+        assert context.start is not None
+        assert (len(context.elements) - context.start).tolist() == seen  # at first none, and no made-up first element
 
 
 def test_only_termination_is_stored_as_termination() -> None:
@@ -115,12 +118,12 @@ def test_segments_start_from_the_state_carried_since_the_reset() -> None:
         if buffer.step[task, place] == 0:
             state = torch.zeros(1, 5)
         carried[tuple(buffer.table[row].tolist())] = state
-        state = encoder.step(buffer.table[row : row + 1], state)
+        state = encoder(Context(buffer.table[row][None, None], initial=state))
     batch = buffer.gather(buffer.sample_rows(50, rng), Segments(4, 2), rng=rng)
     elements = torch.cat([batch.transition.obs, batch.transition.action, batch.transition.reward[:, None]], dim=1)
     for z, element, weight in zip(encoder(batch.context), elements, batch.weights, strict=True):
         if weight > 0:
-            assert torch.allclose(z, carried[tuple(element.tolist())][0], atol=1e-5)
+            assert torch.allclose(z, carried[tuple(element.tolist())][0], atol=2**-11)  # kept in half precision
 
 
 def test_capacity_bounds_memory_and_old_episodes_go_first() -> None:

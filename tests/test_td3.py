@@ -24,7 +24,7 @@ def random_batch(weights: torch.Tensor | None = None, rows: int = 6, seed: int =
     g = torch.Generator().manual_seed(seed)
     reads = 2
     b = rows * reads
-    elements = torch.randn(rows, 5, OBS + ACTION + 1, generator=g)
+    elements = torch.randn(5, rows, OBS + ACTION + 1, generator=g)
     return Batch(
         transition=Transition(
             obs=torch.randn(b, OBS, generator=g),
