@@ -1,8 +1,8 @@
 """The `mql` command: its arguments, and how it ends.
 
 Exit status 0 is success, 2 the user's mistake (one line on standard error), 1 a bug (a traceback), 130 Ctrl-C. Results
-go to standard output, all else to standard error. The commands' work is in `cli_train` and `cli_evaluate`, imported
-when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
+go to standard output, all else to standard error. The commands' work is in `cli_train`, `cli_evaluate` and `cli_bench`,
+imported when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
 """
 
 from __future__ import annotations
@@ -141,6 +141,26 @@ def adapt(
         settings=settings or [],
         as_json=as_json,
     )
+
+
+@app.command()
+def bench(
+    part: Annotated[
+        str,
+        typer.Argument(
+            metavar="learner|replay|simulation|acting|adaptation|growth", help="What is measured.", show_default=False
+        ),
+    ],
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, metavar="N", help="CPU threads.", show_default="the cores of this process"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a part's speed on this machine, which should be idle, beside its peers and limits."""
+    from mql.cli_bench import bench
+
+    bench(part, threads=threads, as_json=as_json)
 
 
 @tasks_app.command("list")

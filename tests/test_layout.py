@@ -18,9 +18,9 @@ ORDER = (
     {"errors"},
     {"types", "seeding", "memory"},
     {"config"},
-    {"config_yaml", "config_file"},
-    {"gru", "networks"},
-    {"agent"},
+    {"config_yaml", "config_file", "context_plan"},
+    {"kernels", "gru", "layers", "networks"},
+    {"acting", "agent"},
     {"propensity", "td3", "replay", "statistics"},
     {
         "adaptation",
@@ -35,7 +35,7 @@ ORDER = (
         "tracking",
     },
     {"trainer", "meta_train", "meta_test"},
-    {"quickstart", "bench", "cli", "cli_evaluate", "cli_tables", "cli_train"},
+    {"quickstart", "bench", "cli", "cli_bench", "cli_evaluate", "cli_tables", "cli_train"},
 )
 RANKS = {f"mql.{name}": rank for rank, names in enumerate(ORDER) for name in names}
 TOP = {"mql", "mql.__main__"}  # the public names and `python -m mql` stand above everything

@@ -1,0 +1,140 @@
+"""`mql bench adaptation`: adapting to one new task and to thirty, and scoring the replay before.
+
+The replay is real: random actions on the training tasks of cheetah-vel. The agents have random weights, which changes
+no time as long as step 2 is made.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mql.adaptation import Adapted, MetaData, adapt, prepare
+from mql.agent import Agent
+from mql.bench.timing import Results, alternate, announce, medians
+from mql.config import AdaptConfig, Config
+from mql.config_file import load_config
+from mql.memory import limit_threads
+from mql.meta_test import adaptation_data
+from mql.replay import Replay
+from mql.rollout import collect
+from mql.seeding import generator, spawn_seeds
+from mql.tasks import registry
+from mql.tasks.family import TaskFamily
+from mql.types import Episode
+
+FAMILY = "cheetah-vel"
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is in the replay, and how many held-out tasks there are; `overrides` change both profiles."""
+
+    transitions: int = 400_000
+    tasks: int = 30
+    overrides: tuple[str, ...] = ()
+    rounds: int = 3
+
+
+FULL = Sizes()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A profile's agent, the scored replay and the new tasks' episodes."""
+
+    agent: Agent
+    meta: MetaData
+    data: list[list[Episode]]
+    config: AdaptConfig
+
+
+def measure(threads: int, sizes: Sizes = FULL) -> Results:
+    """Time adaptation with both packaged configurations in turn; thirty tasks once."""
+    family = registry.load(FAMILY)
+    configs = {p: load_config(FAMILY, overrides=[f"profile={p}", *sizes.overrides]) for p in ("paper", "fast")}
+    agents = {p: Agent(family.obs_dim, family.action_dim, config.agent, seed=0) for p, config in configs.items()}
+    announce(f"adaptation: collecting {sizes.transitions:,} transitions")
+    replay = _collect(family, agents["fast"], sizes, threads)
+    announce("adaptation: scoring them on one thread")
+    score = _time_scoring(agents["fast"], replay, configs["fast"].adapt, threads, sizes.rounds)
+    subjects = {p: _subject(family, agents[p], replay, configs[p], sizes, threads) for p in configs}
+
+    announce(f"adaptation: {sizes.rounds} rounds of one task, on {threads} threads")
+    one = medians(alternate({p: _one_task(subject) for p, subject in subjects.items()}, rounds=sizes.rounds))
+    results: Results = {}
+    for profile, subject in subjects.items():
+        announce(f"adaptation: {sizes.tasks} tasks with the {profile} profile")
+        begun = time.perf_counter()
+        adapted = adapt_all(subject)
+        thirty = time.perf_counter() - begun
+        if any(one_adapted.report.step2_skipped for one_adapted in adapted):
+            raise RuntimeError(f"{profile}: an adaptation skipped step 2, so its time says nothing")
+        results[profile] = {
+            "one_task_s": one[profile],
+            "thirty_tasks_s": thirty,
+            "thirty_vs_one": thirty / one[profile],
+            "min_weight": subject.config.min_weight,
+        }
+    return {**results, "paper_vs_fast_one_task": one["paper"] / one["fast"], "score_s_per_million": score}
+
+
+def adapt_all(subject: Subject) -> list[Adapted]:
+    """Adapt to every new task."""
+    return [
+        adapt(subject.agent, subject.meta, episodes, subject.config, seed=index)
+        for index, episodes in enumerate(subject.data)
+    ]
+
+
+def _one_task(subject: Subject) -> Callable[[], Adapted]:
+    return lambda: adapt(subject.agent, subject.meta, subject.data[0], subject.config, seed=0)
+
+
+def _collect(family: TaskFamily, agent: Agent, sizes: Sizes, threads: int) -> Replay:
+    """Collect whole episodes with random actions, one of each training task side by side, until the replay is full."""
+    tasks = family.tasks("train")
+    replay = Replay(
+        n_tasks=len(tasks),
+        obs_dim=family.obs_dim,
+        action_dim=family.action_dim,
+        capacity=sizes.transitions,
+        episode_length=family.episode_length,
+        context_dim=agent.state_dim,
+    )
+    rng = generator(0, "bench exploration")
+    for turn in range(max(sizes.transitions // (len(tasks) * family.episode_length), 1)):
+        seeds = spawn_seeds(len(tasks), 0, "bench reset", turn)
+        for episode in collect(agent, family, tasks, seeds, random_actions=True, rng=rng, threads=threads):
+            replay.append(episode)
+    return replay
+
+
+def _time_scoring(agent: Agent, replay: Replay, config: AdaptConfig, threads: int, rounds: int) -> float:
+    """Return the seconds on one thread that scoring the whole replay takes, per million transitions."""
+    whole = config.model_copy(update={"scored_transitions": replay.transitions})
+    limit_threads(1)
+    try:
+        seconds = medians(alternate({"score": lambda: prepare(agent, replay, whole)}, rounds=rounds))["score"]
+    finally:
+        limit_threads(threads)
+    return seconds * MILLION / replay.transitions
+
+
+def _subject(family: TaskFamily, agent: Agent, replay: Replay, config: Config, sizes: Sizes, threads: int) -> Subject:
+    """Collect the new tasks' episodes; where an untrained agent's weights would all be cut to zero, cut none."""
+    tasks = family.tasks("test")[: sizes.tasks]
+    data = adaptation_data(agent, family, tasks, config.adapt, seed=0, threads=threads)
+    subject = Subject(agent, prepare(agent, replay, config.adapt), data, config.adapt)
+    if not _skips_step2(subject):
+        return subject
+    return Subject(agent, subject.meta, data, config.adapt.model_copy(update={"min_weight": 0.0}))
+
+
+def _skips_step2(subject: Subject) -> bool:
+    """Whether any task's weights are all zero, found without an update."""
+    config = subject.config.model_copy(update={"step1_updates": 0, "step2_updates": 0})
+    weighed: Sequence[Adapted] = adapt_all(Subject(subject.agent, subject.meta, subject.data, config))
+    return any(adapted.report.step2_skipped for adapted in weighed)

@@ -1,0 +1,190 @@
+"""`mql bench simulation`: collection on many half-cheetahs side by side, beside its limit and its peers.
+
+- The limit: bare `mujoco.rollout`, one call per control step as in `mql.tasks.simulation`, with the controls prepared
+  beforehand: no policy, no observation, no reward.
+- The peers: the same agent acting on Gymnasium's SyncVectorEnv and AsyncVectorEnv of eight HalfCheetah-v5 each, made
+  once and outside the timing. The eight workers run on as many cores as everything else.
+- The price of physics that vary: each lane with its own model, of other masses and frictions, over one shared model.
+
+Shapes: N lanes, O observation, A action, S numbers of MuJoCo's full physics state.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import partial
+
+import gymnasium
+import mujoco
+import numpy as np
+from mujoco.rollout import Rollout
+
+from mql.agent import Agent
+from mql.bench.subjects import act_in_loop
+from mql.bench.timing import Call, Results, alternate, announce, medians
+from mql.config_file import load_config
+from mql.rollout import collect
+from mql.seeding import generator, spawn_seeds
+from mql.tasks.cheetah_vel import CheetahVel, cheetah_vel
+from mql.tasks.family import Task
+from mql.tasks.simulation import compiled_model
+from mql.types import FloatArray
+
+PEER = "HalfCheetah-v5"
+SCALES = (0.5, 1.5)  # of a body's mass and inertia and a geom's friction where each lane has its own model
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """`lanes` tasks for a whole episode; the peers' `environments` take `peer_steps` control steps each."""
+
+    lanes: int = 64
+    environments: int = 8
+    peer_steps: int = 200
+    overrides: tuple[str, ...] = ()
+    rounds: int = 5
+
+
+FULL = Sizes()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VariedCheetahVel(CheetahVel):
+    """cheetah-vel with a model of its own for each training task."""
+
+    models: tuple[mujoco.MjModel, ...]
+
+    def model(self, task: Task) -> mujoco.MjModel:
+        """Return the task's model."""
+        return self.models[task.index]
+
+
+def measure(threads: int, sizes: Sizes = FULL) -> Results:
+    """Time whole collections, bare rollouts and the peers' loops in turn."""
+    announce("simulation: building the environments")
+    config = load_config("cheetah-vel", overrides=sizes.overrides)
+    family = cheetah_vel()
+    agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=0)
+    tasks = family.tasks("train")[: sizes.lanes]
+    make = [partial(gymnasium.make, PEER)] * sizes.environments
+    sync = gymnasium.vector.SyncVectorEnv(make)
+    with _cores(threads):
+        # Spawned, not forked: this process has threads, and a fork may copy a lock that one of them holds.
+        workers = gymnasium.vector.AsyncVectorEnv(make, context="spawn")
+    try:
+        announce(f"simulation: {sizes.rounds} rounds of {len(tasks)} lanes, on {threads} threads")
+        seconds = medians(
+            alternate(
+                {
+                    "shared": _collection(agent, family, tasks, threads),
+                    "rollout": _bare_rollout(family, len(tasks), threads),
+                    "per_lane": _collection(agent, _vary(family, len(tasks)), tasks, threads),
+                    "sync": _peer_loop(agent, sync, sizes),
+                    "async": _peer_loop(agent, workers, sizes),
+                },
+                rounds=sizes.rounds,
+            )
+        )
+    finally:
+        workers.close()
+        sync.close()
+    env_steps = {name: len(tasks) * family.episode_length for name in ("shared", "rollout", "per_lane")}
+    env_steps |= {name: sizes.environments * sizes.peer_steps for name in ("sync", "async")}
+    speed = {name: env_steps[name] / seconds[name] for name in seconds}
+    return {
+        "env_steps_per_s": speed["shared"],
+        "vs_rollout": speed["shared"] / speed["rollout"],
+        "vs_sync_vector_env": speed["shared"] / speed["sync"],
+        "vs_async_vector_env": speed["shared"] / speed["async"],
+        "model_per_lane_vs_shared": speed["per_lane"] / speed["shared"],
+        "rollout_env_steps_per_s": speed["rollout"],
+        "sync_vector_env_steps_per_s": speed["sync"],
+        "async_vector_env_steps_per_s": speed["async"],
+        "model_per_lane_env_steps_per_s": speed["per_lane"],
+    }
+
+
+def _collection(agent: Agent, family: CheetahVel, tasks: Sequence[Task], threads: int) -> Call:
+    seeds = spawn_seeds(len(tasks), 0, "bench reset")
+    return lambda: collect(agent, family, tasks, seeds, threads=threads)
+
+
+def _bare_rollout(family: CheetahVel, lanes: int, threads: int) -> Call:
+    """Return a call that simulates an episode on `lanes` lanes, with all buffers and the thread pool made before."""
+    model, frames, steps = compiled_model(str(family.robot.path)), family.robot.frame_skip, family.episode_length
+    threads = min(threads, lanes)
+    models, data = [model] * lanes, [mujoco.MjData(model) for _ in range(threads)]
+    rollout = Rollout(nthread=threads if threads > 1 else 0)
+    rng = generator(0, "bench rollout")
+    states = np.zeros((lanes, frames, mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_FULLPHYSICS.value)))
+    sensors = np.zeros((lanes, frames, model.nsensordata))
+    controls = np.repeat(rng.uniform(-1.0, 1.0, size=(steps, lanes, 1, model.nu)), frames, axis=2)
+    first = np.zeros((lanes, states.shape[2]))  # the time, qpos, qvel
+    first[:, 1:] = [np.concatenate(family.initial_state(rng, {})) for _ in range(lanes)]
+    before = np.empty_like(first)
+
+    def simulate() -> None:
+        states[:, -1] = first
+        for control in controls:
+            np.copyto(before, states[:, -1])
+            rollout.rollout(
+                models,
+                data,
+                before,
+                control,
+                control_spec=mujoco.mjtState.mjSTATE_CTRL.value,
+                skip_checks=True,
+                nstep=frames,
+                state=states,
+                sensordata=sensors,
+                chunk_size=max(1, lanes // (2 * threads)),
+            )
+
+    return simulate
+
+
+def _vary(family: CheetahVel, lanes: int) -> VariedCheetahVel:
+    """Return the family with another model for each of its first `lanes` training tasks."""
+    rng = generator(0, "bench models")
+    models = tuple(_varied_model(compiled_model(str(family.robot.path)), rng) for _ in range(lanes))
+    return VariedCheetahVel(**{field.name: getattr(family, field.name) for field in fields(family)}, models=models)
+
+
+def _varied_model(original: mujoco.MjModel, rng: np.random.Generator) -> mujoco.MjModel:
+    model = copy.deepcopy(original)
+    mass = rng.uniform(*SCALES, size=(model.nbody, 1))
+    model.body_mass[:] *= mass[:, 0]
+    model.body_inertia[:] *= mass
+    model.geom_friction[:] *= rng.uniform(*SCALES, size=(model.ngeom, 1))
+    mujoco.mj_setConst(model, mujoco.MjData(model))  # what MuJoCo derives from masses
+    return model
+
+
+def _peer_loop(agent: Agent, envs: gymnasium.vector.VectorEnv, sizes: Sizes) -> Call:
+    def reset() -> FloatArray:
+        obs: FloatArray = envs.reset(seed=0)[0].astype(np.float32)
+        return obs
+
+    def step(action: FloatArray) -> tuple[FloatArray, FloatArray]:
+        obs, reward, *_ = envs.step(action)
+        return obs.astype(np.float32), reward.astype(np.float32)
+
+    return lambda: act_in_loop(agent, reset, step, steps=sizes.peer_steps)
+
+
+@contextmanager
+def _cores(threads: int) -> Iterator[None]:
+    """Let processes that start in here run on `threads` of the usable cores only (where the system can say so)."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(usable)[:threads])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usable)
