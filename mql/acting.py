@@ -1,7 +1,7 @@
-"""How the policy acts: what it remembers of running episodes, and a fast path for one robot or a few.
+"""How the policy acts on the CPU: in numpy, and what it remembers of running episodes.
 
-A control loop asks for one action at a time. Then the cost is that of starting operators, which numpy does several
-times faster than PyTorch; with many tasks side by side it is arithmetic, and `Agent` uses the networks themselves.
+A control loop asks for one action, or for some dozens, at a time. Then the cost is that of starting operators, which
+numpy does several times faster than PyTorch.
 
 Shapes: N tasks side by side, O observation, A action, C = O + A + 1 context element, Z context variable,
 H context length.
@@ -16,24 +16,22 @@ import numpy as np
 from mql.networks import Actor, ContextEncoder
 from mql.types import FloatArray
 
-FEW = 8  # tasks; from here on PyTorch is faster
-
 
 @dataclass
 class ActingContext:
     """What the policy remembers of N running episodes.
 
     ``state`` [N, Z] is the context variable. With context_mode ``window``, ``elements`` [H, N, C] holds the last
-    ``length`` steps, the newest at the end (with ``carry`` it is empty). ``few`` is there when N is small.
+    ``length`` steps, the newest at the end (with ``carry`` it is empty). ``policy`` acts (None: not on the CPU).
     """
 
     state: FloatArray
     elements: FloatArray
-    few: FewTasks | None = None
+    policy: NumpyPolicy | None = None
     length: int = 0
 
 
-class FewTasks:
+class NumpyPolicy:
     """Actor and one step of the context encoder in numpy, on the networks' own parameters (shared memory, CPU)."""
 
     def __init__(self, actor: Actor, encoder: ContextEncoder) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ import torch
 from mql.agent import Agent
 from mql.config import AdaptConfig
 from mql.context_plan import ContextPlan, context_plan, reads
+from mql.memory import side_by_side
 from mql.propensity import ImportanceWeights, PropensityModel, fit_propensity, uniform_weights, weigh
 from mql.replay import Replay
 from mql.seeding import generator, torch_generator
@@ -124,6 +125,26 @@ def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: Ada
         adapt_seconds=time.perf_counter() - begun,
     )
     return Adapted(agent=adapted, weights=scored.weights, report=report)
+
+
+def adapt_all(
+    agent: Agent,
+    meta: MetaData,
+    data: Sequence[Sequence[Episode]],
+    config: AdaptConfig,
+    *,
+    seeds: Sequence[int],
+    threads: int = 1,
+) -> Iterator[Adapted]:
+    """Yield for each task, in order, what `adapt` gives with its episodes in `data` and its seed in `seeds`.
+
+    `threads` tasks are adapted at the same time, each with one thread; equal results for any number of them.
+    """
+
+    def one(task: tuple[Sequence[Episode], int]) -> Adapted:
+        return adapt(agent, meta, task[0], config, seed=task[1])
+
+    return side_by_side(one, list(zip(data, seeds, strict=True)), threads=threads)
 
 
 def _weigh(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mql.acting import FEW, ActingContext, FewTasks
+from mql.acting import ActingContext, NumpyPolicy
 from mql.config import AgentConfig
 from mql.networks import Actor, ContextEncoder, TwinCritic
 from mql.types import Context, FloatArray
@@ -78,17 +78,17 @@ class Agent:
         """Return the empty context of `n` episodes that start now."""
         encoder = self.online.actor_encoder
         horizon = self.config.context_length if self.config.context_mode == "window" else 0
-        few = n <= FEW and self.device.type == "cpu"
+        on_cpu = self.device.type == "cpu"
         return ActingContext(
             state=np.zeros((n, encoder.context_dim), dtype=np.float32),
             elements=np.zeros((horizon, n, self.obs_dim + self.action_dim + 1), dtype=np.float32),
-            few=FewTasks(self.online.actor, encoder) if few else None,
+            policy=NumpyPolicy(self.online.actor, encoder) if on_cpu else None,
         )
 
     def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
         """Return deterministic actions [N, A] for observations [N, O]."""
-        if context.few is not None:
-            return context.few.act(obs, context.state)
+        if context.policy is not None:
+            return context.policy.act(obs, context.state)
         with torch.no_grad():
             action = self.online.actor(self._tensor(obs), self._tensor(context.state), exact=True)
         result: FloatArray = action.cpu().numpy()
@@ -98,8 +98,8 @@ class Agent:
         """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
         element: FloatArray = np.concatenate((obs, action, reward[:, None]), axis=1)
         if self.config.context_mode == "carry":
-            if context.few is not None:
-                context.state = context.few.step(element, context.state)
+            if context.policy is not None:
+                context.state = context.policy.step(element, context.state)
             else:
                 self._encode(context, element[None], initial=self._tensor(context.state))
             return

@@ -8,6 +8,16 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # Parameters of glibc's mallopt (malloc.h), with the values that this module sets, in bytes.
 _M_TRIM_THRESHOLD, _TRIM_THRESHOLD = -1, 1 << 30  # free memory at the heap's end that is kept before any goes back
@@ -34,7 +44,38 @@ def keep_freed_memory() -> None:
 def limit_threads(threads: int) -> None:
     """Let numpy's, scikit-learn's and PyTorch's products use at most `threads` CPU threads each."""
     import torch
-    from threadpoolctl import threadpool_limits
 
-    threadpool_limits(threads)
+    _pools().limit(limits=threads)
     torch.set_num_threads(threads)
+
+
+def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], *, threads: int) -> Iterator[Result]:
+    """Yield ``function(item)`` of each item, in order, up to `threads` of them at work at the same time.
+
+    Meanwhile no product starts threads of its own. Idle threads of a pool wait by spinning for a while, on cores that
+    others could use.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    with _pools().limit(limits=1):
+        torch.set_num_threads(1)
+        try:
+            if threads == 1 or len(items) < 2:
+                yield from map(function, items)
+            else:
+                # OpenMP's number of threads is each thread's own.
+                with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                    yield from pool.map(function, items)
+        finally:
+            torch.set_num_threads(before)
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    """The thread pools of the libraries loaded so far (looking for them takes milliseconds, so it is done once)."""
+    import numpy  # noqa: F401
+    import torch  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

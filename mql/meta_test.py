@@ -14,6 +14,7 @@ import numpy as np
 from mql.adaptation import AdaptationReport, MetaData, adapt
 from mql.agent import Agent
 from mql.config import AdaptConfig
+from mql.memory import side_by_side
 from mql.rollout import collect
 from mql.seeding import generator, spawn_seeds
 from mql.statistics import bootstrap_interval, summarize
@@ -68,25 +69,27 @@ def evaluate(
     Args:
         evaluation_episodes: episodes per task, for zero-shot and adapted each.
         seed: every reset, noise and adaptation seed derives from it and the task's place in `tasks`.
-        on_task: called with (index, result) as tasks finish.
+        threads: tasks that are adapted at the same time, with one thread each; results do not depend on it.
+        on_task: called with (index, result) as tasks finish, in order.
     """
     resets = [spawn_seeds(evaluation_episodes, seed, "evaluation", index) for index in range(len(tasks))]
     zero_shot = _episodes(agent, family, tasks, resets, threads=threads)
     adapting = meta is not None and config is not None
     new_data = adaptation_data(agent, family, tasks, config, seed=seed, threads=threads) if adapting and config else []
-    results = []
-    for index, task in enumerate(tasks):
+
+    def one(index: int) -> TaskResult:
         adapted, outcome = None, None
         if meta is not None and config is not None:
             outcome = adapt(agent, meta, new_data[index], config, seed=seed + index)
-            adapted = _episodes(outcome.agent, family, [task], [resets[index]], threads=threads)[0]
-        results.append(
-            TaskResult(
-                task=task, zero_shot=zero_shot[index], adapted=adapted, report=outcome.report if outcome else None
-            )
-        )
+            adapted = _episodes(outcome.agent, family, [tasks[index]], [resets[index]], threads=1)[0]
+        report = outcome.report if outcome else None
+        return TaskResult(task=tasks[index], zero_shot=zero_shot[index], adapted=adapted, report=report)
+
+    results = []
+    for index, result in enumerate(side_by_side(one, range(len(tasks)), threads=threads)):
+        results.append(result)
         if on_task:
-            on_task(index, results[-1])
+            on_task(index, result)
     return results
 
 

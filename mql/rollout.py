@@ -1,5 +1,8 @@
 """Collection: (policy, tasks, seeds) -> whole episodes, many tasks side by side. No state is kept between calls.
 
+With several threads, each one runs its own share of the lanes, simulation and policy, from reset to end: no thread
+waits for another at every control step.
+
 Shapes: N lanes (a task and a seed each), T steps, O observation, A action.
 """
 
@@ -10,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mql.agent import Agent
+from mql.memory import side_by_side
 from mql.tasks.family import Task, TaskFamily
-from mql.types import Episode, FloatArray
+from mql.types import Episode, FloatArray, IntArray
 
 
 def collect(
@@ -33,6 +37,7 @@ def collect(
         exploration_noise: standard deviation of Gaussian noise on actions (clipped to [-1, 1]).
         random_actions: act uniformly at random instead (warm-up).
         rng: draws noise and random actions; needed for either.
+        threads: shares of lanes that run at the same time.
 
     Raises:
         ValueError: noise or random actions without `rng`, or not one seed per task.
@@ -42,12 +47,47 @@ def collect(
         raise ValueError("exploration needs a random generator")
     if len(tasks) != len(seeds):
         raise ValueError(f"{len(tasks)} tasks but {len(seeds)} seeds")
+    shares = np.array_split(np.arange(len(tasks)), min(threads, len(tasks)) if family.native else 1)
+    # Drawn for all lanes at once, so that random numbers do not depend on how lanes are shared out.
+    shape = (family.episode_length, len(tasks), family.action_dim)
+    given, noise = None, None
+    if random_actions and rng is not None:
+        given = rng.uniform(-1.0, 1.0, size=shape).astype(np.float32)
+    elif exploration_noise and rng is not None:
+        noise = exploration_noise * rng.standard_normal(shape, dtype=np.float32)
+
+    def run(share: IntArray) -> list[Episode]:
+        return _run(
+            agent,
+            family,
+            [tasks[lane] for lane in share],
+            [int(seeds[lane]) for lane in share],
+            given=None if given is None else given[:, share],
+            noise=None if noise is None else noise[:, share],
+            policy_version=policy_version,
+            threads=1 if family.native else threads,
+        )
+
+    return [episode for episodes in side_by_side(run, shares, threads=len(shares)) for episode in episodes]
+
+
+def _run(
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    seeds: Sequence[int],
+    *,
+    given: FloatArray | None,
+    noise: FloatArray | None,
+    policy_version: int,
+    threads: int,
+) -> list[Episode]:
+    """Run the lanes of one thread: with the actions `given` [T, N, A], or the policy's plus `noise` [T, N, A]."""
     batch = family.make_batch(tasks, threads=threads)
     try:
         lanes, steps = len(tasks), family.episode_length
-        action_dim = agent.action_dim
         obs = np.zeros((steps + 1, lanes, agent.obs_dim), dtype=np.float32)
-        action = np.zeros((steps, lanes, action_dim), dtype=np.float32)
+        action = np.zeros((steps, lanes, agent.action_dim), dtype=np.float32)
         reward = np.zeros((steps, lanes), dtype=np.float32)
         length = np.zeros(lanes, dtype=np.int64)
         success = np.zeros(lanes, dtype=bool)
@@ -57,25 +97,21 @@ def collect(
         context = agent.begin(lanes)
         t = 0
         while running.any():
-            if random_actions and rng is not None:
-                act: FloatArray = rng.uniform(-1.0, 1.0, size=(lanes, action_dim)).astype(np.float32)
-            else:
-                act = agent.act(obs[t], context)
-                if exploration_noise and rng is not None:
-                    noise = exploration_noise * rng.standard_normal(act.shape, dtype=np.float32)
-                    act = np.clip(act + noise, -1.0, 1.0)
+            act: FloatArray = given[t] if given is not None else agent.act(obs[t], context)
+            if noise is not None:
+                act = np.clip(act + noise[t], -1.0, 1.0)
             step = batch.step(act)
             action[t], reward[t], obs[t + 1] = act, step.reward, step.obs
             if not (np.isfinite(step.obs).all() and np.isfinite(step.reward).all()):
                 raise _not_finite(family, tasks, step.obs, step.reward, t)
-            length[running] += 1
+            length += running
             if "success" in step.info:
                 success |= running & step.info["success"]
             ended = running & (step.terminated | step.truncated)
             for lane in np.flatnonzero(ended):
                 final[lane] = {name: float(values[lane]) for name, values in step.info.items() if name != "success"}
             running &= ~ended
-            if not random_actions and running.any():
+            if given is None and running.any():
                 agent.observe(context, obs[t], act, step.reward)
             t += 1
         return [
@@ -86,7 +122,7 @@ def collect(
                 terminated=bool(step.terminated[lane]),
                 truncated=bool(step.truncated[lane]),
                 task=task.index,
-                seed=int(seed),
+                seed=seed,
                 policy_version=policy_version,
                 success=bool(success[lane]) if family.has_success else None,
                 final_info=final[lane],

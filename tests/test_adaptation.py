@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mql.adaptation import MetaData, adapt, prepare
+from mql.adaptation import MetaData, adapt, adapt_all, prepare
 from mql.agent import Agent
 from mql.config import AdaptConfig, AgentConfig
 from mql.context_plan import context_plan
@@ -223,3 +223,18 @@ def test_fresh_optimiser_and_own_learning_rate() -> None:
         for p, q in zip(adapted.online.parameters(), meta_agent.online.parameters(), strict=True)
     )
     assert largest == pytest.approx(1e-4, rel=1e-2)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_many_tasks_in_one_call_are_adapted_as_one_by_one(threads: int) -> None:
+    meta_agent = agent()
+    meta = prepare(meta_agent, old_data(), config())
+    rng = np.random.default_rng(3)
+    data = [[episode(rng, shift=shift)] for shift in (0.0, 0.5, 1.0)]
+    together = list(adapt_all(meta_agent, meta, data, config(), seeds=[4, 5, 6], threads=threads))
+    assert len(together) == 3
+    for adapted, episodes, seed in zip(together, data, (4, 5, 6), strict=True):
+        alone = adapt(meta_agent, meta, episodes, config(), seed=seed)
+        assert alone.report.normalized_ess == adapted.report.normalized_ess
+        for a, b in zip(tensors(alone.agent).values(), tensors(adapted.agent).values(), strict=True):
+            assert torch.allclose(a, b, atol=1e-6)

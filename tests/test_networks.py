@@ -14,7 +14,7 @@ from mql.types import Context
 
 @pytest.mark.parametrize("lanes", [2, 20])
 def test_reading_states_equals_stepping(lanes: int) -> None:
-    """The state that acting carries, with few tasks and with many, is the one that training reads."""
+    """The state that acting carries is the one that training reads."""
     agent = Agent(3, 1, AgentConfig(hidden_sizes=(8,), context_dim=3), seed=0)
     elements = torch.randn(4, lanes, 5)
     context = agent.begin(lanes)
@@ -56,10 +56,24 @@ def test_first_critic_is_the_first_of_the_pair() -> None:
     assert not torch.allclose(both[0], both[1])
 
 
-def test_acting_does_not_depend_on_how_many_act_side_by_side() -> None:
+def test_acting_is_the_actor_in_float32_however_many_act_side_by_side() -> None:
     """Also with bfloat16 layers, which only updates use: else a paired comparison would compare two precisions."""
     agent = Agent(3, 2, AgentConfig(hidden_sizes=(32, 32), precision="bfloat16"), seed=0)
     obs = np.random.default_rng(0).standard_normal((200, 3)).astype(np.float32)
     together = agent.act(obs, agent.begin(200))
     alone = np.concatenate([agent.act(row[None], agent.begin(1)) for row in obs])
     assert np.allclose(together, alone, atol=1e-6)
+    plain = agent.online.actor(torch.from_numpy(obs), torch.zeros(200, agent.config.context_dim), exact=True)
+    assert np.allclose(together, plain.detach().numpy(), atol=1e-6)
+
+
+def test_what_is_learned_while_an_episode_runs_is_acted_on() -> None:
+    """The policy acts on the parameters themselves, not on a copy of when the episode began."""
+    agent = Agent(3, 2, AgentConfig(hidden_sizes=(8,)), seed=0)
+    context = agent.begin(1)
+    obs = np.ones((1, 3), dtype=np.float32)
+    before = agent.act(obs, context)
+    with torch.no_grad():
+        for parameter in agent.online.actor.parameters():
+            parameter.mul_(2.0)
+    assert not np.allclose(before, agent.act(obs, context))

@@ -182,3 +182,22 @@ def test_bfloat16_layers_stay_close_to_float32() -> None:
     assert values[1].dtype == torch.float32
     assert not torch.equal(values[0], values[1])
     assert (values[0] - values[1]).norm() / values[0].norm() < 0.02
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_compiled_kernels_give_the_plain_gradients(
+    monkeypatch: pytest.MonkeyPatch, *, shared: bool, layer_norm: bool
+) -> None:
+    """The whole of two updates with the compiled kernels, against the same in PyTorch's own operators."""
+    found: list[list[torch.Tensor]] = []
+    for plain in (False, True):
+        if plain:
+            for module in ("mql.gru", "mql.layers"):
+                monkeypatch.setattr(f"{module}.kernels_for", lambda dtype: None)
+        agent = small_agent(shared_encoder=shared, layer_norm=layer_norm, policy_delay=1)
+        Learner(agent, lr=0.0).update(random_batch(rows=40), generator=torch.Generator().manual_seed(0))
+        found.append([p.grad.clone() for p in agent.online.parameters() if p.grad is not None])
+    assert len(found[0]) == len(list(agent.online.parameters()))
+    for ours, expected in zip(*found, strict=True):
+        assert (ours - expected).norm() <= 1e-5 * expected.norm()

@@ -7,10 +7,10 @@ no time as long as step 2 is made.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from mql.adaptation import Adapted, MetaData, adapt, prepare
+from mql.adaptation import Adapted, MetaData, adapt, adapt_all, prepare
 from mql.agent import Agent
 from mql.bench.timing import Results, alternate, announce, medians
 from mql.config import AdaptConfig, Config
@@ -68,7 +68,7 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     for profile, subject in subjects.items():
         announce(f"adaptation: {sizes.tasks} tasks with the {profile} profile")
         begun = time.perf_counter()
-        adapted = adapt_all(subject)
+        adapted = _adapt_to_every_task(subject, threads)
         thirty = time.perf_counter() - begun
         if any(one_adapted.report.step2_skipped for one_adapted in adapted):
             raise RuntimeError(f"{profile}: an adaptation skipped step 2, so its time says nothing")
@@ -81,12 +81,9 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     return {**results, "paper_vs_fast_one_task": one["paper"] / one["fast"], "score_s_per_million": score}
 
 
-def adapt_all(subject: Subject) -> list[Adapted]:
-    """Adapt to every new task."""
-    return [
-        adapt(subject.agent, subject.meta, episodes, subject.config, seed=index)
-        for index, episodes in enumerate(subject.data)
-    ]
+def _adapt_to_every_task(subject: Subject, threads: int) -> list[Adapted]:
+    seeds = range(len(subject.data))
+    return list(adapt_all(subject.agent, subject.meta, subject.data, subject.config, seeds=seeds, threads=threads))
 
 
 def _one_task(subject: Subject) -> Callable[[], Adapted]:
@@ -128,13 +125,13 @@ def _subject(family: TaskFamily, agent: Agent, replay: Replay, config: Config, s
     tasks = family.tasks("test")[: sizes.tasks]
     data = adaptation_data(agent, family, tasks, config.adapt, seed=0, threads=threads)
     subject = Subject(agent, prepare(agent, replay, config.adapt), data, config.adapt)
-    if not _skips_step2(subject):
+    if not _skips_step2(subject, threads):
         return subject
     return Subject(agent, subject.meta, data, config.adapt.model_copy(update={"min_weight": 0.0}))
 
 
-def _skips_step2(subject: Subject) -> bool:
+def _skips_step2(subject: Subject, threads: int) -> bool:
     """Whether any task's weights are all zero, found without an update."""
     config = subject.config.model_copy(update={"step1_updates": 0, "step2_updates": 0})
-    weighed: Sequence[Adapted] = adapt_all(Subject(subject.agent, subject.meta, subject.data, config))
+    weighed = _adapt_to_every_task(Subject(subject.agent, subject.meta, subject.data, config), threads)
     return any(adapted.report.step2_skipped for adapted in weighed)

@@ -1,7 +1,7 @@
 """`mql bench simulation`: collection on many half-cheetahs side by side, beside its limit and its peers.
 
-- The limit: bare `mujoco.rollout`, one call per control step as in `mql.tasks.simulation`, with the controls prepared
-  beforehand: no policy, no observation, no reward.
+- The limit: bare `mujoco.rollout`, one call per control step for all lanes, with the actions that the collection took
+  given beforehand: the same physics, but no policy, no observation, no reward.
 - The peers: the same agent acting on Gymnasium's SyncVectorEnv and AsyncVectorEnv of eight HalfCheetah-v5 each, made
   once and outside the timing. The eight workers run on as many cores as everything else.
 - The price of physics that vary: each lane with its own model, of other masses and frictions, over one shared model.
@@ -81,7 +81,7 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
             alternate(
                 {
                     "shared": _collection(agent, family, tasks, threads),
-                    "rollout": _bare_rollout(family, len(tasks), threads),
+                    "rollout": _bare_rollout(agent, family, tasks, threads),
                     "per_lane": _collection(agent, _vary(family, len(tasks)), tasks, threads),
                     "sync": _peer_loop(agent, sync, sizes),
                     "async": _peer_loop(agent, workers, sizes),
@@ -113,18 +113,25 @@ def _collection(agent: Agent, family: CheetahVel, tasks: Sequence[Task], threads
     return lambda: collect(agent, family, tasks, seeds, threads=threads)
 
 
-def _bare_rollout(family: CheetahVel, lanes: int, threads: int) -> Call:
-    """Return a call that simulates an episode on `lanes` lanes, with all buffers and the thread pool made before."""
-    model, frames, steps = compiled_model(str(family.robot.path)), family.robot.frame_skip, family.episode_length
+def _bare_rollout(agent: Agent, family: CheetahVel, tasks: Sequence[Task], threads: int) -> Call:
+    """Return a call that simulates the collection's episodes again, with all buffers and the thread pool made before.
+
+    How long a step of physics takes depends on what the body does: contacts cost. So the limit gets the same actions.
+    """
+    seeds, lanes = spawn_seeds(len(tasks), 0, "bench reset"), len(tasks)
+    episodes = collect(agent, family, tasks, seeds, threads=threads)
+    model, frames = compiled_model(str(family.robot.path)), family.robot.frame_skip
     threads = min(threads, lanes)
     models, data = [model] * lanes, [mujoco.MjData(model) for _ in range(threads)]
     rollout = Rollout(nthread=threads if threads > 1 else 0)
-    rng = generator(0, "bench rollout")
     states = np.zeros((lanes, frames, mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_FULLPHYSICS.value)))
     sensors = np.zeros((lanes, frames, model.nsensordata))
-    controls = np.repeat(rng.uniform(-1.0, 1.0, size=(steps, lanes, 1, model.nu)), frames, axis=2)
+    actions = np.stack([episode.action for episode in episodes], axis=1).astype(np.float64)  # [T, N, A], the controls
+    controls = np.repeat(actions[:, :, None], frames, axis=2)
     first = np.zeros((lanes, states.shape[2]))  # the time, qpos, qvel
-    first[:, 1:] = [np.concatenate(family.initial_state(rng, {})) for _ in range(lanes)]
+    drawn = zip(seeds, tasks, strict=True)
+    starts = [family.initial_state(np.random.default_rng(seed), task.parameters) for seed, task in drawn]
+    first[:, 1:] = [np.concatenate(start) for start in starts]
     before = np.empty_like(first)
 
     def simulate() -> None:
