@@ -13,53 +13,53 @@ history is shorter than T, the state stays as it was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 from torch import nn
 
 from mql.kernels import Kernels, kernels_for
+from mql.pullback import Pullback, grad_of, plain_vjp
+from mql.types import Context
 
 
-def gru_states(
-    gru: nn.GRU,
-    elements: torch.Tensor,
-    *,
-    initial: torch.Tensor | None = None,
-    start: torch.Tensor | None = None,
-    last_only: bool = False,
-) -> torch.Tensor:
-    """Return the states [T+1, S, Z] of a one-layer `gru` over elements [T, S, C]; state 0 is `initial`.
+def gru_states(gru: nn.GRU, context: Context, *, last_only: bool) -> torch.Tensor:
+    """Return the states [T+1, S, Z] of a one-layer `gru`, or the last alone, [1, S, Z].
 
-    Args:
-        initial: [S, Z], by default zero. No gradient goes to it: where it is not zero, it comes from earlier steps
-            (truncated back-propagation). None goes to `elements` either: they are data.
-        start: [S] of int64, at most T: elements before it are padding; by default zero.
-        last_only: return the last state alone, [1, S, Z].
+    ``context.read`` has no part in this. Where automatic differentiation is on, PyTorch's own operators are used.
     """
-    kernels = kernels_for(elements.dtype) if elements.device.type == "cpu" else None
+    kernels = _kernels(context)
+    if kernels is None or torch.is_grad_enabled():
+        return plain_gru_states(gru, context, last_only=last_only)
+    return _run(kernels, tuple(gru.parameters()), context, last_only=last_only, kept=None)
+
+
+def gru_vjp(gru: nn.GRU, context: Context, *, last_only: bool) -> tuple[torch.Tensor, Pullback]:
+    """Return `gru_states` and their pullback, which sets the gradients of the parameters (and returns an empty one)."""
+    kernels, elements = _kernels(context), context.elements
+    parameters = tuple(gru.parameters())
     if kernels is None:
-        return plain_gru_states(gru, elements, initial=initial, start=start, last_only=last_only)
-    weights = tuple(gru.parameters())  # of the inputs, of the state, and their biases
-    begin = _Begin(_contiguous(initial), _contiguous(start), first=len(elements) if last_only else 0)
-    if not torch.is_grad_enabled():
-        return _run(kernels, elements.contiguous(), begin, weights, kept=None)
-    result: torch.Tensor = _States.apply(kernels, elements.contiguous(), begin, *weights)  # type: ignore[no-untyped-call]
-    return result
+        return plain_vjp(
+            lambda _: plain_gru_states(gru, context, last_only=last_only), elements.new_empty(0), parameters
+        )
+    steps, rows, inputs = elements.shape
+    size = gru.hidden_size
+    kept = elements.new_empty(-(-rows // kernels.lanes) * steps * 5 * size * kernels.lanes)
+    states = _run(kernels, parameters, context, last_only=last_only, kept=kept)
+
+    def pullback(gradient: torch.Tensor) -> torch.Tensor:
+        kernels(
+            "gru_backward", steps, rows, inputs, size, elements.contiguous(), _contiguous(context.start),
+            parameters[1], steps if last_only else 0, gradient.contiguous(), kept, *map(grad_of, parameters),
+        )  # fmt: skip
+        return elements.new_empty(0)
+
+    return states, pullback
 
 
-def plain_gru_states(
-    gru: nn.GRU,
-    elements: torch.Tensor,
-    *,
-    initial: torch.Tensor | None = None,
-    start: torch.Tensor | None = None,
-    last_only: bool = False,
-) -> torch.Tensor:
+def plain_gru_states(gru: nn.GRU, context: Context, *, last_only: bool) -> torch.Tensor:
     """Compute `gru_states` with PyTorch's own operators."""
+    elements, start = context.elements, context.start
     steps, rows = elements.shape[:2]
-    first = elements.new_zeros(rows, gru.hidden_size) if initial is None else initial
+    first = elements.new_zeros(rows, gru.hidden_size) if context.initial is None else context.initial
     if start is None:
         after, last = gru(elements, first[None])
         return last if last_only else torch.cat([first[None], after])
@@ -72,59 +72,29 @@ def plain_gru_states(
     return states.gather(0, reads.clamp(min=0)[:, :, None].expand(-1, -1, gru.hidden_size))
 
 
-@dataclass(frozen=True)
-class _Begin:
-    """Where sequences begin, and after how many elements states are wanted from."""
-
-    initial: torch.Tensor | None
-    start: torch.Tensor | None
-    first: int
+def _kernels(context: Context) -> Kernels | None:
+    elements = context.elements
+    return kernels_for(elements.dtype) if elements.device.type == "cpu" else None
 
 
 def _run(
     kernels: Kernels,
-    elements: torch.Tensor,
-    begin: _Begin,
-    weights: tuple[torch.Tensor, ...],
+    parameters: tuple[nn.Parameter, ...],
+    context: Context,
     *,
+    last_only: bool,
     kept: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Return states [T+1-first, S, Z]; `kept` takes what the way back needs."""
+    """Return the states; `kept` takes what the way back needs."""
+    elements = context.elements
     steps, rows, inputs = elements.shape
-    size = weights[1].shape[1]
-    states = elements.new_empty(steps + 1 - begin.first, rows, size)
+    size, first = parameters[1].shape[1], steps if last_only else 0
+    states = elements.new_empty(steps + 1 - first, rows, size)
     kernels(
-        "gru_forward", steps, rows, inputs, size, elements, begin.initial, begin.start, *weights, begin.first, states,
-        kept,
+        "gru_forward", steps, rows, inputs, size, elements.contiguous(), _contiguous(context.initial),
+        _contiguous(context.start), *parameters, first, states, kept,
     )  # fmt: skip
     return states
-
-
-class _States(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, kernels: Kernels, elements: torch.Tensor, begin: _Begin, *weights: torch.Tensor
-    ) -> torch.Tensor:
-        steps, rows, _ = elements.shape
-        blocks = -(-rows // kernels.lanes)
-        kept = elements.new_empty(blocks * steps * 5 * weights[1].shape[1] * kernels.lanes)
-        ctx.kernels, ctx.begin = kernels, begin
-        ctx.save_for_backward(elements, weights[1], kept)
-        return _run(kernels, elements, begin, weights, kept=kept)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        elements, w_hh, kept = ctx.saved_tensors
-        steps, rows, inputs = elements.shape
-        size, begin = w_hh.shape[1], ctx.begin
-        parts = [3 * size * inputs, 3 * size * size, 3 * size, 3 * size]
-        grads = elements.new_empty(sum(parts))
-        ctx.kernels(
-            "gru_backward", steps, rows, inputs, size, elements, begin.start, w_hh, begin.first,
-            gradients[0].contiguous(), kept, grads,
-        )  # fmt: skip
-        of_w_ih, of_w_hh, of_b_ih, of_b_hh = grads.split_with_sizes(parts)
-        return None, None, None, of_w_ih.view(3 * size, inputs), of_w_hh.view(3 * size, size), of_b_ih, of_b_hh
 
 
 def _contiguous(tensor: torch.Tensor | None) -> torch.Tensor | None:

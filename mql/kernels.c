@@ -261,11 +261,12 @@ static void NAME(gru_block_back)(int64_t T, int64_t S, int64_t C, int64_t Z, con
     }
     free(sums), free(x), free(dh);
 }
-/* From of_states [T + 1 - from, S, Z], the gradient of what `gru_forward` gave and kept, to the gradients of the
- * weights and biases, in grads: [3 Z, C], [3 Z, Z], [3 Z], [3 Z]. Each thread sums up its own blocks, and the threads'
+/* From of_states [T + 1 - from, S, Z], the gradient of what `gru_forward` gave and kept, to the gradients of weights and
+ * biases: of_w_ih [3 Z, C], of_w_hh [3 Z, Z], of_b_ih [3 Z], of_b_hh [3 Z]. Each thread sums up its own blocks, and the threads'
  * sums are added in order: a thread count gives one result. */
 void NAME(gru_backward)(int64_t T, int64_t S, int64_t C, int64_t Z, const REAL *elements, const int64_t *start,
-                        const REAL *w_hh, int64_t from, const REAL *of_states, const REAL *kept, REAL *grads) {
+                        const REAL *w_hh, int64_t from, const REAL *of_states, const REAL *kept, REAL *of_w_ih,
+                        REAL *of_w_hh, REAL *of_b_ih, REAL *of_b_hh) {
     int64_t blocks = (S + LANES - 1) / LANES, size = 3 * Z * (C + Z + 2);
     int64_t parts = blocks < threads() ? blocks : threads();
     REAL *sums = calloc(parts * size, sizeof(REAL));
@@ -276,9 +277,13 @@ void NAME(gru_backward)(int64_t T, int64_t S, int64_t C, int64_t Z, const REAL *
             NAME(gru_block_back)(T, S, C, Z, elements, start, w_hh, from, of_states,
                                  kept + block * T * 5 * Z * LANES, sums + part * size, first, lanes);
         }
-    memset(grads, 0, sizeof(REAL) * size);
-    for (int64_t part = 0; part < parts; part++)
-        for (int64_t i = 0; i < size; i++) grads[i] += sums[part * size + i];
+    for (int64_t part = 1; part < parts; part++)
+        for (int64_t i = 0; i < size; i++) sums[i] += sums[part * size + i];
+    const REAL *total = sums;
+    memcpy(of_w_ih, total, sizeof(REAL) * 3 * Z * C), total += 3 * Z * C;
+    memcpy(of_w_hh, total, sizeof(REAL) * 3 * Z * Z), total += 3 * Z * Z;
+    memcpy(of_b_ih, total, sizeof(REAL) * 3 * Z), total += 3 * Z;
+    memcpy(of_b_hh, total, sizeof(REAL) * 3 * Z);
     free(sums);
 }
 

@@ -33,7 +33,7 @@ _INTEGER, _POINTER = ctypes.c_int64, ctypes.c_void_p
 _REAL = None  # stands for the library's number type
 _ARGUMENTS: dict[str, list[type[ctypes._SimpleCData[Any]] | None]] = {
     "gru_forward": [*[_INTEGER] * 4, *[_POINTER] * 7, _INTEGER, *[_POINTER] * 2],
-    "gru_backward": [*[_INTEGER] * 4, *[_POINTER] * 3, _INTEGER, *[_POINTER] * 3],
+    "gru_backward": [*[_INTEGER] * 4, *[_POINTER] * 3, _INTEGER, *[_POINTER] * 6],
     "hidden_forward": [*[_INTEGER] * 4, _REAL, *[_POINTER] * 6],
     "hidden_backward": [*[_INTEGER] * 4, *[_POINTER] * 7],
 }

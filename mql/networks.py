@@ -1,5 +1,9 @@
 """The networks: a GRU context encoder, a deterministic actor and twin critics.
 
+Calling a network gives its value. Its `vjp` gives also the pullback (`pullback.py`), which is how it learns: with the
+compiled kernels of `gru.py` and `layers.py` where they can be used. What a call computes while automatic
+differentiation is on, and all of bfloat16, is the plain version that stands here in PyTorch's own operators.
+
 Shapes: B transitions, S context sequences, T elements in a sequence, L states read per sequence (B = S * L),
 O observation, A action, C = O + A + 1 context element, Z context variable.
 """
@@ -13,8 +17,10 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from mql.gru import gru_states
-from mql.layers import hidden_layers, values_of
+from mql.gru import gru_states, gru_vjp
+from mql.kernels import Kernels, kernels_for
+from mql.layers import EPSILON, HiddenPass, Layer, Tensors
+from mql.pullback import Pullback, grad_of, plain_vjp
 from mql.types import Context
 
 LOW_PRECISION_ROWS = 64  # smaller batches gain nothing from bfloat16 and stay in float32
@@ -33,26 +39,45 @@ class ContextEncoder(nn.Module):
 
     def forward(self, context: Context) -> torch.Tensor:
         """Encode `context` and return z [B, Z], one row per state that ``context.read`` names."""
-        elements, read = context.elements, context.read
-        rows = elements.shape[1] * (1 if read is None else read.shape[1])
-        if self.gru is None:
-            return elements.new_zeros(rows, 0)
-        if read is None:
-            return self._states(context, last_only=True)[0]
-        index = read.T.unsqueeze(-1).expand(-1, -1, self.context_dim)
-        return self._states(context).gather(0, index).transpose(0, 1).reshape(rows, self.context_dim)
+        return self._read(self._states(context, last_only=context.read is None), context)
+
+    def vjp(self, context: Context) -> tuple[torch.Tensor, Pullback]:
+        """Return z [B, Z] and its pullback: nothing comes back but the parameters' gradients."""
+        last_only = context.read is None
+        if self.gru is None or len(context.elements) == 0:
+            return self(context), torch.zeros_like
+        states, pullback_states = gru_vjp(self.gru, context, last_only=last_only)
+
+        def pullback(gradient: torch.Tensor) -> torch.Tensor:
+            if context.read is None:
+                return pullback_states(gradient)
+            by_state = gradient.view(*context.read.shape, -1).transpose(0, 1)
+            of_states = torch.zeros_like(states).scatter_add_(0, self._index(context.read), by_state)
+            return pullback_states(of_states)
+
+        return self._read(states, context), pullback
 
     def states(self, elements: torch.Tensor) -> torch.Tensor:
         """Return all states [T+1, S, Z] of sequences [T, S, C] that begin in the zero state."""
-        return self._states(Context(elements))
+        return self._states(Context(elements), last_only=False)
 
-    def _states(self, context: Context, *, last_only: bool = False) -> torch.Tensor:
+    def _states(self, context: Context, *, last_only: bool) -> torch.Tensor:
         elements, initial = context.elements, context.initial
         if self.gru is None or len(elements) == 0:
             if initial is None:
                 initial = elements.new_zeros(elements.shape[1], self.context_dim)
             return initial.expand(1 if last_only else len(elements) + 1, -1, -1)
-        return gru_states(self.gru, elements, initial=initial, start=context.start, last_only=last_only)
+        return gru_states(self.gru, context, last_only=last_only)
+
+    def _read(self, states: torch.Tensor, context: Context) -> torch.Tensor:
+        """Pick z [B, Z] from states, [T+1, S, Z] or the last alone."""
+        if context.read is None:
+            return states[0]
+        z = states.gather(0, self._index(context.read)).transpose(0, 1)
+        return z.reshape(context.read.numel(), self.context_dim)
+
+    def _index(self, read: torch.Tensor) -> torch.Tensor:
+        return read.T.unsqueeze(-1).expand(-1, -1, self.context_dim)
 
 
 class Actor(nn.Module):
@@ -69,17 +94,53 @@ class Actor(nn.Module):
         sizes = [obs_dim + context_dim, *hidden_sizes]
         self.hidden = nn.ModuleList([nn.Linear(a, b) for a, b in pairwise(sizes)])
         self.output = nn.Linear(sizes[-1], action_dim)
+        self._pairs = [tuple(layer.parameters()) for layer in self.hidden]  # (looking them up each time is slow)
 
     def forward(self, obs: torch.Tensor, z: torch.Tensor, *, exact: bool = False) -> torch.Tensor:
         """Map obs [B, O] and z [B, Z] to actions [B, A].
 
         Acting is `exact`, in the inputs' own type: an action must not depend on how many tasks run side by side.
         """
-        dtype = self.dtype if len(obs) >= LOW_PRECISION_ROWS and not exact else obs.dtype
-        layers = [tuple(layer.parameters()) for layer in self.hidden]
-        weights, biases = [weight.T[None] for weight, _ in layers], [bias[None, None] for _, bias in layers]
-        x = hidden_layers((obs, z), weights, biases, layer_norm=False, dtype=dtype)
-        return torch.tanh(self.output(x[0]))
+        dtype = obs.dtype if exact else _type_for(obs, self.dtype)
+        kernels = _kernels(obs, dtype)
+        if kernels is not None and not torch.is_grad_enabled():
+            x = HiddenPass(kernels, self._layers(), layer_norm=False).forward((obs, z))[0]
+        else:
+            x = torch.cat([obs, z], dim=-1).to(dtype)
+            for layer in self.hidden:
+                weight, bias = (p.to(dtype) for p in layer.parameters())
+                x = torch.relu(nn.functional.linear(x, weight, bias))
+        return torch.tanh(self.output(x.to(obs.dtype)))
+
+    def vjp(self, obs: torch.Tensor, z: torch.Tensor) -> tuple[torch.Tensor, Pullback]:
+        """Return actions [B, A] and their pullback to the gradient of z [B, Z]."""
+        kernels = _kernels(obs, _type_for(obs, self.dtype))
+        if kernels is None:
+            return plain_vjp(lambda point: self(obs, point), z, list(self.parameters()))
+        hidden = HiddenPass(kernels, self._layers(learned=True), layer_norm=False)
+        x = hidden.forward((obs, z))[0]
+        weight, bias = self.output.weight.detach(), self.output.bias.detach()
+        action = torch.addmm(bias, x, weight.T).tanh_()
+
+        def pullback(gradient: torch.Tensor) -> torch.Tensor:
+            of_sums = gradient * (1.0 - action.square())
+            torch.mm(of_sums.T, x, out=grad_of(self.output.weight))
+            torch.sum(of_sums, dim=0, out=grad_of(self.output.bias))
+            return hidden.backward(torch.mm(of_sums, weight)[None], slice(obs.shape[1], None))
+
+        return action, pullback
+
+    def _layers(self, *, learned: bool = False) -> list[Layer]:
+        """The hidden layers as one network's (K = 1): a linear layer's weight stands transposed."""
+        return [
+            Layer(
+                weight.detach().T[None],
+                bias.detach()[None, None],
+                grad_of(weight).T[None] if learned else None,
+                grad_of(bias)[None, None] if learned else None,
+            )
+            for weight, bias in self._pairs
+        ]
 
 
 class TwinCritic(nn.Module):
@@ -110,18 +171,66 @@ class TwinCritic(nn.Module):
             bound = 1.0 / math.sqrt(fan_in)
             self.weights.append(nn.Parameter(torch.empty(2, fan_in, fan_out).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(2, 1, fan_out).uniform_(-bound, bound)))
+        self._pairs = list(zip(self.weights, self.biases, strict=True))
 
     def forward(self, obs: torch.Tensor, action: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Return both values [2, B] for obs [B, O], action [B, A], z [B, Z]."""
-        return self._values((obs, action, z), list(self.weights), list(self.biases))
+        kernels = _kernels(obs, _type_for(obs, self.dtype))
+        if kernels is None or torch.is_grad_enabled():
+            return self._plain((obs, action, z), list(self.weights), list(self.biases))
+        return self._pass(kernels, critics=2).forward((obs, action, z))
 
-    def first(self, obs: torch.Tensor, action: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """Return the first critic's values [B] (the actor's objective); no gradient goes to its parameters."""
-        weights, biases = ([p.detach()[:1] for p in parameters] for parameters in (self.weights, self.biases))
-        return self._values((obs, action, z), weights, biases)[0]
+    def vjp(self, obs: torch.Tensor, action: torch.Tensor, z: torch.Tensor) -> tuple[torch.Tensor, Pullback]:
+        """Return both values [2, B] and their pullback to the gradient of z [B, Z]."""
+        kernels = _kernels(obs, _type_for(obs, self.dtype))
+        if kernels is None:
+            return plain_vjp(lambda point: self(obs, action, point), z, list(self.parameters()))
+        run = self._pass(kernels, critics=2, learned=True)
+        columns = slice(obs.shape[1] + action.shape[1], None)
+        return run.forward((obs, action, z)), lambda gradient: run.backward(gradient, columns)
 
-    def _values(
-        self, inputs: tuple[torch.Tensor, ...], weights: list[torch.Tensor], biases: list[torch.Tensor]
-    ) -> torch.Tensor:
-        dtype = self.dtype if len(inputs[0]) >= LOW_PRECISION_ROWS else inputs[0].dtype
-        return values_of(inputs, weights, biases, layer_norm=self.layer_norm, dtype=dtype)
+    def first_vjp(self, obs: torch.Tensor, action: torch.Tensor, z: torch.Tensor) -> tuple[torch.Tensor, Pullback]:
+        """Return the first critic's values [B] (the actor's objective) and their pullback to the gradient of action.
+
+        The critic itself does not learn from it.
+        """
+        kernels = _kernels(obs, _type_for(obs, self.dtype))
+        if kernels is None:
+            weights, biases = ([p.detach()[:1] for p in parameters] for parameters in (self.weights, self.biases))
+            return plain_vjp(lambda point: self._plain((obs, point, z), weights, biases)[0], action, [])
+        run = self._pass(kernels, critics=1)
+        columns = slice(obs.shape[1], obs.shape[1] + action.shape[1])
+        return run.forward((obs, action, z))[0], lambda gradient: run.backward(gradient[None], columns)
+
+    def _pass(self, kernels: Kernels, *, critics: int, learned: bool = False) -> HiddenPass:
+        layers = [
+            Layer(
+                weight.detach()[:critics],
+                bias.detach()[:critics],
+                grad_of(weight) if learned else None,
+                grad_of(bias) if learned else None,
+            )
+            for weight, bias in self._pairs
+        ]
+        return HiddenPass(kernels, layers[:-1], self.layer_norm, head=layers[-1])
+
+    def _plain(self, inputs: Sequence[torch.Tensor], weights: Tensors, biases: Tensors) -> torch.Tensor:
+        dtype = _type_for(inputs[0], self.dtype)
+        x = torch.cat(list(inputs), dim=-1).to(dtype).unsqueeze(0).expand(len(weights[0]), -1, -1)
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            x = torch.baddbmm(bias.to(dtype), x, weight.to(dtype))
+            if self.layer_norm:
+                x = nn.functional.layer_norm(x, x.shape[-1:], eps=EPSILON)
+            x = torch.relu(x)
+        # One output: a product with a vector, whose batched outer product backward is slow as a matrix product.
+        values: torch.Tensor = (x.to(inputs[0].dtype) * weights[-1].transpose(1, 2)).sum(-1) + biases[-1][:, 0]
+        return values
+
+
+def _type_for(inputs: torch.Tensor, dtype: torch.dtype) -> torch.dtype:
+    """What a batch is computed in: `dtype`, or the inputs' own type if it is small."""
+    return dtype if dtype == torch.bfloat16 and len(inputs) >= LOW_PRECISION_ROWS else inputs.dtype
+
+
+def _kernels(inputs: torch.Tensor, dtype: torch.dtype) -> Kernels | None:
+    return kernels_for(dtype) if inputs.device.type == "cpu" and inputs.dtype == dtype else None

@@ -37,9 +37,19 @@ def critic_loss(values: torch.Tensor, target: torch.Tensor, weights: torch.Tenso
     return (weights * (values - target).square()).mean(dim=1).sum()
 
 
+def critic_loss_gradient(values: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Gradient [2, B] of `critic_loss` by the values."""
+    return (values - target).mul_(weights).mul_(2.0 / values.shape[1])
+
+
 def actor_loss(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Weighted negative value of the policy's own actions: minus the mean over B of w Q_1."""
     return -(weights * values).mean()
+
+
+def actor_loss_gradient(weights: torch.Tensor) -> torch.Tensor:
+    """Gradient [B] of `actor_loss` by the values."""
+    return weights / -len(weights)
 
 
 class Learner:
@@ -69,36 +79,36 @@ class Learner:
             anchor=anchor.online.critic_parameters() if anchor else None,
         )
 
+    @torch.no_grad()
     def update(self, batch: Batch, *, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Make one TD3 update from `batch` and return its losses (scalars, detached)."""
+        """Make one TD3 update from `batch` and return its losses (scalars)."""
         config, online, target = self.agent.config, self.agent.online, self.agent.target
         transition, weights = batch.transition, batch.weights
 
-        with torch.no_grad():
-            next_z = target.critic_encoder(batch.next_context)
-            next_z_actor = next_z if target.shared_encoder else target.actor_encoder(batch.next_context)
-            next_action = smooth_target_action(
-                target.actor(transition.next_obs, next_z_actor),
-                noise=config.target_policy_noise,
-                noise_clip=config.target_noise_clip,
-                generator=generator,
-            )
-            goal = td_target(
-                transition.reward * config.reward_scale,
-                transition.terminated,
-                target.critic(transition.next_obs, next_action, next_z),
-                discount=config.discount,
-            )
+        next_z = target.critic_encoder(batch.next_context)
+        next_z_actor = next_z if target.shared_encoder else target.actor_encoder(batch.next_context)
+        next_action = smooth_target_action(
+            target.actor(transition.next_obs, next_z_actor),
+            noise=config.target_policy_noise,
+            noise_clip=config.target_noise_clip,
+            generator=generator,
+        )
+        goal = td_target(
+            transition.reward * config.reward_scale,
+            transition.terminated,
+            target.critic(transition.next_obs, next_action, next_z),
+            discount=config.discount,
+        )
 
-        z = online.critic_encoder(batch.context)
-        values = online.critic(transition.obs, transition.action, z)
-        loss = critic_loss(values, goal, weights)
-        self._critic.step(loss, self.proximal_coef)
-        losses = {"critic_loss": loss.detach(), "q_mean": values.detach().mean()}
+        z, pullback_z = online.critic_encoder.vjp(batch.context)
+        values, pullback_values = online.critic.vjp(transition.obs, transition.action, z)
+        losses = {"critic_loss": critic_loss(values, goal, weights), "q_mean": values.mean()}
+        pullback_z(pullback_values(critic_loss_gradient(values, goal, weights)))
+        self._critic.step(self.proximal_coef)
 
         self.updates += 1
         if self.updates % config.policy_delay == 0:
-            losses["actor_loss"] = self._update_actor(batch, z.detach())
+            losses["actor_loss"] = self._update_actor(batch, z)
             for part in (self._actor, self._critic):
                 part.move_target(config.tau)
         return losses
@@ -106,15 +116,18 @@ class Learner:
     def _update_actor(self, batch: Batch, z: torch.Tensor) -> torch.Tensor:
         online, transition = self.agent.online, batch.transition
         if online.shared_encoder:
-            z_actor = z  # of just before the critics' step: saves a pass, and only the critics' loss trains the encoder
+            # z is of just before the critics' step: saves a pass, and only the critics' loss trains the encoder.
+            action, pullback_action = online.actor.vjp(transition.obs, z)
         else:
-            z_actor = online.actor_encoder(batch.context)
-            with torch.no_grad():
-                z = online.critic_encoder(batch.context)
-        action = online.actor(transition.obs, z_actor)
-        loss = actor_loss(online.critic.first(transition.obs, action, z), batch.weights)
-        self._actor.step(loss, self.proximal_coef)
-        return loss.detach()
+            z_actor, pullback_z = online.actor_encoder.vjp(batch.context)
+            action, pullback_action = online.actor.vjp(transition.obs, z_actor)
+            z = online.critic_encoder(batch.context)
+        values, pullback_values = online.critic.first_vjp(transition.obs, action, z)
+        of_z = pullback_action(pullback_values(actor_loss_gradient(batch.weights)))
+        if not online.shared_encoder:
+            pullback_z(of_z)
+        self._actor.step(self.proximal_coef)
+        return actor_loss(values, batch.weights)
 
     def optimizer_tensors(self) -> dict[str, torch.Tensor]:
         """Adam's moments and step counts by name: what a checkpoint stores beside the agent's tensors."""
@@ -152,19 +165,12 @@ class _Part:
         self._vector = nn.Parameter(vector)
         self._gradient = torch.zeros_like(vector)
         self._vector.grad = self._gradient
-        self._gradients = _views(self._gradient, self._parameters)
-        for parameter, place in zip(self._parameters, self._gradients, strict=True):
-            parameter.grad = place  # for whoever wants to look at it
+        for parameter, place in zip(online, _views(self._gradient, online), strict=True):
+            parameter.grad = place  # where the networks' pullbacks write
         self._optimizer = torch.optim.Adam([self._vector], lr=lr, fused=True)
 
-    def step(self, loss: torch.Tensor, proximal_coef: float) -> None:
-        """Move the parameters down the gradient of `loss` plus (proximal_coef / 2) ||theta - anchor||^2."""
-        gradients: Sequence[torch.Tensor | None] = torch.autograd.grad(loss, self._parameters, allow_unused=True)
-        for place, gradient in zip(self._gradients, gradients, strict=True):
-            if gradient is None:
-                place.zero_()
-            else:
-                place.copy_(gradient)
+    def step(self, proximal_coef: float) -> None:
+        """Move the parameters down their gradients plus that of (proximal_coef / 2) ||theta - anchor||^2."""
         if proximal_coef and self._anchor is not None:
             self._gradient.add_(self._vector.detach() - self._anchor, alpha=proximal_coef)
         self._optimizer.step()

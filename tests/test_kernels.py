@@ -6,16 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
-from mql.gru import gru_states, plain_gru_states
+from mql.gru import gru_states, gru_vjp, plain_gru_states
 from mql.kernels import kernels_for, status
-from mql.layers import hidden_layers, plain_hidden_layers, plain_values_of, values_of
+from mql.networks import Actor, ContextEncoder, TwinCritic
+from mql.pullback import Pullback
+from mql.types import Context
 
 PRECISIONS = [(torch.float64, 1e-10), (torch.float32, 1e-5)]
 needs_compiler = pytest.mark.skipif(
@@ -30,30 +31,43 @@ def test_there_are_kernels_where_there_is_a_compiler() -> None:
         assert kernels_for(torch.bfloat16) is None
 
 
+@pytest.fixture(autouse=True, params=[1, 2], ids=["one thread", "two threads"])
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
 def agree(
-    ours: Callable[[], torch.Tensor], plain: Callable[[], torch.Tensor], variables: list[torch.Tensor], tolerance: float
+    ours: tuple[torch.Tensor, Pullback],
+    plain: torch.Tensor,
+    learned: Sequence[torch.nn.Parameter],
+    point: torch.Tensor | None,
+    tolerance: float,
 ) -> None:
-    """Outputs, and the gradients of a random projection to each of `variables`, agree within a part of their norm."""
-    a, b = ours(), plain()
-    assert a.shape == b.shape
-    assert (a - b).norm() <= tolerance * b.norm()
-    direction = torch.randn_like(b)
-    gradients = (torch.autograd.grad((result * direction).sum(), variables) for result in (a, b))
-    for of_ours, of_plain in zip(*gradients, strict=True):
-        assert of_ours.shape == of_plain.shape
-        assert (of_ours - of_plain).norm() <= tolerance * of_plain.norm()
+    """Values agree, and the gradients of a random projection to each of `learned` and to `point`, as parts of norms."""
+    value, pullback = ours
+    assert value.shape == plain.shape
+    assert (value - plain).norm() <= tolerance * plain.norm()
+    direction = torch.randn_like(plain)
+    variables = [*learned, *([] if point is None else [point])]
+    expected = torch.autograd.grad((plain * direction).sum(), variables)
+    of_point = pullback(direction.clone())
+    found = [parameter.grad for parameter in learned] + ([] if point is None else [of_point])
+    for a, b in zip(found, expected, strict=True):
+        assert a is not None and a.shape == b.shape
+        assert (a - b).norm() <= tolerance * b.norm()
 
 
 @needs_compiler
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize(("steps", "rows", "inputs", "size"), [(1, 1, 2, 1), (7, 5, 4, 3), (20, 70, 24, 30)])
 @pytest.mark.parametrize("last_only", [False, True])
 @pytest.mark.parametrize("late", [False, True])
 def test_gru(
-    dtype: torch.dtype, tolerance: float, steps: int, rows: int, inputs: int, size: int, *, threads: int,
-    last_only: bool, late: bool,
-) -> None:  # fmt: skip
+    dtype: torch.dtype, tolerance: float, steps: int, rows: int, inputs: int, size: int, *, last_only: bool, late: bool
+) -> None:
     """From zero and from given states, for whole sequences and for padded ones (one is padding throughout)."""
     torch.manual_seed(steps)
     gru = torch.nn.GRU(inputs, size).to(dtype)
@@ -62,66 +76,58 @@ def test_gru(
     if start is not None:
         start[0] = 0
         start[-1] = steps if rows > 1 else 0
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        for initial in (None, torch.randn(rows, size, dtype=dtype)):
-            options = {"initial": initial, "start": start, "last_only": last_only}
-            agree(
-                lambda options=options: gru_states(gru, elements, **options),  # type: ignore[misc]
-                lambda options=options: plain_gru_states(gru, elements, **options),  # type: ignore[misc]
-                list(gru.parameters()),
-                tolerance,
-            )
-    finally:
-        torch.set_num_threads(before)
+    for initial in (None, torch.randn(rows, size, dtype=dtype)):
+        context = Context(elements, start=start, initial=initial)
+        plain = plain_gru_states(gru, context, last_only=last_only)
+        agree(gru_vjp(gru, context, last_only=last_only), plain, list(gru.parameters()), None, tolerance)
+        with torch.no_grad():
+            assert (gru_states(gru, context, last_only=last_only) - plain).norm() <= tolerance * plain.norm()
 
 
 @needs_compiler
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("layer_norm", [False, True])
-@pytest.mark.parametrize("networks", [1, 2])
 @pytest.mark.parametrize(("rows", "sizes"), [(1, (3,)), (37, (40, 24)), (200, (96, 64, 80))])
-def test_layers(
-    dtype: torch.dtype, tolerance: float, rows: int, sizes: tuple[int, ...], *, networks: int, layer_norm: bool,
-    threads: int,
-) -> None:  # fmt: skip
-    """Hidden layers, and with a last layer of one unit; gradients of all parameters and of all parts of the input."""
+def test_critics(dtype: torch.dtype, tolerance: float, rows: int, sizes: tuple[int, ...], *, layer_norm: bool) -> None:
     torch.manual_seed(rows)
-    inputs = [torch.randn(rows, width, dtype=dtype, requires_grad=True) for width in (5, 2, 3)]
-    widths = [10, *sizes]
-    weights = [torch.randn(networks, a, b, dtype=dtype) / a**0.5 for a, b in pairwise(widths)]
-    biases = [torch.randn(networks, 1, b, dtype=dtype) / 10 for b in widths[1:]]
-    last_weight, last_bias = torch.randn(networks, widths[-1], 1, dtype=dtype), torch.randn(networks, 1, 1, dtype=dtype)
-    hidden = [tensor.requires_grad_() for tensor in (*weights, *biases)]
-    last = [tensor.requires_grad_() for tensor in (last_weight, last_bias)]
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        agree(
-            lambda: hidden_layers(inputs, weights, biases, layer_norm=layer_norm, dtype=dtype),
-            lambda: plain_hidden_layers(inputs, weights, biases, layer_norm=layer_norm, dtype=dtype),
-            [*inputs, *hidden],
-            tolerance,
-        )
-        stack = [*weights, last_weight], [*biases, last_bias]
-        agree(
-            lambda: values_of(inputs, *stack, layer_norm=layer_norm, dtype=dtype),
-            lambda: plain_values_of(inputs, *stack, layer_norm=layer_norm, dtype=dtype),
-            [*inputs, *hidden, *last],
-            tolerance,
-        )
-    finally:
-        torch.set_num_threads(before)
+    critic = TwinCritic(5, 2, 3, sizes, layer_norm=layer_norm, dtype=torch.float32).to(dtype)
+    obs, action, z = (torch.randn(rows, width, dtype=dtype, requires_grad=True) for width in (5, 2, 3))
+    plain, learned = critic(obs, action, z), list(critic.parameters())
+    agree(critic.vjp(obs.detach(), action.detach(), z.detach()), plain, learned, z, tolerance)
+    plain = critic(obs, action, z)[0]
+    agree(critic.first_vjp(obs.detach(), action.detach(), z.detach()), plain, [], action, tolerance)
+    with torch.no_grad():
+        assert (critic(obs, action, z)[0] - plain).norm() <= tolerance * plain.norm()
+
+
+@needs_compiler
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize(("rows", "sizes"), [(1, (3,)), (37, (40, 24)), (200, (96, 64, 80))])
+def test_actor(dtype: torch.dtype, tolerance: float, rows: int, sizes: tuple[int, ...]) -> None:
+    torch.manual_seed(rows)
+    actor = Actor(5, 2, 3, sizes, dtype=torch.float32).to(dtype)
+    obs, z = (torch.randn(rows, width, dtype=dtype, requires_grad=True) for width in (5, 3))
+    plain = actor(obs, z)
+    agree(actor.vjp(obs.detach(), z.detach()), plain, list(actor.parameters()), z, tolerance)
+    with torch.no_grad():
+        assert (actor(obs, z) - plain).norm() <= tolerance * plain.norm()
+
+
+@needs_compiler
+def test_encoder_reads_states_and_sends_their_gradients_back() -> None:
+    torch.manual_seed(0)
+    encoder = ContextEncoder(5, 3).double()
+    read = torch.tensor([[0, 2, 2], [1, 4, 6]])  # a state may be read twice
+    context = Context(torch.randn(6, 2, 5, dtype=torch.float64), read=read)
+    agree(encoder.vjp(context), encoder(context), list(encoder.parameters()), None, 1e-10)
 
 
 @needs_compiler
 def test_nan_is_not_hidden() -> None:
     """A network that diverged must show it: rectified NaN is NaN."""
-    x = torch.tensor([[float("nan"), 1.0]])
-    weight, bias = torch.eye(2)[None], torch.zeros(1, 1, 2)
-    assert hidden_layers([x], [weight], [bias], layer_norm=False, dtype=torch.float32).isnan().any()
+    actor = Actor(2, 1, 0, (2,), dtype=torch.float32)
+    with torch.no_grad():
+        assert actor(torch.tensor([[float("nan"), 1.0]]), torch.zeros(1, 0)).isnan().all()
 
 
 @pytest.mark.parametrize(
@@ -134,8 +140,9 @@ def test_nan_is_not_hidden() -> None:
 )
 def test_without_kernels_pytorch_does_the_work(environment: dict[str, str], reason: str, tmp_path: Path) -> None:
     code = (
-        "import torch; from mql.gru import gru_states; from mql.kernels import status\n"
-        "print(gru_states(torch.nn.GRU(3, 2), torch.ones(4, 5, 3)).shape); print(status().reason)"
+        "import torch; from mql.kernels import status; from mql.networks import ContextEncoder\n"
+        "with torch.no_grad(): print(ContextEncoder(3, 2).states(torch.ones(4, 5, 3)).shape)\n"
+        "print(status().reason)"
     )
     settings = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), **environment}
     if "CC" not in environment:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # From low to high. A module imports from its own row or from rows above it in this table, and no cycle arises.
 ORDER = (
     {"errors"},
-    {"types", "seeding", "memory"},
+    {"types", "seeding", "memory", "pullback"},
     {"config"},
     {"config_yaml", "config_file", "context_plan"},
     {"kernels", "gru", "layers", "networks"},

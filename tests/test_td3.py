@@ -9,7 +9,15 @@ import torch
 
 from mql.agent import Agent
 from mql.config import AgentConfig
-from mql.td3 import Learner, actor_loss, critic_loss, smooth_target_action, td_target
+from mql.td3 import (
+    Learner,
+    actor_loss,
+    actor_loss_gradient,
+    critic_loss,
+    critic_loss_gradient,
+    smooth_target_action,
+    td_target,
+)
 from mql.types import Batch, Context, Transition
 
 OBS, ACTION = 3, 2
@@ -62,6 +70,16 @@ def test_critic_loss_sums_over_twins_the_weighted_mean_square() -> None:
 
 def test_actor_loss_is_the_weighted_negative_mean() -> None:
     assert actor_loss(torch.tensor([2.0, 4.0]), torch.tensor([1.0, 0.5])).item() == pytest.approx(-2.0)
+
+
+def test_gradients_of_the_losses() -> None:
+    torch.manual_seed(0)
+    values = torch.randn(2, 7, requires_grad=True)
+    target, weights = torch.randn(7), torch.rand(7)
+    (expected,) = torch.autograd.grad(critic_loss(values, target, weights), values)
+    assert torch.allclose(critic_loss_gradient(values.detach(), target, weights), expected)
+    (expected,) = torch.autograd.grad(actor_loss(values[0], weights), values)
+    assert torch.allclose(actor_loss_gradient(weights), expected[0])
 
 
 def test_target_noise_is_clipped_and_actions_stay_in_range() -> None:
@@ -193,7 +211,7 @@ def test_compiled_kernels_give_the_plain_gradients(
     found: list[list[torch.Tensor]] = []
     for plain in (False, True):
         if plain:
-            for module in ("mql.gru", "mql.layers"):
+            for module in ("mql.gru", "mql.networks"):
                 monkeypatch.setattr(f"{module}.kernels_for", lambda dtype: None)
         agent = small_agent(shared_encoder=shared, layer_norm=layer_norm, policy_delay=1)
         Learner(agent, lr=0.0).update(random_batch(rows=40), generator=torch.Generator().manual_seed(0))
