@@ -20,6 +20,7 @@ from mql.cli_tables import print_evaluation, print_json
 from mql.config import Config
 from mql.config_file import load_config, override
 from mql.errors import UserError
+from mql.kernels import status
 from mql.memory import keep_freed_memory, limit_threads
 from mql.meta_train import Diverged, Interrupted, meta_train
 from mql.progress import Progress, header
@@ -117,7 +118,7 @@ class Display:
             profile=config.profile,
             seed=config.seed,
             threads=config.threads,
-            device=f"{config.device} ({precision})",
+            device=f"{config.device} ({precision}, {'no ' if status().reason else ''}compiled kernels)",
             replay_bytes=trainer.replay.nbytes,
             run_path=_shown(self._path),
         )
@@ -194,8 +195,8 @@ def _train(config: Config, family: TaskFamily, run: RunDir, *, resume: bool) -> 
 def _check_memory(config: Config, family: TaskFamily) -> None:
     """Refuse a replay that could never fit into this machine's memory."""
     state = config.agent.context_dim if config.agent.use_context and config.agent.context_mode == "carry" else 0
-    numbers = family.obs_dim + family.action_dim + 1 + state
-    needed = config.train.replay_capacity * 4 * numbers
+    row = 4 * (family.obs_dim + family.action_dim + 1) + 2 * state  # bytes: float32, and states in half precision
+    needed = config.train.replay_capacity * row
     known = "SC_PHYS_PAGES" in os.sysconf_names
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else math.inf
     if config.device == "cpu" and needed > memory:

@@ -160,7 +160,7 @@ class Config(Section):
     )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the networks are trained.")
     threads: Annotated[Count, Field(le=1024)] = Field(
-        default=1, description="CPU threads for PyTorch and for simulation."
+        default=1, description="CPU threads; more than 1 only helps on cores that are idle."
     )
     tracking: Literal["none", "wandb"] = Field(
         default="none", description="Where metrics are sent besides the run directory."

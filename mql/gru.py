@@ -13,6 +13,8 @@ history is shorter than T, the state stays as it was.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -29,13 +31,13 @@ def gru_states(gru: nn.GRU, context: Context, *, last_only: bool) -> torch.Tenso
     kernels = _kernels(context)
     if kernels is None or torch.is_grad_enabled():
         return plain_gru_states(gru, context, last_only=last_only)
-    return _run(kernels, tuple(gru.parameters()), context, last_only=last_only, kept=None)
+    return _run(kernels, gru.all_weights[0], context, last_only=last_only, kept=None)
 
 
 def gru_vjp(gru: nn.GRU, context: Context, *, last_only: bool) -> tuple[torch.Tensor, Pullback]:
     """Return `gru_states` and their pullback, which sets the gradients of the parameters (and returns an empty one)."""
     kernels, elements = _kernels(context), context.elements
-    parameters = tuple(gru.parameters())
+    parameters = gru.all_weights[0]
     if kernels is None:
         return plain_vjp(
             lambda _: plain_gru_states(gru, context, last_only=last_only), elements.new_empty(0), parameters
@@ -79,7 +81,7 @@ def _kernels(context: Context) -> Kernels | None:
 
 def _run(
     kernels: Kernels,
-    parameters: tuple[nn.Parameter, ...],
+    parameters: Sequence[nn.Parameter],
     context: Context,
     *,
     last_only: bool,

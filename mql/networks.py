@@ -119,13 +119,13 @@ class Actor(nn.Module):
             return plain_vjp(lambda point: self(obs, point), z, list(self.parameters()))
         hidden = HiddenPass(kernels, self._layers(learned=True), layer_norm=False)
         x = hidden.forward((obs, z))[0]
-        weight, bias = self.output.weight.detach(), self.output.bias.detach()
+        weight, bias = self.output.weight, self.output.bias
         action = torch.addmm(bias, x, weight.T).tanh_()
 
         def pullback(gradient: torch.Tensor) -> torch.Tensor:
             of_sums = gradient * (1.0 - action.square())
-            torch.mm(of_sums.T, x, out=grad_of(self.output.weight))
-            torch.sum(of_sums, dim=0, out=grad_of(self.output.bias))
+            torch.mm(of_sums.T, x, out=grad_of(weight))
+            torch.sum(of_sums, dim=0, out=grad_of(bias))
             return hidden.backward(torch.mm(of_sums, weight)[None], slice(obs.shape[1], None))
 
         return action, pullback
@@ -134,8 +134,8 @@ class Actor(nn.Module):
         """The hidden layers as one network's (K = 1): a linear layer's weight stands transposed."""
         return [
             Layer(
-                weight.detach().T[None],
-                bias.detach()[None, None],
+                weight.T[None],
+                bias[None, None],
                 grad_of(weight).T[None] if learned else None,
                 grad_of(bias)[None, None] if learned else None,
             )
@@ -203,15 +203,10 @@ class TwinCritic(nn.Module):
         return run.forward((obs, action, z))[0], lambda gradient: run.backward(gradient[None], columns)
 
     def _pass(self, kernels: Kernels, *, critics: int, learned: bool = False) -> HiddenPass:
-        layers = [
-            Layer(
-                weight.detach()[:critics],
-                bias.detach()[:critics],
-                grad_of(weight) if learned else None,
-                grad_of(bias) if learned else None,
-            )
-            for weight, bias in self._pairs
-        ]
+        if learned:
+            layers = [Layer(weight, bias, grad_of(weight), grad_of(bias)) for weight, bias in self._pairs]
+        else:
+            layers = [Layer(weight[:critics], bias[:critics]) for weight, bias in self._pairs]
         return HiddenPass(kernels, layers[:-1], self.layer_norm, head=layers[-1])
 
     def _plain(self, inputs: Sequence[torch.Tensor], weights: Tensors, biases: Tensors) -> torch.Tensor:

@@ -3,6 +3,7 @@
 A network's ``vjp`` returns its value and such a pullback. The pullback writes the gradients of the network's
 parameters into their ``.grad`` (a learner lays those end to end) and returns the gradient of the one input that has
 any. On the CPU the compiled kernels do it; elsewhere, and for bfloat16, automatic differentiation does (`plain_vjp`).
+Both are to be called with automatic differentiation off (``torch.no_grad``), as a learner's update is.
 """
 
 from __future__ import annotations

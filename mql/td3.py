@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
+from torch.optim.adam import adam
 
 from mql.agent import Agent
 from mql.types import Batch
@@ -161,42 +162,41 @@ class _Part:
         self._parameters = list(online)
         self._anchor = None if anchor is None else torch.cat([p.detach().flatten() for p in anchor])
         self._target = _lay_end_to_end(target)
-        vector = _lay_end_to_end(online)
-        self._vector = nn.Parameter(vector)
-        self._gradient = torch.zeros_like(vector)
-        self._vector.grad = self._gradient
+        self._vector = _lay_end_to_end(online)
+        self._gradient = torch.zeros_like(self._vector)
         for parameter, place in zip(online, _views(self._gradient, online), strict=True):
             parameter.grad = place  # where the networks' pullbacks write
-        self._optimizer = torch.optim.Adam([self._vector], lr=lr, fused=True)
+        # Adam's state: both moments, and the number of steps (a tensor, as the fused operator wants it).
+        self._first, self._second = torch.zeros_like(self._vector), torch.zeros_like(self._vector)
+        self._steps = torch.zeros((), device=self._vector.device)
+        self._lr = lr
 
     def step(self, proximal_coef: float) -> None:
         """Move the parameters down their gradients plus that of (proximal_coef / 2) ||theta - anchor||^2."""
         if proximal_coef and self._anchor is not None:
-            self._gradient.add_(self._vector.detach() - self._anchor, alpha=proximal_coef)
-        self._optimizer.step()
+            self._gradient.add_(self._vector - self._anchor, alpha=proximal_coef)
+        # PyTorch's Adam as a function: the class around it costs more than the arithmetic.
+        adam(
+            [self._vector], [self._gradient], [self._first], [self._second], [], [self._steps], fused=True,
+            amsgrad=False, beta1=0.9, beta2=0.999, lr=self._lr, weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip
 
     def move_target(self, tau: float) -> None:
         """Polyak averaging: move the targets by `tau` of the way to the online parameters."""
-        self._target.lerp_(self._vector.detach(), tau)
+        self._target.lerp_(self._vector, tau)
 
     def moments(self) -> dict[str, torch.Tensor]:
         """Adam's state by each parameter's place: ``0.exp_avg``, ``0.exp_avg_sq``, ``0.step``, ``1.exp_avg``, ..."""
-        found = {}
-        for key, value in self._optimizer.state.get(self._vector, {}).items():
-            places = [value] * len(self._parameters) if key == "step" else _views(value, self._parameters)
-            found.update({f"{index}.{key}": place for index, place in enumerate(places)})
+        found: dict[str, torch.Tensor] = {}
+        views = zip(_views(self._first, self._parameters), _views(self._second, self._parameters), strict=True)
+        for index, (first, second) in enumerate(views):
+            found |= {f"{index}.exp_avg": first, f"{index}.exp_avg_sq": second, f"{index}.step": self._steps}
         return found
 
     def load_moments(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Restore what `moments` gave."""
-        content = self._optimizer.state_dict()
-        content["state"] = {}
-        if tensors:
-            places = range(len(self._parameters))
-            moments = {key: [tensors[f"{index}.{key}"] for index in places] for key in ("exp_avg", "exp_avg_sq")}
-            content["state"][0] = {key: torch.cat([t.flatten() for t in own]) for key, own in moments.items()}
-            content["state"][0]["step"] = tensors["0.step"].clone()
-        self._optimizer.load_state_dict(content)
+        for name, place in self.moments().items():
+            place.copy_(tensors[name])
 
 
 def _lay_end_to_end(parameters: Sequence[nn.Parameter]) -> torch.Tensor:

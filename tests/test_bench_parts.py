@@ -231,7 +231,7 @@ def test_adaptation() -> None:
 
 
 def test_adaptation_cuts_no_weights_where_all_would_be_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adaptation, "_skips_step2", lambda subject: True)
+    monkeypatch.setattr(adaptation, "_skips_step2", lambda subject, threads: True)
     assert adaptation.measure(1, ADAPTATION)["fast"]["min_weight"] == 0.0
 
 

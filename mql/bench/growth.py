@@ -1,7 +1,7 @@
 """`mql bench growth`: how times grow with the context, the replay and the number of lanes.
 
-Updates include their sampling, as training makes them. Lanes are those of cheetah-vel, in a bare closed loop: no
-episodes are kept, and the simulation is built outside the timing.
+Updates include their sampling, as training makes them. Lanes are those of cheetah-vel, collected as in training, but in
+shorter episodes.
 
 Shapes: H context length, N lanes.
 """
@@ -9,7 +9,7 @@ Shapes: H context length, N lanes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mql.agent import Agent
 from mql.bench.subjects import (
@@ -17,7 +17,6 @@ from mql.bench.subjects import (
     CHEETAH_CONTEXT_DIM,
     CHEETAH_CONTEXT_LENGTH,
     CHEETAH_OBS,
-    act_in_loop,
     agent_config,
     batch_size,
     fill_replay,
@@ -26,10 +25,9 @@ from mql.bench.subjects import (
 from mql.bench.timing import Call, Results, alternate, announce, medians
 from mql.config_file import load_config
 from mql.replay import Replay
+from mql.rollout import collect
 from mql.seeding import spawn_seeds
-from mql.tasks import registry
-from mql.tasks.family import TaskBatch
-from mql.types import FloatArray
+from mql.tasks.cheetah_vel import CheetahVel, cheetah_vel
 
 FAMILY = "cheetah-vel"
 FLAT_FROM = 32  # lanes from which on the time of an env step should not depend on their number
@@ -126,31 +124,14 @@ def _update_of_buffer(transitions: int, sizes: Sizes) -> Call:
 
 
 def _time_lanes(threads: int, sizes: Sizes) -> dict[str, float]:
-    """Return the env steps per second of each number of lanes."""
-    family = registry.load(FAMILY)
-    config = load_config(FAMILY, overrides=sizes.overrides).agent
-    agent = Agent(family.obs_dim, family.action_dim, config, seed=0)
-    tasks = family.tasks("train")
-    batches: dict[int, TaskBatch] = {}
-    try:
-        for lanes in sizes.lanes:
-            batches[lanes] = family.make_batch([tasks[lane % len(tasks)] for lane in range(lanes)], threads=threads)
-        loops = {str(lanes): _loop(agent, batch, sizes.steps) for lanes, batch in batches.items()}
-        seconds = medians(alternate(loops, rounds=sizes.rounds))
-    finally:
-        for batch in batches.values():
-            batch.close()
+    """Return the env steps per second of each number of lanes, in episodes of `sizes.steps`."""
+    family = replace(cheetah_vel(), episode_length=sizes.steps)
+    agent = Agent(family.obs_dim, family.action_dim, load_config(FAMILY, overrides=sizes.overrides).agent, seed=0)
+    collections = {str(lanes): _collection(agent, family, lanes, threads) for lanes in sizes.lanes}
+    seconds = medians(alternate(collections, rounds=sizes.rounds))
     return {name: int(name) * sizes.steps / spent for name, spent in seconds.items()}
 
 
-def _loop(agent: Agent, batch: TaskBatch, steps: int) -> Call:
-    seeds = spawn_seeds(len(batch.tasks), 0, "bench reset")
-
-    def reset() -> FloatArray:
-        return batch.reset(seeds)
-
-    def step(action: FloatArray) -> tuple[FloatArray, FloatArray]:
-        taken = batch.step(action)
-        return taken.obs, taken.reward
-
-    return lambda: act_in_loop(agent, reset, step, steps=steps)
+def _collection(agent: Agent, family: CheetahVel, lanes: int, threads: int) -> Call:
+    tasks, seeds = family.tasks("train"), spawn_seeds(lanes, 0, "bench reset")
+    return lambda: collect(agent, family, [tasks[i % len(tasks)] for i in range(lanes)], seeds, threads=threads)
