@@ -175,7 +175,7 @@ class Replay:
         task, row = np.divmod(rows, self.rows)
         step = self.step[task, row].astype(np.int64)
         length = step + self.remaining[task, row]
-        episode = _Episodes(task * self.rows, row - step, self.rows)
+        episode = _Episodes(task * self.rows, (row - step) % self.rows, self.rows)
         first = step if rng is None else step - rng.integers(plan.length, size=len(rows))
         position = first[:, None] + np.arange(plan.length)
         valid = (position >= 0) & (position < length[:, None])
@@ -208,7 +208,7 @@ class Replay:
         """Make the batch of the transitions in `rows`; one gather of H + 1 steps serves both windows and the step."""
         task, row = np.divmod(rows, self.rows)
         step = self.step[task, row].astype(np.int64)
-        episode = _Episodes(task * self.rows, row - step, self.rows)
+        episode = _Episodes(task * self.rows, (row - step) % self.rows, self.rows)
         at = episode.rows(np.maximum(step + np.arange(-length, 1)[:, None], 0))
         elements = self._rows(at)
         missing = length - step  # steps by which the history is shorter than the window
@@ -283,16 +283,15 @@ class Replay:
 
 @dataclass(frozen=True)
 class _Episodes:
-    """Where episodes lie: the table row [S] at which the ring begins, and the ring position [S] of the first step.
-
-    The position may be negative: the ring, of `size` rows, is circular.
-    """
+    """Where episodes lie: the table row [S] at which the ring begins, and the ring position [S] of the first step."""
 
     ring: IntArray
     start: IntArray
     size: int
 
     def rows(self, steps: IntArray) -> IntArray:
-        """Table rows of steps [..., S]."""
-        place: IntArray = self.ring + (self.start + steps) % self.size
+        """Table rows of steps [..., S], at most `size` of them: the ring is circular."""
+        place: IntArray = self.start + steps
+        np.subtract(place, self.size, out=place, where=place >= self.size)
+        place += self.ring
         return place
