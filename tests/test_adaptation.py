@@ -219,7 +219,7 @@ def test_fresh_optimiser_and_own_learning_rate() -> None:
     meta = prepare(meta_agent, replay, config())
     adapted = adapt(meta_agent, meta, NEW, config(step1_updates=1, step2_updates=0, lr=1e-4), seed=1).agent
     largest = max(
-        float((p - q).abs().max())
+        float((p - q).detach().abs().max())
         for p, q in zip(adapted.online.parameters(), meta_agent.online.parameters(), strict=True)
     )
     assert largest == pytest.approx(1e-4, rel=1e-2)
