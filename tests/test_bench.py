@@ -57,7 +57,7 @@ def test_single_calls_are_timed_one_by_one() -> None:
 
 def test_the_machine_is_described() -> None:
     machine = timing.describe_machine(3, 12.5)
-    assert set(machine) == {"cores", "threads", "sgemm_gflops", "cpu"}
+    assert set(machine) == {"cores", "threads", "sgemm_gflops", "cpu", "kernels"}
     assert (machine["threads"], machine["sgemm_gflops"]) == (3, 12.5)
     assert 1 <= machine["cores"] <= (os.cpu_count() or 1)
     assert timing.measure_sgemm(rounds=1) > 0.0
@@ -86,7 +86,7 @@ def test_json_is_one_value_on_standard_output(given_threads: list[int], capsys: 
     report = json.loads(out, parse_constant=pytest.fail)
     assert set(report) == {"benchmark", "profile", "machine", "results"}
     assert (report["benchmark"], report["profile"], report["results"]) == ("replay", "fast", RESULTS)
-    assert set(report["machine"]) == {"cores", "threads", "sgemm_gflops", "cpu"}
+    assert set(report["machine"]) == {"cores", "threads", "sgemm_gflops", "cpu", "kernels"}
     assert report["machine"]["threads"] == 2 and report["machine"]["sgemm_gflops"] == 50.0
     assert err == "measuring\n" and given_threads == [2]
 

@@ -79,8 +79,9 @@ def usable_cores() -> int:
 
 def describe_machine(threads: int, sgemm_gflops: float) -> Results:
     """Return the ``machine`` of ``mql bench --json``."""
-    cpu = describe_environment([])["machine"]["cpu"]
-    return {"cores": usable_cores(), "threads": threads, "sgemm_gflops": sgemm_gflops, "cpu": cpu}
+    machine = describe_environment([])["machine"]
+    facts = {name: machine[name] for name in ("cpu", "kernels")}
+    return {"cores": usable_cores(), "threads": threads, "sgemm_gflops": sgemm_gflops, **facts}
 
 
 def announce(text: str) -> None:
