@@ -79,7 +79,7 @@ def print_report(report: Results) -> None:
         table.add_row(" ".join(path), number(value), unit(path))
     console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
     console.print(table)
-    facts = "{cpu}, {cores} cores, {threads} threads, {sgemm_gflops:.1f} GFLOP/s in a 2048^3 product; kernels: {kernels}"
+    facts = "{cpu}, {cores} cores, {threads} threads, {sgemm_gflops:.1f} GFLOP/s in a 2048^3 product, kernels {kernels}"
     console.print(facts.format(**report["machine"]))
 
 
