@@ -50,7 +50,7 @@ class ContextEncoder(nn.Module):
 
         def pullback(gradient: torch.Tensor) -> torch.Tensor:
             if context.read is None:
-                return pullback_states(gradient)
+                return pullback_states(gradient.unsqueeze(0))
             by_state = gradient.reshape(*context.read.shape, -1).transpose(0, 1)
             of_states = torch.zeros_like(states).scatter_add_(0, self._index(context.read), by_state)
             return pullback_states(of_states)

@@ -116,12 +116,18 @@ def test_actor(dtype: torch.dtype, tolerance: float, rows: int, sizes: tuple[int
         assert (actor(obs, z) - plain).norm() <= tolerance * plain.norm()
 
 
-@needs_compiler
-def test_encoder_reads_states_and_sends_their_gradients_back() -> None:
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("read", [None, [[0, 2, 2], [1, 4, 6]]])  # a state may be read twice
+def test_encoder_reads_states_and_sends_their_gradients_back(
+    monkeypatch: pytest.MonkeyPatch, read: list[list[int]] | None, *, plain: bool
+) -> None:
+    """Also where there are no kernels."""
+    if plain:
+        monkeypatch.setattr("mql.gru.kernels_for", lambda dtype: None)
     torch.manual_seed(0)
     encoder = ContextEncoder(5, 3).double()
-    read = torch.tensor([[0, 2, 2], [1, 4, 6]])  # a state may be read twice
-    context = Context(torch.randn(6, 2, 5, dtype=torch.float64), read=read)
+    index = None if read is None else torch.tensor(read)
+    context = Context(torch.randn(6, 2, 5, dtype=torch.float64), read=index)
     agree(partial(encoder.vjp, context), encoder(context), list(encoder.parameters()), None, 1e-10)
 
 
@@ -147,9 +153,8 @@ def test_without_kernels_pytorch_does_the_work(environment: dict[str, str], reas
         "with torch.no_grad(): print(ContextEncoder(3, 2).states(torch.ones(4, 5, 3)).shape)\n"
         "print(status().reason)"
     )
-    settings = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), **environment}
-    if "CC" not in environment:
-        settings.pop("CC", None)
+    inherited = {name: value for name, value in os.environ.items() if name not in ("CC", "MQL_KERNELS")}
+    settings = {**inherited, "XDG_CACHE_HOME": str(tmp_path), **environment}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=settings)
     assert done.stdout.startswith("torch.Size([5, 5, 2])")
     assert reason in done.stdout
