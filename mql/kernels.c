@@ -82,7 +82,8 @@ INLINE REAL NAME(tanh)(REAL x) {
     return x < 0 ? -y : y;
 }
 
-/* Bytes that `gru_forward` keeps for `gru_backward`, per block of LANES sequences: r, u, n, W_hn h + b_hn and h. */
+/* Sequences in a block. For each, `gru_forward` keeps T x 5 x Z x LANES numbers for `gru_backward`: of every step r, u,
+ * n, W_hn h + b_hn and h. */
 int64_t NAME(gru_lanes)(void) { return LANES; }
 
 /* One block of sequences `first` .. `first + lanes - 1`. Gates stand in the weights in the order r, u, n.

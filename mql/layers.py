@@ -36,7 +36,7 @@ class HiddenPass:
     """One way through hidden layers, and back.
 
     Args:
-        inputs: their columns are taken together, [B, .] each.
+        layer_norm: normalise pre-activations (without scale and shift: the next layer has both).
         head: a last layer of one unit without activation, if there is one.
     """
 
@@ -49,7 +49,7 @@ class HiddenPass:
     _scales: list[torch.Tensor | None] = field(default_factory=list)  # of each: 1 / standard deviation, [K, B]
 
     def forward(self, inputs: Tensors) -> torch.Tensor:
-        """Return the last hidden layer [K, B, W], or the head's values [K, B]."""
+        """Return the last hidden layer [K, B, W], or the head's values [K, B], over all columns of `inputs`, [B, .]."""
         x = torch.cat(list(inputs), dim=-1)
         networks, rows = len(self.layers[0].weight), len(x)
         values = None if self.head is None else x.new_empty(networks, rows)
@@ -83,13 +83,14 @@ class HiddenPass:
             head = self.head if i == len(self.layers) - 1 else None
             grad = torch.empty_like(seen) if grad is None else grad
             of_bias = torch.empty_like(layer.bias) if layer.of_bias is None else layer.of_bias
-            of_head = None if head is None else torch.empty_like(head.weight)
+            of_head = None
+            if head is not None:
+                of_head = torch.empty_like(head.weight) if head.of_weight is None else head.of_weight
             self.kernels(
                 "hidden_backward", *seen.shape, self.layer_norm, seen, self._scales[i], values if head else None,
                 None if head is None else head.weight.contiguous(), grad, of_bias, of_head,
             )  # fmt: skip
-            if head is not None and head.of_weight is not None and head.of_bias is not None:
-                head.of_weight.copy_(of_head)  # type: ignore[arg-type]
+            if head is not None and head.of_bias is not None:
                 torch.sum(gradient, dim=1, out=head.of_bias[:, 0, 0])
             if layer.of_weight is not None:
                 _multiply(self._inputs[i].transpose(1, 2), grad, out=layer.of_weight)
