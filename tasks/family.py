@@ -16,7 +16,7 @@ Shapes: N lanes (tasks side by side), O observation, A action.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -63,6 +63,11 @@ class Split:
     seed: int = 0
     override: Mapping[str, Any] = field(default_factory=dict, hash=False)
     listed: tuple[Mapping[str, Value], ...] = field(default=(), hash=False)
+
+    @property
+    def size(self) -> int:
+        """Number of tasks."""
+        return len(self.listed) or self.n
 
 
 @dataclass
@@ -120,6 +125,9 @@ class TaskFamily(ABC):
         has_success: whether ``info["success"]`` exists.
         shared_splits: train and test are the same tasks, so a test says nothing about unseen ones.
         native: stepped side by side in one process (not by worker processes).
+        probe: chooses actions that let the task parameters show (by pushing the object, say), for `mql tasks check`:
+            called with (what `make` returned, the observation [O], the step) it returns an action [A]. None: random
+            actions show them.
     """
 
     name: str
@@ -133,6 +141,7 @@ class TaskFamily(ABC):
     has_success: bool = False
     shared_splits: bool = False
     native: bool = True
+    probe: Callable[[gymnasium.Env[Any, Any], FloatArray, int], FloatArray] | None = None
 
     @cached_property
     def observation_space(self) -> gymnasium.spaces.Box:
@@ -204,7 +213,7 @@ class TaskFamily(ABC):
             "action_dim": self.action_dim,
             "episode_length": self.episode_length,
             "native": self.native,
-            "splits": {split: len(tasks) for split, tasks in self._lists.items()},
+            "splits": {name: split.size for name, split in self.splits.items()},
         }
 
     def describe(self) -> dict[str, Any]:
