@@ -1,7 +1,8 @@
-"""How the policy acts on the CPU: in numpy, and what it remembers of running episodes.
+"""How the policy acts: in numpy, on the CPU, while its context grows with every step.
 
 A control loop asks for one action, or for some dozens, at a time. Then the cost is that of starting operators, which
-numpy does several times faster than PyTorch.
+numpy does several times faster than PyTorch. A policy pickles, and needs no PyTorch where it is unpickled: worker
+processes act with it.
 
 Shapes: N tasks side by side, O observation, A action, C = O + A + 1 context element, Z context variable,
 H context length.
@@ -10,34 +11,52 @@ H context length.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mql.networks import Actor, ContextEncoder
 from mql.types import FloatArray
+
+if TYPE_CHECKING:
+    from mql.networks import Actor, ContextEncoder
 
 
 @dataclass
 class ActingContext:
-    """What the policy remembers of N running episodes.
+    """What a policy remembers of N running episodes.
 
     ``state`` [N, Z] is the context variable. With context_mode ``window``, ``elements`` [H, N, C] holds the last
-    ``length`` steps, the newest at the end (with ``carry`` it is empty). ``policy`` acts (None: not on the CPU).
+    ``length`` steps, the newest at the end (with ``carry`` it is empty). ``policy`` is the one that acts.
     """
 
     state: FloatArray
     elements: FloatArray
-    policy: NumpyPolicy | None = None
+    policy: Policy
     length: int = 0
 
 
-class NumpyPolicy:
-    """Actor and one step of the context encoder in numpy, on the networks' own parameters (shared memory, CPU)."""
+class Policy:
+    """Actor and context encoder in numpy. On the CPU they are the networks' own parameters (shared memory).
 
-    def __init__(self, actor: Actor, encoder: ContextEncoder) -> None:
+    Args:
+        actor: maps observation and context variable to an action.
+        encoder: maps the steps so far to the context variable.
+        window: the last steps that the encoder looks at, H; 0: it carries its state from the episode's start.
+    """
+
+    def __init__(self, actor: Actor, encoder: ContextEncoder, *, window: int) -> None:
         layers = [*actor.hidden, actor.output]
-        self._layers = [tuple(p.detach().numpy().T for p in layer.parameters()) for layer in layers]
-        self._gru = [p.detach().numpy().T for p in encoder.gru.parameters()] if encoder.gru else []
+        self._layers = [tuple(p.detach().cpu().numpy().T for p in layer.parameters()) for layer in layers]
+        self._gru = [p.detach().cpu().numpy().T for p in encoder.gru.parameters()] if encoder.gru else []
+        self._context_dim, self._window = encoder.context_dim, window
+
+    def begin(self, n: int, element_dim: int) -> ActingContext:
+        """Return the empty context of `n` episodes that start now, for elements of C numbers."""
+        return ActingContext(
+            state=np.zeros((n, self._context_dim), dtype=np.float32),
+            elements=np.zeros((self._window, n, element_dim), dtype=np.float32),
+            policy=self,
+        )
 
     def act(self, obs: FloatArray, state: FloatArray) -> FloatArray:
         """Map obs [N, O] and context variables [N, Z] to actions [N, A]."""
@@ -51,7 +70,20 @@ class NumpyPolicy:
         x += bias
         return np.tanh(x, out=x)
 
-    def step(self, element: FloatArray, state: FloatArray) -> FloatArray:
+    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
+        """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
+        element: FloatArray = np.concatenate((obs, action, reward[:, None]), axis=1)
+        if not self._window:
+            context.state = self._step(element, context.state)
+            return
+        context.elements = np.concatenate((context.elements[1:], element[None]))
+        context.length = min(context.length + 1, self._window)
+        state = np.zeros_like(context.state)
+        for past in context.elements[self._window - context.length :]:
+            state = self._step(past, state)
+        context.state = state
+
+    def _step(self, element: FloatArray, state: FloatArray) -> FloatArray:
         """Advance states [N, Z] by one element [N, C] each (equations in `gru.py`)."""
         if not self._gru:
             return state

@@ -1,7 +1,6 @@
 """The agent: everything learned, and how it acts on many tasks at once while its context grows.
 
-Shapes: N tasks side by side, O observation, A action, C = O + A + 1 context element, Z context variable,
-H context length.
+Shapes: N tasks side by side, O observation, A action.
 """
 
 from __future__ import annotations
@@ -9,14 +8,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import nn
 
-from mql.acting import ActingContext, NumpyPolicy
+from mql.acting import ActingContext, Policy
 from mql.config import AgentConfig
 from mql.networks import Actor, ContextEncoder, TwinCritic
-from mql.types import Context, FloatArray
+from mql.types import FloatArray
 
 
 class Networks(nn.Module):
@@ -74,47 +72,22 @@ class Agent:
             for name, parameter in networks.named_parameters():
                 yield f"{owner}.{name}", parameter.data
 
+    def policy(self) -> Policy:
+        """Return the deterministic policy in numpy; on the CPU it shares this agent's parameters."""
+        window = self.config.context_length if self.config.context_mode == "window" else 0
+        return Policy(self.online.actor, self.online.actor_encoder, window=window)
+
     def begin(self, n: int) -> ActingContext:
         """Return the empty context of `n` episodes that start now."""
-        encoder = self.online.actor_encoder
-        horizon = self.config.context_length if self.config.context_mode == "window" else 0
-        on_cpu = self.device.type == "cpu"
-        return ActingContext(
-            state=np.zeros((n, encoder.context_dim), dtype=np.float32),
-            elements=np.zeros((horizon, n, self.obs_dim + self.action_dim + 1), dtype=np.float32),
-            policy=NumpyPolicy(self.online.actor, encoder) if on_cpu else None,
-        )
+        return self.policy().begin(n, self.obs_dim + self.action_dim + 1)
 
     def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
         """Return deterministic actions [N, A] for observations [N, O]."""
-        if context.policy is not None:
-            return context.policy.act(obs, context.state)
-        with torch.no_grad():
-            action = self.online.actor(self._tensor(obs), self._tensor(context.state), exact=True)
-        result: FloatArray = action.cpu().numpy()
-        return result
+        return context.policy.act(obs, context.state)
 
     def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
         """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
-        element: FloatArray = np.concatenate((obs, action, reward[:, None]), axis=1)
-        if self.config.context_mode == "carry":
-            if context.policy is not None:
-                context.state = context.policy.step(element, context.state)
-            else:
-                self._encode(context, element[None], initial=self._tensor(context.state))
-            return
-        context.elements = np.concatenate((context.elements[1:], element[None]))
-        context.length = min(context.length + 1, len(context.elements))
-        start = torch.full((len(obs),), len(context.elements) - context.length, device=self.device)
-        self._encode(context, context.elements, start=start)
-
-    def _encode(self, context: ActingContext, elements: FloatArray, **options: torch.Tensor) -> None:
-        with torch.no_grad():
-            state = self.online.actor_encoder(Context(self._tensor(elements), **options))
-        context.state = state.cpu().numpy()
-
-    def _tensor(self, array: FloatArray) -> torch.Tensor:
-        return torch.from_numpy(array).to(self.device)
+        context.policy.observe(context, obs, action, reward)
 
 
 def matmul_dtype(precision: str) -> torch.dtype:

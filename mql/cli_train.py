@@ -27,6 +27,7 @@ from mql.progress import Progress, header
 from mql.run_dir import RunDir, default_run_path
 from mql.tasks import registry
 from mql.tasks.family import TaskFamily
+from mql.tasks.fault import EpisodeFault
 from mql.tracking import Tracker, open_tracker
 from mql.trainer import Trainer
 from mql.types import JSON
@@ -133,6 +134,8 @@ class Display:
         """Move the bar on."""
         assert self._progress and self._tracker
         self._progress.update(env_steps=record["env_steps"], updates=record["updates"])
+        for fault in record.get("faults", ()):
+            self._progress.note(f"an episode was dropped: {fault}")
         self._tracker.log(record)
 
     def on_evaluation(self, record: Record) -> None:
@@ -187,9 +190,9 @@ def _train(config: Config, family: TaskFamily, run: RunDir, *, resume: bool) -> 
     except Diverged as error:
         mend = f"start a new run with a lower agent.lr than {config.agent.lr:g}; this one's checkpoints are kept"
         raise UserError(f"training diverged, {error}", where=_shown(run.path), mend=mend) from error
-    except FloatingPointError as error:
-        mend = "keep the family's tasks where the physics is stable; this run's checkpoints are kept"
-        raise UserError(f"the simulation failed, {error}", where=_shown(run.path), mend=mend) from error
+    except EpisodeFault as error:
+        mend = "mend the environment or its tasks; this run's checkpoints are kept"
+        raise UserError(f"no episode could be finished, {error}", where=_shown(run.path), mend=mend) from error
 
 
 def _check_memory(config: Config, family: TaskFamily) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 
 class UserError(Exception):
@@ -19,6 +21,10 @@ class UserError(Exception):
         self.what, self.where, self.mend = what, where, mend
         place = f" ({where})" if where else ""
         super().__init__(" ".join(f"{what}{place}: {mend}".split()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the three parts: worker processes raise this error, too."""
+        return partial(UserError, where=self.where, mend=self.mend), (self.what,)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

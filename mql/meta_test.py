@@ -15,21 +15,28 @@ from mql.adaptation import AdaptationReport, MetaData, adapt
 from mql.agent import Agent
 from mql.config import AdaptConfig
 from mql.memory import side_by_side
-from mql.rollout import collect
+from mql.rollout import collect_each
 from mql.seeding import generator, spawn_seeds
 from mql.statistics import bootstrap_interval, summarize
 from mql.tasks.family import Task, TaskFamily
+from mql.tasks.fault import EpisodeFault
 from mql.types import JSON, Episode
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What one task gave: its evaluation episodes before and after adaptation (``adapted`` None: not asked for)."""
+    """What one task gave: its evaluation episodes before and after adaptation (``adapted`` None: not asked for).
+
+    ``agent`` is the adapted one. ``fault`` says what went wrong where an episode could not be finished; then the task
+    counts in no summary.
+    """
 
     task: Task
     zero_shot: list[Episode]
-    adapted: list[Episode] | None
-    report: AdaptationReport | None
+    adapted: list[Episode] | None = None
+    report: AdaptationReport | None = None
+    agent: Agent | None = None
+    fault: str | None = None
 
     def to_json(self) -> dict[str, JSON]:
         """One row of ``mql evaluate --json``."""
@@ -49,6 +56,7 @@ class TaskResult:
             "fraction_zero_weight": report.get("fraction_zero_weight"),
             "step2_skipped": report.get("step2_skipped"),
             "adapt_seconds": report.get("adapt_seconds"),
+            **({"fault": self.fault} if self.fault else {}),
         }
 
 
@@ -71,25 +79,36 @@ def evaluate(
         seed: every reset, noise and adaptation seed derives from it and the task's place in `tasks`.
         threads: tasks that are adapted at the same time, with one thread each; results do not depend on it.
         on_task: called with (index, result) as tasks finish, in order.
+
+    Raises:
+        EpisodeFault: no task could be evaluated.
     """
     resets = [spawn_seeds(evaluation_episodes, seed, "evaluation", index) for index in range(len(tasks))]
     zero_shot = _episodes(agent, family, tasks, resets, threads=threads)
-    adapting = meta is not None and config is not None
-    new_data = adaptation_data(agent, family, tasks, config, seed=seed, threads=threads) if adapting and config else []
+    new_data = _adaptation_data(agent, family, tasks, config, seed=seed, threads=threads) if meta and config else []
 
     def one(index: int) -> TaskResult:
-        adapted, outcome = None, None
-        if meta is not None and config is not None:
-            outcome = adapt(agent, meta, new_data[index], config, seed=seed + index)
-            adapted = _episodes(outcome.agent, family, [tasks[index]], [resets[index]], threads=1)[0]
-        report = outcome.report if outcome else None
-        return TaskResult(task=tasks[index], zero_shot=zero_shot[index], adapted=adapted, report=report)
+        task, before = tasks[index], zero_shot[index]
+        if isinstance(before, EpisodeFault):
+            return TaskResult(task, [], fault=str(before))
+        if meta is None or config is None:
+            return TaskResult(task, before)
+        data = new_data[index]
+        if isinstance(data, EpisodeFault):
+            return TaskResult(task, before, fault=str(data))
+        outcome = adapt(agent, meta, data, config, seed=seed + index)
+        after = _episodes(outcome.agent, family, [task], [resets[index]], threads=1)[0]
+        if isinstance(after, EpisodeFault):
+            return TaskResult(task, before, fault=str(after))
+        return TaskResult(task, before, after, outcome.report, outcome.agent)
 
     results = []
     for index, result in enumerate(side_by_side(one, range(len(tasks)), threads=threads)):
         results.append(result)
         if on_task:
             on_task(index, result)
+    if results and all(result.fault for result in results):
+        raise EpisodeFault(f"no task could be evaluated; {results[0].fault}")
     return results
 
 
@@ -102,7 +121,22 @@ def adaptation_data(
     seed: int,
     threads: int = 1,
 ) -> list[list[Episode]]:
-    """Collect ``config.adaptation_episodes`` episodes of each task: what adaptation may learn from."""
+    """Collect ``config.adaptation_episodes`` episodes of each task: what adaptation may learn from.
+
+    Raises:
+        EpisodeFault: an episode could not be finished.
+    """
+    collected = []
+    for episodes in _adaptation_data(agent, family, tasks, config, seed=seed, threads=threads):
+        if isinstance(episodes, EpisodeFault):
+            raise episodes
+        collected.append(episodes)
+    return collected
+
+
+def _adaptation_data(
+    agent: Agent, family: TaskFamily, tasks: Sequence[Task], config: AdaptConfig, *, seed: int, threads: int
+) -> list[list[Episode] | EpisodeFault]:
     resets = [spawn_seeds(config.adaptation_episodes, seed, "adaptation", index) for index in range(len(tasks))]
     return _episodes(
         agent,
@@ -118,6 +152,7 @@ def adaptation_data(
 def summarize_results(results: Sequence[TaskResult], *, seed: int = 0) -> dict[str, JSON]:
     """The ``summary`` of ``mql evaluate --json``: over tasks, zero-shot, adapted and their paired difference."""
     rng = generator(seed, "bootstrap")
+    results = [result for result in results if result.fault is None]
     zero_shot = [_mean_return(result.zero_shot) for result in results]
     adapted = [_mean_return(result.adapted) for result in results]
     summary: dict[str, JSON] = {"zero_shot": summarize(np.array(zero_shot), rng=rng), "adapted": None, "gain": None}
@@ -137,12 +172,20 @@ def _episodes(
     threads: int,
     exploration_noise: float = 0.0,
     rng: np.random.Generator | None = None,
-) -> list[list[Episode]]:
-    """Run len(seeds[i]) episodes of each task i, all side by side."""
+) -> list[list[Episode] | EpisodeFault]:
+    """Run len(seeds[i]) episodes of each task i, all side by side; a fault stands for a task where one failed."""
     lanes = [task for task, own in zip(tasks, seeds, strict=True) for _ in own]
     flat = [seed for own in seeds for seed in own]
-    episodes = iter(collect(agent, family, lanes, flat, exploration_noise=exploration_noise, rng=rng, threads=threads))
-    return [[next(episodes) for _ in own] for own in seeds]
+    outcomes = iter(
+        collect_each(agent, family, lanes, flat, exploration_noise=exploration_noise, rng=rng, threads=threads)
+    )
+    return [_whole([next(outcomes) for _ in own]) for own in seeds]
+
+
+def _whole(outcomes: Sequence[Episode | EpisodeFault]) -> list[Episode] | EpisodeFault:
+    """Return all episodes of one task, or the first fault among them: exactly k episodes count, or none."""
+    faults = [outcome for outcome in outcomes if isinstance(outcome, EpisodeFault)]
+    return faults[0] if faults else [outcome for outcome in outcomes if isinstance(outcome, Episode)]
 
 
 def _mean_return(episodes: Sequence[Episode] | None) -> float | None:

@@ -21,6 +21,7 @@ from mql.meta_test import evaluate, summarize_results
 from mql.run_dir import RunDir
 from mql.seeding import generator
 from mql.tasks.family import Task, TaskFamily
+from mql.tasks.fault import EpisodeFault
 from mql.trainer import Iteration, Trainer
 from mql.types import JSON, Episode
 
@@ -65,7 +66,8 @@ def meta_train(
         Interrupted: Ctrl-C; the run was saved.
         UserError: the run directory can't be written or read.
         Diverged: a loss is not finite.
-        FloatingPointError: the simulation is not finite.
+        EpisodeFault: not one episode of an iteration, or not one task of an evaluation, could be finished; the run was
+            saved.
     """
     torch.set_num_threads(config.threads)
     trainer = Trainer(config, family)
@@ -116,7 +118,11 @@ def meta_train(
                 report(tasks=config.evaluate.tasks, adapt=config.evaluate.adapt_while_training)
                 evaluated = trainer.env_steps
             before = trainer.env_steps
-            iteration = trainer.iterate()
+            try:
+                iteration = trainer.iterate()
+            except EpisodeFault:
+                save()
+                raise
             fresh.extend(iteration.episodes)
             record = _metrics(trainer, iteration, time.perf_counter() - begun)
             run.append_metrics(record)
@@ -219,6 +225,7 @@ def _metrics(trainer: Trainer, iteration: Iteration, wall_seconds: float) -> dic
         "updates": trainer.updates,
         "iteration": trainer.iterations,
         "collected_return": sum(returns) / len(returns),
+        **({"faults": [str(fault) for fault in iteration.faults]} if iteration.faults else {}),
         **iteration.losses,
         "wall_seconds": wall_seconds,
         "collect_seconds": iteration.collect_seconds,

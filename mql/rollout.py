@@ -1,21 +1,25 @@
 """Collection: (policy, tasks, seeds) -> whole episodes, many tasks side by side. No state is kept between calls.
 
-With several threads, each one runs its own share of the lanes, simulation and policy, from reset to end: no thread
-waits for another at every control step.
+Native families are shared out to threads: each one runs its own lanes, simulation and policy, from reset to end, and
+waits for no other at every control step. All other families go to worker processes, one whole episode at a time.
 
-Shapes: N lanes (a task and a seed each), T steps, O observation, A action.
+Shapes: N lanes (a task and a seed each), T steps, A action.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from mql.agent import Agent
+from mql.episodes import play
 from mql.memory import side_by_side
 from mql.tasks.family import Task, TaskFamily
-from mql.types import Episode, FloatArray, IntArray
+from mql.tasks.fault import EpisodeFault, episode_fault
+from mql.types import Episode, IntArray
+from mql.workers import WorkerLost, workers
 
 
 def collect(
@@ -37,17 +41,51 @@ def collect(
         exploration_noise: standard deviation of Gaussian noise on actions (clipped to [-1, 1]).
         random_actions: act uniformly at random instead (warm-up).
         rng: draws noise and random actions; needed for either.
-        threads: shares of lanes that run at the same time.
+        threads: shares of lanes, or worker processes, that run at the same time.
 
     Raises:
         ValueError: noise or random actions without `rng`, or not one seed per task.
-        FloatingPointError: the simulation gave an observation or reward that is not finite.
+        EpisodeFault: an episode could not be finished.
+    """
+    episodes = []
+    for outcome in collect_each(
+        agent,
+        family,
+        tasks,
+        seeds,
+        exploration_noise=exploration_noise,
+        random_actions=random_actions,
+        rng=rng,
+        policy_version=policy_version,
+        threads=threads,
+    ):
+        if isinstance(outcome, EpisodeFault):
+            raise outcome
+        episodes.append(outcome)
+    return episodes
+
+
+def collect_each(
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    seeds: Sequence[int],
+    *,
+    exploration_noise: float = 0.0,
+    random_actions: bool = False,
+    rng: np.random.Generator | None = None,
+    policy_version: int = 0,
+    threads: int = 1,
+) -> list[Episode | EpisodeFault]:
+    """Do as `collect`, but let the fault stand in the place of an episode that could not be finished.
+
+    Raises:
+        ValueError: noise or random actions without `rng`, or not one seed per task.
     """
     if rng is None and (exploration_noise or random_actions):
         raise ValueError("exploration needs a random generator")
     if len(tasks) != len(seeds):
         raise ValueError(f"{len(tasks)} tasks but {len(seeds)} seeds")
-    shares = np.array_split(np.arange(len(tasks)), min(threads, len(tasks)) if family.native else 1)
     # Drawn for all lanes at once, so that random numbers do not depend on how lanes are shared out.
     shape = (family.episode_length, len(tasks), family.action_dim)
     given, noise = None, None
@@ -55,86 +93,24 @@ def collect(
         given = rng.uniform(-1.0, 1.0, size=shape).astype(np.float32)
     elif exploration_noise and rng is not None:
         noise = exploration_noise * rng.standard_normal(shape, dtype=np.float32)
+    policy = agent.policy()
+    if family.native:
+        shares = np.array_split(np.arange(len(tasks)), min(threads, len(tasks)))
+        play_there: Callable[..., list[Episode | EpisodeFault] | WorkerLost] = partial(play, family, policy)
+    else:
+        shares = np.array_split(np.arange(len(tasks)), len(tasks))
+        play_there = workers(threads).bound(play, family, policy, timeout=family.episode_timeout)
 
-    def run(share: IntArray) -> list[Episode]:
-        return _run(
-            agent,
-            family,
+    def run(share: IntArray) -> list[Episode | EpisodeFault]:
+        outcome = play_there(
             [tasks[lane] for lane in share],
             [int(seeds[lane]) for lane in share],
-            given=None if given is None else given[:, share],
-            noise=None if noise is None else noise[:, share],
+            None if given is None else given[:, share],
+            None if noise is None else noise[:, share],
             policy_version=policy_version,
-            threads=1 if family.native else threads,
         )
+        if isinstance(outcome, WorkerLost):
+            return [episode_fault(tasks[lane], str(outcome)) for lane in share]
+        return outcome
 
-    return [episode for episodes in side_by_side(run, shares, threads=len(shares)) for episode in episodes]
-
-
-def _run(
-    agent: Agent,
-    family: TaskFamily,
-    tasks: Sequence[Task],
-    seeds: Sequence[int],
-    *,
-    given: FloatArray | None,
-    noise: FloatArray | None,
-    policy_version: int,
-    threads: int,
-) -> list[Episode]:
-    """Run the lanes of one thread: with the actions `given` [T, N, A], or the policy's plus `noise` [T, N, A]."""
-    batch = family.make_batch(tasks, threads=threads)
-    try:
-        lanes, steps = len(tasks), family.episode_length
-        obs = np.zeros((steps + 1, lanes, agent.obs_dim), dtype=np.float32)
-        action = np.zeros((steps, lanes, agent.action_dim), dtype=np.float32)
-        reward = np.zeros((steps, lanes), dtype=np.float32)
-        length = np.zeros(lanes, dtype=np.int64)
-        success = np.zeros(lanes, dtype=bool)
-        final: list[dict[str, float]] = [{} for _ in range(lanes)]
-        running = np.ones(lanes, dtype=bool)
-        obs[0] = batch.reset(seeds)
-        context = agent.begin(lanes)
-        t = 0
-        while running.any():
-            act: FloatArray = given[t] if given is not None else agent.act(obs[t], context)
-            if noise is not None:
-                act = np.clip(act + noise[t], -1.0, 1.0)
-            step = batch.step(act)
-            action[t], reward[t], obs[t + 1] = act, step.reward, step.obs
-            if not (np.isfinite(step.obs).all() and np.isfinite(step.reward).all()):
-                raise _not_finite(family, tasks, step.obs, step.reward, t)
-            length += running
-            if "success" in step.info:
-                success |= running & step.info["success"]
-            ended = running & (step.terminated | step.truncated)
-            for lane in np.flatnonzero(ended):
-                final[lane] = {name: float(values[lane]) for name, values in step.info.items() if name != "success"}
-            running &= ~ended
-            if given is None and running.any():
-                agent.observe(context, obs[t], act, step.reward)
-            t += 1
-        return [
-            Episode(
-                obs=obs[: n + 1, lane].copy(),
-                action=action[:n, lane].copy(),
-                reward=reward[:n, lane].copy(),
-                terminated=bool(step.terminated[lane]),
-                truncated=bool(step.truncated[lane]),
-                task=task.index,
-                seed=seed,
-                policy_version=policy_version,
-                success=bool(success[lane]) if family.has_success else None,
-                final_info=final[lane],
-            )
-            for lane, (n, task, seed) in enumerate(zip(length, tasks, seeds, strict=True))
-        ]
-    finally:
-        batch.close()
-
-
-def _not_finite(
-    family: TaskFamily, tasks: Sequence[Task], obs: FloatArray, reward: FloatArray, t: int
-) -> FloatingPointError:
-    bad = int(np.flatnonzero(~(np.isfinite(obs).all(axis=1) & np.isfinite(reward)))[0])
-    return FloatingPointError(f"{family.name}: not finite at step {t} of the task {tasks[bad].to_json()}")
+    return [outcome for part in side_by_side(run, shares, threads=threads) for outcome in part]

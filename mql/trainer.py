@@ -16,18 +16,20 @@ from mql.agent import Agent
 from mql.config import Config
 from mql.context_plan import context_plan
 from mql.replay import Replay
-from mql.rollout import collect
+from mql.rollout import collect_each
 from mql.seeding import generator, spawn_seeds, torch_generator
 from mql.tasks.family import Task, TaskFamily
+from mql.tasks.fault import EpisodeFault
 from mql.td3 import Learner
 from mql.types import JSON, Episode
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """What one iteration did: the new episodes, mean losses (empty while warming up), and seconds spent."""
+    """What one iteration did: new episodes and lost ones, mean losses (empty while warming up), and seconds spent."""
 
     episodes: list[Episode]
+    faults: list[EpisodeFault]
     losses: dict[str, float]
     updates: int
     collect_seconds: float
@@ -66,25 +68,30 @@ class Trainer:
         return self.learner.updates
 
     def iterate(self) -> Iteration:
-        """Collect one episode in each of ``episodes_per_iteration`` lanes, then make the updates that are due."""
+        """Collect one episode in each of ``episodes_per_iteration`` lanes, then make the updates that are due.
+
+        Raises:
+            EpisodeFault: not one of the episodes could be finished.
+        """
         begun = time.perf_counter()
-        episodes = self._collect()
+        episodes, faults = self._collect()
         collected = time.perf_counter()
         updates_before = self.updates
         losses = self._update()
         self.iterations += 1
         return Iteration(
             episodes=episodes,
+            faults=faults,
             losses=losses,
             updates=self.updates - updates_before,
             collect_seconds=collected - begun,
             update_seconds=time.perf_counter() - collected,
         )
 
-    def _collect(self) -> list[Episode]:
+    def _collect(self) -> tuple[list[Episode], list[EpisodeFault]]:
         config, number = self.config, self.iterations
         tasks = self._tasks_of(number)
-        episodes = collect(
+        outcomes = collect_each(
             self.agent,
             self.family,
             tasks,
@@ -95,10 +102,14 @@ class Trainer:
             policy_version=self.updates,
             threads=config.threads,
         )
+        episodes = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
+        faults = [outcome for outcome in outcomes if isinstance(outcome, EpisodeFault)]
+        if not episodes:
+            raise faults[0]
         for episode in episodes:
             self.replay.append(episode)
             self.env_steps += episode.length
-        return episodes
+        return episodes, faults
 
     def _tasks_of(self, iteration: int) -> list[Task]:
         """Deal the training tasks out in shuffled rounds, so that all are collected equally often."""

@@ -125,6 +125,7 @@ class TaskFamily(ABC):
         has_success: whether ``info["success"]`` exists.
         shared_splits: train and test are the same tasks, so a test says nothing about unseen ones.
         native: stepped side by side in one process (not by worker processes).
+        episode_timeout: seconds after which an episode in a worker process counts as hanging.
         probe: chooses actions that let the task parameters show (by pushing the object, say), for `mql tasks check`:
             called with (what `make` returned, the observation [O], the step) it returns an action [A]. None: random
             actions show them.
@@ -141,6 +142,7 @@ class TaskFamily(ABC):
     has_success: bool = False
     shared_splits: bool = False
     native: bool = True
+    episode_timeout: float = 120.0
     probe: Callable[[gymnasium.Env[Any, Any], FloatArray, int], FloatArray] | None = None
 
     @cached_property

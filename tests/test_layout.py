@@ -16,11 +16,11 @@ ROOT = Path(__file__).parents[1]
 # From low to high. A module imports from its own row or from rows above it in this table, and no cycle arises.
 ORDER = (
     {"errors"},
-    {"types", "seeding", "memory", "pullback"},
+    {"types", "seeding", "memory", "pullback", "workers"},
     {"config"},
     {"config_yaml", "config_file", "context_plan"},
     {"kernels", "gru", "layers", "networks"},
-    {"acting", "agent"},
+    {"acting", "agent", "episodes"},
     {"propensity", "td3", "replay", "statistics"},
     {
         "adaptation",
@@ -34,12 +34,23 @@ ORDER = (
         "run_folder",
         "tracking",
     },
-    {"trainer", "meta_train", "meta_test"},
-    {"quickstart", "bench", "cli", "cli_bench", "cli_evaluate", "cli_tables", "cli_train"},
+    {"trainer", "meta_train", "meta_test", "meta_world_agent"},
+    {
+        "bench",
+        "cli",
+        "cli_bench",
+        "cli_check",
+        "cli_evaluate",
+        "cli_tables",
+        "cli_tasks",
+        "cli_train",
+        "meta_world_protocol",  # knows Meta-World's own tasks
+        "quickstart",
+    },
 )
 RANKS = {f"mql.{name}": rank for rank, names in enumerate(ORDER) for name in names}
 TOP = {"mql", "mql.__main__"}  # the public names and `python -m mql` stand above everything
-FAMILY_CONTRACT = {"mql.tasks.family", "mql.tasks.registry"}
+FAMILY_CONTRACT = {"mql.tasks.family", "mql.tasks.fault", "mql.tasks.registry"}
 
 
 def modules() -> dict[str, Path]:
