@@ -50,9 +50,10 @@ class Robot:
         mjcf: path of the model file inside that package.
         physics_timestep: seconds of one physics step.
         frame_skip: physics steps in one control step.
-        joints: joint names in the order of qpos; every joint has one degree of freedom.
+        joints: joint names in the order of qpos; every joint has one degree of freedom, but a free root has six.
+        rest: the pose qpos that the model starts from; a free root takes seven numbers: x, y, z and a quaternion.
         actuators: in the order of the control signal.
-        masses: body name -> kg, without the world.
+        masses: body name -> kg, in the model's order and without the world; a body without a name goes by its joint's.
         view: from where pictures are taken.
     """
 
@@ -64,6 +65,7 @@ class Robot:
     physics_timestep: float
     frame_skip: int
     joints: tuple[str, ...]
+    rest: tuple[float, ...]
     actuators: tuple[Actuator, ...]
     masses: Mapping[str, float]
     view: View

@@ -6,6 +6,8 @@ from mql.robots.description import Actuator, Robot, View
 
 _CONTROL_RANGE = (-1.0, 1.0)
 
+TORSO_HEIGHT = 0.7  # m, of the torso's centre where the position z is 0
+
 HALF_CHEETAH = Robot(
     name="half-cheetah",
     source="gymnasium 1.4.0, envs/mujoco/assets/half_cheetah.xml; frame skip from envs/mujoco/half_cheetah_v5.py",
@@ -15,6 +17,7 @@ HALF_CHEETAH = Robot(
     physics_timestep=0.01,
     frame_skip=5,
     joints=("rootx", "rootz", "rooty", "bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot"),
+    rest=(0.0,) * 9,
     actuators=(
         Actuator(joint="bthigh", control_range=_CONTROL_RANGE, gear=120.0),
         Actuator(joint="bshin", control_range=_CONTROL_RANGE, gear=90.0),

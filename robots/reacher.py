@@ -21,6 +21,7 @@ REACHER = Robot(
     physics_timestep=0.01,
     frame_skip=2,
     joints=("joint0", "joint1", "target_x", "target_y"),
+    rest=(0.0, 0.0, 0.1, -0.1),
     actuators=(
         Actuator(joint="joint0", control_range=_CONTROL_RANGE, gear=200.0),
         Actuator(joint="joint1", control_range=_CONTROL_RANGE, gear=200.0),

@@ -3,6 +3,8 @@
 Description: reward ``direction * dx/dt - 0.05 sum(a^2)`` at each of 200 steps; an episode never ends early.
 Parameters: direction, +1 (forward) or -1 (backward). These two are all the tasks there are: train and test share them.
 Success: none is defined. An agent that runs forward always gets about 0 on average, so look at the worse task.
+
+Variant: ``cheetah-dir-legacy`` also observes the torso's place, 20 numbers in all, as the published runs did.
 """
 
 from __future__ import annotations
@@ -46,6 +48,11 @@ def cheetah_dir() -> CheetahDir:
         splits={"train": both, "test": both},
         shared_splits=True,
     )
+
+
+def cheetah_dir_legacy() -> CheetahDir:
+    """Build cheetah-dir with the 20 observed numbers of the published runs."""
+    return cheetah_dir().as_legacy()
 
 
 def cheetah_dir_oracle() -> CheetahDir:

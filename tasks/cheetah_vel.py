@@ -4,6 +4,8 @@ Description: reward ``-abs(dx/dt - velocity) - 0.05 sum(a^2)`` at each of 200 st
 Parameters: velocity (m/s), uniform in [0, 3]; tasks outside: uniform in [3.05, 4]. ``cheetah-vel-narrow``: uniform in
 [0, 2.5]; outside: [2.5, 3].
 Success: none is defined; returns are compared.
+
+Variant: ``cheetah-vel-legacy`` also observes the torso's place, 20 numbers in all, as the published runs did.
 """
 
 from __future__ import annotations
@@ -44,6 +46,11 @@ def cheetah_vel() -> CheetahVel:
 def cheetah_vel_narrow() -> CheetahVel:
     """Build cheetah-vel-narrow: training speeds uniform in [0, 2.5] m/s."""
     return _family("cheetah-vel-narrow", Uniform(0.0, 2.5), ood=Uniform(2.5, 3.0))
+
+
+def cheetah_vel_legacy() -> CheetahVel:
+    """Build cheetah-vel with the 20 observed numbers of the published runs."""
+    return cheetah_vel().as_legacy()
 
 
 def cheetah_vel_oracle() -> CheetahVel:

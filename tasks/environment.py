@@ -52,6 +52,7 @@ class TaskEnvironment(gymnasium.Env[FloatArray, FloatArray]):
 
         Raises:
             UserError: an action of another shape, or one that is not finite.
+            FloatingPointError: the physics diverged.
         """
         given = np.asarray(action)
         if given.shape != (self.family.action_dim,):
@@ -61,6 +62,8 @@ class TaskEnvironment(gymnasium.Env[FloatArray, FloatArray]):
                 mend=f"give {self.family.action_dim} numbers",
             )
         step = self._batch.step(given[None])
+        if not (np.isfinite(step.obs).all() and np.isfinite(step.reward).all()):
+            raise FloatingPointError(f"{self.family.name}: the physics of the task {self.task.to_json()} diverged")
         info = {name: values[0].item() for name, values in step.info.items()}
         return step.obs[0], float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), info
 

@@ -28,10 +28,14 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class State:
-    """The batched state: qpos [N, Q] and qvel [N, V] in SI units. Read only, and valid until the next step."""
+    """The batched state: qpos [N, Q] and qvel [N, V] in SI units. Read only, and valid until the next step.
+
+    ``derived`` holds what a family asked for beyond those, such as the bodies' centre of mass: name -> [N, ...].
+    """
 
     qpos: Array
     qvel: Array
+    derived: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,10 @@ class Dynamics(Protocol):
         ...
 
     def advance(self, action: Array) -> tuple[State, State]:
-        """Advance by one control step with action [N, A] in [-1, 1]; return the states before and after."""
+        """Advance by one control step with action [N, A] in [-1, 1]; return the states before and after.
+
+        A lane that diverges becomes NaN and stays so; the others go on as if it weren't there.
+        """
         ...
 
     def render(self, lane: int) -> npt.NDArray[np.uint8]:
@@ -97,7 +104,10 @@ class NativeFamily(TaskFamily):
 
     @abstractmethod
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
-        """Judge one control step. `parameters` maps a name to [N], or to [N, size] for a vector."""
+        """Judge one control step. `parameters` maps a name to [N], or to [N, size] for a vector.
+
+        A lane that diverged has NaN in its state: its reward must be NaN too, and it must not count as terminated.
+        """
 
     def make(self, task: Task, render_mode: str | None = None) -> gymnasium.Env[FloatArray, FloatArray]:
         """Build one Gymnasium environment for `task`: a one-lane view of the same batch, hence bit-equal to it.
@@ -118,12 +128,15 @@ class NativeFamily(TaskFamily):
         self.check_batch(tasks, threads)
         return LaneBatch(self, tasks, threads)
 
+    def variant(self, suffix: str, note: str, **changes: Any) -> Self:
+        """Return this family under the name ``<name>-<suffix>`` with some fields changed; the summary gets `note`."""
+        return replace(self, name=f"{self.name}-{suffix}", summary=f"{self.summary} ({note})", **changes)
+
     def as_oracle(self) -> Self:
         """Return the ``-oracle`` variant: the same tasks, with the task parameters at the end of the observation."""
-        return replace(
-            self,
-            name=f"{self.name}-oracle",
-            summary=f"{self.summary} (task parameters visible)",
+        return self.variant(
+            "oracle",
+            "task parameters visible",
             obs_dim=self.obs_dim + sum(parameter.width for parameter in self.parameters.values()),
             parameters={name: replace(parameter, hidden=False) for name, parameter in self.parameters.items()},
             oracle=True,
@@ -180,9 +193,10 @@ class LaneBatch:
     def step(self, actions: npt.ArrayLike) -> BatchStep:
         """Advance every lane by one control step.
 
+        A lane whose physics diverges shows NaN, in observation and reward, to the end of its episode.
+
         Raises:
             UserError: actions not of shape [N, A] or not finite, or no reset before the first step.
-            FloatingPointError: the physics of a lane diverged.
         """
         last = self._last
         if last is None:

@@ -8,23 +8,29 @@ compared with Gymnasium's own environments:
 - observations and rewards are functions of the state after the step, while Gymnasium reads some body positions (a
   fingertip's, say) as they were one physics step earlier.
 
+What a family needs beyond positions and velocities is named in its `derived`. Bodies' places and velocities are
+computed after the step (`mql.tasks.derived`); contact forces can't be, so a family that names them runs on
+`mql.tasks.contact_simulation` instead, and nothing else about it changes.
+
 Shapes: N lanes, Q positions, V velocities, U actuators, S numbers of MuJoCo's full physics state (time, qpos, qvel).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import mujoco
 import numpy as np
 import numpy.typing as npt
 from mujoco.rollout import Rollout
 
-from mql.errors import UserError
 from mql.robots.description import Robot
+from mql.tasks import derived as derived_quantities
+from mql.tasks.camera import Camera
+from mql.tasks.contact_simulation import ContactDynamics
+from mql.tasks.derived import FROM_SOLVER, Deriver
 from mql.tasks.family import Task
 from mql.tasks.lanes import Array, Dynamics, NativeFamily, State
 
@@ -40,9 +46,15 @@ def compiled_model(path: str) -> mujoco.MjModel:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MujocoFamily(NativeFamily):
-    """A native family whose laws of motion are a robot's MuJoCo model."""
+    """A native family whose laws of motion are a robot's MuJoCo model.
+
+    Args:
+        robot: the robot.
+        derived: quantities beyond qpos and qvel that `observe` and `outcome` find in ``State.derived``.
+    """
 
     robot: Robot
+    derived: tuple[str, ...] = ()
 
     def model(self, task: Task) -> mujoco.MjModel:
         """Return the lane's model. Families that change physics return a changed copy for each task."""
@@ -50,7 +62,10 @@ class MujocoFamily(NativeFamily):
 
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the simulation of `tasks`."""
-        return MujocoDynamics([self.model(task) for task in tasks], self.robot, threads)
+        models = [self.model(task) for task in tasks]
+        if FROM_SOLVER.intersection(self.derived):
+            return ContactDynamics(models, self.robot, threads, self.derived)
+        return MujocoDynamics(models, self.robot, threads, self.derived)
 
 
 class MujocoDynamics:
@@ -60,9 +75,12 @@ class MujocoDynamics:
         models: one model per lane; the same object may stand in many lanes.
         robot: for the frame skip and the camera.
         threads: size of the C++ thread pool.
+        derived: quantities of `mql.tasks.derived` to find in ``State.derived``.
     """
 
-    def __init__(self, models: Sequence[mujoco.MjModel], robot: Robot, threads: int) -> None:
+    def __init__(
+        self, models: Sequence[mujoco.MjModel], robot: Robot, threads: int, derived: Sequence[str] = ()
+    ) -> None:
         first = models[0]
         self._models = list(models)
         self._robot = robot
@@ -70,7 +88,7 @@ class MujocoDynamics:
         self._data = [mujoco.MjData(first) for _ in range(threads)]
         # One thread: no pool, the physics runs on the caller's thread.
         self._rollout: Rollout | None = Rollout(nthread=threads if threads > 1 else 0)
-        self._renderer: Any = None
+        self._camera = Camera(robot.view)
         # Two helpings of lanes for each thread: fewer hand-overs than MuJoCo's ten, and still some balance.
         self._chunk = max(1, len(self._models) // (2 * threads))
         lanes, frames = len(self._models), robot.frame_skip
@@ -82,31 +100,41 @@ class MujocoDynamics:
         self._frames = np.zeros((lanes, frames, state_size))
         self._sensors = np.zeros((lanes, frames, first.nsensordata))
         self._control = np.zeros((lanes, frames, first.nu))
-        self._state_before = _view(self._before, first)
-        self._state_after = _view(self._frames[:, -1], first)
+        self._state_before, self._state_after = (
+            _view(full, first, derived_quantities.empty(derived, first, lanes))
+            for full in (self._before, self._frames[:, -1])
+        )
+        self._deriver = Deriver(derived, self._models)
+        self._lost = np.zeros(lanes, np.bool_)  # lanes whose physics has diverged
+        self._harmless = np.zeros(state_size)  # what those go on from, since MuJoCo can't step NaN
+        self._harmless[1 : 1 + first.nq] = first.qpos0
 
     def place(self, qpos: Array, qvel: Array) -> State:
         """Put every lane into the state qpos [N, Q], qvel [N, V] at time zero."""
         self._frames[:] = 0.0
         self._state_after.qpos[:] = qpos
         self._state_after.qvel[:] = qvel
+        self._lost[:] = False
+        self._control[:] = 0.0
+        self._derive()
         return self._state_after
 
     def advance(self, action: Array) -> tuple[State, State]:
         """Advance by one control step: action [N, A] in [-1, 1] is mapped affinely to the actuators' ranges.
 
-        Raises:
-            FloatingPointError: the physics of a lane diverged.
+        A lane whose physics diverges becomes NaN, and stays so until it is placed again.
         """
         if self._rollout is None:
             raise RuntimeError("the simulation is closed")
         np.copyto(self._before, self._frames[:, -1])
+        for name, values in self._state_before.derived.items():
+            np.copyto(values, self._state_after.derived[name])
         np.copyto(self._control, (self._middle + self._half * action)[:, None])
         # Shapes and types are right by construction, so mujoco's own checks (a tenth of the step) are skipped.
         self._rollout.rollout(
             self._models,
             self._data,
-            self._before,
+            self._before if not self._lost.any() else np.where(self._lost[:, None], self._harmless, self._before),
             self._control,
             control_spec=_CONTROL,
             skip_checks=True,
@@ -115,10 +143,8 @@ class MujocoDynamics:
             sensordata=self._sensors,
             chunk_size=self._chunk,
         )
-        # MuJoCo puts a simulation that blows up back to its start, and its clock with it. That must not pass unseen.
-        late = self._frames[:, -1, 0] - self._before[:, 0] < 0.9 * self._robot.control_timestep
-        if late.any():
-            raise FloatingPointError(f"the physics of lane {int(np.flatnonzero(late)[0])} diverged")
+        self._mark_lost()
+        self._derive()
         return self._state_before, self._state_after
 
     def render(self, lane: int) -> npt.NDArray[np.uint8]:
@@ -127,40 +153,29 @@ class MujocoDynamics:
         Raises:
             UserError: OpenGL can't be opened.
         """
-        model = self._models[lane]
-        if self._renderer is None:
-            self._renderer = _open_renderer(model)
-        data = mujoco.MjData(model)
-        data.qpos[:] = self._state_after.qpos[lane]
-        data.qvel[:] = self._state_after.qvel[lane]
-        mujoco.mj_forward(model, data)
-        view = self._robot.view
-        camera = mujoco.MjvCamera()
-        mujoco.mjv_defaultFreeCamera(model, camera)
-        camera.distance, camera.azimuth, camera.elevation = view.distance, view.azimuth, view.elevation
-        camera.lookat[:] = data.body(view.body).xpos if view.body else 0.0
-        self._renderer.update_scene(data, camera)
-        picture: npt.NDArray[np.uint8] = self._renderer.render().copy()
-        return picture
+        return self._camera.picture(self._models[lane], self._state_after.qpos[lane], self._state_after.qvel[lane])
 
     def close(self) -> None:
         """Stop the threads and release the rendering context."""
         if self._rollout is not None:
             self._rollout.close()
             self._rollout = None
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        self._camera.close()
+
+    def _mark_lost(self) -> None:
+        """Find lanes that diverged in this step, and write NaN over those that ever did."""
+        # MuJoCo puts a simulation that blows up back to its start, and its clock with it. That must not pass unseen.
+        after = self._frames[:, -1]
+        in_time = after[:, 0] - self._before[:, 0] >= 0.9 * self._robot.control_timestep
+        self._lost |= ~in_time | ~np.isfinite(after).all(axis=1)
+        if self._lost.any():
+            after[self._lost] = np.nan
+
+    def _derive(self) -> None:
+        state = self._state_after
+        self._deriver.derive(state.qpos, state.qvel, self._control[:, -1], state.derived)
 
 
-def _open_renderer(model: mujoco.MjModel) -> mujoco.Renderer:
-    try:
-        return mujoco.Renderer(model, height=480, width=480)
-    except (mujoco.FatalError, AttributeError, ImportError, RuntimeError) as error:
-        mend = "without a screen set MUJOCO_GL=egl (or osmesa) before Python starts, with that library installed"
-        raise UserError("can't open OpenGL for pictures", mend=mend) from error
-
-
-def _view(full: Array, model: mujoco.MjModel) -> State:
+def _view(full: Array, model: mujoco.MjModel, derived: Mapping[str, Array]) -> State:
     """Show qpos and qvel inside an array [N, S] of full physics states; the number before them is the time."""
-    return State(full[:, 1 : 1 + model.nq], full[:, 1 + model.nq : 1 + model.nq + model.nv])
+    return State(full[:, 1 : 1 + model.nq], full[:, 1 + model.nq : 1 + model.nq + model.nv], derived)

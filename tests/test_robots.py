@@ -10,11 +10,23 @@ import pytest
 
 from mql.errors import UserError
 from mql.robots import reacher
+from mql.robots.ant import ANT
 from mql.robots.description import Robot
-from mql.robots.half_cheetah import HALF_CHEETAH
+from mql.robots.half_cheetah import HALF_CHEETAH, TORSO_HEIGHT
+from mql.robots.hopper import HOPPER
+from mql.robots.humanoid import HUMANOID
 from mql.robots.reacher import REACHER
+from mql.robots.walker2d import WALKER2D, WALKER2D_OLD
 
-ROBOTS = [HALF_CHEETAH, REACHER]
+ENVIRONMENTS = {
+    "HalfCheetah-v5": HALF_CHEETAH,
+    "Reacher-v5": REACHER,
+    "Ant-v5": ANT,
+    "Humanoid-v5": HUMANOID,
+    "Hopper-v5": HOPPER,
+    "Walker2d-v5": WALKER2D,
+}
+ROBOTS = [*ENVIRONMENTS.values(), WALKER2D_OLD]
 
 
 @pytest.fixture(params=ROBOTS, ids=lambda robot: robot.name)
@@ -36,7 +48,7 @@ def test_timesteps(robot: Robot, model: mujoco.MjModel) -> None:
 def test_frame_skip_is_gymnasiums() -> None:
     import gymnasium
 
-    for robot, env_id in ((HALF_CHEETAH, "HalfCheetah-v5"), (REACHER, "Reacher-v5")):
+    for env_id, robot in ENVIRONMENTS.items():
         env = gymnasium.make(env_id)
         assert env.unwrapped.frame_skip == robot.frame_skip  # type: ignore[attr-defined]
         assert Path(env.unwrapped.fullpath) == robot.path  # type: ignore[attr-defined]
@@ -45,7 +57,20 @@ def test_frame_skip_is_gymnasiums() -> None:
 
 def test_joints(robot: Robot, model: mujoco.MjModel) -> None:
     assert tuple(model.joint(index).name for index in range(model.njnt)) == robot.joints
-    assert model.nq == model.nv == len(robot.joints)
+    free = model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE
+    others = model.jnt_type[1:] if free else model.jnt_type
+    assert set(others) <= {mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE}
+    assert (model.nq, model.nv) == (len(others) + 7 * free, len(others) + 6 * free)
+
+
+def test_rest(robot: Robot, model: mujoco.MjModel) -> None:
+    assert tuple(model.qpos0) == robot.rest
+
+
+def body_names(model: mujoco.MjModel) -> list[str]:
+    """The bodies' names without the world; a body without a name goes by its joint's."""
+    bodies = [model.body(index) for index in range(1, model.nbody)]
+    return [body.name or model.joint(int(body.jntadr[0])).name for body in bodies]
 
 
 def test_actuators(robot: Robot, model: mujoco.MjModel) -> None:
@@ -57,17 +82,33 @@ def test_actuators(robot: Robot, model: mujoco.MjModel) -> None:
 
 
 def test_masses(robot: Robot, model: mujoco.MjModel) -> None:
-    assert {model.body(index).name for index in range(1, model.nbody)} == set(robot.masses)
-    for name, mass in robot.masses.items():
-        assert model.body(name).mass[0] == pytest.approx(mass, rel=1e-4), name
+    assert body_names(model) == list(robot.masses)
+    np.testing.assert_allclose(model.body_mass[1:], list(robot.masses.values()), rtol=1e-4)
 
 
 def test_half_cheetah_weighs_14_kg() -> None:
     assert sum(HALF_CHEETAH.masses.values()) == pytest.approx(14.0, abs=1e-3)
 
 
+def test_half_cheetah_torso_height() -> None:
+    model = mujoco.MjModel.from_xml_path(str(HALF_CHEETAH.path))
+    data = mujoco.MjData(model)
+    data.qpos[:2] = 3.0, 0.1
+    mujoco.mj_kinematics(model, data)
+    np.testing.assert_allclose(data.body("torso").xpos, [3.0, 0.0, 0.1 + TORSO_HEIGHT], atol=1e-12)
+
+
+def test_the_walkers_differ_in_the_right_foots_friction_only() -> None:
+    new, old = (mujoco.MjModel.from_xml_path(str(robot.path)) for robot in (WALKER2D, WALKER2D_OLD))
+    foot = new.geom("foot_geom").id
+    assert (new.geom_friction[foot, 0], old.geom_friction[foot, 0]) == (1.9, 0.9)
+    old.geom_friction[foot, 0] = 1.9
+    for name in ("geom_friction", "body_mass", "body_inertia", "geom_size", "body_pos", "dof_damping", "jnt_range"):
+        assert np.array_equal(getattr(new, name), getattr(old, name)), name
+
+
 def test_view_looks_at_a_body_of_the_model(robot: Robot, model: mujoco.MjModel) -> None:
-    assert robot.view.body is None or robot.view.body in robot.masses
+    assert robot.view.body is None or model.body(robot.view.body).name == robot.view.body
 
 
 def test_reacher_links_and_limits() -> None:
