@@ -1,0 +1,25 @@
+"""Environments of the Gymnasium-Robotics package, built without a step limit of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import gymnasium
+
+# On import the package writes a note about the history of Adroit's rewards to stderr, where it would stand in front of
+# every answer of the command line.
+with contextlib.redirect_stderr(io.StringIO()):
+    import gymnasium_robotics
+
+
+def make_robotics(env_id: str, **settings: Any) -> gymnasium.Env[Any, Any]:
+    """Build the environment `env_id`, such as ``FetchPush-v4``, with `settings` for its constructor."""
+    gymnasium.register_envs(gymnasium_robotics)
+    return gymnasium.make(env_id, max_episode_steps=-1, disable_env_checker=True, **settings)
+
+
+def simulation_of(env: gymnasium.Env[Any, Any]) -> Any:
+    """Return the package's environment inside what a family's `make` built, for its probe."""
+    return getattr(env, "inner", env).unwrapped
