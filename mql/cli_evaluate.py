@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mql import adaptation, meta_test
-from mql.agent import Agent
-from mql.cli_tables import print_evaluation, print_json, print_task_rows
+from mql.cli_tables import print_evaluation, print_json, print_protocol, print_task_rows
 from mql.cli_train import check_device
 from mql.config import Config
 from mql.config_file import override, parse_overrides
@@ -28,7 +27,7 @@ from mql.seeding import generator
 from mql.tasks import registry
 from mql.tasks.family import Task, TaskFamily
 from mql.trainer import Trainer
-from mql.types import JSON, Episode
+from mql.types import JSON
 
 CHANGEABLE = ("adapt.", "evaluate.", "threads", "device")  # keys and sections that a finished training leaves open
 
@@ -58,10 +57,8 @@ def evaluate(
     run, config = _open(path, settings, adaptation_episodes=adaptation_episodes, episodes=episodes)
     family = registry.load(config.family)
     split = config.evaluate.split if split is None else split
-    chosen = family.tasks(split)
-    if tasks is not None and tasks > len(chosen):
-        raise UserError(f"{split} has {len(chosen)} tasks, not {tasks}", where="--tasks", mend="ask for fewer")
-    chosen = chosen[: config.evaluate.final_tasks if tasks is None else tasks]
+    listed = family.tasks(split)
+    chosen = listed[: config.evaluate.final_tasks] if tasks is None else _first(listed, tasks, split)
     loaded = _load(run, config, family, checkpoint)
     with _bar("evaluating", len(chosen) if adapting else None) as advance:
         record = evaluation_record(
@@ -75,6 +72,48 @@ def evaluate(
         )
     record["env_steps"] = loaded.trainer.env_steps
     print_json(record) if as_json else print_evaluation(record)
+
+
+def evaluate_by_protocol(
+    path: Path,
+    *,
+    protocol: str,
+    split: str | None,
+    tasks: int | None,
+    adaptation_episodes: int | None,
+    episodes: int | None,
+    adapting: bool,
+    checkpoint: int | None,
+    settings: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Do what `mql evaluate --protocol` does; the arguments are the command's."""
+    if protocol != "meta-world":
+        raise UserError(f"there is no protocol {protocol!r}", where="--protocol", mend="give meta-world")
+    from mql import meta_world_protocol as meta_world
+
+    run, config = _open(path, settings, adaptation_episodes=None, episodes=None)
+    family = registry.load(config.family)
+    split = config.evaluate.split if split is None else split
+    listed = meta_world.protocol_tasks(family, split)
+    chosen = listed if tasks is None else _first(listed, tasks, split)
+    loaded = _load(run, config, family, checkpoint)
+    agent = loaded.trainer.agent
+    with _bar("evaluating", len(chosen)) as advance:
+        record = meta_world.official_evaluation(
+            agent,
+            adaptation.prepare(agent, loaded.trainer.replay, config.adapt) if adapting else None,
+            family,
+            config.adapt,
+            tasks=chosen,
+            seed=int(generator(config.seed, "evaluate", split).integers(2**31)),
+            adaptation_episodes=adaptation_episodes or meta_world.ADAPTATION_EPISODES,
+            evaluation_episodes=episodes or meta_world.EVALUATION_EPISODES,
+            threads=config.threads,
+            on_goals=lambda done: advance(done - 1),
+        )
+    record |= {"split": split, "env_steps": loaded.trainer.env_steps}
+    print_json(record) if as_json else print_protocol(record)
 
 
 def adapt(
@@ -96,30 +135,32 @@ def adapt(
         _check_free(out)
     loaded = _load(run, config, family, checkpoint)
     with _bar("adapting", None):
-        result, adapted = adapt_to(loaded, task)
+        result = adapt_to(loaded, task)
     row = {**result.to_json(), "in_training_range": task.in_training_range, "env_steps": loaded.trainer.env_steps}
     if out is not None:
-        _write(out, adapted, {"run": str(run.path), "seed": config.seed, **row}, config)
+        _write(out, result, {"run": str(run.path), "seed": config.seed, **row}, config)
     print_json(row) if as_json else print_task_rows([row])
 
 
-def adapt_to(loaded: LoadedRun, task: Task) -> tuple[meta_test.TaskResult, adaptation.Adapted]:
+def adapt_to(loaded: LoadedRun, task: Task) -> meta_test.TaskResult:
     """Adapt a run's agent to one task, and evaluate it before and after from the same reset seeds."""
-    config, family, agent = loaded.config, loaded.family, loaded.trainer.agent
-    seed = int(generator(config.seed, "evaluate", task.split).integers(2**31))
+    config, agent = loaded.config, loaded.trainer.agent
+    return meta_test.evaluate(
+        agent,
+        loaded.family,
+        [task],
+        evaluation_episodes=config.evaluate.evaluation_episodes,
+        seed=int(generator(config.seed, "evaluate", task.split).integers(2**31)),
+        meta=adaptation.prepare(agent, loaded.trainer.replay, config.adapt),
+        config=config.adapt,
+        threads=config.threads,
+    )[0]
 
-    def episodes_of(who: Agent) -> list[Episode]:
-        count = config.evaluate.evaluation_episodes
-        results = meta_test.evaluate(who, family, [task], evaluation_episodes=count, seed=seed, threads=config.threads)
-        return results[0].zero_shot
 
-    data = meta_test.adaptation_data(agent, family, [task], config.adapt, seed=seed, threads=config.threads)[0]
-    meta = adaptation.prepare(agent, loaded.trainer.replay, config.adapt)
-    adapted = adaptation.adapt(agent, meta, data, config.adapt, seed=seed)
-    result = meta_test.TaskResult(
-        task=task, zero_shot=episodes_of(agent), adapted=episodes_of(adapted.agent), report=adapted.report
-    )
-    return result, adapted
+def _first(listed: list[Task], tasks: int, split: str) -> list[Task]:
+    if tasks > len(listed):
+        raise UserError(f"{split} has {len(listed)} tasks, not {tasks}", where="--tasks", mend="ask for fewer")
+    return listed[:tasks]
 
 
 def _open(
@@ -172,17 +213,18 @@ def _check_free(out: Path) -> None:
             raise UserError("there is something of this name", where=str(out), mend="choose another --out")
 
 
-def _write(out: Path, adapted: adaptation.Adapted, row: Mapping[str, JSON], config: Config) -> None:
+def _write(out: Path, result: meta_test.TaskResult, row: Mapping[str, JSON], config: Config) -> None:
     """Write ``agent.safetensors`` and ``adaptation.json`` into a new folder, which appears when it is complete."""
+    assert result.agent and result.report
     out = Path(os.path.abspath(out))
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in adapted.agent.named_tensors()}
-    sizes = {"obs_dim": adapted.agent.obs_dim, "action_dim": adapted.agent.action_dim}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in result.agent.named_tensors()}
+    sizes = {"obs_dim": result.agent.obs_dim, "action_dim": result.agent.action_dim}
     facts = {
         "family": config.family,
         **row,
         "agent": {**sizes, "config": config.agent.model_dump(mode="json")},
         "adapt": config.adapt.model_dump(mode="json"),
-        "report": asdict(adapted.report),
+        "report": asdict(result.report),
     }
     unfinished = out.with_name(out.name + TEMPORARY)
     with user_errors(out):

@@ -69,6 +69,21 @@ def print_evaluation(record: Row) -> None:
         _print("train and test are the same tasks in this family: nothing here is about unseen ones")
 
 
+def print_protocol(record: Row) -> None:
+    """Print what Meta-World's own protocol gave, beside the exact count of the same agents."""
+    official, exact = record["official"], record["exact"]
+    table = _table("environment", right=("official count", "exact count"))
+    for name, rate in exact["per_environment"].items():
+        table.add_row(name, _percent(official["per_environment"].get(name)), _percent(rate))
+    table.add_row("mean", _percent(official["success_rate"]), _percent(exact["success_rate"]))
+    _print(table)
+    _print(
+        f"{record['goals']} {record['split']} goals in {record['sub_environments']} sub-environments, "
+        f"{record['adaptation_episodes']} adaptation and {record['evaluation_episodes']} evaluation episodes each",
+        "the official count takes the episodes that end first, and so favours goals that are solved",
+    )
+
+
 def print_task_rows(rows: Sequence[Row]) -> None:
     """Print the rows of `TaskResult.to_json`; columns that no row has are left out."""
     columns = [
@@ -86,6 +101,19 @@ def print_task_rows(rows: Sequence[Row]) -> None:
     for row in rows:
         table.add_row(_values(row["parameters"]), *(form(row.get(key)) for _, key, form in shown))
     _print(table)
+
+
+def print_checks(families: Sequence[tuple[str, float, Sequence[Mapping[str, str]]]]) -> None:
+    """Print one line per family: (name, seconds, its `CheckResult`s as plain data), then every warning and failure."""
+    table = _table("family", "result", right=("pass", "warn", "fail", "seconds"))
+    for name, seconds, results in families:
+        counts = {kind: sum(result["result"] == kind for result in results) for kind in ("pass", "warn", "fail")}
+        worst = next((kind for kind in ("fail", "warn") if counts[kind]), "pass")
+        table.add_row(name, worst, *(str(count) for count in counts.values()), f"{seconds:.1f}")
+    _print(table)
+    lines = [result for _, _, results in families for result in results if result["result"] != "pass"]
+    if lines:
+        _print(*("{result} {family} {check}: {message}".format(**line) for line in lines))
 
 
 def _table(*left: str, right: Iterable[str] = ()) -> Table:
