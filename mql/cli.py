@@ -1,8 +1,8 @@
 """The `mql` command: its arguments, and how it ends.
 
 Exit status 0 is success, 2 the user's mistake (one line on standard error), 1 a bug (a traceback), 130 Ctrl-C. Results
-go to standard output, all else to standard error. The commands' work is in `cli_train`, `cli_evaluate` and `cli_bench`,
-imported when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
+go to standard output, all else to standard error. The commands' work is in `cli_train`, `cli_evaluate`, `cli_tasks` and
+`cli_bench`, imported when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +33,7 @@ tasks_app = typer.Typer(help="The task families.", rich_markup_mode=None)
 app.add_typer(tasks_app, name="tasks")
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, made by mql train.", show_default=False)]
+Family = Annotated[str, typer.Argument(metavar="NAME", help="A task family.", show_default=False)]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE ...", help="Change a configuration key.", show_default=False),
@@ -90,16 +92,23 @@ def evaluate(
     adaptation_episodes: AdaptationEpisodes = None,
     episodes: Episodes = None,
     no_adapt: Annotated[bool, typer.Option("--no-adapt", help="Zero-shot only.")] = False,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="meta-world", help="Meta-World's own protocol, beside an exact count.", show_default=False
+        ),
+    ] = None,
     checkpoint: Annotated[int | None, typer.Option(metavar="N", help="The checkpoint after N env steps.")] = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's agent on tasks of its family, zero-shot and adapted."""
-    from mql.cli_evaluate import evaluate
+    from mql.cli_evaluate import evaluate, evaluate_by_protocol
 
     if no_adapt and adaptation_episodes is not None:
         raise UserError("--no-adapt and --adaptation-episodes contradict each other", mend="give only one of them")
-    evaluate(
+    command: Callable[..., None] = evaluate if protocol is None else partial(evaluate_by_protocol, protocol=protocol)
+    command(
         run,
         split=split,
         tasks=tasks,
@@ -166,24 +175,56 @@ def bench(
 @tasks_app.command("list")
 def tasks_list(as_json: AsJson = False) -> None:
     """List the task families."""
-    from mql.cli_tables import print_families, print_json
-    from mql.tasks import registry
+    from mql.cli_tasks import list_families
 
-    rows = [registry.load(name).summary_row() for name in registry.names()]
-    print_json(rows) if as_json else print_families(rows)
+    list_families(as_json=as_json)
 
 
 @tasks_app.command("show")
-def tasks_show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A task family.", show_default=False)],
+def tasks_show(name: Family, as_json: AsJson = False) -> None:
+    """Show a family's task parameters and tasks."""
+    from mql.cli_tasks import show
+
+    show(name, as_json=as_json)
+
+
+@tasks_app.command("check")
+def tasks_check(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME ...]", help="Task families; all of them without any.", show_default=False),
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Play less; without names, check one family of each module of the task suite."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a family's task parameters and tasks."""
-    from mql.cli_tables import print_family, print_json
-    from mql.tasks import registry
+    """Check whether families are sound: a line of pass, warn or fail for each check, exit status 2 on any fail."""
+    from mql.cli_tasks import check
 
-    description = registry.load(name).describe()
-    print_json(description) if as_json else print_family(description)
+    raise typer.Exit(check(names or [], quick=quick, as_json=as_json))
+
+
+@tasks_app.command("render")
+def tasks_render(
+    name: Family,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", metavar="FILE", help=".png: a grid of tasks; .mp4: an episode.", show_default=False
+        ),
+    ],
+    split: Annotated[str, typer.Option(metavar="train|test|ood", help="Which tasks.")] = "test",
+    tasks: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Tasks in the picture.", show_default="6")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the start and of the actions.")] = 0,
+) -> None:
+    """Draw a family's tasks, or film an episode of the split's first task."""
+    from mql.cli_tasks import render
+
+    render(name, out=out, split=split, tasks=tasks, seed=seed)
 
 
 def main() -> None:
@@ -207,6 +248,12 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `mql tasks list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except RuntimeError as error:
+        from mql.tasks.fault import EpisodeFault
+
+        if not isinstance(error, EpisodeFault):
+            raise
+        return _fail(UserError(str(error), mend="mend the environment, or leave this task out"))
     return result if isinstance(result, int) else 0
 
 

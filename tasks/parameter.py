@@ -24,6 +24,8 @@ class Parameter:
         hidden: whether the agent must infer it (it is not in the observation).
         bounds: lowest and highest value of a component that the physics can carry out.
         allowed: the only values that make sense, where there are just a few; empty for all within `bounds`.
+        observed_start: the first observation depends on it although it is hidden (an object's place, say), which
+            `mql tasks check` then accepts.
     """
 
     distribution: Distribution
@@ -32,6 +34,7 @@ class Parameter:
     hidden: bool = True
     bounds: tuple[float, float] = (-math.inf, math.inf)
     allowed: tuple[float, ...] = ()
+    observed_start: bool = False
 
     @property
     def width(self) -> int:

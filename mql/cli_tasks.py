@@ -1,0 +1,160 @@
+"""`mql tasks`: list, show, check and draw task families."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from mql.cli_check import FamilyResults, check_families
+from mql.cli_tables import print_checks, print_families, print_family, print_json
+from mql.errors import UserError, nearest
+from mql.files import user_errors, write_atomic
+from mql.tasks import registry
+from mql.tasks.check import representatives
+from mql.tasks.check_effort import FULL, QUICK
+from mql.tasks.picture import NO_OPENGL, SUFFIXES, choose_opengl, opengl_fault, picture_of
+from mql.workers import WorkerLost, Workers
+
+SLOTS = 2  # families checked at a time; each takes one core
+DEFAULT_TASKS = 6  # of a picture
+
+_OPENGL_SECONDS = 60.0  # importing MuJoCo and opening a tiny picture
+_PICTURE_SECONDS = 600.0  # a film of a long episode, where drawing is slow
+
+
+def list_families(*, as_json: bool) -> None:
+    """Do what `mql tasks list` does; families whose package is missing are left out, and standard error says so."""
+    rows = []
+    missing: dict[str, int] = {}
+    for name in registry.names():
+        try:
+            rows.append(registry.load(name).summary_row())
+        except UserError as error:
+            missing[f"{error.what}: {error.mend}"] = missing.get(f"{error.what}: {error.mend}", 0) + 1
+    for why, count in missing.items():
+        print(f"{count} families are left out, {why}", file=sys.stderr)
+    print_json(rows) if as_json else print_families(rows)
+
+
+def show(name: str, *, as_json: bool) -> None:
+    """Do what `mql tasks show` does.
+
+    Raises:
+        UserError: there is no such family, or a package that it needs is missing.
+    """
+    description = registry.load(name).describe()
+    print_json(description) if as_json else print_family(description)
+
+
+def check(names: Sequence[str], *, quick: bool, as_json: bool) -> int:
+    """Do what `mql tasks check` does; return the exit status, 2 where a check fails.
+
+    Raises:
+        UserError: there is no such family.
+    """
+    for name in names:
+        _known(name)
+    everything = registry.names()
+    chosen = list(dict.fromkeys(names)) or (representatives() if quick else everything)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if quick and not names:
+        number = f"{len(chosen)} of {len(everything)} families"
+        console.print(Text(f"quick: {number}, the first of each module (those of one module share their code)"))
+    opengl = _open_opengl()
+    done: list[FamilyResults] = []
+    builds = {name: partial(registry.build, name) for name in chosen}
+    effort = QUICK if quick else FULL
+    for family in check_families(builds, effort, opengl=opengl, slots=min(SLOTS, os.cpu_count() or 1)):
+        done.append(family)
+        console.print(Text(f"{len(done)}/{len(chosen)} {_line(family)}"))
+    done.sort(key=lambda family: chosen.index(family.family))
+    results = [result for family in done for result in family.results]
+    if as_json:
+        print_json([result.to_json() for result in results])
+    else:
+        print_checks([(family.family, family.seconds, [r.to_json() for r in family.results]) for family in done])
+    return 2 if any(result.result == "fail" for result in results) else 0
+
+
+def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int) -> None:
+    """Do what `mql tasks render` does.
+
+    Raises:
+        UserError: there is no such family or split, the suffix of `out` is unknown, or nothing can be drawn or written.
+    """
+    _known(name)
+    suffix = out.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(
+            f"can't draw into {str(out)!r}", where="--out", mend="end the name in .png for a picture, .mp4 for a film"
+        )
+    if suffix == ".mp4" and tasks is not None:
+        raise UserError("a film shows one task", where="--tasks", mend="leave --tasks away, or write a .png")
+    if not out.parent.is_dir():
+        raise UserError("there is no such folder", where=str(out.parent), mend="make it, or choose another --out")
+    _open_opengl()
+    workers = Workers(1)  # a broken OpenGL library ends the process that draws, and only that
+    try:
+        draw = workers.bound(_draw, timeout=_PICTURE_SECONDS)
+        answer = draw(name, str(out), split, tasks or DEFAULT_TASKS, seed)
+    finally:
+        workers.close()
+    if isinstance(answer, WorkerLost):
+        raise UserError("the process that draws was lost", where=f"family {name}", mend=f"{answer}; {NO_OPENGL}")
+    with user_errors(out):
+        write_atomic(out, answer)
+
+
+def _draw(name: str, path: str, split: str, tasks: int, seed: int) -> bytes:
+    """Draw in a worker process."""
+    try:
+        return picture_of(registry.load(name), path, split, tasks, seed)
+    except UserError:
+        raise
+    except Exception as error:
+        mend = opengl_fault() or f"it raised {type(error).__name__}: {error}"
+        raise UserError("can't draw", where=f"family {name}", mend=mend) from error
+
+
+def _known(name: str) -> None:
+    if name not in registry.names():
+        raise UserError(f"unknown task family {name!r}", mend=nearest(name, registry.names()))
+
+
+def _open_opengl() -> bool:
+    """Find out whether MuJoCo can draw; without a screen, choose the library that needs none for all that follows.
+
+    Raises:
+        UserError: the user's MUJOCO_GL keeps MuJoCo from being imported.
+    """
+    choice = choose_opengl()
+    if choice is not None:
+        os.environ["MUJOCO_GL"] = choice
+    workers = Workers(1)
+    try:
+        fault = workers.bound(opengl_fault, timeout=_OPENGL_SECONDS)()
+    finally:
+        workers.close()
+    if fault is None:
+        return True
+    if choice is not None:
+        del os.environ["MUJOCO_GL"]  # with a library that is missing, MuJoCo itself could not be imported
+    elif isinstance(fault, str) and fault != NO_OPENGL:
+        what, mend = fault.split(": ", 1)
+        raise UserError(what, mend=mend)
+    return False
+
+
+def _line(family: FamilyResults) -> str:
+    counts = [
+        f"{n} {result}"
+        for result in ("pass", "warn", "fail")
+        if (n := sum(each.result == result for each in family.results))
+    ]
+    return f"{family.family}: {', '.join(counts)} ({family.seconds:.1f} s)"

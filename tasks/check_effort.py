@@ -1,0 +1,47 @@
+"""How much the checks of a family play, in full and with --quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is played of one family.
+
+    Args:
+        steps: longest piece of an episode that is played where a whole one is not the point.
+        finite_tasks: tasks of each split whose whole episodes must be finite.
+        success_episodes: random episodes that are looked at for success; the first one that succeeds asks for ten.
+        pairs: pairs of tasks that the classifier tells apart.
+        transitions: transitions of each task that it learns from, unless episodes end early.
+    """
+
+    steps: int
+    finite_tasks: int
+    success_episodes: int
+    pairs: int
+    transitions: int
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much the checks of one family may play, and how long.
+
+    Args:
+        native: for families that are stepped side by side.
+        other: for environments that are stepped one by one, which takes ten times as long.
+        speed_seconds: time of one measurement of speed.
+        check_seconds: a check that takes longer counts as hanging.
+        family_seconds: all checks of a family together.
+    """
+
+    native: Amount
+    other: Amount
+    speed_seconds: float
+    check_seconds: float
+    family_seconds: float
+
+
+FULL = Effort(Amount(200, 2, 20, 3, 400), Amount(60, 1, 10, 2, 200), 0.25, 60.0, 120.0)
+QUICK = Effort(Amount(100, 1, 10, 1, 200), Amount(50, 1, 2, 1, 150), 0.05, 25.0, 40.0)
