@@ -115,8 +115,13 @@ def _read_target(target: str) -> tuple[Layer, dict[str, Layer]]:
 
 
 def _read_packaged(family: str) -> tuple[Layer, dict[str, Layer]]:
-    """Read ``configs/<family>.yaml``, or that of the plain family for an `-oracle` variant, or nothing."""
-    for name in (family, family.removesuffix("-oracle")):
+    """Read ``configs/<family>.yaml``, or the one whose name is the longest beginning of the family's, or nothing.
+
+    So a variant (``fetch-push-sparse``) has the experiment of its family (``fetch-push``) unless it has its own.
+    """
+    parts = family.split("-")
+    for n in range(len(parts), 0, -1):
+        name = "-".join(parts[:n])
         source = resources.files("mql.configs") / f"{name}.yaml"
         if source.is_file():
             layer, profiles = read_text(source.read_text(encoding="utf-8"), f"configs/{name}.yaml")

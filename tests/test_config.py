@@ -87,11 +87,18 @@ def test_profile_block_comes_right_after_the_same_files_keys(experiment: Path) -
     assert (paper.lr, paper.tau) == (2, 0.25)
 
 
-def test_oracle_variants_use_the_plain_familys_experiment() -> None:
-    plain, oracle = flat(load_config("cheetah-vel")), flat(load_config("cheetah-vel-oracle"))
-    assert oracle.pop("family") == "cheetah-vel-oracle"
-    plain.pop("family")
-    assert oracle == plain
+@pytest.mark.parametrize(
+    ("variant", "plain"),
+    [
+        ("cheetah-vel-oracle", "cheetah-vel"),
+        ("cheetah-vel-narrow-oracle", "cheetah-vel-narrow"),  # which has an experiment of its own
+        ("fetch-push-sparse", "fetch-push"),
+    ],
+)
+def test_variants_use_their_familys_experiment(variant: str, plain: str) -> None:
+    values = flat(load_config(variant))
+    assert values.pop("family") == variant
+    assert values == {key: value for key, value in flat(load_config(plain)).items() if key != "family"}
 
 
 def test_numbers_that_yaml_calls_text_are_numbers() -> None:

@@ -1,6 +1,7 @@
 """The documents say what the program does: tables, keys, names, commands, links and the example of the README.
 
-``python tests/test_docs.py`` writes docs/configuration.md anew from the schema.
+``python tests/test_docs.py`` writes docs/configuration.md anew from the schema, and the table of docs/tasks.md from
+the registry.
 """
 
 from __future__ import annotations
@@ -24,15 +25,18 @@ from mql.tasks import registry
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
+TASKS = ROOT / "docs" / "tasks.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGES = {"mql", "tasks"}
+TABLE_BEGINS, TABLE_ENDS = "<!-- families -->", "<!-- end of families -->"
 FILE_TYPES = {"yaml", "json", "jsonl", "png", "safetensors", "sha256"}
 EXAMPLES_RUN_SHORT = 'overrides=["train.env_steps=2400", "evaluate.final_tasks=2"]'
 
 HEAD = """# The configuration
 
 One experiment is one YAML file with the keys below; a family's name alone stands for its default experiment,
-`configs/<family>.yaml` (of the plain family for an `-oracle` variant). Later layers win:
+`configs/<family>.yaml` (or the file whose name is the longest beginning of the family's: `fetch-push-sparse` has the
+experiment of `fetch-push`). Later layers win:
 
     defaults < profile < configs/<family>.yaml < your file < --set section.key=value
 
@@ -159,14 +163,41 @@ def test_make_targets_in_the_readme_exist() -> None:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
-def test_families_in_the_readme_are_those_of_the_registry() -> None:
-    rows = re.findall(r"^\| `([a-z-]+)` \|(.*)\|$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    table = {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows}
-    assert set(table) == {name for name in registry.names() if not name.endswith("-oracle")}
-    for name, cells in table.items():
-        row = registry.load(name).summary_row()
+def test_families_in_the_readme_exist() -> None:
+    named = re.findall(r"^\| `([a-z0-9-]+)` \|", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(named) > 5 and set(named) <= set(registry.names())
+
+
+def test_the_table_of_families_is_that_of_the_registry() -> None:
+    assert TASKS.read_text(encoding="utf-8") == tasks_page(), "run: python tests/test_docs.py"
+
+
+def tasks_page() -> str:
+    """The text of docs/tasks.md with the table between its marks made anew."""
+    head, _, rest = TASKS.read_text(encoding="utf-8").partition(TABLE_BEGINS)
+    _, _, tail = rest.partition(TABLE_ENDS)
+    return head + TABLE_BEGINS + "\n" + _families_table() + TABLE_ENDS + tail
+
+
+def _families_table() -> str:
+    rows = [
+        "| family | what it is | hidden parameters | obs / action | steps | train / test / ood | stepped |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    reach_of_ml1 = "ml1-reach"  # one row stands for the fifty, which differ in their environment only
+    for name in registry.names():
+        if name.endswith("-oracle") or (name.startswith("ml1-") and name != reach_of_ml1):
+            continue
+        family = registry.load(name)
+        row = family.summary_row()
         splits = " / ".join(str(row["splits"].get(split, 0)) for split in ("train", "test", "ood"))
-        assert cells[-3:] == [f"{row['obs_dim']} / {row['action_dim']}", str(row["episode_length"]), splits], name
+        hidden = ", ".join(key for key, parameter in family.parameters.items() if parameter.hidden) or "none"
+        stepped = "side by side" if family.native else "by workers"
+        sizes = f"{row['obs_dim']} / {row['action_dim']}"
+        rows.append(
+            f"| `{name}` | {family.summary} | {hidden} | {sizes} | {family.episode_length} | {splits} | {stepped} |"
+        )
+    return "\n".join(rows) + "\n"
 
 
 def test_the_example_in_the_readme_runs(
@@ -190,4 +221,5 @@ def _without_blocks(path: Path) -> str:
 
 if __name__ == "__main__":
     CONFIGURATION.write_text(configuration_page(), encoding="utf-8")
+    TASKS.write_text(tasks_page(), encoding="utf-8")
     print(f"written: {CONFIGURATION}", file=sys.stderr)

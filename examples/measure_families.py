@@ -1,0 +1,114 @@
+"""How many environment steps a second does collection make in every family, beside a single Gymnasium environment?
+
+    python examples/measure_families.py --threads 2 -o results/performance/families.json
+
+Collection is the one that training uses: an untrained fast-profile agent acts, native families step 64 lanes side by
+side, all others play whole episodes in worker processes. The peer is one environment in a loop with random actions and
+no agent: Gymnasium's own of the same robot for native families, else the very environment that the family wraps. Both
+take turns. The machine should be idle. Prints a table in Markdown, and writes the figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from mql.agent import Agent
+from mql.config_file import load_config
+from mql.memory import limit_threads
+from mql.rollout import collect
+from mql.seeding import spawn_seeds
+from mql.tasks import load, names
+from mql.tasks.family import TaskFamily
+
+NATIVE_LANES = 64
+EPISODES_PER_WORKER = 2
+ROUNDS = 3
+PEER_SECONDS = 0.5  # a peer steps for at least this long in each round
+
+# Whose robot a native family moves: the beginning of its name, and Gymnasium's environment of it.
+ROBOTS = {
+    "ant": "Ant-v5",
+    "cheetah": "HalfCheetah-v5",
+    "hopper": "Hopper-v5",
+    "humanoid": "Humanoid-v5",
+    "reacher": "Reacher-v5",
+    "walker": "Walker2d-v5",
+}
+
+
+def main() -> None:
+    """Measure the families named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("families", nargs="*")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    limit_threads(options.threads)
+    rows = []
+    print("| family | collection, env steps/s | single environment, env steps/s | ratio |")
+    print("| --- | ---: | ---: | ---: |")
+    for name in options.families or names():
+        row = measure(load(name), options.threads)
+        rows.append(row)
+        print(f"| {name} | {row['collection']:,.0f} | {row['single']:,.0f} ({row['peer']}) | {row['ratio']:.1f} |")
+        sys.stdout.flush()
+        if options.output:  # after every family: a long measurement loses nothing
+            options.output.write_text(json.dumps({"threads": options.threads, "families": rows}, indent=1) + "\n")
+
+
+def measure(family: TaskFamily, threads: int) -> dict[str, Any]:
+    """Return one family's figures: medians over rounds in which both take turns."""
+    agent = Agent(family.obs_dim, family.action_dim, load_config(family.name).agent, seed=0)
+    lanes = NATIVE_LANES if family.native else EPISODES_PER_WORKER * threads
+    tasks = family.sample("train", lanes, np.random.default_rng(0))
+    seeds = spawn_seeds(lanes, 0, "measure")
+    robots = (env_id for robot, env_id in ROBOTS.items() if family.native and family.name.startswith(robot))
+    peer_name = next(robots, "")
+    peer = gymnasium.make(peer_name) if peer_name else family.make(tasks[0])
+    inner: gymnasium.Env[Any, Any] = peer if peer_name or family.native else peer.inner  # type: ignore[attr-defined]
+    if inner is not peer:
+        peer.reset(seed=0)  # tells the environment its task
+    collect(agent, family, tasks, seeds, threads=threads)  # builds environments and starts processes
+    collection, single = [], []
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        episodes = collect(agent, family, tasks, seeds, threads=threads)
+        collection.append(sum(episode.length for episode in episodes) / (time.perf_counter() - begun))
+        single.append(step_alone(inner))
+    peer.close()
+    return {
+        "family": family.name,
+        "native": family.native,
+        "collection": median(collection),
+        "single": median(single),
+        "ratio": median(collection) / median(single),
+        "peer": peer_name or ("the family's own" if family.native else "the wrapped one"),
+    }
+
+
+def step_alone(env: gymnasium.Env[Any, Any]) -> float:
+    """Return the env steps per second of one environment in a loop, resets included."""
+    env.action_space.seed(0)
+    actions: Sequence[Any] = [env.action_space.sample() for _ in range(200)]
+    env.reset(seed=0)
+    steps, begun = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - begun) < PEER_SECONDS:
+        *_, terminated, truncated, _ = env.step(actions[steps % len(actions)])
+        steps += 1
+        if terminated or truncated:
+            env.reset()
+    return steps / elapsed
+
+
+if __name__ == "__main__":
+    main()
