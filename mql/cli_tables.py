@@ -65,6 +65,9 @@ def print_evaluation(record: Row) -> None:
     _print(table)
     facts = f"{record['family']}, seed {record['seed']}, after {record['env_steps']:,} env steps"
     _print(facts)
+    for row in rows:
+        if "fault" in row:
+            _print(f"left out: {row['fault']}")
     if record.get("shared_splits"):
         _print("train and test are the same tasks in this family: nothing here is about unseen ones")
 

@@ -8,6 +8,9 @@ from functools import partial
 from typing import Any
 
 
+_MOST_LISTED = 20
+
+
 class UserError(Exception):
     """A mistake the user can mend. The command line prints it as one line and exits with status 2.
 
@@ -28,9 +31,10 @@ class UserError(Exception):
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Name the closest valid choices for a misspelt `name`, or list them all where none is close."""
+    """Name the closest valid choices for a misspelt `name`; where none is close list them, the first ones of many."""
     choices = sorted(names)
     close = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(repr(choice) for choice in close) + "?"
-    return "choose one of " + ", ".join(choices)
+    shown = choices if len(choices) <= _MOST_LISTED else [*choices[:_MOST_LISTED], f"... ({len(choices)} in all)"]
+    return "choose one of " + ", ".join(shown)

@@ -20,7 +20,7 @@ from mql.tasks.parameter import Parameter
 from mql.tasks.point_robot import PointRobot, point_robot
 
 # Families that every test run checks quickly; those of other kinds are added here.
-SAMPLE = ["point-robot", "cheetah-dir", "cheetah-vel", "reacher-goal"]
+SAMPLE = ["point-robot", "cheetah-dir", "cheetah-vel", "reacher-goal", "walker-params", "fetch-reach", "ml1-push"]
 WARNINGS = {("cheetah-dir", "splits")}  # its test tasks are its training tasks
 
 

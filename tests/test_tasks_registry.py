@@ -31,8 +31,8 @@ def test_an_unknown_family_names_the_nearest() -> None:
     with pytest.raises(UserError) as caught:
         registry.load("cheeta-vel")
     assert str(caught.value).startswith("unknown task family 'cheeta-vel': did you mean 'cheetah-vel'")
-    with pytest.raises(UserError, match="choose one of cheetah-dir"):
-        registry.load("zzz")
+    with pytest.raises(UserError, match=rf"choose one of adroit-door, .*, \.\.\. \({len(registry.names())} in all\)"):
+        registry.load("zzzzzz")
 
 
 def test_a_name_that_stands_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,3 +157,22 @@ def test_registration_imports_no_simulator() -> None:
     code = "import sys, mql; assert not {'mujoco', 'torch', 'scipy'} & set(sys.modules), 'heavy import'"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
+
+
+def test_a_missing_package_is_one_line_and_leaves_the_other_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    import builtins
+
+    real = builtins.__import__
+
+    def without_metaworld(name: str, *args: object, **kwargs: object) -> object:
+        if name.split(".")[0] == "metaworld":
+            raise ModuleNotFoundError("No module named 'metaworld'", name="metaworld")
+        return real(name, *args, **kwargs)  # type: ignore[arg-type]
+
+    for module in [name for name in sys.modules if name.startswith(("metaworld", "mql.tasks.meta_world"))]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(builtins, "__import__", without_metaworld)
+    with pytest.raises(UserError) as caught:
+        registry.build("ml1-reach")
+    assert str(caught.value) == "package metaworld is missing (family ml1-reach): install it with pip install metaworld"
+    assert registry.build("cheetah-vel").name == "cheetah-vel"
