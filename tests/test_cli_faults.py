@@ -208,7 +208,7 @@ def test_a_simulation_that_fails_names_its_task(
 ) -> None:
     monkeypatch.setattr("mql.tasks.point_robot.STEP_LENGTH", float("nan"))
     message = error(capsys, train(tmp_path / "run"))
-    assert "the simulation failed, point-robot: not finite at step 0 of the task {'goal':" in message
+    assert "no episode could be finished, family point-robot: step 1 gave numbers that are not finite (task" in message
 
 
 def test_ctrl_c(tmp_path: Path) -> None:
