@@ -22,7 +22,9 @@ RESOLUTION = 130  # dots per inch
 
 
 def draw_training(path: Path, metrics: Sequence[Record], evaluations: Sequence[Record], *, title: str = "") -> Path:
-    """Draw the learning curve: mean return on held-out tasks over env steps, zero-shot and adapted.
+    """Draw the learning curve: return on held-out tasks over env steps, zero-shot and adapted, mean and worst task.
+
+    Where the family has a success, its rate stands in a second picture beside it.
 
     Args:
         path: where the picture goes; the suffix (.png, .pdf, .svg) chooses its format.
@@ -36,9 +38,12 @@ def draw_training(path: Path, metrics: Sequence[Record], evaluations: Sequence[R
     Raises:
         ValueError: there is no evaluation.
     """
-    figure = _figure(8.0, 4.8)
-    axes = figure.add_subplot()
-    _draw_curve(axes, evaluations)
+    rates = _success_rates(evaluations)
+    figure = _figure(13.0 if rates else 8.0, 4.8)
+    axes = figure.add_subplot(1, 2 if rates else 1, 1)
+    _draw_curve(axes, evaluations, worst=True)
+    if rates:
+        _draw_success(figure.add_subplot(1, 2, 2), rates)
     axes.set_title(title or "Return on held-out tasks", loc="left")
     _write_cost(axes, [*metrics, *evaluations])
     return _save(figure, path)
@@ -80,11 +85,42 @@ def draw_quickstart(
     return _save(figure, path)
 
 
-def _draw_curve(axes: Axes, evaluations: Sequence[Record]) -> None:
+def _success_rates(evaluations: Sequence[Record]) -> dict[str, list[tuple[int, float]]]:
+    """Return the success rate over tasks of each evaluation, (env steps, rate), by column; empty without a success."""
+    rates: dict[str, list[tuple[int, float]]] = {}
+    for record in evaluations:
+        for key in ("zero_shot", "adapted"):
+            values = [row[f"{key}_success"] for row in record.get("tasks", ()) if row.get(f"{key}_success") is not None]
+            if values:
+                rates.setdefault(key, []).append((record["env_steps"], sum(values) / len(values)))
+    return rates
+
+
+def _draw_success(axes: Axes, rates: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    for key, color, marker in (("zero_shot", ZERO_SHOT, "o"), ("adapted", ADAPTED, "s")):
+        if key in rates:
+            steps, values = zip(*rates[key], strict=True)
+            axes.plot(steps, [100 * value for value in values], color=color, marker=marker, markersize=4, linewidth=1.8)
+    axes.set_xlabel("env steps")
+    axes.set_ylabel("success over tasks (%)")
+    axes.xaxis.set_major_formatter(_short_number)
+    axes.set_xlim(left=0)
+    axes.set_ylim(-3, 103)
+
+
+def _draw_curve(axes: Axes, evaluations: Sequence[Record], *, worst: bool = False) -> None:
     if not evaluations:
         raise ValueError("a learning curve needs at least one evaluation")
-    _draw_series(axes, evaluations, "zero_shot", "zero-shot (context only)", ZERO_SHOT, "o")
-    _draw_series(axes, evaluations, "adapted", "adapted", ADAPTED, "s")
+    for key, label, color, marker in (
+        ("zero_shot", "zero-shot (context only)", ZERO_SHOT, "o"),
+        ("adapted", "adapted", ADAPTED, "s"),
+    ):
+        _draw_series(axes, evaluations, key, label, color, marker)
+        points = [(r["env_steps"], r["summary"][key]["min"]) for r in evaluations if r["summary"].get(key)]
+        if worst and points:
+            axes.plot(
+                *zip(*points, strict=True), color=color, linestyle=":", label=f"{label.split(' (')[0]}, worst task"
+            )
     axes.set_xlabel("env steps")
     axes.set_ylabel("mean return (band: 95 % interval over tasks)")
     axes.xaxis.set_major_formatter(_short_number)
