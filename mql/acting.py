@@ -19,7 +19,6 @@ from mql.types import FloatArray
 
 if TYPE_CHECKING:
     from mql.networks import Actor, ContextEncoder
-    from mql.obs_scaler import ObsScaler
 
 
 @dataclass
@@ -43,17 +42,13 @@ class Policy:
         actor: maps observation and context variable to an action.
         encoder: maps the steps so far to the context variable.
         window: the last steps that the encoder looks at, H; 0: it carries its state from the episode's start.
-        obs_scaler: what observations go through first; None: nothing.
     """
 
-    def __init__(
-        self, actor: Actor, encoder: ContextEncoder, *, window: int, obs_scaler: ObsScaler | None = None
-    ) -> None:
+    def __init__(self, actor: Actor, encoder: ContextEncoder, *, window: int) -> None:
         layers = [*actor.hidden, actor.output]
         self._layers = [tuple(p.detach().cpu().numpy().T for p in layer.parameters()) for layer in layers]
         self._gru = [p.detach().cpu().numpy().T for p in encoder.gru.parameters()] if encoder.gru else []
         self._context_dim, self._window = encoder.context_dim, window
-        self._obs_scaler = obs_scaler
 
     def begin(self, n: int, element_dim: int) -> ActingContext:
         """Return the empty context of `n` episodes that start now, for elements of C numbers."""
@@ -65,7 +60,7 @@ class Policy:
 
     def act(self, obs: FloatArray, state: FloatArray) -> FloatArray:
         """Map obs [N, O] and context variables [N, Z] to actions [N, A]."""
-        x: FloatArray = np.concatenate((self._seen(obs), state), axis=1)
+        x: FloatArray = np.concatenate((obs, state), axis=1)
         for weight, bias in self._layers[:-1]:
             x = x @ weight
             x += bias
@@ -77,7 +72,7 @@ class Policy:
 
     def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
         """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
-        element: FloatArray = np.concatenate((self._seen(obs), action, reward[:, None]), axis=1)
+        element: FloatArray = np.concatenate((obs, action, reward[:, None]), axis=1)
         if not self._window:
             context.state = self._step(element, context.state)
             return
@@ -87,9 +82,6 @@ class Policy:
         for past in context.elements[self._window - context.length :]:
             state = self._step(past, state)
         context.state = state
-
-    def _seen(self, obs: FloatArray) -> FloatArray:
-        return obs if self._obs_scaler is None else self._obs_scaler(obs)
 
     def _step(self, element: FloatArray, state: FloatArray) -> FloatArray:
         """Advance states [N, Z] by one element [N, C] each (equations in `gru.py`)."""

@@ -218,7 +218,6 @@ def _replay_of(agent: Agent, episodes: Sequence[Episode]) -> Replay:
         capacity=longest * len(episodes),
         episode_length=longest,
         context_dim=agent.state_dim,
-        obs_scaler=agent.obs_scaler,
         device=str(agent.device),
     )
     for episode in episodes:

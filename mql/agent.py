@@ -14,7 +14,6 @@ from torch import nn
 from mql.acting import ActingContext, Policy
 from mql.config import AgentConfig
 from mql.networks import Actor, ContextEncoder, TwinCritic
-from mql.obs_scaler import ObsScaler
 from mql.types import FloatArray
 
 
@@ -57,7 +56,6 @@ class Agent:
             torch.manual_seed(seed)
             self.online = Networks(obs_dim, action_dim, config).to(self.device)
         self.target = copy.deepcopy(self.online).requires_grad_(False)
-        self.obs_scaler = ObsScaler(obs_dim) if config.normalize_obs else None
 
     @property
     def state_dim(self) -> int:
@@ -69,18 +67,15 @@ class Agent:
         return copy.deepcopy(self)
 
     def named_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Every tensor that the agent consists of, once and by name: what a checkpoint stores."""
+        """Every learned tensor once, by name: what a checkpoint stores."""
         for owner, networks in (("online", self.online), ("target", self.target)):
             for name, parameter in networks.named_parameters():
                 yield f"{owner}.{name}", parameter.data
-        if self.obs_scaler is not None:
-            for name, array in self.obs_scaler.arrays.items():
-                yield f"obs_scaler.{name}", torch.from_numpy(array)
 
     def policy(self) -> Policy:
         """Return the deterministic policy in numpy; on the CPU it shares this agent's parameters."""
         window = self.config.context_length if self.config.context_mode == "window" else 0
-        return Policy(self.online.actor, self.online.actor_encoder, window=window, obs_scaler=self.obs_scaler)
+        return Policy(self.online.actor, self.online.actor_encoder, window=window)
 
     def begin(self, n: int) -> ActingContext:
         """Return the empty context of `n` episodes that start now."""

@@ -73,9 +73,6 @@ class AgentConfig(Section):
         default=True, description="One context encoder for actor and critics, or one for each."
     )
     layer_norm: bool = Field(default=True, description="Layer normalisation in the critics.")
-    normalize_obs: bool = Field(
-        default=False, description="Standardise observations by mean and spread of the random steps."
-    )
     lr: Positive = Field(default=1e-3, description="Learning rate of Adam in meta-training.")
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
     tau: Annotated[Positive, Field(le=1)] = Field(default=0.005, description="Polyak step of the target networks.")
@@ -213,9 +210,6 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     if train.random_steps > train.env_steps:
         what = f"train.random_steps is {train.random_steps}, more than all {train.env_steps} env_steps"
         yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"
-    if agent.normalize_obs and not train.random_steps:
-        what = "agent.normalize_obs is true, but there are no random steps to take mean and spread from"
-        yield ["agent.normalize_obs", "train.random_steps"], what, "raise train.random_steps above 0"
     if agent.context_mode == "carry" and not agent.shared_encoder:
         what = "agent.shared_encoder is false, but with agent.context_mode carry the replay keeps one encoder's states"
         keys = ["agent.shared_encoder", "agent.context_mode"]

@@ -11,6 +11,7 @@ whole episodes, so a context never starts in the middle of an episode that is ha
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,6 @@ import torch
 
 from mql.context_plan import ContextPlan, Segments, Windows, reads
 from mql.networks import ContextEncoder
-from mql.obs_scaler import ObsScaler
-from mql.rings import Rings
 from mql.types import Batch, Context, Episode, FloatArray, IntArray, Transition
 
 EPISODES_AT_ONCE = 256  # go through the encoder side by side when states are refreshed
@@ -34,7 +33,6 @@ class Replay:
         episode_length: the longest episode; a task's ring holds at least one.
         context_dim: size of the encoder state kept for every row, from which `Segments` start (0: none is kept, and
             segments start from an empty state).
-        obs_scaler: what observations go through when they are stored; None: nothing.
         device: where the table lives and batches are made.
     """
 
@@ -47,10 +45,8 @@ class Replay:
         capacity: int,
         episode_length: int,
         context_dim: int = 0,
-        obs_scaler: ObsScaler | None = None,
         device: str = "cpu",
     ) -> None:
-        self._obs_scaler = obs_scaler
         self.n_tasks, self.obs_dim, self.action_dim = n_tasks, obs_dim, action_dim
         steps = max(capacity // n_tasks, episode_length)
         self.rows = steps + -(-steps // episode_length)  # a final row for each episode
@@ -106,7 +102,7 @@ class Replay:
             self._size[task] -= dropped
         place = (self._tail[task] + self._size[task] + np.arange(rows)) % self.rows
         block = np.zeros((rows, self.table.shape[1]), dtype=np.float32)
-        block[:, : self.obs_dim] = episode.obs if self._obs_scaler is None else self._obs_scaler(episode.obs)
+        block[:, : self.obs_dim] = episode.obs
         block[:-1, self.obs_dim : -1] = episode.action
         block[:-1, -1] = episode.reward
         self.table[torch.from_numpy(task * self.rows + place).to(self.device)] = torch.from_numpy(block).to(self.device)
@@ -118,15 +114,6 @@ class Replay:
         number = self.appended if number is None else number
         self._stored[task].append((number, rows))
         self.appended = number + 1
-
-    def fit_scaler(self) -> None:
-        """Let the scaler, which has changed nothing so far, take its statistics from what is stored; rescale that."""
-        if self._obs_scaler is None:
-            return
-        held = self._index(np.concatenate([self._ring(task) for task in range(self.n_tasks)]))
-        obs = self.table[held, : self.obs_dim].cpu().numpy()
-        self._obs_scaler.fit(obs)
-        self.table[held, : self.obs_dim] = torch.from_numpy(self._obs_scaler(obs)).to(self.device)
 
     def all_rows(self, *, at_most: int | None = None) -> IntArray:
         """Table rows of stored transitions, newest episodes first within a task, tasks in turn, whole episodes.
@@ -149,11 +136,6 @@ class Replay:
                 chosen.append(task * self.rows + (first + np.arange(rows - 1)) % self.rows)
                 count += rows - 1
         return np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64)
-
-    def _ring(self, task: int) -> IntArray:
-        """Table rows that a task's ring holds, the oldest first."""
-        rows: IntArray = task * self.rows + (self._tail[task] + np.arange(self._size[task])) % self.rows
-        return rows
 
     def sample_rows(self, n: int, rng: np.random.Generator) -> IntArray:
         """Draw `n` table rows of transitions with replacement: tasks with equal probability, then uniformly."""
@@ -193,7 +175,7 @@ class Replay:
         task, row = np.divmod(rows, self.rows)
         step = self.step[task, row].astype(np.int64)
         length = step + self.remaining[task, row]
-        episode = Rings(task * self.rows, (row - step) % self.rows, self.rows)
+        episode = _Episodes(task * self.rows, (row - step) % self.rows, self.rows)
         first = step if rng is None else step - rng.integers(plan.length, size=len(rows))
         position = first[:, None] + np.arange(plan.length)
         valid = (position >= 0) & (position < length[:, None])
@@ -226,7 +208,7 @@ class Replay:
         """Make the batch of the transitions in `rows`; one gather of H + 1 steps serves both windows and the step."""
         task, row = np.divmod(rows, self.rows)
         step = self.step[task, row].astype(np.int64)
-        episode = Rings(task * self.rows, (row - step) % self.rows, self.rows)
+        episode = _Episodes(task * self.rows, (row - step) % self.rows, self.rows)
         at = episode.rows(np.maximum(step + np.arange(-length, 1)[:, None], 0))
         elements = self._rows(at)
         missing = length - step  # steps by which the history is shorter than the window
@@ -250,7 +232,7 @@ class Replay:
         for first in range(0, len(starts), EPISODES_AT_ONCE):
             some = slice(first, first + EPISODES_AT_ONCE)
             steps = np.arange(length[some].max())[:, None]
-            at = Rings(task[some] * self.rows, row[some], self.rows).rows(steps)
+            at = _Episodes(task[some] * self.rows, row[some], self.rows).rows(steps)
             states = encoder.states(self._rows(at))[:-1].to(self.states.dtype)
             valid = steps < length[some]
             if valid.all():
@@ -297,3 +279,19 @@ class Replay:
             next_obs=after[:, : self.obs_dim],
             terminated=self._weights(self.terminated[task, row]),
         )
+
+
+@dataclass(frozen=True)
+class _Episodes:
+    """Where episodes lie: the table row [S] at which the ring begins, and the ring position [S] of the first step."""
+
+    ring: IntArray
+    start: IntArray
+    size: int
+
+    def rows(self, steps: IntArray) -> IntArray:
+        """Table rows of steps [..., S], at most `size` of them: the ring is circular."""
+        place: IntArray = self.start + steps
+        np.subtract(place, self.size, out=place, where=place >= self.size)
+        place += self.ring
+        return place

@@ -57,7 +57,6 @@ class Trainer:
             capacity=config.train.replay_capacity,
             episode_length=family.episode_length,
             context_dim=self.agent.state_dim,
-            obs_scaler=self.agent.obs_scaler,
             device=config.device,
         )
         self.env_steps = 0
@@ -126,8 +125,6 @@ class Trainer:
         rng = generator(config.seed, "replay", self.iterations)
         noise = torch_generator(config.seed, "updates", self.iterations, device=config.device)
         plan = context_plan(config.agent)
-        if due > 0 and self.updates == 0:
-            self.replay.fit_scaler()
         if due > 0 and self.agent.state_dim:
             self.replay.refresh_states(self.agent.online.critic_encoder)
         sums: dict[str, torch.Tensor] = {}

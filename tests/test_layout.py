@@ -19,7 +19,7 @@ ORDER = (
     {"types", "seeding", "memory", "pullback", "workers"},
     {"config"},
     {"config_yaml", "config_file", "context_plan"},
-    {"kernels", "gru", "layers", "networks", "obs_scaler", "rings"},
+    {"kernels", "gru", "layers", "networks"},
     {"acting", "agent", "episodes"},
     {"propensity", "td3", "replay", "statistics"},
     {
