@@ -26,7 +26,7 @@ from mql.tasks.distributions import Distribution, LogUniform, Value
 from mql.tasks.family import FloatArray, Split
 from mql.tasks.gymnasium_family import GymnasiumFamily
 from mql.tasks.parameter import Parameter
-from mql.tasks.robotics_environment import make_robotics, simulation_of
+from mql.tasks.robotics_environment import make_robotics, set_task, simulation_of
 from mql.tasks.scaled_model import ScaledModel
 
 EPISODE_LENGTH = 200  # control steps: 2 s
@@ -81,12 +81,6 @@ def make_adroit(
 ) -> AdroitTask:
     """Build one environment; `apply` changes its model for a task."""
     return AdroitTask(make_robotics(env_id, render_mode=render_mode), apply)
-
-
-def set_adroit_task(env: gymnasium.Env[Any, Any], parameters: Mapping[str, Value]) -> None:
-    """Tell what `make_adroit` built which task its next episode is of."""
-    assert isinstance(env, AdroitTask)
-    env.set_task(parameters)
 
 
 def probe_door(env: gymnasium.Env[Any, Any], obs: FloatArray, t: int) -> FloatArray:
@@ -167,7 +161,7 @@ def adroit(work: str) -> GymnasiumFamily:
         episode_length=EPISODE_LENGTH,
         control_timestep=CONTROL_TIMESTEP,
         make_env=partial(make_adroit, facts.env_id, facts.apply),
-        set_task=set_adroit_task,
+        set_task=set_task,
         success_key="success",
         has_success=True,
         parameters={

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError
+from mql.tasks.actions import checked_actions
 from mql.tasks.family import BatchStep, FloatArray, Task, TaskFamily
 from mql.tasks.gymnasium_environment import GymnasiumEnvironment
 
@@ -52,25 +53,10 @@ class EnvironmentBatch:
         last = self._last
         if last is None:
             raise UserError("step before reset", where=f"family {self.family.name}", mend="call reset first")
-        action = np.asarray(actions)
-        expected = (len(self._lanes), self.family.action_dim)
-        if action.shape != expected:
-            raise UserError(
-                f"actions have shape {list(action.shape)}",
-                where=f"family {self.family.name}",
-                mend=f"give {list(expected)}: {expected[0]} lanes with {expected[1]} numbers each",
-            )
-        unfit = ~np.isfinite(action).all(axis=1)
-        if unfit.any():
-            raise UserError(
-                f"the action of lane {int(np.flatnonzero(unfit)[0])} is not finite",
-                where=f"family {self.family.name}",
-                mend="look for NaN or infinity in the policy's output",
-            )
+        action = checked_actions(self.family, len(self._lanes), actions)
         ended = last.terminated | last.truncated
-        step = BatchStep(
-            last.obs.copy(), np.zeros_like(last.reward), last.terminated.copy(), last.truncated.copy(), dict(last.info)
-        )
+        step = last.copy()
+        step.reward[:] = 0.0
         info: dict[int, dict[str, Any]] = {}
         for lane in map(int, np.flatnonzero(~ended)):
             obs, reward, terminated, truncated, info[lane] = self._lanes[lane].step(action[lane])
@@ -81,13 +67,7 @@ class EnvironmentBatch:
             for lane, given in info.items():
                 values[lane] = given[name]
             step.info[name] = values
-        self._last = BatchStep(
-            step.obs.copy(),
-            step.reward,
-            step.terminated.copy(),
-            step.truncated.copy(),
-            {name: values.copy() for name, values in step.info.items()},
-        )
+        self._last = step.copy()
         return step
 
     def render(self, lane: int = 0) -> npt.NDArray[np.uint8] | None:

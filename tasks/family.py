@@ -83,6 +83,11 @@ class BatchStep:
     truncated: BoolArray
     info: dict[str, npt.NDArray[Any]]
 
+    def copy(self) -> BatchStep:
+        """Return a step with arrays of its own."""
+        info = {name: values.copy() for name, values in self.info.items()}
+        return BatchStep(self.obs.copy(), self.reward.copy(), self.terminated.copy(), self.truncated.copy(), info)
+
 
 class TaskBatch(Protocol):
     """Many tasks of one family side by side, one lane each.

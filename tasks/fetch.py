@@ -22,10 +22,11 @@ from functools import partial
 
 from mql.tasks.distributions import Choice, Disc, Distribution, LogUniform, Uniform
 from mql.tasks.family import Split
-from mql.tasks.fetch_environment import EPISODE_LENGTH, make_fetch, set_fetch_task
+from mql.tasks.fetch_environment import EPISODE_LENGTH, make_fetch
 from mql.tasks.fetch_probe import probe_grasping, probe_pushing, probe_reaching, probe_sliding
 from mql.tasks.gymnasium_family import GymnasiumFamily
 from mql.tasks.parameter import Parameter
+from mql.tasks.robotics_environment import set_task
 
 CONTROL_TIMESTEP = 0.04  # s; 20 physics steps of 2 ms
 GOAL_RANGE = 0.15  # m; training goals lie this far in x and y (reach: and z) from the gripper's first place
@@ -128,7 +129,7 @@ def fetch(kind: str, variant: str = "") -> GymnasiumFamily:
         episode_length=EPISODE_LENGTH,
         control_timestep=CONTROL_TIMESTEP,
         make_env=partial(make_fetch, facts.env_id, "sparse" if variant == "sparse" else "dense"),
-        set_task=set_fetch_task,
+        set_task=set_task,
         observed=("observation",),
         success_key=facts.success_key,
         has_success=True,

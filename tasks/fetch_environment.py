@@ -47,12 +47,6 @@ def make_fetch(env_id: str, reward_type: str, render_mode: str | None = None) ->
     return FetchTask(make_robotics(env_id, reward_type=reward_type, render_mode=render_mode))
 
 
-def set_fetch_task(env: gymnasium.Env[Any, Any], parameters: Mapping[str, Value]) -> None:
-    """Tell what `make_fetch` built which task its next episode is of."""
-    assert isinstance(env, FetchTask)
-    env.set_task(parameters)
-
-
 class FetchTask(gymnasium.Wrapper[Any, Any, Any, Any]):
     """A Fetch environment that takes its goal, physics, actuation and sensing from task parameters.
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
 import numpy as np
 import numpy.typing as npt
 
@@ -24,7 +23,7 @@ from mql.tasks.distributions import Choice, Uniform, Value
 from mql.tasks.family import Split
 from mql.tasks.gymnasium_family import GymnasiumFamily
 from mql.tasks.parameter import Parameter
-from mql.tasks.robotics_environment import make_robotics
+from mql.tasks.robotics_environment import PendingTask, make_robotics, set_task
 
 EPISODE_LENGTH = 50  # control steps: 2 s
 CONTROL_TIMESTEP = 0.04  # s; 20 physics steps of 2 ms
@@ -37,16 +36,8 @@ LARGER_OFFSETS = Uniform(0.012, 0.02, size=3)  # m
 OFFSET_BOUNDS = (-0.2, 0.2)  # m; a hand's length, so beyond what the fingers reach
 
 
-class HandTask(gymnasium.Wrapper[Any, Any, Any, Any]):
+class HandTask(PendingTask):
     """The hand with a goal from task parameters."""
-
-    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self._parameters: Mapping[str, Value] = {}
-
-    def set_task(self, parameters: Mapping[str, Value]) -> None:
-        """Keep the task for the next episode."""
-        self._parameters = parameters
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode, then place the goal."""
@@ -85,12 +76,6 @@ def make_hand(render_mode: str | None = None) -> HandTask:
     return HandTask(make_robotics("HandReach-v3", reward_type="dense", render_mode=render_mode))
 
 
-def set_hand_task(env: gymnasium.Env[Any, Any], parameters: Mapping[str, Value]) -> None:
-    """Tell what `make_hand` built which task its next episode is of."""
-    assert isinstance(env, HandTask)
-    env.set_task(parameters)
-
-
 def hand_reach() -> GymnasiumFamily:
     """Build hand-reach."""
     return GymnasiumFamily(
@@ -101,7 +86,7 @@ def hand_reach() -> GymnasiumFamily:
         episode_length=EPISODE_LENGTH,
         control_timestep=CONTROL_TIMESTEP,
         make_env=make_hand,
-        set_task=set_hand_task,
+        set_task=set_task,
         observed=("observation",),
         success_key="is_success",
         has_success=True,

@@ -30,7 +30,7 @@ from mql.tasks.distributions import Choice, Value
 from mql.tasks.family import FloatArray, Split
 from mql.tasks.gymnasium_family import GymnasiumFamily
 from mql.tasks.parameter import Parameter
-from mql.tasks.robotics_environment import make_robotics, simulation_of
+from mql.tasks.robotics_environment import make_robotics, set_task, simulation_of
 
 EPISODE_LENGTH = 280  # control steps: 22 s
 CONTROL_TIMESTEP = 0.08  # s; 40 physics steps of 2 ms
@@ -100,12 +100,6 @@ def make_kitchen(dense: bool, render_mode: str | None = None) -> KitchenTask:
     return KitchenTask(env, dense=dense)
 
 
-def set_kitchen_task(env: gymnasium.Env[Any, Any], parameters: Mapping[str, Value]) -> None:
-    """Tell what `make_kitchen` built which task its next episode is of."""
-    assert isinstance(env, KitchenTask)
-    env.set_task(parameters)
-
-
 def probe_kitchen(env: gymnasium.Env[Any, Any], obs: FloatArray, t: int) -> FloatArray:
     """Do all seven jobs by an unseen hand, one every 40 steps, while the arm rests: rewards show which are asked."""
     from gymnasium_robotics.envs.franka_kitchen.kitchen_env import OBS_ELEMENT_GOALS, OBS_ELEMENT_INDICES
@@ -129,7 +123,7 @@ def kitchen(reward: str = "dense") -> KitchenFamily:
         episode_length=EPISODE_LENGTH,
         control_timestep=CONTROL_TIMESTEP,
         make_env=partial(make_kitchen, dense),
-        set_task=set_kitchen_task,
+        set_task=set_task,
         observed=("observation",),
         success_key="success",
         has_success=True,

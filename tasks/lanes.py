@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError
+from mql.tasks.actions import checked_actions
 from mql.tasks.distributions import Value
 from mql.tasks.family import BatchStep, BoolArray, FloatArray, Task, TaskFamily
 
@@ -201,7 +202,7 @@ class LaneBatch:
         last = self._last
         if last is None:
             raise UserError("step before reset", where=f"family {self.family.name}", mend="call reset first")
-        action = self._checked(actions)
+        action = checked_actions(self.family, len(self.tasks), actions)
         before, after = self._dynamics.advance(action)
         outcome = self.family.outcome(before, after, action, self._parameters)
         self._steps += 1
@@ -220,13 +221,7 @@ class LaneBatch:
             step.info["success"] = ended & (self._at_goal_steps >= self.family.hold_steps)
         _mask_ended(step, last)
         # The caller owns the arrays of `step`; what masking needs is kept apart.
-        self._last = BatchStep(
-            step.obs.copy(),
-            step.reward,
-            step.terminated.copy(),
-            step.truncated.copy(),
-            {name: values.copy() for name, values in step.info.items()},
-        )
+        self._last = step.copy()
         return step
 
     def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
@@ -242,24 +237,6 @@ class LaneBatch:
         if self.family.oracle:
             seen = np.concatenate([seen, self._visible], axis=1)
         return seen.astype(np.float32)
-
-    def _checked(self, actions: npt.ArrayLike) -> Array:
-        action = np.array(actions, dtype=np.float64)
-        expected = (len(self.tasks), self.family.action_dim)
-        if action.shape != expected:
-            raise UserError(
-                f"actions have shape {list(action.shape)}",
-                where=f"family {self.family.name}",
-                mend=f"give {list(expected)}: {expected[0]} lanes with {expected[1]} numbers each",
-            )
-        if not np.isfinite(action).all():
-            lane = int(np.flatnonzero(~np.isfinite(action).all(axis=1))[0])
-            raise UserError(
-                f"the action of lane {lane} is not finite",
-                where=f"family {self.family.name}",
-                mend="look for NaN or infinity in the policy's output",
-            )
-        return np.clip(action, -1.0, 1.0, out=action)
 
 
 def _mask_ended(step: BatchStep, last: BatchStep) -> None:

@@ -15,18 +15,17 @@ Shapes: action [2]: forces in x and y; observation [4]: x and y (m), their speed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from mql.tasks.distributions import Uniform, Value
+from mql.tasks.distributions import Uniform
 from mql.tasks.family import FloatArray, Split
 from mql.tasks.gymnasium_family import GymnasiumFamily
 from mql.tasks.parameter import Parameter
-from mql.tasks.robotics_environment import make_robotics
+from mql.tasks.robotics_environment import PendingTask, make_robotics, set_task
 
 # Control steps: half of the package's 3 s. Full force crosses the room in 1.1 s, and in a longer episode a ball that is
 # pushed at random runs into the goal more often.
@@ -42,16 +41,8 @@ PROBE_CORNERS = ((-2.0, -1.0), (-2.0, 1.0), (2.0, 1.0), (2.0, -1.0))  # m
 PROBE_PULL, PROBE_BRAKE = 2.0, 0.4  # of full force, per m and per m/s: no swinging beyond the corner
 
 
-class MazeTask(gymnasium.Wrapper[Any, Any, Any, Any]):
+class MazeTask(PendingTask):
     """The point with a goal from task parameters."""
-
-    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self._parameters: Mapping[str, Value] = {}
-
-    def set_task(self, parameters: Mapping[str, Value]) -> None:
-        """Keep the task for the next episode."""
-        self._parameters = parameters
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode, then place the goal, and its mark in pictures."""
@@ -74,12 +65,6 @@ def make_maze(render_mode: str | None = None) -> MazeTask:
     return MazeTask(env)
 
 
-def set_maze_task(env: gymnasium.Env[Any, Any], parameters: Mapping[str, Value]) -> None:
-    """Tell what `make_maze` built which task its next episode is of."""
-    assert isinstance(env, MazeTask)
-    env.set_task(parameters)
-
-
 def probe_maze(env: gymnasium.Env[Any, Any], obs: FloatArray, t: int) -> FloatArray:
     """Go round the four corners of the range of goals, the same way in every task."""
     corner = np.array(PROBE_CORNERS[t * len(PROBE_CORNERS) // EPISODE_LENGTH])
@@ -98,7 +83,7 @@ def maze() -> GymnasiumFamily:
         episode_length=EPISODE_LENGTH,
         control_timestep=CONTROL_TIMESTEP,
         make_env=make_maze,
-        set_task=set_maze_task,
+        set_task=set_task,
         observed=("observation",),
         success_key="success",
         has_success=True,
