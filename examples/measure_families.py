@@ -2,7 +2,7 @@
 
     python examples/measure_families.py --threads 2 -o results/performance/families.json
 
-Collection is the one that training uses: an untrained fast-profile agent acts, native families step 64 lanes side by
+Collection is the one that training uses: an untrained fast-profile agent acts, native families step 32 lanes side by
 side, all others play whole episodes in worker processes. The peer is one environment in a loop with random actions and
 no agent: Gymnasium's own of the same robot for native families, else the very environment that the family wraps. Both
 take turns. The machine should be idle. Prints a table in Markdown, and writes the figures as JSON.
@@ -30,10 +30,10 @@ from mql.seeding import spawn_seeds
 from mql.tasks import load, names
 from mql.tasks.family import TaskFamily
 
-NATIVE_LANES = 64
-EPISODES_PER_WORKER = 2
+NATIVE_LANES = 32
+EPISODES_PER_WORKER = 1
 ROUNDS = 3
-PEER_SECONDS = 0.5  # a peer steps for at least this long in each round
+PEER_SECONDS = 0.3  # a peer steps for at least this long in each round
 
 # Whose robot a native family moves: the beginning of its name, and Gymnasium's environment of it.
 ROBOTS = {
@@ -78,7 +78,7 @@ def measure(family: TaskFamily, threads: int) -> dict[str, Any]:
     inner: gymnasium.Env[Any, Any] = peer if peer_name or family.native else peer.inner  # type: ignore[attr-defined]
     if inner is not peer:
         peer.reset(seed=0)  # tells the environment its task
-    collect(agent, family, tasks, seeds, threads=threads)  # builds environments and starts processes
+    collect(agent, family, tasks[:threads], seeds[:threads], threads=threads)  # builds environments, starts processes
     collection, single = [], []
     for _ in range(ROUNDS):
         begun = time.perf_counter()
