@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import gymnasium
 import numpy as np
@@ -129,6 +129,7 @@ class TaskFamily(ABC):
         splits: train and test, and ood where the family has tasks outside the training ranges.
         has_success: whether ``info["success"]`` exists.
         shared_splits: train and test are the same tasks, so a test says nothing about unseen ones.
+        oracle: the task parameters stand at the end of the observation (an upper bound for what inference can reach).
         native: stepped side by side in one process (not by worker processes).
         episode_timeout: seconds after which an episode in a worker process counts as hanging.
         probe: chooses actions that let the task parameters show (by pushing the object, say), for `mql tasks check`:
@@ -146,6 +147,7 @@ class TaskFamily(ABC):
     splits: Mapping[str, Split]
     has_success: bool = False
     shared_splits: bool = False
+    oracle: bool = False
     native: bool = True
     episode_timeout: float = 120.0
     probe: Callable[[gymnasium.Env[Any, Any], FloatArray, int], FloatArray] | None = None
@@ -210,6 +212,20 @@ class TaskFamily(ABC):
                 raise UserError(f"task parameter {name!r} is missing", where=where, mend=mend)
         values = {name: spec.read(name, parameters[name], where=where) for name, spec in self.parameters.items()}
         return Task(self.name, "custom", 0, values, self._in_training_range(values))
+
+    def variant(self, suffix: str, note: str, **changes: Any) -> Self:
+        """Return this family under the name ``<name>-<suffix>`` with some fields changed; the summary gets `note`."""
+        return replace(self, name=f"{self.name}-{suffix}", summary=f"{self.summary} ({note})", **changes)
+
+    def as_oracle(self) -> Self:
+        """Return the ``-oracle`` variant: the same tasks, with the task parameters at the end of the observation."""
+        return self.variant(
+            "oracle",
+            "task parameters visible",
+            obs_dim=self.obs_dim + sum(parameter.width for parameter in self.parameters.values()),
+            parameters={name: replace(parameter, hidden=False) for name, parameter in self.parameters.items()},
+            oracle=True,
+        )
 
     def summary_row(self) -> dict[str, Any]:
         """Return what a list of families shows of this one, as plain data."""

@@ -11,9 +11,9 @@ Shapes: N lanes, O observation, A action.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 from mql.tasks.distributions import Value
 from mql.tasks.environment_batch import EnvironmentBatch
@@ -34,7 +34,6 @@ class GymnasiumFamily(TaskFamily):
         observed: keys of a Dict observation that the agent sees, in this order; () for all there is.
         success_key: the entry of ``info`` that is true at a step of success; None: the family has no success.
         info_keys: numbers of ``info`` that are reported; every step must give them.
-        oracle: the task parameters stand at the end of the observation.
     """
 
     native: bool = False
@@ -43,7 +42,6 @@ class GymnasiumFamily(TaskFamily):
     observed: tuple[str, ...] = ()
     success_key: str | None = None
     info_keys: tuple[str, ...] = ()
-    oracle: bool = False
 
     def __post_init__(self) -> None:
         if self.has_success != (self.success_key is not None):
@@ -68,17 +66,6 @@ class GymnasiumFamily(TaskFamily):
         """
         self.check_batch(tasks, threads)
         return EnvironmentBatch(self, tasks, [GymnasiumEnvironment(self, self._source, task) for task in tasks])
-
-    def as_oracle(self) -> Self:
-        """Return the ``-oracle`` variant: the same tasks, with the task parameters at the end of the observation."""
-        return replace(
-            self,
-            name=f"{self.name}-oracle",
-            summary=f"{self.summary} (task parameters visible)",
-            obs_dim=self.obs_dim + sum(parameter.width for parameter in self.parameters.values()),
-            parameters={name: replace(parameter, hidden=False) for name, parameter in self.parameters.items()},
-            oracle=True,
-        )
 
     @cached_property
     def _source(self) -> EnvironmentSource:

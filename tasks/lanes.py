@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -80,11 +80,9 @@ class NativeFamily(TaskFamily):
     """A family whose tasks are functions of batched state.
 
     Args:
-        oracle: append the task parameters to the observation (an upper bound for what inference can reach).
         hold_steps: an episode is a success when its last `hold_steps` steps are all at the goal; 0: no success.
     """
 
-    oracle: bool = False
     hold_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -128,20 +126,6 @@ class NativeFamily(TaskFamily):
         """
         self.check_batch(tasks, threads)
         return LaneBatch(self, tasks, threads)
-
-    def variant(self, suffix: str, note: str, **changes: Any) -> Self:
-        """Return this family under the name ``<name>-<suffix>`` with some fields changed; the summary gets `note`."""
-        return replace(self, name=f"{self.name}-{suffix}", summary=f"{self.summary} ({note})", **changes)
-
-    def as_oracle(self) -> Self:
-        """Return the ``-oracle`` variant: the same tasks, with the task parameters at the end of the observation."""
-        return self.variant(
-            "oracle",
-            "task parameters visible",
-            obs_dim=self.obs_dim + sum(parameter.width for parameter in self.parameters.values()),
-            parameters={name: replace(parameter, hidden=False) for name, parameter in self.parameters.items()},
-            oracle=True,
-        )
 
 
 class LaneBatch:

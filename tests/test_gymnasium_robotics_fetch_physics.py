@@ -8,36 +8,14 @@ from typing import Any
 import mujoco
 import numpy as np
 import pytest
+from fetch_tasks import STEPS, Array, actions, family_of, neutral
 
-from mql.tasks import registry
 from mql.tasks.distributions import Value
 from mql.tasks.fetch import KINDS
 from mql.tasks.fetch_environment import ARM_JOINTS, FetchTask
-from mql.tasks.gymnasium_family import GymnasiumFamily
 from mql.tasks.robotics_environment import make_robotics
 
-STEPS = 50
 Model = mujoco.MjModel
-Array = np.ndarray[Any, Any]
-
-
-def family_of(name: str) -> GymnasiumFamily:
-    family = registry.load(name)
-    assert isinstance(family, GymnasiumFamily)
-    return family
-
-
-def neutral(name: str, **values: object) -> dict[str, object]:
-    """Return parameters of the family that leave physics, actuation and sensing as the package has them."""
-    plain: dict[str, object] = {"goal": (0.1, -0.05, 0.08)[: family_of(name).parameters["goal"].width]}
-    for parameter in family_of(name).parameters:
-        if parameter != "goal":
-            plain[parameter] = {"goal_height": 0.2, "action_delay": 0, "sensor_offset": (0, 0, 0)}.get(parameter, 1.0)
-    return plain | values
-
-
-def actions(seed: int = 0, steps: int = STEPS) -> Array:
-    return np.random.default_rng(seed).uniform(-1.0, 1.0, (steps, 4)).astype(np.float32)
 
 
 def toward_object(fetch: Any) -> Array:
