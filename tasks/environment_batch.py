@@ -6,7 +6,6 @@ Shapes: N lanes, O observation, A action.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,21 +53,18 @@ class EnvironmentBatch:
         if last is None:
             raise UserError("step before reset", where=f"family {self.family.name}", mend="call reset first")
         action = checked_actions(self.family, len(self._lanes), actions)
-        ended = last.terminated | last.truncated
-        step = last.copy()
-        step.reward[:] = 0.0
-        info: dict[int, dict[str, Any]] = {}
-        for lane in map(int, np.flatnonzero(~ended)):
-            obs, reward, terminated, truncated, info[lane] = self._lanes[lane].step(action[lane])
-            step.obs[lane], step.reward[lane] = obs, reward
-            step.terminated[lane], step.truncated[lane] = terminated, truncated
-        for name in {name for values in info.values() for name in values}:
-            values = last.info[name].copy() if name in last.info else np.zeros(len(self._lanes), _type_of(name))
-            for lane, given in info.items():
-                values[lane] = given[name]
-            step.info[name] = values
-        self._last = step.copy()
-        return step
+        last.reward[:] = 0.0
+        for lane, environment in enumerate(self._lanes):
+            if last.terminated[lane] or last.truncated[lane]:
+                continue
+            last.obs[lane], last.reward[lane], last.terminated[lane], last.truncated[lane], info = environment.advance(
+                action[lane]
+            )
+            for name, value in info.items():
+                if name not in last.info:
+                    last.info[name] = np.zeros(len(self._lanes), _type_of(name))
+                last.info[name][lane] = value
+        return last.copy()
 
     def render(self, lane: int = 0) -> npt.NDArray[np.uint8] | None:
         """Return a picture of one lane, if its environment was built for that."""

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
-    """One task; it truncates itself after the family's episode length..
+    """One task; it truncates itself after the family's episode length.
 
     Args:
         family: the family.
@@ -95,11 +95,20 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
             raise UserError(f"the action has shape {list(given.shape)}", where=where, mend=mend)
         if not np.isfinite(given).all():
             raise UserError("the action is not finite", where=where, mend="look for NaN in the policy's output")
+        return self.advance(np.clip(given, -1.0, 1.0))
+
+    def advance(self, action: npt.NDArray[np.float64]) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
+        """Do as `step` with an action [A] that is known to be finite and within [-1, 1].
+
+        Raises:
+            UserError: no reset before.
+            EpisodeFault: the environment failed.
+        """
         if self._steps is None:
-            raise UserError("step before reset", where=where, mend="call reset first")
+            raise UserError("step before reset", where=f"family {self.family.name}", mend="call reset first")
         self._steps += 1
         name = f"step {self._steps}"
-        control = self._control(np.clip(given, -1.0, 1.0))
+        control = self._control(action)
         seen, reward, terminated, truncated, info = self._guard(name, lambda: self.inner.step(control))
         obs = self._observation(seen, name)
         worth = self._guard(name, lambda: float(reward))

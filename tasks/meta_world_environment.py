@@ -12,9 +12,11 @@ from __future__ import annotations
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 import numpy.typing as npt
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
@@ -135,7 +137,27 @@ class MetaWorldEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
             return vector
 
         environment._get_state_rand_vec = counted
+        # The package's own builds objects for every contact and name: a quarter of a step.
+        environment.touching_object = partial(touches, environment.data, *pads(environment.model))
         return environment
+
+
+def pads(model: mujoco.MjModel) -> tuple[int, int]:
+    """Return the geoms of the gripper's left and right pad."""
+    return model.geom("leftpad_geom").id, model.geom("rightpad_geom").id
+
+
+def touches(data: mujoco.MjData, left: int, right: int, geom: int) -> bool:
+    """Tell whether both of the gripper's pads press on `geom`: what the package's `touching_object` says."""
+    contact = data.contact
+    with_geom = (contact.geom1 == geom) | (contact.geom2 == geom)
+    if not with_geom.any():
+        return False
+    for pad in (left, right):
+        pressing = with_geom & ((contact.geom1 == pad) | (contact.geom2 == pad))
+        if not data.efc_force[contact.efc_address[pressing]].sum() > 0:
+            return False
+    return True
 
 
 def make_environment(

@@ -88,6 +88,24 @@ def test_experts_get_the_rewards_of_the_package(name: str) -> None:
     assert solved >= EXPERT_GOALS - 1
 
 
+def test_touching_is_what_the_package_says() -> None:
+    """The package's own method is asked at every step of an episode in which the puck is grasped and carried."""
+    original = ALL_V3_ENVIRONMENTS["pick-place-v3"]
+    mt10 = family("mt10")
+    task = next(task for task in mt10.tasks("train") if mt10.environment_name(task) == "pick-place")
+    env = mt10.make(task)
+    obs, _ = env.reset(seed=0)
+    inner = env.inner.unwrapped
+    puck = inner.data.geom("objGeom").id
+    said = []
+    for _ in range(100):
+        obs, *_ = env.step(np.clip(expert("pick-place").get_action(obs[:39]), -1.0, 1.0))
+        said.append(inner.touching_object(puck))
+        assert said[-1] == original.touching_object(inner, puck)
+    env.close()
+    assert any(said) and not all(said)
+
+
 def test_the_goal_is_hidden_and_the_object_is_seen() -> None:
     push = family("ml1-push")
     here, there = (0.0, 0.62, 0.02, 0.0, 0.85, 0.015), (0.0, 0.62, 0.02, 0.08, 0.88, 0.015)
