@@ -25,8 +25,6 @@ from mql.meta_train import load_trainer
 from mql.run_dir import RunDir
 from mql.seeding import generator
 from mql.tasks import registry
-from mql.td3 import Learner
-from mql.trainer import Trainer
 
 VARIANTS = {
     "full method (lambda = 1 - ESS)": [],
@@ -60,9 +58,9 @@ def main() -> None:
     tasks = family.tasks(options.split)[: options.tasks]
     rows = []
     for checkpoint in options.checkpoints:
-        trainer = load_trainer(run, family, run.config, env_steps=checkpoint)
-        if options.anneal_lr:
-            trainer.learner = continue_at(trainer, options.anneal_lr)
+        slower = [f"agent.lr={options.anneal_lr}"] if options.anneal_lr else []
+        trainer = load_trainer(run, family, override(run.config, slower), env_steps=checkpoint)
+        if slower:
             while trainer.env_steps < checkpoint + options.anneal_steps:
                 trainer.iterate()
         for name, changes in VARIANTS.items():
@@ -97,15 +95,6 @@ def main() -> None:
     lines = [head, "|---|---|---|---|---|---|---|---|", *map(_line, rows)]
     (options.out / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
-
-
-def continue_at(trainer: Trainer, lr: float) -> Learner:
-    """Give a learner for the same agent, with the optimisers' moments and another learning rate."""
-    moments = {name: tensor.clone() for name, tensor in trainer.learner.optimizer_tensors().items()}
-    learner = Learner(trainer.agent, lr=lr)
-    learner.load_optimizer_tensors(moments)
-    learner.updates = trainer.updates
-    return learner
 
 
 def _line(row: dict) -> str:

@@ -99,6 +99,9 @@ class TrainConfig(Section):
     episodes_per_iteration: Count = Field(default=16, description="Episodes collected side by side between updates.")
     batch_size: Count = Field(default=512, description="Transitions per update.")
     env_steps_per_update: Positive = Field(default=8.0, description="Environment steps collected for each update.")
+    anneal_steps: Whole = Field(
+        default=0, description="Last environment steps of the run, over which agent.lr falls in a line to a tenth."
+    )
     replay_capacity: Count = Field(default=1_000_000, description="Transitions kept for learning, over all tasks.")
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")

@@ -58,7 +58,7 @@ class Learner:
 
     Args:
         agent: trained in place.
-        lr: Adam's step size for actor and critics.
+        lr: Adam's step size for actor and critics; it may be changed between updates (`lr`).
         anchor: the meta-trained agent (theta_meta). With a ``proximal_coef`` lambda above 0, every update has the
             penalty (lambda / 2) ||theta - theta_meta||^2 over the trained online parameters.
     """
@@ -66,17 +66,16 @@ class Learner:
     def __init__(self, agent: Agent, *, lr: float, anchor: Agent | None = None) -> None:
         self.agent = agent
         self.updates = 0
+        self.lr = lr
         self.proximal_coef = 0.0
         self._actor = _Part(
             agent.online.actor_parameters(),
             agent.target.actor_parameters(),
-            lr=lr,
             anchor=anchor.online.actor_parameters() if anchor else None,
         )
         self._critic = _Part(
             agent.online.critic_parameters(),
             agent.target.critic_parameters(),
-            lr=lr,
             anchor=anchor.online.critic_parameters() if anchor else None,
         )
 
@@ -105,7 +104,7 @@ class Learner:
         values, pullback_values = online.critic.vjp(transition.obs, transition.action, z)
         losses = {"critic_loss": critic_loss(values, goal, weights), "q_mean": values.mean()}
         pullback_z(pullback_values(critic_loss_gradient(values, goal, weights)))
-        self._critic.step(self.proximal_coef)
+        self._critic.step(self.lr, self.proximal_coef)
 
         self.updates += 1
         if self.updates % config.policy_delay == 0:
@@ -127,7 +126,7 @@ class Learner:
         of_z = pullback_action(pullback_values(actor_loss_gradient(batch.weights)))
         if not online.shared_encoder:
             pullback_z(of_z)
-        self._actor.step(self.proximal_coef)
+        self._actor.step(self.lr, self.proximal_coef)
         return actor_loss(values, batch.weights)
 
     def optimizer_tensors(self) -> dict[str, torch.Tensor]:
@@ -156,7 +155,6 @@ class _Part:
         online: Sequence[nn.Parameter],
         target: Sequence[nn.Parameter],
         *,
-        lr: float,
         anchor: Sequence[nn.Parameter] | None,
     ) -> None:
         self._parameters = list(online)
@@ -169,16 +167,15 @@ class _Part:
         # Adam's state: both moments, and the number of steps (a tensor, as the fused operator wants it).
         self._first, self._second = torch.zeros_like(self._vector), torch.zeros_like(self._vector)
         self._steps = torch.zeros((), device=self._vector.device)
-        self._lr = lr
 
-    def step(self, proximal_coef: float) -> None:
+    def step(self, lr: float, proximal_coef: float) -> None:
         """Move the parameters down their gradients plus that of (proximal_coef / 2) ||theta - anchor||^2."""
         if proximal_coef and self._anchor is not None:
             self._gradient.add_(self._vector - self._anchor, alpha=proximal_coef)
         # PyTorch's Adam as a function: the class around it costs more than the arithmetic.
         adam(
             [self._vector], [self._gradient], [self._first], [self._second], [], [self._steps], fused=True,
-            amsgrad=False, beta1=0.9, beta2=0.999, lr=self._lr, weight_decay=0.0, eps=1e-8, maximize=False,
+            amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=0.0, eps=1e-8, maximize=False,
         )  # fmt: skip
 
     def move_target(self, tau: float) -> None:

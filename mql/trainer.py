@@ -23,6 +23,8 @@ from mql.tasks.fault import EpisodeFault
 from mql.td3 import Learner
 from mql.types import JSON, Episode
 
+FINAL_LR = 0.1  # of agent.lr, at the end of an annealed run
+
 
 @dataclass(frozen=True)
 class Iteration:
@@ -127,6 +129,7 @@ class Trainer:
         plan = context_plan(config.agent)
         if due > 0 and self.agent.state_dim:
             self.replay.refresh_states(self.agent.online.critic_encoder)
+        self.learner.lr = annealed_lr(config, self.env_steps)
         sums: dict[str, torch.Tensor] = {}
         counts: dict[str, int] = {}
         for _ in range(due):
@@ -155,6 +158,16 @@ class Trainer:
         self.learner.load_optimizer_tensors({n: v for n, v in tensors.items() if n.startswith("adam.")})
         self.learner.updates = int(counters["updates"])
         self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
+
+
+def annealed_lr(config: Config, env_steps: int) -> float:
+    """Return the learning rate after `env_steps`: ``agent.lr``, falling over the last ``anneal_steps`` to a tenth.
+
+    Small steps at the end take out the noise that large ones keep in the policy.
+    """
+    lr, span = config.agent.lr, config.train.anneal_steps
+    left = config.train.env_steps - env_steps
+    return lr if left >= span else lr * (FINAL_LR + (1.0 - FINAL_LR) * max(left, 0) / span)
 
 
 def load_agent(agent: Agent, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -20,7 +20,7 @@ from mql.config_file import load_config
 from mql.meta_train import Diverged, Interrupted, load_trainer, meta_train
 from mql.run_dir import RunDir, without_machine_keys
 from mql.tasks import registry
-from mql.trainer import Trainer
+from mql.trainer import Trainer, annealed_lr
 
 # 100 steps an iteration; the replay holds one episode per task, so that old ones are forgotten.
 TINY = {
@@ -224,6 +224,18 @@ def test_a_run_made_longer_equals_the_long_run(whole: Path, tmp_path: Path, leng
     resume(tmp_path / "run", config=config_of())
     assert RunDir.open_readonly(tmp_path / "run").finished
     assert_equal_runs(whole, tmp_path / "run")
+
+
+def test_the_learning_rate_falls_to_a_tenth_over_the_last_steps() -> None:
+    config = config_of("train.anneal_steps=1000", "agent.lr=0.01")  # of 1,600
+    assert [annealed_lr(config, steps) for steps in (0, 600, 1100, 1600, 1700)] == pytest.approx(
+        [0.01, 0.01, 0.0055, 0.001, 0.001]
+    )
+    assert annealed_lr(config_of("agent.lr=0.01"), 1599) == 0.01
+    trainer = Trainer(config, registry.load("point-robot"))
+    while trainer.env_steps < 1600:
+        trainer.iterate()
+    assert trainer.learner.lr == pytest.approx(0.001)
 
 
 def test_divergence_says_so_and_keeps_the_checkpoints(tmp_path: Path) -> None:

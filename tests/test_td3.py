@@ -106,6 +106,19 @@ def test_actor_and_targets_move_every_policy_delay_updates_only() -> None:
         assert moved(agent.target, target) == (update == 3)
 
 
+def test_the_learning_rate_of_the_next_step_can_be_changed() -> None:
+    """Adam's first step moves every parameter that has a gradient by the learning rate."""
+    steps = []
+    for lr in (1e-2, 1e-4):
+        agent = small_agent()
+        before = agent.online.critic.weights[-1].detach().clone()
+        learner = Learner(agent, lr=1e-3)
+        learner.lr = lr
+        learner.update(random_batch(), generator=torch.Generator().manual_seed(0))
+        steps.append(float((agent.online.critic.weights[-1].detach() - before).abs().max()))
+    assert steps == pytest.approx([1e-2, 1e-4], rel=1e-2)
+
+
 def test_targets_are_a_polyak_average() -> None:
     agent = small_agent(policy_delay=1, tau=0.25)
     before = [p.clone() for p in agent.target.parameters()]
