@@ -166,8 +166,8 @@ def annealed_lr(config: Config, env_steps: int) -> float:
     Small steps at the end take out the noise that large ones keep in the policy.
     """
     lr, span = config.agent.lr, config.train.anneal_steps
-    left = config.train.env_steps - env_steps
-    return lr if left >= span else lr * (FINAL_LR + (1.0 - FINAL_LR) * max(left, 0) / span)
+    left = max(config.train.env_steps - env_steps, 0)
+    return lr if left >= span else lr * (FINAL_LR + (1.0 - FINAL_LR) * left / span)
 
 
 def load_agent(agent: Agent, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -1,0 +1,161 @@
+"""A YAML file as plain values with the line of every key.
+
+What YAML offers beyond values in lists and mappings is refused where it could hide something: duplicate keys, merge
+keys, tags, dates, and aliases that stand for more than a person would write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mql.errors import UserError
+
+MOST_BYTES = 1_000_000
+_MOST_VALUES = 50_000
+_DEEPEST = 20
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # YAML 1.1 calls 1e-3 a text, and everybody means a number
+
+
+@dataclass(frozen=True)
+class MarkedYaml:
+    """The values of one YAML file, and where they stand.
+
+    Args:
+        file: the path as it is shown to the user.
+        data: mappings, lists, texts, numbers, truth values and None.
+        lines: dotted key, such as ``splits.train.n`` or ``parameters.mass.apply.0.field`` -> line, from 1.
+    """
+
+    file: str
+    data: dict[str, Any]
+    lines: Mapping[str, int]
+
+    def where(self, key: str) -> str:
+        """Say where a dotted key stands: its line, or that of the nearest key above it."""
+        return place(self.file, self.lines, key)
+
+
+def place(file: str, lines: Mapping[str, int], key: str) -> str:
+    """Write ``file:line key``, with the line of the nearest key above where the key itself isn't there."""
+    parts = key.split(".")
+    for n in range(len(parts), 0, -1):
+        line = lines.get(".".join(parts[:n]))
+        if line is not None:
+            return f"{file}:{line} {key}"
+    return f"{file}:1 {key}" if key else f"{file}:1"
+
+
+def read_marked(path: Path) -> MarkedYaml:
+    """Read a YAML file that holds one mapping.
+
+    Raises:
+        UserError: it can't be read, is too large or not UTF-8, no valid YAML, or holds what is refused.
+    """
+    file = str(path)
+    text = _text(path)
+    loader = None
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            mend = "write lines such as 'schema: mql.task_family/1'"
+            raise UserError("the file is empty" if node is None else "not a mapping", where=f"{file}:1", mend=mend)
+        reader = _Reader(loader, file)
+        data = reader.value(node, "", 0)
+        return MarkedYaml(file, data, reader.lines)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{file}:{mark.line + 1}" if mark else file
+        problem = error.problem or error.context or "cannot be parsed"
+        raise UserError(f"not valid YAML: {problem}", where=where, mend="mend the syntax of that line") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"not valid YAML: {error}", where=file, mend="mend the syntax") from None
+    except RecursionError:
+        raise UserError("nested too deeply", where=file, mend=f"at most {_DEEPEST} levels") from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+class _Reader:
+    """Turns YAML nodes into plain values and notes their lines."""
+
+    def __init__(self, loader: yaml.SafeLoader, file: str) -> None:
+        self._loader, self._file = loader, file
+        self._values = 0
+        self.lines: dict[str, int] = {}
+
+    def value(self, node: yaml.Node, key: str, depth: int) -> Any:
+        """Return what a node says; `key` is its dotted key."""
+        where = place(self._file, self.lines, key)
+        self._values += 1
+        if self._values > _MOST_VALUES:  # aliases of aliases: a few lines that stand for billions
+            raise UserError(
+                f"more than {_MOST_VALUES:,} values", where=where, mend="write fewer; aliases count in full"
+            )
+        if depth > _DEEPEST:
+            raise UserError("nested too deeply", where=where, mend=f"at most {_DEEPEST} levels")
+        if isinstance(node, yaml.MappingNode):
+            return {name: self.value(inner, below, depth + 1) for name, inner, below in self._entries(node, key)}
+        if isinstance(node, yaml.SequenceNode):
+            return [self._item(item, f"{key}.{n}", depth) for n, item in enumerate(node.value)]
+        return self._scalar(node, where)
+
+    def _item(self, node: yaml.Node, key: str, depth: int) -> Any:
+        self.lines.setdefault(key, node.start_mark.line + 1)
+        return self.value(node, key, depth + 1)
+
+    def _entries(self, node: yaml.MappingNode, above: str) -> Iterator[tuple[str, yaml.Node, str]]:
+        seen: dict[str, int] = {}
+        for key_node, value in node.value:
+            line = key_node.start_mark.line + 1
+            name = str(key_node.value)
+            key = f"{above}.{name}" if above else name
+            where = f"{self._file}:{line} {key}"
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise UserError("a key is not a word", where=f"{self._file}:{line}", mend="write 'key: value'")
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise UserError("a merge key", where=where, mend="write the values out")
+            if name in seen:
+                mend = f"line {seen[name]} gives it already; delete one"
+                raise UserError(f"the key {name!r} stands twice", where=where, mend=mend)
+            seen[name] = line
+            self.lines.setdefault(key, line)
+            yield name, value, key
+
+    def _scalar(self, node: yaml.Node, where: str) -> Any:
+        try:
+            value = self._loader.construct_object(node, deep=True)
+        except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError):  # a tag that lies, no such date
+            raise UserError(f"{str(node.value)[:40]!r} can't be read", where=where, mend="put it in quotes") from None
+        if isinstance(value, str):
+            plain = isinstance(node, yaml.ScalarNode) and node.style is None
+            return float(value) if plain and _NUMBER.fullmatch(value) else value
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        kind = type(value).__name__
+        raise UserError(f"a {kind} instead of a text or a number", where=where, mend="put it in quotes")
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise UserError("no such file", where=str(path), mend="check the path") from None
+    except IsADirectoryError:
+        raise UserError("this is a directory", where=str(path), mend="give a YAML file") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the file ({error})", where=str(path), mend="check path and permissions") from None
+    if len(data) > MOST_BYTES:
+        raise UserError("the file is larger than 1 MB", where=str(path), mend="give a definition; those are short")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"byte {error.start} is not UTF-8 text", where=str(path), mend="save it as UTF-8") from None
