@@ -13,6 +13,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -103,8 +104,7 @@ def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: Ada
     learner.proximal_coef = coef if config.step1_penalty else 0.0
     noise = torch_generator(seed, "adapt", device=str(agent.device))
     plan = context_plan(agent.config)
-    batch = new.whole_episodes(new.episode_starts(new.all_rows()), plan)
-    for _ in range(config.step1_updates):
+    for batch in _new_batches(agent, new, config, seed):
         learner.update(batch, generator=noise)
 
     if not scored.all_zero:
@@ -185,6 +185,20 @@ class _OldData:
         drawn = np.searchsorted(self._cumulative, rng.random(n) * self._cumulative[-1], side="right")
         drawn = np.minimum(drawn, len(rows) - 1)
         return self._meta.replay.gather(rows[drawn], plan, rng=rng, density=self._of_table_row)
+
+
+def _new_batches(agent: Agent, new: Replay, config: AdaptConfig, seed: int) -> Iterator[Batch]:
+    """Yield a batch of the new task's data for every update of step 1."""
+    plan = context_plan(agent.config)
+    if not config.step1_batch_size:
+        everything = new.whole_episodes(new.episode_starts(new.all_rows()), plan)
+        yield from repeat(everything, config.step1_updates)
+        return
+    if agent.state_dim:
+        new.refresh_states(agent.online.critic_encoder)
+    rng = generator(seed, "adapt", "new")
+    for _ in range(config.step1_updates):
+        yield new.sample(config.step1_batch_size, plan, rng)
 
 
 @torch.no_grad()

@@ -116,6 +116,9 @@ class AdaptConfig(Section):
         default=0.0, description="Standard deviation of the action noise in these episodes."
     )
     step1_updates: Whole = Field(default=10, description="Updates on the new task's data.")
+    step1_batch_size: Whole = Field(
+        default=0, description="Transitions per update of step 1; 0: all of the new task's data at once."
+    )
     step2_updates: Whole = Field(default=100, description="Updates on weighted meta-training data.")
     batch_size: Count = Field(default=512, description="Transitions per update of step 2.")
     lr: Positive = Field(default=3e-4, description="Learning rate of the fresh Adam of an adaptation.")
@@ -218,7 +221,12 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         keys = ["agent.shared_encoder", "agent.context_mode"]
         yield keys, what, "set agent.shared_encoder to true, or agent.context_mode to window"
     if agent.context_mode == "carry":
-        for key, size in (("train.batch_size", train.batch_size), ("adapt.batch_size", adapt.batch_size)):
+        sizes = {
+            "train.batch_size": train.batch_size,
+            "adapt.batch_size": adapt.batch_size,
+            "adapt.step1_batch_size": adapt.step1_batch_size,
+        }
+        for key, size in sizes.items():
             if size % agent.segment_length:
                 what = f"{key} is {size}, which agent.segment_length = {agent.segment_length} does not divide"
                 multiple = max(1, round(size / agent.segment_length)) * agent.segment_length

@@ -14,7 +14,7 @@ from mql.config import AdaptConfig, AgentConfig
 from mql.context_plan import context_plan
 from mql.replay import Replay
 from mql.td3 import Learner
-from mql.types import Episode
+from mql.types import Batch, Episode
 
 OBS, ACTION, LENGTH, TASKS = 3, 2, 20, 3
 
@@ -172,6 +172,27 @@ def test_step_one_penalty_can_be_switched_off() -> None:
         for on in (True, False)
     ]
     assert not same(tensors(results[0]), tensors(results[1]))
+
+
+@pytest.mark.parametrize("mode", ["carry", "window"])
+def test_step_one_can_draw_batches_of_the_new_data(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[torch.Tensor] = []
+    update = Learner.update
+
+    def watched(learner: Learner, batch: Batch, *, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        drawn.append(batch.transition.obs.clone())
+        return update(learner, batch, generator=generator)
+
+    monkeypatch.setattr(Learner, "update", watched)
+    meta_agent = agent(mode)
+    small = config(step1_batch_size=16, step1_updates=5, step2_updates=0)
+    meta = prepare(meta_agent, old_data(), small)
+    once, again = (adapt(meta_agent, meta, NEW, small, seed=1).agent for _ in range(2))
+    new = {tuple(row) for row in NEW[0].obs[:-1].tolist()}
+    assert [len(obs) for obs in drawn] == [16] * 10
+    assert all(tuple(row) in new for obs in drawn for row in obs.tolist())
+    assert not torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[5])
+    assert same(tensors(once), tensors(again)) and not same(tensors(once), tensors(meta_agent))
 
 
 @pytest.mark.parametrize("mode", ["carry", "window"])
