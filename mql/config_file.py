@@ -6,17 +6,29 @@ chosen profile (``profiles: {paper: {...}}``) comes right after the file's other
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import yaml
 from pydantic import ValidationError
 
 from mql.config import PROFILES, Config, allowed
-from mql.config_yaml import FIELDS, SECTIONS, Given, Layer, check_key, read_text
+from mql.config_yaml import EXPERIMENT, FIELDS, SECTIONS, Given, Layer, check_key, definition_name, read_text
 from mql.errors import UserError, nearest
+from mql.marked_yaml import read_yaml
+from mql.model_errors import shown
+
+SUFFIXES = (".yaml", ".yml")
+
+
+class Experiment(NamedTuple):
+    """A resolved configuration, and the file that defines its family (None: the family is known by its name)."""
+
+    config: Config
+    definition: Path | None
 
 
 def load_config(
@@ -26,10 +38,23 @@ def load_config(
     seed: int | None = None,
     families: Sequence[str] | None = None,
 ) -> Config:
-    """Resolve the configuration of an experiment.
+    """Resolve the configuration of an experiment; see `load_experiment`."""
+    return load_experiment(target, overrides=overrides, seed=seed, families=families).config
+
+
+def load_experiment(
+    target: str,
+    *,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    families: Sequence[str] | None = None,
+) -> Experiment:
+    """Resolve the configuration of an experiment, and find the file that defines its family.
 
     Args:
-        target: a family's name, or the path of a YAML file (ends in .yaml or .yml, or holds a path separator).
+        target: a family's name, or the path of a YAML file (ends in .yaml or .yml, or holds a path separator). A file
+            is an experiment or, with ``schema: mql.task_family/...``, a family's definition, which gets the default
+            experiment. An experiment names its family or, as a path that starts at its own folder, a definition.
         overrides: ``key=value`` texts of ``--set``; a later one wins.
         seed: ``--seed``, which wins over all else.
         families: the known family names, for the check of the name; None: names are not checked.
@@ -44,14 +69,18 @@ def load_config(
     chosen = {**user, **last}
     if "family" not in chosen:
         raise UserError("no family is named", where=target, mend="add a line 'family: NAME' (see 'mql tasks list')")
+    chosen["family"], definition = _definition(target, chosen["family"])
+    for layer in (user, last):
+        if "family" in layer:
+            layer["family"] = chosen["family"]
     family = _checked("family", chosen["family"])
-    if families is not None and family not in families:
+    if families is not None and family not in families and definition is None:
         is_file = chosen["family"].where is None and Path(target).exists()
         mend = "a configuration's file name ends in .yaml" if is_file else nearest(family, families)
         raise UserError(f"unknown family {family!r}", where=chosen["family"].where, mend=mend)
     packaged, packaged_profiles = _read_packaged(family)
     profile = _checked("profile", {**packaged, **chosen}.get("profile", Given("fast", None)))
-    return _resolve(
+    config = _resolve(
         _flat(PROFILES[profile], where=None),
         packaged,
         packaged_profiles.get(profile, {}),
@@ -59,6 +88,7 @@ def load_config(
         user_profiles.get(profile, {}),
         last,
     )
+    return Experiment(config, definition)
 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:
@@ -68,7 +98,7 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
 
 def read_resolved(path: Path) -> Config:
     """Read a configuration that `to_yaml` wrote; keys that are missing get the schema's defaults, nothing else."""
-    layer, _ = read_text(_read_file(path), str(path))
+    layer, _ = read_text(read_yaml(path, EXPERIMENT), str(path))
     if "family" not in layer:
         raise UserError("no family is named", where=str(path), mend="restore the file from a copy")
     return _resolve(layer)
@@ -108,10 +138,36 @@ def parse_overrides(overrides: Sequence[str]) -> Layer:
     return layer
 
 
+def is_path(target: str) -> bool:
+    """Tell whether a target is the path of a file, and not a family's name."""
+    return target.endswith(SUFFIXES) or "/" in target or "\\" in target
+
+
 def _read_target(target: str) -> tuple[Layer, dict[str, Layer]]:
-    if target.endswith((".yaml", ".yml")) or "/" in target or "\\" in target:
-        return read_text(_read_file(Path(target)), target)
-    return {"family": Given(target, None)}, {}
+    if not is_path(target):
+        return {"family": Given(target, None)}, {}
+    text = read_yaml(Path(target), EXPERIMENT)
+    if definition_name(text, target) is not None:
+        return {"family": Given(os.path.abspath(target), target)}, {}
+    return read_text(text, target)
+
+
+def _definition(target: str, given: Given) -> tuple[Given, Path | None]:
+    """Return the family's name, and the file that defines it where a path stands in its place."""
+    value = given.value
+    if not isinstance(value, str) or not (value.endswith(SUFFIXES) or os.path.isabs(value)):
+        return given, None
+    in_file = is_path(target) and not (given.where or "").startswith("--set")
+    path = Path(target).parent / value if in_file else Path(value)
+    try:
+        name = definition_name(read_yaml(path, EXPERIMENT), str(path))
+    except UserError as error:
+        where = given.where if error.where == str(path) else error.where
+        raise UserError(error.what, where=where, mend=error.mend) from None
+    if name is None:
+        mend = "give a file with 'schema: mql.task_family/1'"
+        raise UserError(f"{value} defines no family", where=given.where, mend=mend)
+    return name, path
 
 
 def _read_packaged(family: str) -> tuple[Layer, dict[str, Layer]]:
@@ -127,19 +183,6 @@ def _read_packaged(family: str) -> tuple[Layer, dict[str, Layer]]:
             layer, profiles = read_text(source.read_text(encoding="utf-8"), f"configs/{name}.yaml")
             return {**layer, "family": Given(family, None)}, profiles
     return {}, {}
-
-
-def _read_file(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UserError("no such file", where=str(path), mend="check the path, or give a family's name") from None
-    except IsADirectoryError:
-        raise UserError("this is a directory", where=str(path), mend="give a YAML file or a family's name") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"byte {error.start} is not UTF-8 text", where=str(path), mend="save it as UTF-8") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the file ({error})", where=str(path), mend="check path and permissions") from None
 
 
 def _flat(tree: Mapping[str, Any], where: str | None) -> Layer:
@@ -190,12 +233,7 @@ def _user_error(error: ValidationError, given: Layer) -> UserError:
     key = ".".join(location[:2]) if location[0] in SECTIONS else location[0]
     value = given[key].value if key in given else None
     where = given[key].where if key in given else None
-    return UserError(f"{key} is {_shown(value)}", where=where, mend=f"it must be {allowed(FIELDS[key])}")
-
-
-def _shown(value: object) -> str:
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return UserError(f"{key} is {shown(value)}", where=where, mend=f"it must be {allowed(FIELDS[key])}")
 
 
 class _Dumper(yaml.SafeDumper):

@@ -7,16 +7,17 @@ makes one layer, and one more for each profile that its block ``profiles: {paper
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mql.config import PROFILES, Config
 from mql.errors import UserError, nearest
+from mql.marked_yaml import MarkedYaml, Wanted, parse_marked
 
+EXPERIMENT = Wanted("experiment", "family: NAME", "a family's name")
 DEFINITION_SCHEMA = "mql.task_family/"  # a file whose `schema` starts so defines a family instead of an experiment
 
 
@@ -41,86 +42,61 @@ FIELDS: Fields = {**TOP, **{f"{s}.{name}": field for s, fields in SECTIONS.items
 
 def read_text(text: str, file: str) -> tuple[Layer, dict[str, Layer]]:
     """Parse one experiment file into its layer and its `profiles` layers."""
-    loader = None
-    try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        if node is None:
-            raise UserError("the file is empty", where=file, mend="write at least a line 'family: NAME'")
-        return _read_experiment(loader, node, file)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{file}:{mark.line + 1}" if mark else file
-        problem = error.problem or error.context or "cannot be parsed"
-        raise UserError(f"not valid YAML: {problem}", where=where, mend="mend the syntax of that line") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"not valid YAML: {error}", where=file, mend="mend the syntax") from None
-    finally:
-        if loader is not None:
-            loader.dispose()
-
-
-def _read_experiment(loader: yaml.SafeLoader, node: yaml.Node, file: str) -> tuple[Layer, dict[str, Layer]]:
+    marked = parse_marked(text, file, EXPERIMENT)
     layer: Layer = {}
     profiles: dict[str, Layer] = {}
-    entries = list(_entries(loader, node, file, ""))
-    for name, value, where in entries:
-        if name == "schema":
-            text = loader.construct_object(value, deep=True)
-            if str(text).startswith(DEFINITION_SCHEMA):
-                mend = "give an experiment file or a family's name (see 'mql tasks list')"
-                raise UserError("family definitions are not supported yet", where=where, mend=mend)
-    for name, value, where in entries:
-        if name == "profiles":
-            for profile, block, place in _entries(loader, value, file, "profiles."):
-                if profile not in PROFILES:
-                    raise UserError(f"unknown profile {profile!r}", where=place, mend=nearest(profile, PROFILES))
-                profiles[profile] = {}
-                for inner in _entries(loader, block, file, f"profiles.{profile}."):
-                    _read_entry(loader, inner, file, f"profiles.{profile}.", profiles[profile])
-        else:
-            _read_entry(loader, (name, value, where), file, "", layer)
+    for name, value in marked.data.items():
+        if name != "profiles":
+            _read_entry(marked, "", name, value, layer)
+            continue
+        for profile, block in _section(marked, name, value):
+            key = f"{name}.{profile}"
+            if profile not in PROFILES:
+                mend = nearest(profile, PROFILES)
+                raise UserError(f"unknown profile {profile!r}", where=marked.where(key), mend=mend)
+            profiles[profile] = {}
+            for inner, given in _section(marked, key, block):
+                _read_entry(marked, f"{key}.", inner, given, profiles[profile])
     return layer, profiles
 
 
-Entry = tuple[str, yaml.Node, str]
+def definition_name(text: str, file: str) -> Given | None:
+    """Return the name of the family that a text defines, or None: the text is no definition.
+
+    The definition itself is for `mql.tasks.definition_file` to judge.
+    """
+    marked = parse_marked(text, file, EXPERIMENT)
+    schema, name = marked.data.get("schema"), marked.data.get("name")
+    if not isinstance(schema, str) or not schema.startswith(DEFINITION_SCHEMA):
+        return None
+    if name is None or name == "" or isinstance(name, dict | list):
+        raise UserError("the definition has no name", where=f"{file}:1", mend="add a line 'name: NAME'")
+    return Given(str(name), marked.where("name"))
 
 
-def _read_entry(loader: yaml.SafeLoader, entry: Entry, file: str, prefix: str, layer: Layer) -> None:
-    """Put one top-level value or the values of one section into `layer`."""
-    name, node, where = entry
+def _read_entry(marked: MarkedYaml, prefix: str, name: str, value: Any, layer: Layer) -> None:
+    """Put one top-level value or the values of one section into `layer`; `prefix` is that of a profile, or ""."""
+    where = marked.where(prefix + name)
     if prefix and name in ("family", "profile"):
         raise UserError(f"{name!r} cannot depend on the profile", where=where, mend="move it to the top of the file")
     if name not in SECTIONS:
         check_key(name, None, where)
-        layer[name] = Given(loader.construct_object(node, deep=True), where)
+        layer[name] = Given(value, where)
         return
-    for key, value, place in _entries(loader, node, file, f"{prefix}{name}."):
+    for key, inner in _section(marked, prefix + name, value):
+        place = marked.where(f"{prefix}{name}.{key}")
         check_key(key, name, place)
-        layer[f"{name}.{key}"] = Given(loader.construct_object(value, deep=True), place)
+        layer[f"{name}.{key}"] = Given(inner, place)
 
 
-def _entries(loader: yaml.SafeLoader, node: yaml.Node, file: str, prefix: str) -> Iterator[Entry]:
-    """Yield (name, value node, place) of a mapping; an empty one is written as nothing at all."""
-    if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
-        return
-    line = node.start_mark.line + 1
-    if not isinstance(node, yaml.MappingNode):
-        if not prefix:
-            raise UserError("not a mapping", where=f"{file}:{line}", mend="write lines such as 'family: NAME'")
-        where = f"{file}:{line} {prefix[:-1]}"
-        raise UserError(f"{prefix[:-1]!r} is a section", where=where, mend="indent its 'key: value' lines below it")
-    seen: dict[str, int] = {}
-    for key_node, value in node.value:
-        name, line = str(key_node.value), key_node.start_mark.line + 1
-        where = f"{file}:{line} {prefix}{name}"
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise UserError("a key is not a word", where=f"{file}:{line}", mend="write 'key: value'")
-        if name in seen:
-            mend = f"line {seen[name]} gives it already; delete one"
-            raise UserError(f"the key {name!r} stands twice", where=where, mend=mend)
-        seen[name] = line
-        yield name, value, where
+def _section(marked: MarkedYaml, key: str, value: Any) -> Iterable[tuple[str, Any]]:
+    """Return the (name, value) of a section; an empty one is written as nothing at all."""
+    if value is None:
+        return ()
+    if not isinstance(value, dict):
+        mend = "indent its 'key: value' lines below it"
+        raise UserError(f"{key!r} is a section", where=marked.where(key), mend=mend)
+    return value.items()
 
 
 def check_key(name: str, section: str | None, where: str) -> None:

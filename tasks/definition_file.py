@@ -17,16 +17,18 @@ import numpy as np
 from pydantic import ValidationError
 
 from mql.errors import UserError, nearest
+from mql.marked_yaml import MarkedYaml, Wanted, place, read_marked
 from mql.robots.mjcf_file import MOST_BYTES, mjcf_files
+from mql.robots.spec_yaml import ROBOT
 from mql.tasks.change_fields import allowed_range
 from mql.tasks.definition_errors import user_error
 from mql.tasks.definition_parts import Mistake
 from mql.tasks.definition_schema import SCHEMA, Change, Definition
-from mql.tasks.definition_yaml import MarkedYaml, place, read_marked
 from mql.tasks.distribution_spec import from_spec
 from mql.tasks.distributions import Distribution, Value
 from mql.tasks.expressions import compile_expression
 
+DEFINITION = Wanted("definition", f"schema: {SCHEMA}")
 _KIND = SCHEMA.rpartition("/")[0] + "/"
 
 
@@ -85,7 +87,7 @@ def read_definition(path: Path) -> DefinitionFile:
     Raises:
         UserError: anything in it is out of order; one line with file, line, key and mend.
     """
-    marked = read_marked(path)
+    marked = read_marked(path, DEFINITION)
     _check_schema(marked)
     try:
         definition = Definition.model_validate(marked.data)
@@ -213,7 +215,7 @@ def _named_files(definition: Definition, folder: Path, marked: MarkedYaml) -> tu
         path = _inside(name, folder, marked.where(f"env.{key}"))
         if key == "robot" and path.suffix != ".xml":
             found[path] = None
-            model = read_marked(path).data.get("mjcf")
+            model = read_marked(path, ROBOT).data.get("mjcf")
             if not isinstance(model, str) or ":" in model:  # of a package, which is not the definition's own
                 continue
             path = path.parent / model

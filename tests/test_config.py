@@ -153,7 +153,7 @@ def test_unknown_key_names_file_line_and_nearest_key(experiment: Path) -> None:
         ("family: a\n---\nfamily: b\n", 2, "not valid YAML"),
         ("- family\n", 1, "not a mapping"),
         ("family: a\n? [x]\n: 1\n", 2, "a key is not a word"),
-        ("schema: mql.task_family/1\nname: a\n", 1, "family definitions are not supported yet"),
+        ("schema: mql.task_family/1\n", 1, "the definition has no name"),
         ("family: a\nprofiles: {papr: {}}\n", 2, "unknown profile 'papr' "),
         ("family: a\nprofiles: {paper: {seed: 1, family: b}}\n", 2, "cannot depend on the profile"),
         ("family: a\nseed: null\n", 2, "seed is null"),

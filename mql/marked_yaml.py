@@ -1,7 +1,8 @@
 """A YAML file as plain values with the line of every key.
 
 What YAML offers beyond values in lists and mappings is refused where it could hide something: duplicate keys, merge
-keys, tags, dates, and aliases that stand for more than a person would write.
+keys, tags, dates, and aliases that stand for more than a person would write. Experiments, definitions of task families
+and robots are all read here.
 """
 
 from __future__ import annotations
@@ -10,16 +11,31 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from mql.errors import UserError
 
-MOST_BYTES = 1_000_000
+_MOST_BYTES = 1_000_000
 _MOST_VALUES = 50_000
 _DEEPEST = 20
+_PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # YAML 1.1 calls 1e-3 a text, and everybody means a number
+
+
+class Wanted(NamedTuple):
+    """What a file should be, for the messages about one that is not.
+
+    Args:
+        kind: such as ``robot's spec``.
+        line: one that such a file holds.
+        name: what could be given in place of a file, such as ``a robot's name``; "" for nothing.
+    """
+
+    kind: str
+    line: str
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,11 +46,13 @@ class MarkedYaml:
         file: the path as it is shown to the user.
         data: mappings, lists, texts, numbers, truth values and None.
         lines: dotted key, such as ``splits.train.n`` or ``parameters.mass.apply.0.field`` -> line, from 1.
+        alias: the first key whose value stands in the file once only, but at another key too; None where there is none.
     """
 
     file: str
     data: dict[str, Any]
     lines: Mapping[str, int]
+    alias: str | None = None
 
     def where(self, key: str) -> str:
         """Say where a dotted key stands: its line, or that of the nearest key above it."""
@@ -51,24 +69,28 @@ def place(file: str, lines: Mapping[str, int], key: str) -> str:
     return f"{file}:1 {key}" if key else f"{file}:1"
 
 
-def read_marked(path: Path) -> MarkedYaml:
+def read_marked(path: Path, wanted: Wanted) -> MarkedYaml:
     """Read a YAML file that holds one mapping.
 
     Raises:
         UserError: it can't be read, is too large or not UTF-8, no valid YAML, or holds what is refused.
     """
-    file = str(path)
-    text = _text(path)
+    return parse_marked(read_yaml(path, wanted), str(path), wanted)
+
+
+def parse_marked(text: str, file: str, wanted: Wanted) -> MarkedYaml:
+    """Read YAML text that is one mapping; `file` is what messages call it. Raises UserError as `read_marked` does."""
     loader = None
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
-            mend = "write lines such as 'schema: mql.task_family/1'"
-            raise UserError("the file is empty" if node is None else "not a mapping", where=f"{file}:1", mend=mend)
+            what = "the file is empty" if node is None else "not a mapping"
+            line = 1 if node is None else node.start_mark.line + 1
+            raise UserError(what, where=f"{file}:{line}", mend=f"write lines such as '{wanted.line}'")
         reader = _Reader(loader, file)
         data = reader.value(node, "", 0)
-        return MarkedYaml(file, data, reader.lines)
+        return MarkedYaml(file, data, reader.lines, reader.alias)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{file}:{mark.line + 1}" if mark else file
@@ -77,10 +99,32 @@ def read_marked(path: Path) -> MarkedYaml:
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"not valid YAML: {error}", where=file, mend="mend the syntax") from None
     except RecursionError:
-        raise UserError("nested too deeply", where=file, mend=f"at most {_DEEPEST} levels") from None
+        raise _too_deep(file) from None
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def read_yaml(path: Path, wanted: Wanted) -> str:
+    """Return a file's text. Raises UserError as `read_marked` does."""
+    instead = f" or {wanted.name}" if wanted.name else ""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        mend = "check the path" + (f", or give {wanted.name}" if wanted.name else "")
+        raise UserError("no such file", where=str(path), mend=mend) from None
+    except IsADirectoryError:
+        raise UserError("this is a directory", where=str(path), mend=f"give a YAML file{instead}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the file ({error})", where=str(path), mend="check path and permissions") from None
+    if len(data) > _MOST_BYTES:
+        what = f"a file larger than 1 MB is no {wanted.kind}"
+        raise UserError(what, where=str(path), mend="give another; those are short")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"byte {error.start} is not UTF-8 text", where=str(path), mend="save it as UTF-8") from None
 
 
 class _Reader:
@@ -88,8 +132,10 @@ class _Reader:
 
     def __init__(self, loader: yaml.SafeLoader, file: str) -> None:
         self._loader, self._file = loader, file
+        self._seen: set[int] = set()  # nodes, by identity: an alias is the same node once more
         self._values = 0
         self.lines: dict[str, int] = {}
+        self.alias: str | None = None
 
     def value(self, node: yaml.Node, key: str, depth: int) -> Any:
         """Return what a node says; `key` is its dotted key."""
@@ -100,12 +146,18 @@ class _Reader:
                 f"more than {_MOST_VALUES:,} values", where=where, mend="write fewer; aliases count in full"
             )
         if depth > _DEEPEST:
-            raise UserError("nested too deeply", where=where, mend=f"at most {_DEEPEST} levels")
+            raise _too_deep(where)
+        if id(node) in self._seen and self.alias is None:
+            self.alias = key
+        self._seen.add(id(node))
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _PLAIN:
+            problem = f"could not determine a constructor for the tag {node.tag!r}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         if isinstance(node, yaml.MappingNode):
             return {name: self.value(inner, below, depth + 1) for name, inner, below in self._entries(node, key)}
         if isinstance(node, yaml.SequenceNode):
             return [self._item(item, f"{key}.{n}", depth) for n, item in enumerate(node.value)]
-        return self._scalar(node, where)
+        return self._scalar(node, key, where)
 
     def _item(self, node: yaml.Node, key: str, depth: int) -> Any:
         self.lines.setdefault(key, node.start_mark.line + 1)
@@ -129,33 +181,21 @@ class _Reader:
             self.lines.setdefault(key, line)
             yield name, value, key
 
-    def _scalar(self, node: yaml.Node, where: str) -> Any:
+    def _scalar(self, node: yaml.Node, key: str, where: str) -> Any:
         try:
             value = self._loader.construct_object(node, deep=True)
         except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError):  # a tag that lies, no such date
-            raise UserError(f"{str(node.value)[:40]!r} can't be read", where=where, mend="put it in quotes") from None
+            what = f"not valid YAML: {str(node.value)[:40]!r} can't be read"
+            raise UserError(what, where=where, mend="put it in quotes") from None
         if isinstance(value, str):
             plain = isinstance(node, yaml.ScalarNode) and node.style is None
             return float(value) if plain and _NUMBER.fullmatch(value) else value
         if value is None or isinstance(value, bool | int | float):
             return value
-        kind = type(value).__name__
-        raise UserError(f"a {kind} instead of a text or a number", where=where, mend="put it in quotes")
+        given = f"{key.rpartition('.')[2]} is {repr(value)[:60]}"
+        what = f"{given}, a {type(value).__name__} instead of a text or a number"
+        raise UserError(what, where=where, mend="put it in quotes")
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise UserError("no such file", where=str(path), mend="check the path") from None
-    except IsADirectoryError:
-        raise UserError("this is a directory", where=str(path), mend="give a YAML file") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the file ({error})", where=str(path), mend="check path and permissions") from None
-    if len(data) > MOST_BYTES:
-        raise UserError("the file is larger than 1 MB", where=str(path), mend="give a definition; those are short")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"byte {error.start} is not UTF-8 text", where=str(path), mend="save it as UTF-8") from None
+def _too_deep(where: str) -> UserError:
+    return UserError("not valid YAML: nested too deeply", where=where, mend=f"at most {_DEEPEST} levels")

@@ -1,0 +1,213 @@
+"""What the checks of a robot work with: its spec, the compiled model, which parts are the robot's, and its home.
+
+Shapes: Q positions (nq), V degrees of freedom (nv), U controls (nu).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from mql.robots.spec import RobotSpec
+
+FloatArray = npt.NDArray[np.float64]
+
+_WIDTHS = {"free": 7, "ball": 4, "slide": 1, "hinge": 1}
+_KINDS = ("free", "ball", "slide", "hinge")  # in MuJoCo's order
+_NAN_WARNINGS = (
+    mujoco.mjtWarning.mjWARN_BADQPOS,
+    mujoco.mjtWarning.mjWARN_BADQVEL,
+    mujoco.mjtWarning.mjWARN_BADQACC,
+)
+
+
+@dataclass
+class Inspection:
+    """One robot under inspection; it keeps what was read and compiled from check to check.
+
+    Args:
+        build: reads the robot's spec.
+        opengl: whether MuJoCo can draw on this machine.
+    """
+
+    build: Callable[[], RobotSpec]
+    opengl: bool = True
+
+    @cached_property
+    def spec(self) -> RobotSpec:
+        """The spec."""
+        return self.build()
+
+    @cached_property
+    def model(self) -> mujoco.MjModel:
+        """The compiled model."""
+        return self.spec.compile()
+
+    @cached_property
+    def bodies(self) -> set[int]:
+        """The robot's bodies: the base's and all below; without a stated base all but the world."""
+        model, base = self.model, self.spec.base
+        root = body_id(model, base.body) if base is not None else None
+        if root is None:
+            return set(range(1, model.nbody))
+        found = {root}
+        for body in range(root + 1, model.nbody):  # a body comes after its parent
+            if int(model.body_parentid[body]) in found:
+                found.add(body)
+        return found - {0}
+
+    @cached_property
+    def joints(self) -> list[int]:
+        """The robot's joints."""
+        return [joint for joint in range(self.model.njnt) if int(self.model.jnt_bodyid[joint]) in self.bodies]
+
+    @cached_property
+    def actuators(self) -> list[int]:
+        """The actuators that drive the robot's joints, or no joint at all."""
+        driven = set(self.joints)
+        joints = {index: driven_joint(self.model, index) for index in range(self.model.nu)}
+        return [index for index, joint in joints.items() if joint is None or joint in driven]
+
+    def home(self) -> mujoco.MjData:
+        """Return the model at home, with the controls that hold it there, after mj_forward.
+
+        Where the spec states no home, it is the model's keyframe of that name, else where the model begins.
+        """
+        model = self.model
+        data = mujoco.MjData(model)
+        key = _id(model, mujoco.mjtObj.mjOBJ_KEY, "home")
+        if key is not None and not self.spec.home:
+            data.qpos[:] = model.key_qpos[key]
+        for name, value in self.spec.home.items():
+            joint = joint_id(model, name)
+            numbers = np.atleast_1d(np.asarray(value, np.float64))
+            if joint is not None and len(numbers) == joint_width(model, joint):
+                start = int(model.jnt_qposadr[joint])
+                data.qpos[start : start + len(numbers)] = numbers
+        mujoco.mj_forward(model, data)
+        data.ctrl[:] = holding_controls(model, data)
+        mujoco.mj_forward(model, data)
+        return data
+
+
+def body_id(model: mujoco.MjModel, name: str) -> int | None:
+    """Return a body's number by its name; a body without a name goes by that of its joint."""
+    body = _id(model, mujoco.mjtObj.mjOBJ_BODY, name)
+    if body is not None:
+        return body
+    joint = joint_id(model, name)
+    if joint is None:
+        return None
+    body = int(model.jnt_bodyid[joint])
+    return None if model.body(body).name else body
+
+
+def joint_id(model: mujoco.MjModel, name: str) -> int | None:
+    """Return a joint's number by its name, or None."""
+    return _id(model, mujoco.mjtObj.mjOBJ_JOINT, name)
+
+
+def site_id(model: mujoco.MjModel, name: str) -> int | None:
+    """Return a site's number by its name, or None."""
+    return _id(model, mujoco.mjtObj.mjOBJ_SITE, name)
+
+
+def actuator_id(model: mujoco.MjModel, name: str) -> int | None:
+    """Return an actuator's number by its name; one without a name goes by that of the joint it drives."""
+    found = _id(model, mujoco.mjtObj.mjOBJ_ACTUATOR, name)
+    if found is not None:
+        return found
+    joint = joint_id(model, name)
+    for index in range(model.nu) if joint is not None else ():
+        if driven_joint(model, index) == joint and not model.actuator(index).name:
+            return index
+    return None
+
+
+def driven_joint(model: mujoco.MjModel, actuator: int) -> int | None:
+    """Return the joint that an actuator drives; None for tendons, sites and bodies."""
+    kinds = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+    return int(model.actuator_trnid[actuator, 0]) if model.actuator_trntype[actuator] in kinds else None
+
+
+def actuator_name(model: mujoco.MjModel, actuator: int) -> str:
+    """Return an actuator's name, or that of its joint, or its number."""
+    joint = driven_joint(model, actuator)
+    name = model.actuator(actuator).name or (model.joint(joint).name if joint is not None else "")
+    return str(name or f"number {actuator}")
+
+
+def actuator_kind(model: mujoco.MjModel, actuator: int) -> str:
+    """Tell from an actuator's law what its control means: motor, position, velocity or general.
+
+    force = gain * control + bias, where bias is b0 + b1 * length + b2 * velocity.
+    """
+    if model.actuator_dyntype[actuator] != mujoco.mjtDyn.mjDYN_NONE:
+        return "general"
+    if model.actuator_gaintype[actuator] != mujoco.mjtGain.mjGAIN_FIXED:
+        return "general"
+    if model.actuator_biastype[actuator] == mujoco.mjtBias.mjBIAS_NONE:
+        return "motor"
+    if model.actuator_biastype[actuator] != mujoco.mjtBias.mjBIAS_AFFINE or model.actuator_biasprm[actuator, 0]:
+        return "general"
+    if model.actuator_biasprm[actuator, 1] < 0:
+        return "position"
+    return "velocity" if model.actuator_biasprm[actuator, 2] < 0 else "general"
+
+
+def joint_kind(model: mujoco.MjModel, joint: int) -> str:
+    """Return free, ball, slide or hinge."""
+    return _KINDS[int(model.jnt_type[joint])]
+
+
+def joint_width(model: mujoco.MjModel, joint: int) -> int:
+    """Return how many numbers a joint has in qpos."""
+    return _WIDTHS[joint_kind(model, joint)]
+
+
+def holding_controls(model: mujoco.MjModel, data: mujoco.MjData) -> FloatArray:
+    """Return controls [U] that ask position actuators for where they are, and all others for nothing."""
+    controls = np.zeros(model.nu)
+    for index in range(model.nu):
+        if actuator_kind(model, index) == "position":
+            controls[index] = (
+                data.actuator_length[index] * -model.actuator_biasprm[index, 1] / model.actuator_gainprm[index, 0]
+            )
+        if model.actuator_ctrllimited[index]:
+            controls[index] = np.clip(controls[index], *model.actuator_ctrlrange[index])
+    return controls
+
+
+def strongest_effort(model: mujoco.MjModel, joint: int) -> float | None:
+    """Return the highest torque (N m) or force (N) that the model gives a joint; None where nothing bounds it."""
+    if model.jnt_actfrclimited[joint]:
+        return float(np.abs(model.jnt_actfrcrange[joint]).max())
+    total = 0.0
+    for index in range(model.nu):
+        if driven_joint(model, index) != joint:
+            continue
+        gear = abs(float(model.actuator_gear[index, 0]))
+        if model.actuator_forcelimited[index]:
+            total += gear * float(np.abs(model.actuator_forcerange[index]).max())
+        elif actuator_kind(model, index) == "motor" and model.actuator_ctrllimited[index]:
+            gain = abs(float(model.actuator_gainprm[index, 0]))
+            total += gear * gain * float(np.abs(model.actuator_ctrlrange[index]).max())
+        else:
+            return None
+    return total or None
+
+
+def blew_up(data: mujoco.MjData) -> bool:
+    """Tell whether the simulation met NaN or huge numbers (MuJoCo then starts over from the model's first pose)."""
+    odd = any(data.warning[int(warning)].number for warning in _NAN_WARNINGS)
+    return odd or not (np.isfinite(data.qpos).all() and np.isfinite(data.qvel).all())
+
+
+def _id(model: mujoco.MjModel, kind: mujoco.mjtObj, name: str) -> int | None:
+    found = int(mujoco.mj_name2id(model, kind, name))
+    return found if found >= 0 else None
