@@ -20,6 +20,7 @@ from statistics import median
 from typing import Any
 
 import gymnasium
+import gymnasium_robotics
 import numpy as np
 
 from mql.agent import Agent
@@ -27,7 +28,7 @@ from mql.config_file import load_config
 from mql.memory import limit_threads
 from mql.rollout import collect
 from mql.seeding import spawn_seeds
-from mql.tasks import load, names
+from mql.tasks import from_file, load, names
 from mql.tasks.family import TaskFamily
 
 NATIVE_LANES = 32
@@ -35,8 +36,10 @@ EPISODES_PER_WORKER = 1
 ROUNDS = 3
 PEER_SECONDS = 0.3  # a peer steps for at least this long in each round
 
-# Whose robot a native family moves: the beginning of its name, and Gymnasium's environment of it.
+# Whose robot a native family moves, or whose task it does with another: the beginning of its name, the environment.
 ROBOTS = {
+    "arm-reach": "FetchReach-v4",
+    "arm-push": "FetchPush-v4",
     "ant": "Ant-v5",
     "cheetah": "HalfCheetah-v5",
     "hopper": "Hopper-v5",
@@ -49,18 +52,21 @@ ROBOTS = {
 def main() -> None:
     """Measure the families named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("families", nargs="*")
+    parser.add_argument("families", nargs="*", help="names, or files of definitions whose Python you trust")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     limit_threads(options.threads)
+    gymnasium.register_envs(gymnasium_robotics)
     rows = []
     print("| family | collection, env steps/s | single environment, env steps/s | ratio |")
     print("| --- | ---: | ---: | ---: |")
     for name in options.families or names():
-        row = measure(load(name), options.threads)
+        family = from_file(name, trust=True) if name.endswith(".yaml") else load(name)
+        row = measure(family, options.threads)
         rows.append(row)
-        print(f"| {name} | {row['collection']:,.0f} | {row['single']:,.0f} ({row['peer']}) | {row['ratio']:.1f} |")
+        single = f"{row['single']:,.0f} ({row['peer']})"
+        print(f"| {family.name} | {row['collection']:,.0f} | {single} | {row['ratio']:.1f} |")
         sys.stdout.flush()
         if options.output:  # after every family: a long measurement loses nothing
             options.output.write_text(json.dumps({"threads": options.threads, "families": rows}, indent=1) + "\n")

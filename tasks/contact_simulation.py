@@ -17,7 +17,8 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from mql.robots.description import Robot
+from mql.robots.description import View
+from mql.robots.mujoco_warnings import warn_on_stderr
 from mql.tasks import derived as derived_quantities
 from mql.tasks.camera import Camera
 from mql.tasks.lanes import Array, State
@@ -35,19 +36,29 @@ class ContactDynamics:
 
     Args:
         models: one model per lane; the same object may stand in many lanes.
-        robot: for the frame skip and the camera.
+        frame_skip: physics steps in one control step.
         threads: lanes that are stepped at the same time.
         derived: attributes of MjData to find in ``State.derived``.
+        view: from where pictures are taken; None: through the model's own camera.
     """
 
-    def __init__(self, models: Sequence[mujoco.MjModel], robot: Robot, threads: int, derived: Sequence[str]) -> None:
+    def __init__(
+        self,
+        models: Sequence[mujoco.MjModel],
+        frame_skip: int,
+        threads: int,
+        derived: Sequence[str],
+        *,
+        view: View | None,
+    ) -> None:
+        warn_on_stderr()
         first, lanes = models[0], len(models)
         self._models = list(models)
-        self._robot = robot
+        self._frame_skip = frame_skip
         self._data = [mujoco.MjData(model) for model in models]
         self._threads = min(threads, lanes)
         self._pool: ThreadPoolExecutor | None = None
-        self._camera = Camera(robot.view)
+        self._camera = Camera(view)
         low, high = first.actuator_ctrlrange.T
         self._middle, self._half = (high + low) / 2.0, (high - low) / 2.0
         self._before, self._after = (
@@ -109,7 +120,7 @@ class ContactDynamics:
         model, data = self._models[lane], self._data[lane]
         if np.isfinite(self._after.qpos[lane, 0]):
             data.ctrl[:] = control
-            mujoco.mj_step(model, data, nstep=self._robot.frame_skip)
+            mujoco.mj_step(model, data, nstep=self._frame_skip)
             # MuJoCo computes contact forces on bodies only when asked.
             mujoco.mj_rnePostConstraint(model, data)
             self._read(lane)

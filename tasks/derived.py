@@ -18,7 +18,9 @@ from mql.tasks.lanes import Array
 # subtree_com [B, 3] m: centre of mass of each body with all that hangs on it, so that of body 0 is the robot's.
 # cinert [B, 10] and cvel [B, 6]: inertia and velocity of each body, seen from the robot's centre of mass.
 # qfrc_actuator [V] N m: what the motors do.
-FROM_STATE = frozenset({"subtree_com", "cinert", "cvel", "qfrc_actuator"})
+# xpos [B, 3] and site_xpos [sites, 3] m: where bodies and sites are in the world.
+# sensordata: what the model's sensors read, of positions and velocities only; sensors of forces stay 0.
+FROM_STATE = frozenset({"subtree_com", "cinert", "cvel", "qfrc_actuator", "xpos", "site_xpos", "sensordata"})
 # Contact forces come out of the solver, so only a simulation that keeps it can tell: cfrc_ext [B, 6] N m and N.
 FROM_SOLVER = frozenset({"cfrc_ext"})
 
@@ -41,7 +43,8 @@ class Deriver:
             raise ValueError(f"{sorted(set(names) - FROM_STATE)} do not follow from the state")
         self._models = models
         self._data = mujoco.MjData(models[0])
-        self._moving = "cvel" in names
+        self._sensing = "sensordata" in names
+        self._moving = "cvel" in names or self._sensing
         self._driven = "qfrc_actuator" in names
         # Views, since each access to an attribute of MjData makes a new one.
         self._qpos, self._qvel, self._ctrl = self._data.qpos, self._data.qvel, self._data.ctrl
@@ -77,3 +80,10 @@ class Deriver:
             mujoco.mj_tendon(model, data)
             mujoco.mj_transmission(model, data)
             mujoco.mj_fwdActuation(model, data)
+        if self._sensing:
+            mujoco.mj_camlight(model, data)
+            mujoco.mj_tendon(model, data)
+            mujoco.mj_transmission(model, data)
+            mujoco.mj_sensorPos(model, data)
+            mujoco.mj_fwdVelocity(model, data)
+            mujoco.mj_sensorVel(model, data)

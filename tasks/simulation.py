@@ -10,14 +10,15 @@ compared with Gymnasium's own environments:
 
 What a family needs beyond positions and velocities is named in its `derived`. Bodies' places and velocities are
 computed after the step (`mql.tasks.derived`); contact forces can't be, so a family that names them runs on
-`mql.tasks.contact_simulation` instead, and nothing else about it changes.
+`mql.tasks.contact_simulation` instead, and nothing else about it changes. What can be computed on arrays over lanes, a
+family computes itself in `derive`, and what its motors do, where that is more than the action, in `control`.
 
 Shapes: N lanes, Q positions, V velocities, U actuators, S numbers of MuJoCo's full physics state (time, qpos, qvel).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,7 +27,8 @@ import numpy as np
 import numpy.typing as npt
 from mujoco.rollout import Rollout
 
-from mql.robots.description import Robot
+from mql.robots.description import Robot, View
+from mql.robots.mujoco_warnings import warn_on_stderr
 from mql.tasks import derived as derived_quantities
 from mql.tasks.camera import Camera
 from mql.tasks.contact_simulation import ContactDynamics
@@ -60,12 +62,28 @@ class MujocoFamily(NativeFamily):
         """Return the lane's model. Families that change physics return a changed copy for each task."""
         return compiled_model(str(self.robot.path))
 
+    def derive(self, state: State) -> Mapping[str, Array]:
+        """Return further quantities for ``State.derived``, computed once a control step: name -> [N, ...]."""
+        return {}
+
+    def control(self, state: State, action: Array) -> Array | None:
+        """Return the control signal [N, U] for an action [N, A]; None maps actions to the actuators' ranges."""
+        return None
+
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the simulation of `tasks`."""
         models = [self.model(task) for task in tasks]
         if FROM_SOLVER.intersection(self.derived):
-            return ContactDynamics(models, self.robot, threads, self.derived)
-        return MujocoDynamics(models, self.robot, threads, self.derived)
+            return ContactDynamics(models, self.robot.frame_skip, threads, self.derived, view=self.robot.view)
+        return MujocoDynamics(
+            models,
+            self.robot.frame_skip,
+            threads,
+            self.derived,
+            view=self.robot.view,
+            derive=self.derive,
+            control=self.control,
+        )
 
 
 class MujocoDynamics:
@@ -73,26 +91,39 @@ class MujocoDynamics:
 
     Args:
         models: one model per lane; the same object may stand in many lanes.
-        robot: for the frame skip and the camera.
+        frame_skip: physics steps in one control step.
         threads: size of the C++ thread pool.
         derived: quantities of `mql.tasks.derived` to find in ``State.derived``.
+        view: from where pictures are taken; None: through the model's own camera.
+        derive: as `MujocoFamily.derive`.
+        control: as `MujocoFamily.control`.
     """
 
     def __init__(
-        self, models: Sequence[mujoco.MjModel], robot: Robot, threads: int, derived: Sequence[str] = ()
+        self,
+        models: Sequence[mujoco.MjModel],
+        frame_skip: int,
+        threads: int,
+        derived: Sequence[str] = (),
+        *,
+        view: View | None = None,
+        derive: Callable[[State], Mapping[str, Array]] | None = None,
+        control: Callable[[State, Array], Array | None] | None = None,
     ) -> None:
+        warn_on_stderr()
         first = models[0]
         self._models = list(models)
-        self._robot = robot
+        self._frame_skip = frame_skip
         threads = min(threads, len(self._models))
         self._data = [mujoco.MjData(first) for _ in range(threads)]
         # One thread: no pool, the physics runs on the caller's thread.
         self._rollout: Rollout | None = Rollout(nthread=threads if threads > 1 else 0)
-        self._camera = Camera(robot.view)
+        self._camera = Camera(view)
         # Two helpings of lanes for each thread: fewer hand-overs than MuJoCo's ten, and still some balance.
         self._chunk = max(1, len(self._models) // (2 * threads))
-        lanes, frames = len(self._models), robot.frame_skip
+        lanes, frames = len(self._models), frame_skip
         state_size = mujoco.mj_stateSize(first, _STATE)
+        self._step_seconds = np.array([model.opt.timestep for model in self._models]) * frames
         low, high = first.actuator_ctrlrange.T
         self._middle, self._half = (high + low) / 2.0, (high - low) / 2.0
         # Buffers that every step reuses: the states before, after each physics step, and the control signal.
@@ -100,11 +131,12 @@ class MujocoDynamics:
         self._frames = np.zeros((lanes, frames, state_size))
         self._sensors = np.zeros((lanes, frames, first.nsensordata))
         self._control = np.zeros((lanes, frames, first.nu))
-        self._state_before, self._state_after = (
-            _view(full, first, derived_quantities.empty(derived, first, lanes))
-            for full in (self._before, self._frames[:, -1])
-        )
+        self._derived_before, self._derived_after = (derived_quantities.empty(derived, first, lanes) for _ in range(2))
+        self._state_before = _view(self._before, first, self._derived_before)
+        self._state_after = _view(self._frames[:, -1], first, self._derived_after)
+        self._derive_arrays, self._choose_control = derive, control
         self._deriver = Deriver(derived, self._models)
+        self._deriver_results = dict(self._derived_after)
         self._lost = np.zeros(lanes, np.bool_)  # lanes whose physics has diverged
         self._harmless = np.zeros(state_size)  # what those go on from, since MuJoCo can't step NaN
         self._harmless[1 : 1 + first.nq] = first.qpos0
@@ -120,16 +152,21 @@ class MujocoDynamics:
         return self._state_after
 
     def advance(self, action: Array) -> tuple[State, State]:
-        """Advance by one control step: action [N, A] in [-1, 1] is mapped affinely to the actuators' ranges.
+        """Advance by one control step: `control` says what an action [N, A] in [-1, 1] makes the actuators do.
 
         A lane whose physics diverges becomes NaN, and stays so until it is placed again.
         """
         if self._rollout is None:
             raise RuntimeError("the simulation is closed")
         np.copyto(self._before, self._frames[:, -1])
-        for name, values in self._state_before.derived.items():
-            np.copyto(values, self._state_after.derived[name])
-        np.copyto(self._control, (self._middle + self._half * action)[:, None])
+        control = self._choose_control(self._state_after, action) if self._choose_control is not None else None
+        if control is None:
+            control = self._middle + self._half * action
+        elif self._lost.any():
+            control = np.where(self._lost[:, None], 0.0, control)
+        np.copyto(self._control, control[:, None])
+        for name, values in self._derived_after.items():
+            self._derived_before[name] = values.copy()
         # Shapes and types are right by construction, so mujoco's own checks (a tenth of the step) are skipped.
         self._rollout.rollout(
             self._models,
@@ -138,7 +175,7 @@ class MujocoDynamics:
             self._control,
             control_spec=_CONTROL,
             skip_checks=True,
-            nstep=self._robot.frame_skip,
+            nstep=self._frame_skip,
             state=self._frames,
             sensordata=self._sensors,
             chunk_size=self._chunk,
@@ -166,14 +203,16 @@ class MujocoDynamics:
         """Find lanes that diverged in this step, and write NaN over those that ever did."""
         # MuJoCo puts a simulation that blows up back to its start, and its clock with it. That must not pass unseen.
         after = self._frames[:, -1]
-        in_time = after[:, 0] - self._before[:, 0] >= 0.9 * self._robot.control_timestep
+        in_time = after[:, 0] - self._before[:, 0] >= 0.9 * self._step_seconds
         self._lost |= ~in_time | ~np.isfinite(after).all(axis=1)
         if self._lost.any():
             after[self._lost] = np.nan
 
     def _derive(self) -> None:
         state = self._state_after
-        self._deriver.derive(state.qpos, state.qvel, self._control[:, -1], state.derived)
+        self._deriver.derive(state.qpos, state.qvel, self._control[:, -1], self._deriver_results)
+        if self._derive_arrays is not None:
+            self._derived_after.update(self._derive_arrays(state))
 
 
 def _view(full: Array, model: mujoco.MjModel, derived: Mapping[str, Array]) -> State:

@@ -19,9 +19,9 @@ NAMES = [name for name in registry.names() if not name.startswith(FOREIGN)]
 PLAIN = [name for name in NAMES if not name.endswith("-oracle")]
 VARIANTS = ("-oracle", "-legacy", "-contact")
 # Task parameters that change the physics are seen in what they do; all others in rewards only.
-PHYSICS = ("cheetah-faults", "hopper-params", "walker-params")
+PHYSICS = ("arm-", "cheetah-faults", "hopper-params", "walker-params")
 # Robots that take a millisecond or so for a step: a short stretch is enough where an episode's end is not the point.
-SLOW = ("ant-", "hopper-", "humanoid-", "walker-")
+SLOW = ("ant-", "arm-", "hopper-", "humanoid-", "walker-")
 ENDING = ("ant-dir", "hopper-", "humanoid-", "walker-")  # families whose episodes can end early
 SHORT = 30  # steps
 SHAPES = {  # observation, action, episode length, control timestep in s
@@ -33,6 +33,10 @@ SHAPES = {  # observation, action, episode length, control timestep in s
     "ant-goal": (29, 8, 200, 0.05),
     "ant-goal-legacy": (113, 8, 200, 0.05),
     "ant-goal-contact": (107, 8, 200, 0.05),
+    "arm-drawer": (8, 3, 50, 0.05),
+    "arm-peg": (8, 3, 50, 0.05),
+    "arm-push": (12, 3, 50, 0.05),
+    "arm-reach": (9, 3, 50, 0.05),
     "cheetah-dir": (17, 6, 200, 0.05),
     "cheetah-dir-legacy": (20, 6, 200, 0.05),
     "cheetah-faults": (17, 6, 200, 0.05),
@@ -141,7 +145,7 @@ def test_lanes_are_bit_equal_to_environments_alone(name: str, threads: int) -> N
         env.close()
 
 
-@pytest.mark.parametrize("name", ["cheetah-vel", "humanoid-dir-contact", "reacher-goal", "walker-params"])
+@pytest.mark.parametrize("name", ["arm-drawer", "cheetah-vel", "humanoid-dir-contact", "reacher-goal", "walker-params"])
 def test_the_number_of_lanes_and_threads_changes_no_bit(name: str) -> None:
     family = registry.load(name)
     tasks = family.tasks("train")[:33]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from mql.tasks import registry
 from mql.tasks.lanes import Array, LaneBatch, NativeFamily, Outcome, State
 from mql.tasks.point_robot import PointRobot, point_robot
 from mql.tasks.reacher_goal import fingertip
+from mql.tasks.simulation import MujocoDynamics, MujocoFamily
 
 
 def native(name: str) -> NativeFamily:
@@ -216,10 +218,10 @@ def test_steps_are_the_callers_to_change() -> None:
 @pytest.mark.parametrize("name", ["cheetah-vel", "ant-dir-angles", "ant-dir-angles-contact", "humanoid-dir-legacy"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_lane_that_diverges_becomes_nan_and_the_others_go_on(
-    name: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Lane 1 blows up at the first step; the others' numbers are those of a batch in which nothing does."""
-    monkeypatch.chdir(tmp_path)  # MuJoCo writes its log where it runs
+    monkeypatch.chdir(tmp_path)
     family = native(name)
     tasks = family.tasks("train")[:5]
     drawn = [family.initial_state(np.random.default_rng(lane), tasks[lane].parameters) for lane in range(5)]
@@ -242,10 +244,28 @@ def test_a_lane_that_diverges_becomes_nan_and_the_others_go_on(
     assert np.array_equal(ill.step(actions[0]).obs, well.step(actions[0]).obs)
     for batch in (well, ill):
         batch.close()
+    said = capfd.readouterr()  # the warning is told, but not among results, and no log is left behind
+    assert "MuJoCo warns" in said.err and not said.out and not list(tmp_path.iterdir())
 
 
-def test_a_single_environment_that_diverges_names_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_lane_with_a_finer_clock_of_its_own_is_not_lost() -> None:
+    """Lane 1's model has half the timestep, so its steps are half as long; both fall freely, at a speed of g t."""
+    family = native("cheetah-vel")
+    assert isinstance(family, MujocoFamily)
+    coarse = family.model(family.tasks("train")[0])
+    fine = copy.deepcopy(coarse)
+    fine.opt.timestep = coarse.opt.timestep / 2.0
+    dynamics = MujocoDynamics([coarse, fine], family.robot.frame_skip, threads=1)
+    qpos = np.zeros((2, coarse.nq))
+    qpos[:, 1] = 10.0  # m, far above the floor
+    dynamics.place(qpos, np.zeros((2, coarse.nv)))
+    _, after = dynamics.advance(np.zeros((2, coarse.nu)))
+    seconds = family.robot.control_timestep * np.array([1.0, 0.5])
+    np.testing.assert_allclose(after.qvel[:, 1], -9.81 * seconds, rtol=0.02)
+    dynamics.close()
+
+
+def test_a_single_environment_that_diverges_names_its_task() -> None:
     family = native("cheetah-vel")
     env = family.make(family.task({"velocity": 1.5}))
     env.set_state(np.zeros(9), np.full(9, 1e12))  # type: ignore[attr-defined]
