@@ -1,8 +1,8 @@
 """The `mql` command: its arguments, and how it ends.
 
 Exit status 0 is success, 2 the user's mistake (one line on standard error), 1 a bug (a traceback), 130 Ctrl-C. Results
-go to standard output, all else to standard error. The commands' work is in `cli_train`, `cli_evaluate`, `cli_tasks` and
-`cli_bench`, imported when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
+go to standard output, all else to standard error. The commands' work is in `cli_train`, `cli_evaluate`, `cli_tasks`,
+`cli_robots` and `cli_bench`, imported when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mql.cli_robot_commands import robots_app
+from mql.cli_task_commands import AsJson, Trust, tasks_app
 from mql.errors import UserError, nearest
 
 # Typer brings the parser's exceptions from click, or from its own copy of it; only this one has a public name.
@@ -29,11 +31,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-tasks_app = typer.Typer(help="The task families.", rich_markup_mode=None)
 app.add_typer(tasks_app, name="tasks")
+app.add_typer(robots_app, name="robots")
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, made by mql train.", show_default=False)]
-Family = Annotated[str, typer.Argument(metavar="NAME", help="A task family.", show_default=False)]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE ...", help="Change a configuration key.", show_default=False),
@@ -44,7 +45,6 @@ AdaptationEpisodes = Annotated[
 Episodes = Annotated[
     int | None, typer.Option(min=1, metavar="K", help="Episodes measured, before and after.", show_default=False)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -65,7 +65,12 @@ def _mql(
 @app.command()
 def train(
     target: Annotated[
-        str, typer.Argument(metavar="FAMILY|FILE.yaml", help="A task family, or an experiment.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="FAMILY|FILE.yaml",
+            help="A task family, a file that defines one, or an experiment.",
+            show_default=False,
+        ),
     ],
     settings: Settings = None,
     run_dir: Annotated[
@@ -75,13 +80,13 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir, as configured there.")] = (
         False
     ),
-    trust: Annotated[bool, typer.Option("--trust", help="Let a family definition run its own Python code.")] = (False),
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Meta-train an agent on a family of tasks."""
     from mql.cli_train import train
 
-    train(target, settings=settings or [], run_dir=run_dir, seed=seed, resume=resume, as_json=as_json)
+    train(target, settings=settings or [], run_dir=run_dir, seed=seed, resume=resume, trust=trust, as_json=as_json)
 
 
 @app.command()
@@ -100,6 +105,7 @@ def evaluate(
     ] = None,
     checkpoint: Annotated[int | None, typer.Option(metavar="N", help="The checkpoint after N env steps.")] = None,
     settings: Settings = None,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's agent on tasks of its family, zero-shot and adapted."""
@@ -117,6 +123,7 @@ def evaluate(
         adapting=not no_adapt,
         checkpoint=checkpoint,
         settings=settings or [],
+        trust=trust,
         as_json=as_json,
     )
 
@@ -135,6 +142,7 @@ def adapt(
     ] = None,
     checkpoint: Annotated[int | None, typer.Option(metavar="N", help="The checkpoint after N env steps.")] = None,
     settings: Settings = None,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Adapt a run's agent to a task of your own."""
@@ -148,6 +156,7 @@ def adapt(
         out=out,
         checkpoint=checkpoint,
         settings=settings or [],
+        trust=trust,
         as_json=as_json,
     )
 
@@ -170,61 +179,6 @@ def bench(
     from mql.cli_bench import bench
 
     bench(part, threads=threads, as_json=as_json)
-
-
-@tasks_app.command("list")
-def tasks_list(as_json: AsJson = False) -> None:
-    """List the task families."""
-    from mql.cli_tasks import list_families
-
-    list_families(as_json=as_json)
-
-
-@tasks_app.command("show")
-def tasks_show(name: Family, as_json: AsJson = False) -> None:
-    """Show a family's task parameters and tasks."""
-    from mql.cli_tasks import show
-
-    show(name, as_json=as_json)
-
-
-@tasks_app.command("check")
-def tasks_check(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME ...]", help="Task families; all of them without any.", show_default=False),
-    ] = None,
-    quick: Annotated[
-        bool,
-        typer.Option("--quick", help="Play less; without names, check one family of each module of the task suite."),
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Check whether families are sound: a line of pass, warn or fail for each check, exit status 2 on any fail."""
-    from mql.cli_tasks import check
-
-    raise typer.Exit(check(names or [], quick=quick, as_json=as_json))
-
-
-@tasks_app.command("render")
-def tasks_render(
-    name: Family,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "-o", "--out", metavar="FILE", help=".png: a grid of tasks; .mp4: an episode.", show_default=False
-        ),
-    ],
-    split: Annotated[str, typer.Option(metavar="train|test|ood", help="Which tasks.")] = "test",
-    tasks: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Tasks in the picture.", show_default="6")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the start and of the actions.")] = 0,
-) -> None:
-    """Draw a family's tasks, or film an episode of the split's first task."""
-    from mql.cli_tasks import render
-
-    render(name, out=out, split=split, tasks=tasks, seed=seed)
 
 
 def main() -> None:

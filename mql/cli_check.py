@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from mql.robots.check_verdict import Verdict, failed, warned
 from mql.tasks.check import CHECKS, CheckResult, builds_at_all, run_check
 from mql.tasks.check_effort import Effort
 from mql.tasks.check_inspection import Inspection
-from mql.tasks.check_verdict import Verdict, failed, warned
 from mql.tasks.family import TaskFamily
 from mql.tasks.picture import NO_OPENGL
 from mql.workers import WorkerLost, Workers

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mql import adaptation, meta_test
+from mql.cli_families import family_of
 from mql.cli_tables import print_evaluation, print_json, print_protocol, print_task_rows
 from mql.cli_train import check_device
 from mql.config import Config
@@ -22,9 +23,9 @@ from mql.errors import UserError
 from mql.files import TEMPORARY, sync_folder, to_json, user_errors, write_file
 from mql.memory import keep_freed_memory, limit_threads
 from mql.meta_train import evaluation_record, load_trainer
+from mql.run_definition import digest_entry
 from mql.run_dir import RunDir
 from mql.seeding import generator
-from mql.tasks import registry
 from mql.tasks.family import Task, TaskFamily
 from mql.trainer import Trainer
 from mql.types import JSON
@@ -51,11 +52,12 @@ def evaluate(
     adapting: bool,
     checkpoint: int | None,
     settings: Sequence[str],
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Do what `mql evaluate` does; the arguments are the command's."""
     run, config = _open(path, settings, adaptation_episodes=adaptation_episodes, episodes=episodes)
-    family = registry.load(config.family)
+    family = family_of(run, trust=trust)
     split = config.evaluate.split if split is None else split
     listed = family.tasks(split)
     chosen = listed[: config.evaluate.final_tasks] if tasks is None else _first(listed, tasks, split)
@@ -70,7 +72,7 @@ def evaluate(
             split=split,
             on_task=advance,
         )
-    record["env_steps"] = loaded.trainer.env_steps
+    record |= {"env_steps": loaded.trainer.env_steps, **digest_entry(run.path)}
     print_json(record) if as_json else print_evaluation(record)
 
 
@@ -85,6 +87,7 @@ def evaluate_by_protocol(
     adapting: bool,
     checkpoint: int | None,
     settings: Sequence[str],
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Do what `mql evaluate --protocol` does; the arguments are the command's."""
@@ -93,7 +96,7 @@ def evaluate_by_protocol(
     from mql import meta_world_protocol as meta_world
 
     run, config = _open(path, settings, adaptation_episodes=None, episodes=None)
-    family = registry.load(config.family)
+    family = family_of(run, trust=trust)
     split = config.evaluate.split if split is None else split
     listed = meta_world.protocol_tasks(family, split)
     chosen = listed if tasks is None else _first(listed, tasks, split)
@@ -112,7 +115,7 @@ def evaluate_by_protocol(
             threads=config.threads,
             on_goals=lambda done: advance(done - 1),
         )
-    record |= {"split": split, "env_steps": loaded.trainer.env_steps}
+    record |= {"split": split, "env_steps": loaded.trainer.env_steps, **digest_entry(run.path)}
     print_json(record) if as_json else print_protocol(record)
 
 
@@ -125,18 +128,20 @@ def adapt(
     out: Path | None,
     checkpoint: int | None,
     settings: Sequence[str],
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Do what `mql adapt` does; the arguments are the command's."""
     run, config = _open(path, settings, adaptation_episodes=adaptation_episodes, episodes=episodes)
-    family = registry.load(config.family)
+    family = family_of(run, trust=trust)
     task = family.task(_task_parameters(given))
     if out is not None:
         _check_free(out)
     loaded = _load(run, config, family, checkpoint)
     with _bar("adapting", None):
         result = adapt_to(loaded, task)
-    row = {**result.to_json(), "in_training_range": task.in_training_range, "env_steps": loaded.trainer.env_steps}
+    facts = {"in_training_range": task.in_training_range, "env_steps": loaded.trainer.env_steps}
+    row = {**result.to_json(), **facts, **digest_entry(run.path)}
     if out is not None:
         _write(out, result, {"run": str(run.path), "seed": config.seed, **row}, config)
     print_json(row) if as_json else print_task_rows([row])

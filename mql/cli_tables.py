@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,7 +38,8 @@ def print_families(rows: Iterable[Row]) -> None:
 
 def print_family(description: Row) -> None:
     """Print one family's sizes, task parameters and tasks, from `TaskFamily.describe`."""
-    sizes = "{obs_dim} observed numbers, {action_dim} actions, {episode_length} steps".format(**description)
+    known = {key: "?" if value is None else value for key, value in description.items()}
+    sizes = "{obs_dim} observed numbers, {action_dim} actions, {episode_length} steps".format(**known)
     _print(f"{description['name']}: {description['summary']}", sizes)
     parameters = _table("parameter", "unit", "distribution", "meaning")
     for name, parameter in description["parameters"].items():
@@ -50,6 +52,35 @@ def print_family(description: Row) -> None:
         shown = "; ".join(_values(value) for value in values[:4]) + ("; ..." if len(values) > 4 else "")
         tasks.add_row(split, shown, str(len(values)))
     _print(parameters, tasks)
+
+
+def print_robots(rows: Iterable[Row]) -> None:
+    """Print one line per robot, from `RobotSpec.summary_row`."""
+    table = _table("robot", "summary", right=("joints", "actuators", "licence"))
+    for row in rows:
+        table.add_row(row["name"], row["summary"], str(row["joints"]), str(row["actuators"]), row["licence"])
+    _print(table)
+
+
+def print_robot(description: Row) -> None:
+    """Print one robot's facts, from `RobotSpec.describe`; what is not stated is a dash."""
+    _print(f"{description['name']}: {description['description']}", f"licence {description['licence']}")
+    _print(f"source: {description['source']}", f"model: {description['path'] or description['mjcf']}")
+    sections = {
+        "joints": ("kind", "position_range", "velocity_limit", "effort_limit"),
+        "actuators": ("joint", "kind", "control_range", "gain", "gear"),
+        "control": ("kind", "scale", "rate_hz", "by"),
+    }
+    for section, fields in sections.items():
+        if entries := description[section]:
+            table = _table(section, right=[field.replace("_", " ") for field in fields])
+            for name, entry in entries.items():
+                table.add_row(name, *(_fact(entry.get(field)) for field in fields))
+            _print(table)
+    if masses := description["masses"]:
+        _print("masses (kg): " + ", ".join(f"{name} {_fact(mass)}" for name, mass in masses.items()))
+    if home := description["home"]:
+        _print("home (rad or m): " + ", ".join(f"{name} {_fact(value)}" for name, value in home.items()))
 
 
 def print_evaluation(record: Row) -> None:
@@ -106,17 +137,23 @@ def print_task_rows(rows: Sequence[Row]) -> None:
     _print(table)
 
 
-def print_checks(families: Sequence[tuple[str, float, Sequence[Mapping[str, str]]]]) -> None:
-    """Print one line per family: (name, seconds, its `CheckResult`s as plain data), then every warning and failure."""
-    table = _table("family", "result", right=("pass", "warn", "fail", "seconds"))
-    for name, seconds, results in families:
+def print_checks(checked: Sequence[tuple[str, float, Sequence[Mapping[str, str]]]], *, subject: str = "family") -> None:
+    """Print one line per family or robot: (name, seconds, its results as plain data), then all that did not pass."""
+    table = _table(subject, "result", right=("pass", "warn", "fail", "seconds"))
+    for name, seconds, results in checked:
         counts = {kind: sum(result["result"] == kind for result in results) for kind in ("pass", "warn", "fail")}
         worst = next((kind for kind in ("fail", "warn") if counts[kind]), "pass")
         table.add_row(name, worst, *(str(count) for count in counts.values()), f"{seconds:.1f}")
     _print(table)
-    lines = [result for _, _, results in families for result in results if result["result"] != "pass"]
+    lines = [result for _, _, results in checked for result in results if result["result"] != "pass"]
     if lines:
-        _print(*("{result} {family} {check}: {message}".format(**line) for line in lines))
+        _print(*(f"{line['result']} {line[subject]} {line['check']}: {line['message']}" for line in lines))
+
+
+def tally(results: Iterable[str]) -> str:
+    """Count the results of checks in a few words, such as ``9 pass, 1 warn``."""
+    counts = Counter(results)
+    return ", ".join(f"{counts[result]} {result}" for result in ("pass", "warn", "fail") if counts[result])
 
 
 def _table(*left: str, right: Iterable[str] = ()) -> Table:
@@ -143,6 +180,13 @@ def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "(" + ", ".join(_value(part) for part in value) + ")"
     return f"{value:.3g}" if isinstance(value, int | float) else str(value)
+
+
+def _fact(value: Any) -> str:
+    """Write what is stated with all its digits; a dash where nothing is."""
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_fact(part) for part in value) + "]"
+    return "-" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _number(value: float | None) -> str:

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from mql.cli_check import FamilyResults, check_families
-from mql.cli_tables import print_checks, print_families, print_family, print_json
-from mql.errors import UserError, nearest
+from mql.cli_families import builder, find_family
+from mql.cli_opengl import open_opengl
+from mql.cli_tables import print_checks, print_families, print_family, print_json, tally
+from mql.errors import UserError
 from mql.files import user_errors, write_atomic
 from mql.tasks import registry
 from mql.tasks.check import representatives
 from mql.tasks.check_effort import FULL, QUICK
-from mql.tasks.picture import NO_OPENGL, SUFFIXES, choose_opengl, opengl_fault, picture_of
+from mql.tasks.definition import outline
+from mql.tasks.family import TaskFamily
+from mql.tasks.picture import NO_OPENGL, SUFFIXES, opengl_fault, picture_of
+from mql.trust import Untrusted
 from mql.workers import WorkerLost, Workers
 
 SLOTS = 2  # families checked at a time; each takes one core
 DEFAULT_TASKS = 6  # of a picture
 
-_OPENGL_SECONDS = 60.0  # importing MuJoCo and opening a tiny picture
 _PICTURE_SECONDS = 600.0  # a film of a long episode, where drawing is slow
 
 
@@ -37,38 +40,43 @@ def list_families(*, as_json: bool) -> None:
             rows.append(registry.load(name).summary_row())
         except UserError as error:
             missing[f"{error.what}: {error.mend}"] = missing.get(f"{error.what}: {error.mend}", 0) + 1
+    for clash in registry.left_out():
+        print(f"a family is left out, {clash}", file=sys.stderr)
     for why, count in missing.items():
         print(f"{count} families are left out, {why}", file=sys.stderr)
     print_json(rows) if as_json else print_families(rows)
 
 
-def show(name: str, *, as_json: bool) -> None:
-    """Do what `mql tasks show` does.
+def show(name: str, *, trust: bool, as_json: bool) -> None:
+    """Do what `mql tasks show` does; of a definition whose Python may not be run, it shows what the file says.
 
     Raises:
         UserError: there is no such family, or a package that it needs is missing.
     """
-    description = registry.load(name).describe()
+    try:
+        description = find_family(name, trust=trust).describe()
+    except Untrusted as error:
+        print(f"sizes are not known: {error}", file=sys.stderr)
+        description = outline(Path(name)).describe() | {"obs_dim": None, "action_dim": None}
     print_json(description) if as_json else print_family(description)
 
 
-def check(names: Sequence[str], *, quick: bool, as_json: bool) -> int:
+def check(names: Sequence[str], *, quick: bool, trust: bool, as_json: bool) -> int:
     """Do what `mql tasks check` does; return the exit status, 2 where a check fails.
 
     Raises:
         UserError: there is no such family.
+        Untrusted: a definition would run Python that nobody trusts.
     """
-    for name in names:
-        _known(name)
     everything = registry.names()
     chosen = list(dict.fromkeys(names)) or (representatives() if quick else everything)
+    builds = {name: builder(name, trust=trust) for name in chosen}
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if quick and not names:
         number = f"{len(chosen)} of {len(everything)} families"
         console.print(Text(f"quick: {number}, the first of each module (those of one module share their code)"))
-    opengl = _open_opengl()
+    opengl = open_opengl()
     done: list[FamilyResults] = []
-    builds = {name: partial(registry.build, name) for name in chosen}
     effort = QUICK if quick else FULL
     for family in check_families(builds, effort, opengl=opengl, slots=min(SLOTS, os.cpu_count() or 1)):
         done.append(family)
@@ -82,13 +90,13 @@ def check(names: Sequence[str], *, quick: bool, as_json: bool) -> int:
     return 2 if any(result.result == "fail" for result in results) else 0
 
 
-def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int) -> None:
+def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int, trust: bool) -> None:
     """Do what `mql tasks render` does.
 
     Raises:
         UserError: there is no such family or split, the suffix of `out` is unknown, or nothing can be drawn or written.
     """
-    _known(name)
+    build = builder(name, trust=trust)
     suffix = out.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(
@@ -98,11 +106,11 @@ def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int) ->
         raise UserError("a film shows one task", where="--tasks", mend="leave --tasks away, or write a .png")
     if not out.parent.is_dir():
         raise UserError("there is no such folder", where=str(out.parent), mend="make it, or choose another --out")
-    _open_opengl()
+    open_opengl()
     workers = Workers(1)  # a broken OpenGL library ends the process that draws, and only that
     try:
         draw = workers.bound(_draw, timeout=_PICTURE_SECONDS)
-        answer = draw(name, str(out), split, tasks or DEFAULT_TASKS, seed)
+        answer = draw(build, name, str(out), split, tasks or DEFAULT_TASKS, seed)
     finally:
         workers.close()
     if isinstance(answer, WorkerLost):
@@ -111,10 +119,10 @@ def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int) ->
         write_atomic(out, answer)
 
 
-def _draw(name: str, path: str, split: str, tasks: int, seed: int) -> bytes:
+def _draw(build: Callable[[], TaskFamily], name: str, path: str, split: str, tasks: int, seed: int) -> bytes:
     """Draw in a worker process."""
     try:
-        return picture_of(registry.load(name), path, split, tasks, seed)
+        return picture_of(build(), path, split, tasks, seed)
     except UserError:
         raise
     except Exception as error:
@@ -122,39 +130,6 @@ def _draw(name: str, path: str, split: str, tasks: int, seed: int) -> bytes:
         raise UserError("can't draw", where=f"family {name}", mend=mend) from error
 
 
-def _known(name: str) -> None:
-    if name not in registry.names():
-        raise UserError(f"unknown task family {name!r}", mend=nearest(name, registry.names()))
-
-
-def _open_opengl() -> bool:
-    """Find out whether MuJoCo can draw; without a screen, choose the library that needs none for all that follows.
-
-    Raises:
-        UserError: the user's MUJOCO_GL keeps MuJoCo from being imported.
-    """
-    choice = choose_opengl()
-    if choice is not None:
-        os.environ["MUJOCO_GL"] = choice
-    workers = Workers(1)
-    try:
-        fault = workers.bound(opengl_fault, timeout=_OPENGL_SECONDS)()
-    finally:
-        workers.close()
-    if fault is None:
-        return True
-    if choice is not None:
-        del os.environ["MUJOCO_GL"]  # with a library that is missing, MuJoCo itself could not be imported
-    elif isinstance(fault, str) and fault != NO_OPENGL:
-        what, mend = fault.split(": ", 1)
-        raise UserError(what, mend=mend)
-    return False
-
-
 def _line(family: FamilyResults) -> str:
-    counts = [
-        f"{n} {result}"
-        for result in ("pass", "warn", "fail")
-        if (n := sum(each.result == result for each in family.results))
-    ]
-    return f"{family.family}: {', '.join(counts)} ({family.seconds:.1f} s)"
+    counts = tally(result.result for result in family.results)
+    return f"{family.family}: {counts} ({family.seconds:.1f} s)"

@@ -16,16 +16,20 @@ import torch
 import typer
 
 from mql.agent import matmul_dtype
+from mql.cli_families import check_unchanged, copy_of, family_of
 from mql.cli_tables import print_evaluation, print_json
 from mql.config import Config
-from mql.config_file import load_config, override
+from mql.config_file import load_experiment, override
 from mql.errors import UserError
 from mql.kernels import status
 from mql.memory import keep_freed_memory, limit_threads
 from mql.meta_train import Diverged, Interrupted, meta_train
 from mql.progress import Progress, header
+from mql.run_definition import digest_entry, kept_definition
 from mql.run_dir import RunDir, default_run_path
 from mql.tasks import registry
+from mql.tasks.definition import check_trust, load_definition
+from mql.tasks.definition_file import read_definition
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.tracking import Tracker, open_tracker
@@ -36,19 +40,29 @@ Record = Mapping[str, JSON]
 
 
 def train(
-    target: str, *, settings: Sequence[str], run_dir: Path | None, seed: int | None, resume: bool, as_json: bool
+    target: str,
+    *,
+    settings: Sequence[str],
+    run_dir: Path | None,
+    seed: int | None,
+    resume: bool,
+    trust: bool,
+    as_json: bool,
 ) -> None:
     """Do what `mql train` does; the arguments are the command's."""
     keep_freed_memory()
     if resume:
-        run = _open(target, run_dir, settings, seed)
-        if run is None:
+        if run_dir is None:
             raise UserError("--resume does not say which run to go on with", mend="add --run-dir DIR")
+        run, definition = _open(target, run_dir, settings, seed)
     else:
-        config = load_config(target, overrides=settings, seed=seed, families=registry.names())
-        run = create_run(config, run_dir or default_run_path(config, datetime.now()))
+        config, definition = load_experiment(target, overrides=settings, seed=seed, families=registry.names())
+        path = run_dir or default_run_path(config, datetime.now())
+        run = create_run(config, path, definition=definition, trust=trust)
     with run:
-        config, family = run.config, registry.load(run.config.family)
+        if definition is not None:  # the run's copy has the same bytes, so it may do what the original may
+            check_trust(read_definition(definition), given=trust)
+        config, family = run.config, family_of(run, trust=trust or definition is not None)
         if _complete(run, config):
             _say(f"{_shown(run.path)} is finished; a larger train.env_steps (by --set) makes it longer")
             last: Record = run.summary
@@ -62,18 +76,29 @@ def train(
         _say(f"written to {_shown(run.path)}")
 
 
-def create_run(config: Config, path: Path, *, replace: bool = False) -> RunDir:
+def create_run(
+    config: Config, path: Path, *, definition: Path | None = None, trust: bool = False, replace: bool = False
+) -> RunDir:
     """Make the run directory of a new run, after a check of all that would only fail later.
+
+    Args:
+        config: the resolved configuration.
+        path: where the run is to be.
+        definition: the file that defines the family, where it is not one of a name.
+        trust: the definition's Python may be run.
+        replace: remove an earlier run of this name.
 
     Raises:
         UserError: a family, split or device that does not exist, more memory than the machine has, a folder in the way.
     """
-    family = registry.load(config.family)
+    family = registry.load(config.family) if definition is None else load_definition(definition, trust=trust)
     family.tasks(config.evaluate.split)
     check_device(config)
     _check_memory(config, family)
     tasks = {split: [task.to_json() for task in family.tasks(split)] for split in family.splits}
-    return RunDir.create(path, config=config, tasks=tasks, command=["mql", *sys.argv[1:]], replace=replace)
+    command = ["mql", *sys.argv[1:]]
+    copy = None if definition is None else copy_of(definition)
+    return RunDir.create(path, config=config, tasks=tasks, command=command, definition=copy, replace=replace)
 
 
 def check_device(config: Config) -> None:
@@ -88,7 +113,7 @@ def last_evaluation(record: Record, path: Path) -> dict[str, JSON]:
     result = dict(record)
     seconds = result.pop("adapt_seconds")
     result["tasks"] = [{**row, "adapt_seconds": s} for row, s in zip(record["tasks"], seconds, strict=True)]
-    return {**result, "run_dir": str(path)}
+    return {**result, **digest_entry(path), "run_dir": str(path)}
 
 
 class Display:
@@ -148,17 +173,19 @@ class Display:
         self._tracker.log({"env_steps": record["env_steps"], "evaluation": record["summary"]})
 
 
-def _open(target: str, path: Path | None, settings: Sequence[str], seed: int | None) -> RunDir | None:
-    """Open the run to go on with, its configuration changed by `settings`."""
-    family = load_config(target, families=registry.names()).family
-    if path is None:
-        return None
+def _open(target: str, path: Path, settings: Sequence[str], seed: int | None) -> tuple[RunDir, Path | None]:
+    """Open the run to go on with, its configuration changed by `settings`; return the definition file named, too."""
     run = RunDir.open_for_resume(path)
     try:
-        old = run.config
+        old, kept = run.config, kept_definition(run.path)
+        # A definition's name is known to its own run only.
+        (family, definition) = _named(target, [*registry.names(), *([] if kept is None else [old.family])])
         if family != old.family:
             mend = f"write mql train {old.family}, or choose another --run-dir"
             raise UserError(f"the run is one of {old.family}, not of {family}", where=str(path), mend=mend)
+        if kept is not None and definition is not None:
+            mend = f"start a new run, or go on with the run's own copy: mql train {old.family} --run-dir ... --resume"
+            check_unchanged(kept, definition, mend=mend)
         new = override(old, [*settings, *([] if seed is None else [f"seed={seed}"])])
         check_device(new)
         if new != old and not _complete(run, new):
@@ -166,7 +193,13 @@ def _open(target: str, path: Path | None, settings: Sequence[str], seed: int | N
     except BaseException:
         run.close()
         raise
-    return run
+    return run, definition
+
+
+def _named(target: str, families: Sequence[str]) -> tuple[str, Path | None]:
+    """Return the family that a command line names, and the file that defines it."""
+    config, definition = load_experiment(target, families=families)
+    return config.family, definition
 
 
 def _complete(run: RunDir, config: Config) -> bool:

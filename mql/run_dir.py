@@ -1,8 +1,8 @@
 """Everything a run writes and reads back: one folder, one writer, nothing half done.
 
 ``config.yaml`` (resolved), ``tasks.json`` (parameters of every split), ``environment.json`` (versions, machine,
-command), ``metrics.jsonl`` and ``evaluations.jsonl`` (one JSON object a line), ``checkpoints/``, ``replay/``, ``lock``
-and, at the end, ``finished.json``. Names ending in ``.tmp`` are leftovers of a killed process.
+command), ``definition/`` (`mql.run_definition`), ``metrics.jsonl`` and ``evaluations.jsonl`` (one JSON object a line),
+``checkpoints/``, ``replay/``, ``lock``, at the end ``finished.json``. Names ending in ``.tmp`` are leftovers of a kill.
 
 To resume: ``open_for_resume``, ``load_checkpoint`` (if there is one), ``cut_back``, then write on.
 """
@@ -37,6 +37,7 @@ from mql.files import (
     user_errors,
     write_atomic,
 )
+from mql.run_definition import DefinitionCopy, digest_entry
 from mql.run_folder import WriterLock, create_run_folder, read_environment
 from mql.types import JSON, Episode
 
@@ -78,6 +79,7 @@ class RunDir:
         config: Config,
         tasks: Mapping[str, Sequence[Mapping[str, JSON]]],
         command: Sequence[str],
+        definition: DefinitionCopy | None = None,
         replace: bool = False,
     ) -> RunDir:
         """Make a new run directory; it appears under its name only when it is complete.
@@ -87,11 +89,13 @@ class RunDir:
             config: the resolved configuration.
             tasks: the task parameters of every split.
             command: the command line, for the record.
+            definition: of the family, where a file defines it; the run keeps it.
             replace: remove an earlier run of this name (of no other folder).
         """
         path = Path(os.path.abspath(path))
-        files = {
-            "environment.json": to_json(describe_environment(command), indent=1),
+        facts, copied = (definition.facts, definition.in_run) if definition else ({}, {})
+        files = copied | {
+            "environment.json": to_json(describe_environment(command) | facts, indent=1),
             "config.yaml": to_yaml(config).encode(),
             "tasks.json": to_json(tasks, indent=1),
             METRICS: b"",
@@ -174,7 +178,7 @@ class RunDir:
 
     def append_evaluation(self, record: Mapping[str, JSON]) -> None:
         """Add one line to ``evaluations.jsonl``; it is on the disk when this returns."""
-        self._append(EVALUATIONS, record)
+        self._append(EVALUATIONS, {**record, **digest_entry(self.path)})
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All complete lines of ``metrics.jsonl``."""
@@ -276,7 +280,7 @@ class RunDir:
         """Write ``finished.json``: the run came to its end, with these last results."""
         self._check_writable()
         with user_errors(self.path):
-            write_atomic(self.path / "finished.json", to_json(summary, indent=1))
+            write_atomic(self.path / "finished.json", to_json({**summary, **digest_entry(self.path)}, indent=1))
 
     def _prune(self) -> None:
         for steps in self.checkpoints()[: -self.config.train.keep_checkpoints]:

@@ -74,7 +74,10 @@ def create_run_folder(path: Path, files: Mapping[str, bytes], *, replace: bool) 
                 os.mkdir(folder)
             lock = WriterLock(unfinished / "lock")
             for name, data in files.items():
+                (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 write_file(unfinished / name, data)
+            for folder in sorted(folder for folder in unfinished.rglob("*") if folder.is_dir()):
+                sync_folder(folder)
             sync_folder(unfinished)
             if old is not None:
                 os.rename(path, earlier)

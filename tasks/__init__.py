@@ -1,7 +1,8 @@
 """The task suite: families of robot tasks with train, test and ood splits, stepped side by side.
 
 ``load("cheetah-vel")`` gives a family, ``names()`` every name, ``from_gymnasium(...)`` makes a family of any Gymnasium
-environment, ``add(family)`` gives it a name here; what a family can do stands in `mql.tasks.family`.
+environment, ``from_file("drawer.yaml")`` one of a definition, ``add(family)`` gives it a name here; what a family can
+do stands in `mql.tasks.family`.
 """
 
 from importlib import import_module
@@ -11,11 +12,15 @@ from mql.tasks.registry import add, load, names
 
 if TYPE_CHECKING:
     from mql.tasks.any_environment import from_gymnasium
+    from mql.tasks.definition import from_file
 
-__all__ = ["add", "from_gymnasium", "load", "names"]
+__all__ = ["add", "from_file", "from_gymnasium", "load", "names"]
+
+# Read at first use, so that `import mql` stays cheap.
+_HOMES = {"from_file": "mql.tasks.definition", "from_gymnasium": "mql.tasks.any_environment"}
 
 
 def __getattr__(name: str) -> object:
-    if name != "from_gymnasium":  # read at first use, so that `import mql` stays cheap
+    if name not in _HOMES:
         raise AttributeError(f"module 'mql.tasks' has no attribute {name!r}")
-    return import_module("mql.tasks.any_environment").from_gymnasium
+    return getattr(import_module(_HOMES[name]), name)

@@ -90,7 +90,7 @@ def from_gymnasium(
             obs_dim=_obs_dim(environment.observation_space, observed, where),
             action_dim=_action_dim(environment.action_space, where),
             episode_length=episode_length,
-            control_timestep=_timestep(environment) if control_timestep is None else control_timestep,
+            control_timestep=timestep_of(environment) if control_timestep is None else control_timestep,
             parameters=known,
             splits=splits,
             has_success=success_key is not None,
@@ -134,7 +134,8 @@ def _action_dim(space: Space[Any], where: str) -> int:
     return int(space.shape[0])
 
 
-def _timestep(environment: Environment) -> float:
+def timestep_of(environment: Environment) -> float:
+    """Return the seconds of a control step: the environment's ``dt``, or what its pictures are played with."""
     dt = getattr(environment.unwrapped, "dt", None)
     if isinstance(dt, int | float) and dt > 0:
         return float(dt)

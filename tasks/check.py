@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mql.errors import UserError
+from mql.robots.check_verdict import FAIL, Verdict, failed
 from mql.tasks import registry
 from mql.tasks.check_contract import check_builds, check_ood, check_pickle, check_splits
 from mql.tasks.check_effect import check_effect
@@ -24,7 +25,6 @@ from mql.tasks.check_hidden import check_hidden
 from mql.tasks.check_identifiability import check_identifiability
 from mql.tasks.check_inspection import Inspection
 from mql.tasks.check_running import check_render, check_speed, check_success
-from mql.tasks.check_verdict import FAIL, Verdict, failed
 from mql.tasks.fault import EpisodeFault
 
 CHECKS: Mapping[str, Callable[[Inspection], Verdict]] = {

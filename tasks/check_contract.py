@@ -10,8 +10,8 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.utils.env_checker import check_env
 
+from mql.robots.check_verdict import Verdict, failed, passed, warned
 from mql.tasks.check_inspection import Inspection, name_tasks, play_environment
-from mql.tasks.check_verdict import Verdict, failed, passed, warned
 from mql.tasks.family import Task, TaskFamily
 
 _PICKLE_STEPS = 10  # control steps that a copy must repeat

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from mql.robots.check_verdict import Verdict, failed, passed, warned
 from mql.tasks.check_inspection import Inspection, choose, random_actions
 from mql.tasks.check_tasks import ends
-from mql.tasks.check_verdict import Verdict, failed, passed, warned
 from mql.tasks.family import Task
 
 _SEEDS = (31, 32, 33)  # a parameter that acts on contact may need more than one try

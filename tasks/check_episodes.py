@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mql.robots.check_verdict import Verdict, failed, passed
 from mql.tasks.check_inspection import Episode, Inspection, name_tasks, play_batch, play_environment
-from mql.tasks.check_verdict import Verdict, failed, passed
 from mql.tasks.family import Task, TaskFamily
 
 _SEED, _OTHER_SEED = 11, 12

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mql.robots.check_verdict import Verdict, failed, passed, warned
 from mql.tasks.check_inspection import Episode, Inspection
 from mql.tasks.check_tasks import variants
-from mql.tasks.check_verdict import Verdict, failed, passed, warned
 from mql.tasks.family import TaskFamily
 
 _TASKS = 8  # tasks that are compared; fewer can lie on a line by chance

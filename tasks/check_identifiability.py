@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mql.robots.check_verdict import Verdict, passed, warned
 from mql.tasks.check_inspection import Episode, Inspection
 from mql.tasks.check_tasks import distant_pairs
-from mql.tasks.check_verdict import Verdict, passed, warned
 from mql.tasks.family import Task
 
 _ENOUGH = 0.55  # area under the curve; guessing gives 0.5

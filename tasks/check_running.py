@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mql.robots.check_verdict import Verdict, failed, passed, warned
 from mql.tasks.check_inspection import Inspection, name_tasks
-from mql.tasks.check_verdict import Verdict, failed, passed, warned
 from mql.tasks.family import Task
 from mql.tasks.picture import NO_OPENGL
 

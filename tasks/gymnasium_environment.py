@@ -15,6 +15,7 @@ from gymnasium import Space
 from gymnasium.spaces import Box, Dict
 
 from mql.errors import UserError, nearest
+from mql.robots.mujoco_warnings import warn_on_stderr
 from mql.tasks.environment import RENDER_MODES
 from mql.tasks.environment_source import Control, EnvironmentSource, affine_to
 from mql.tasks.family import FloatArray, Task, TaskFamily
@@ -51,6 +52,7 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         self._steps: int | None = None
         self._env: gymnasium.Env[Any, Any] | None = None
         self._env = self._guard("building the environment", lambda: source.borrow(task, render_mode))
+        warn_on_stderr()  # of this environment's own physics, if it has any
         self._control = self._action_map()
         values = [np.ravel(value) for value in task.parameters.values()] if source.oracle else []
         self._visible = np.concatenate(values).astype(np.float32) if values else np.zeros(0, np.float32)

@@ -1,4 +1,4 @@
-"""Makes every family known to Gymnasium, so that any other library can use it::
+"""Makes every family of the suite known to Gymnasium, so that any other library can use it::
 
     import gymnasium, mql
     env = gymnasium.make("mql/cheetah-vel-v0", task={"velocity": 1.2})
@@ -18,8 +18,8 @@ from mql.tasks import registry
 
 
 def register() -> None:
-    """Register ``mql/<family>-v0`` for every family; calling it again changes nothing."""
-    for name in registry.names():
+    """Register ``mql/<family>-v0`` for every family of the suite; calling it again changes nothing."""
+    for name in registry.built_in_names():
         env_id = f"mql/{name}-v0"
         if env_id not in gymnasium.registry:
             gymnasium.register(id=env_id, entry_point=f"{__name__}:make", kwargs={"family": name})

@@ -1,4 +1,7 @@
-"""Every family by name: one table, read in one place. A family's module is imported when the family is loaded."""
+"""Every family by name: one table, read in one place. A family's module is imported when the family is loaded.
+
+Installed packages add theirs by entry points (`mql.tasks.lab_packages`), and a program its own by `add`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from mql.errors import UserError, nearest
+from mql.tasks import lab_packages
 from mql.tasks.meta_world_names import ENVIRONMENTS
 
 if TYPE_CHECKING:
@@ -25,6 +29,14 @@ _TABLE: tuple[tuple[str, ...], ...] = (
     ("ant-goal-oracle", "mql.tasks.ant_goal:ant_goal", "oracle"),
     ("ant-goal-legacy", "mql.tasks.ant_goal:ant_goal", "legacy"),
     ("ant-goal-contact", "mql.tasks.ant_goal:ant_goal", "contact"),
+    ("arm-drawer", "mql.tasks.arm_drawer:arm_drawer"),
+    ("arm-drawer-oracle", "mql.tasks.arm_drawer:arm_drawer", "oracle"),
+    ("arm-peg", "mql.tasks.arm_peg:arm_peg"),
+    ("arm-peg-oracle", "mql.tasks.arm_peg:arm_peg", "oracle"),
+    ("arm-push", "mql.tasks.arm_push:arm_push"),
+    ("arm-push-oracle", "mql.tasks.arm_push:arm_push", "oracle"),
+    ("arm-reach", "mql.tasks.arm_reach:arm_reach"),
+    ("arm-reach-oracle", "mql.tasks.arm_reach:arm_reach", "oracle"),
     ("cheetah-dir", "mql.tasks.cheetah_dir:cheetah_dir"),
     ("cheetah-dir-oracle", "mql.tasks.cheetah_dir:cheetah_dir_oracle"),
     ("cheetah-dir-legacy", "mql.tasks.cheetah_dir:cheetah_dir_legacy"),
@@ -78,8 +90,23 @@ _added: dict[str, TaskFamily] = {}
 
 
 def names() -> list[str]:
-    """Return the name of every family, those of the table first."""
-    return [*(row[0] for row in _TABLE), *_added]
+    """Return the name of every family: those of the table, of installed packages, and added ones."""
+    return [*built_in_names(), *_of_packages(), *_added]
+
+
+def built_in_names() -> list[str]:
+    """Return the name of every family of the table."""
+    return [row[0] for row in _TABLE]
+
+
+def is_built_in(name: str) -> bool:
+    """Tell whether the table has a family of this name."""
+    return name in built_in_names()
+
+
+def left_out() -> list[UserError]:
+    """Say which families of installed packages can't be reached because their name is taken."""
+    return lab_packages.clashes(built_in_names())
 
 
 def add(family: TaskFamily) -> None:
@@ -94,11 +121,13 @@ def add(family: TaskFamily) -> None:
 
 
 def build(name: str) -> TaskFamily:
-    """Build a family of the table afresh.
+    """Build a family of the table or of an installed package afresh.
 
     Raises:
-        UserError: a package that it needs is missing.
+        UserError: a package that it needs is missing, or an installed package is broken.
     """
+    if not is_built_in(name):
+        return lab_packages.build(_of_packages()[name])
     factory, *arguments = _factories()[name]
     module, function = factory.split(":")
     try:
@@ -115,7 +144,9 @@ def build(name: str) -> TaskFamily:
 
 
 def module_of(name: str) -> str:
-    """Return the module that builds a family of the table: families of one module share their code."""
+    """Return the module that builds a family: families of one module share their code."""
+    if not is_built_in(name):
+        return _of_packages()[name].value
     return _factories()[name][0].split(":")[0]
 
 
@@ -123,11 +154,11 @@ def load(name: str) -> TaskFamily:
     """Return the family called `name`.
 
     Raises:
-        UserError: there is none (the message names the nearest), or a package that it needs is missing.
+        UserError: there is none (the message names the nearest), or a package that it needs is missing or broken.
     """
     if name in _added:
         return _added[name]
-    if name not in _factories():
+    if name not in _factories() and name not in _of_packages():
         raise UserError(f"unknown task family {name!r}", mend=nearest(name, names()))
     return _load(name)
 
@@ -135,6 +166,10 @@ def load(name: str) -> TaskFamily:
 @cache
 def _load(name: str) -> TaskFamily:
     return build(name)
+
+
+def _of_packages() -> dict[str, lab_packages.LabFamily]:
+    return lab_packages.lab_families(built_in_names())
 
 
 def _factories() -> dict[str, tuple[str, ...]]:

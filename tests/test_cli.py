@@ -206,7 +206,7 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ("trian point-robot", "there is no command 'trian' (mql): did you mean 'train'?"),
-        ("tasks", "a command is missing (mql tasks): choose one of check, list, render, show"),
+        ("tasks", "a command is missing (mql tasks): choose one of check, list, new, render, schema, show"),
         ("train point-robot --sed 1", "there is no option --sed (mql train): did you mean '--seed'"),
         ("train point-robot --seed x", "(mql train): see 'mql train --help'"),
         ("train", "Missing argument"),

@@ -33,7 +33,7 @@ def test_a_failing_check_is_spelled_out_and_ends_with_status_2(
         CheckResult("point-robot", "splits", "warn", "the same tasks: report the minimum"),
         CheckResult("point-robot", "effect", "fail", "no effect of 'mass': apply it"),
     ]
-    monkeypatch.setattr(cli_tasks, "_open_opengl", lambda: True)
+    monkeypatch.setattr(cli_tasks, "open_opengl", lambda: True)
     monkeypatch.setattr(cli_tasks, "check_families", lambda *_, **__: iter([FamilyResults("point-robot", lines, 1.5)]))
     assert cli.run(["tasks", "check", "point-robot"]) == 2
     out, err = capsys.readouterr()
