@@ -13,7 +13,7 @@ robots_app = typer.Typer(help="The robots.", rich_markup_mode=None)
 
 RobotName = Annotated[
     str,
-    typer.Argument(metavar="NAME|FILE.yaml", help="A robot, its file, or menagerie:<name>.", show_default=False),
+    typer.Argument(metavar="NAME|FILE", help="A robot, its file, or menagerie:<name>.", show_default=False),
 ]
 Menagerie = Annotated[
     Path | None,
@@ -44,7 +44,7 @@ def robots_check(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME|FILE.yaml ...]", help="Robots; without any, all that have a name.", show_default=False
+            metavar="[NAME|FILE ...]", help="Robots; without any, all that have a name.", show_default=False
         ),
     ] = None,
     menagerie: Menagerie = None,

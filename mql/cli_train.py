@@ -73,7 +73,7 @@ def train(
         print_json(result)
     else:
         print_evaluation(result)
-        _say(f"written to {_shown(run.path)}")
+        _say(f"written to {_shown(run.path)}; next: mql evaluate {_shown(run.path)}")
 
 
 def create_run(
@@ -162,6 +162,10 @@ class Display:
         for fault in record.get("faults", ()):
             self._progress.note(f"an episode was dropped: {fault}")
         self._tracker.log(record)
+        if record["env_steps"] >= self._config.train.env_steps:
+            self._progress.note(
+                f"trained; evaluating and adapting on at most {self._config.evaluate.final_tasks} tasks"
+            )
 
     def on_evaluation(self, record: Record) -> None:
         """Show the latest mean returns."""

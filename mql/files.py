@@ -35,9 +35,9 @@ def user_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             what, mend = "the disk is full", "free some space, then go on with --resume"
         elif error.errno in (errno.EACCES, errno.EPERM):
-            what, mend = "no permission", "change the permissions, or choose another --run-dir"
+            what, mend = "no permission", "change the permissions, or choose another place"
         elif error.errno == errno.EROFS:
-            what, mend = "the file system is read-only", "choose another --run-dir"
+            what, mend = "the file system is read-only", "choose another place"
         elif error.errno == errno.ENOENT:
             what, mend = "the file or folder is missing", "restore it from a copy, or start the run again"
         else:

@@ -10,6 +10,7 @@ from mql.files import TEMPORARY, remove_folder
 from mql.tasks.definition import load_definition
 from mql.tasks.editor_schemas import schema_paths
 from mql.tasks.skeleton import check_new_name, skeleton_files
+from mql.tasks.skeleton_experiment import experiment_file
 from mql.workers import WorkerLost, Workers
 
 _SECONDS = 300.0  # a model with many large meshes takes a while
@@ -54,7 +55,7 @@ def new(name: str, *, robot: str | None, out: Path | None) -> None:
         print(f"  {path}")
     definition = folder / f"{name}.yaml"
     print(f"next:\n  mql tasks check {definition}\n  mql tasks render {definition} -o {name}.png")
-    print(f"  mql train {definition}")
+    print(f"  mql train {folder / experiment_file(name)}")
 
 
 def print_schemas() -> None:

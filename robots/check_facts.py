@@ -53,9 +53,13 @@ def check_facts(inspection: Inspection) -> Verdict:
         ("joints", [str(model.joint(index).name) for index in inspection.joints], set(spec.joints)),
         ("actuators", [actuator_name(model, index) for index in inspection.actuators], _stated_actuators(spec, model)),
     ):
-        missing = [name for name in present if name not in stated]
+        missing = [name for name in present if name and name not in stated]
         if missing:
             remarks.append(f"nothing is stated about {len(missing)} {key}: {_list(missing)}")
+    nameless = sum(not model.joint(joint).name for joint in inspection.joints)
+    if nameless:
+        joints, them = ("joint has", "it") if nameless == 1 else ("joints have", "them")
+        remarks.append(f"{nameless} {joints} no name, so nothing can refer to {them}: add name='NAME' in the MJCF")
     if spec.base is None:
         remarks.append("no base is stated: add a section 'base: {body: NAME, kind: fixed|planar|free}'")
     counts = f"{len(spec.joints)} joints, {len(spec.actuators)} actuators and {len(spec.masses)} masses"

@@ -37,6 +37,7 @@ def check_home(inspection: Inspection) -> Verdict:
     spec, model = inspection.spec, inspection.model
     data = inspection.home()
     faults, remarks = [], []
+    keyframe = int(mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_KEY, "home")) >= 0
     for joint in inspection.joints:
         if not model.jnt_limited[joint] or joint_width(model, joint) != 1:
             continue
@@ -46,8 +47,12 @@ def check_home(inspection: Inspection) -> Verdict:
             text = f"is {value:.4g}, outside of [{low:.4g}, {high:.4g}]: choose a value within"
             if name in spec.home:
                 faults.append(f"{spec.where(f'home.{name}')} {text}")
-            else:
+            elif spec.home:
                 remarks.append(f"joint {name!r}, which home leaves out, {text}")
+            elif keyframe:
+                remarks.append(f"home is outside the joint's range (keyframe home): joint {name!r} {text}")
+            else:
+                remarks.append(f"joint {name!r}, where the model starts, {text}")
     for contact in data.contact:
         first, second = (int(model.geom_bodyid[geom]) for geom in contact.geom)
         own = (first in inspection.bodies, second in inspection.bodies)
@@ -116,7 +121,25 @@ def check_actuators(inspection: Inspection) -> Verdict:
         if len(ends) == 2 and not abs(ends[1] - ends[0]) > least:
             text = f"{actuator_name(model, index)} moves nothing between {low:.4g} and {high:.4g}"
             faults.append(f"{text}: check its joint, gain and gear")
-    return judged(faults=faults, remarks=[], fine=f"each of {len(inspection.actuators)} actuators moves what it drives")
+    return judged(
+        faults=faults,
+        remarks=_without_range(inspection),
+        fine=f"each of {len(inspection.actuators)} actuators moves what it drives",
+    )
+
+
+def _without_range(inspection: Inspection) -> list[str]:
+    """Say which actuators have no control range: actions from -1 to 1 can't be mapped to them."""
+    model = inspection.model
+    ranged = {
+        i for i, (low, high) in enumerate(model.actuator_ctrlrange) if model.actuator_ctrllimited[i] and low < high
+    }
+    names = [actuator_name(model, index) for index in inspection.actuators if index not in ranged]
+    if not names:
+        return []
+    many = "actuators have" if len(names) > 1 else "actuator has"
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return [f'{len(names)} {many} no control range, and tasks refuse that ({shown}): give each ctrlrange="LOW HIGH"']
 
 
 def _can_fall(data: mujoco.MjData, joint: int) -> bool:

@@ -22,6 +22,7 @@ from mql.robots.inspection import (
 _LIGHTEST = 1e-6  # kg; what moves and weighs less makes the simulation stiff
 _TRIANGLE = 1e-6  # relative, by which two principal inertias may fall short of the third: rounding
 _BEYOND = 0.25  # of a joint's range, by which an actuator's targets may lie outside
+_NARROW = 0.175  # rad; a hinge of less in all, 10 degrees, was likely written in the other unit
 _UNITS = {"hinge": ("rad", "N m"), "slide": ("m", "N")}
 
 
@@ -64,12 +65,32 @@ def inertia_faults(model: mujoco.MjModel, bodies: list[int]) -> list[str]:
 
 def check_limits(inspection: Inspection) -> Verdict:
     """Stated limits are ones that the robot can reach, and that let it move."""
-    remarks = [*_joint_remarks(inspection), *_actuator_remarks(inspection)]
+    remarks = [*_narrow_hinges(inspection), *_joint_remarks(inspection), *_actuator_remarks(inspection)]
     stated = sum(
         joint.velocity_limit is not None or joint.effort_limit is not None for joint in inspection.spec.joints.values()
     )
     return judged(
         faults=[], remarks=remarks, fine=f"limits of speed and effort, stated for {stated} joints, can be met"
+    )
+
+
+def _narrow_hinges(inspection: Inspection) -> Iterator[str]:
+    """Hinges that hardly move: radians that MuJoCo took for degrees. One remark for all, as they come together."""
+    model = inspection.model
+    narrow = [
+        (joint, width)
+        for joint in inspection.joints
+        if model.jnt_limited[joint] and joint_kind(model, joint) == "hinge"
+        if (width := float(np.ptp(model.jnt_range[joint]))) < _NARROW
+    ]
+    if not narrow:
+        return
+    joint, width = narrow[0]
+    name = repr(model.joint(joint).name) if model.joint(joint).name else f"number {joint}"
+    more = f" (and {len(narrow) - 1} more hinges less than 10)" if len(narrow) > 1 else ""
+    yield (
+        f"joint {name} moves only {np.degrees(width):.2g} degrees in all{more}: MuJoCo reads ranges in degrees unless "
+        '<compiler angle="radian"/>: add that to the MJCF, or write degrees'
     )
 
 

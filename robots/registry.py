@@ -38,7 +38,11 @@ def check_name(name: str) -> None:
         UserError: there is no such robot; the message names the nearest.
     """
     if not _is_place(name) and name not in names():
-        mend = "a robot's file name ends in .yaml" if Path(name).exists() else nearest(name, names())
+        mend = (
+            "a robot's file name ends in .yaml, a bare model's in .xml"
+            if Path(name).exists()
+            else nearest(name, names())
+        )
         raise UserError(f"unknown robot {name!r}", mend=mend)
 
 

@@ -11,9 +11,11 @@ from gymnasium.spaces import Box
 from gymnasium.utils.env_checker import check_env
 
 from mql.robots.check_verdict import Verdict, failed, passed, warned
-from mql.tasks.check_inspection import Inspection, name_tasks, play_environment
+from mql.tasks.check_inspection import Inspection, name_tasks, name_values, play_environment
+from mql.tasks.distributions import Choice, Disc, Distribution, Fixed
 from mql.tasks.family import Task, TaskFamily
 
+_RANGES_NAMED = 4  # parameters in a message
 _PICKLE_STEPS = 10  # control steps that a copy must repeat
 
 
@@ -93,7 +95,8 @@ def check_ood(inspection: Inspection) -> Verdict:
         if wrong:
             place = "inside" if split == "ood" else "outside"
             mend = "move the range of its override" if split == "ood" else "draw it from the training ranges"
-            return failed(f"a task of split {split} lies {place} the training ranges ({name_tasks(wrong[:1])}): {mend}")
+            ranges = f"{name_tasks(wrong[:1])}; trained on {_trained_on(family, wrong[0])}"
+            return failed(f"a task of split {split} lies {place} the training ranges ({ranges}): {mend}")
     if "ood" not in family.splits:
         return passed("there is no ood split")
     return passed(f"all {len(family.tasks('ood'))} ood tasks lie outside the training ranges")
@@ -133,6 +136,29 @@ def check_pickle(inspection: Inspection) -> Verdict:
             f"a pickled copy plays another episode from step {step} on: keep its state in the family's fields"
         )
     return passed(f"a copy has the same tasks and repeats {len(episodes[0].rewards)} steps")
+
+
+def _trained_on(family: TaskFamily, task: Task) -> str:
+    """Write the training ranges, of parameters in which `task` lies outside, or else of all; the first few."""
+    train = family.splits["train"]
+    if train.listed:
+        return f"{len(train.listed)} listed tasks"
+    drawn = {name: train.override.get(name, spec.distribution) for name, spec in family.parameters.items()}
+    beyond = {name: each for name, each in drawn.items() if not each.contains(task.parameters[name])}
+    ranges = [_range(name, each) for name, each in (beyond or drawn).items()]
+    return ", ".join(ranges[:_RANGES_NAMED] + (["..."] if len(ranges) > _RANGES_NAMED else []))
+
+
+def _range(name: str, drawn: Distribution) -> str:
+    match drawn:
+        case Choice():
+            return f"{name} one of " + "|".join(f"{option:.4g}" for option in drawn.options)
+        case Disc():
+            return f"{name} at a radius from {drawn.inner_radius:.4g} to {drawn.radius:.4g}"
+        case Fixed():
+            return name_values({name: drawn.value})
+        case _:
+            return f"{name} from {drawn.low:.4g} to {drawn.high:.4g}"
 
 
 def _inside(family: TaskFamily, task: Task) -> bool:

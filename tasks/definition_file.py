@@ -185,10 +185,14 @@ def _check_splits(file: DefinitionFile) -> None:
         for values in [tuple(source.sample(rng) for source in sources) for _ in range(spec.n)]:
             owner = seen.setdefault(values, split)
             if owner != split:
-                shared = ", ".join(f"{name} {value}" for name, value in zip(parameters, values, strict=True))
+                shared = ", ".join(f"{name} {_short(value)}" for name, value in zip(parameters, values, strict=True))
                 mend = "give them other seeds, or a parameter with more values"
                 what = f"splits {owner} and {split} share the task {shared}"
                 raise UserError(what, where=file.where(f"splits.{split}"), mend=mend)
+
+
+def _short(value: Value) -> str:
+    return f"({', '.join(f'{part:.4g}' for part in value)})" if isinstance(value, tuple) else f"{value:.4g}"
 
 
 def _check_expressions(file: DefinitionFile) -> None:

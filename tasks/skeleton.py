@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mujoco
+import numpy as np
+import numpy.typing as npt
 
 from mql.errors import UserError
 from mql.robots import registry as robots
@@ -23,8 +25,15 @@ from mql.robots.mjcf_file import mjcf_files
 from mql.tasks import registry
 from mql.tasks.definition_model import start_of
 from mql.tasks.editor_schemas import ROBOT_FILE, TASK_FILE
+from mql.tasks.skeleton_experiment import experiment_file, experiment_text
 from mql.tasks.skeleton_goal import Goal, find_goal
-from mql.tasks.skeleton_text import definition_text, model_text, pytest_text, quoted, scene_text
+from mql.tasks.skeleton_text import (
+    definition_text,
+    model_text,
+    pytest_text,
+    quoted,
+    scene_text,
+)
 
 if TYPE_CHECKING:
     from mql.robots.spec import RobotSpec
@@ -91,6 +100,7 @@ def skeleton_files(name: str, robot: str | None = None) -> dict[str, bytes]:
     _check_actuators(model, where)
     tip = spec.end_effector.site if spec.end_effector is not None else None
     start = start_of(model, None if bare else spec).qpos
+    _check_start(model, start, where)
     goal = find_goal(model, start, tip=tip, sensing=bare, where=where)
     target = "target" if "target" not in _names(model, "site") else "task_target"
     if robot is None or bare:
@@ -103,6 +113,7 @@ def skeleton_files(name: str, robot: str | None = None) -> dict[str, bytes]:
     )
     own = {
         f"{name}.yaml": text.encode(),
+        experiment_file(name): experiment_text(name).encode(),
         test: pytest_text(name, test).encode(),
         TASK_FILE: _packaged(TASK_FILE),
     }
@@ -175,6 +186,18 @@ def _check_actuators(model: mujoco.MjModel, where: str) -> None:
             name = model.actuator(actuator).name or str(actuator)
             mend = 'give it ctrlrange="LOW HIGH", which actions from -1 to 1 are mapped to'
             raise UserError(f"actuator {name!r} has no control range", where=where, mend=mend)
+
+
+def _check_start(model: mujoco.MjModel, start: npt.NDArray[np.float64], where: str) -> None:
+    for joint in range(model.njnt):
+        at = start[model.jnt_qposadr[joint]]
+        low, high = model.jnt_range[joint]
+        if model.jnt_limited[joint] and not low <= at <= high:
+            what = (
+                f"joint {model.joint(joint).name!r} starts at {at:.4g}, outside of its range, {low:.4g} to {high:.4g}"
+            )
+            mend = 'mend its keyframe home or its range (in degrees, unless the file says <compiler angle="radian"/>)'
+            raise UserError(what, where=where, mend=mend)
 
 
 def _names(model: mujoco.MjModel, kind: str) -> set[str]:

@@ -192,7 +192,7 @@ def test_bounds_are_those_of_physics_and_of_the_definition(lab: Callable[..., Pa
         ("override: {opening", "override: {openin", "(lab.yaml:14 splits.ood.override.openin): did you mean"),
         ("high: 0.18}", "high: 0.18, size: 2}", "the override has size 2 (lab.yaml:14 splits.ood.override.opening)"),
         ("override: {opening: {dist: uniform, low: 0.16", "override: {mass: {dist: uniform, low: -1", "mass is drawn"),
-        ("seed: 12", "seed: 11", "share the task opening"),
+        ("seed: 12", "seed: 11", "share the task opening 0.06157, mass "),
         ("success: {hold: 10}", "success: {expr: 'task.openin < 1'}", "'openin' (column 1) (lab.yaml:10 success.expr)"),
         ("success: {hold: 10}", "success: {expr: 'task.mass[0] < 1'}", "it is one number"),
         ("success: {hold: 10}", "success: {expr: 'open(1)'}", "'open' (column 1) is not a function"),

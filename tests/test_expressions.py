@@ -275,6 +275,22 @@ def test_unknown_names_get_the_nearest_one() -> None:
     expression.check_names({"task": ["velocity"]}, where="f.yaml:1 k", sizes={"obs": 18, "action": 9})
 
 
+def test_names_that_cannot_be_written_are_not_offered() -> None:
+    names = ["site_suction cup", "site_section", "speed_z-axis", "joint_hip ball"]
+    for text, mend in (
+        (
+            "info.site_suction_cup[0]",
+            '<framepos name="NAME" objtype="site" objname="suction cup"/>, and read info.sens',
+        ),
+        ("info.speed_z_axis", '\'speed_z-axis\' is near.*<jointvel name="NAME" joint="z-axis"/>'),
+        ("info.joint_hip_ball[0]", "can't say; give it another name$"),
+        ("info.site_sectoin", "did you mean 'site_section'\\?$"),
+        ("info.qqq", "choose one of site_section$"),
+    ):
+        with pytest.raises(UserError, match=mend):
+            read(text).check_names({"info": names}, where="f.yaml:1 k", sizes={"info.joint_hip ball": 4})
+
+
 @pytest.mark.parametrize("text", ["obs", "obs + info.tip", "obs[9]", "info.speed[0]", "info.lost", "task.goal[1:1]"])
 def test_what_does_not_fit_at_a_step_is_one_line(text: str) -> None:
     for evaluate, scope in ((read(text).evaluate, SCOPE), (read(text).evaluate_lanes, lanes([SCOPE, SCOPE]))):

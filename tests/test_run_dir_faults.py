@@ -292,5 +292,5 @@ def test_what_the_system_refuses_is_told_with_its_path(
 def test_a_folder_without_permission(path: Path) -> None:
     path.parent.mkdir()
     path.parent.chmod(0o500)
-    with pytest.raises(UserError, match=r"no permission .*: change the permissions, or choose another --run-dir"):
+    with pytest.raises(UserError, match=r"no permission .*: change the permissions, or choose another place"):
         create(path)

@@ -166,7 +166,7 @@ VIOLATORS: dict[str, tuple[Callable[[], TaskFamily], str, str, str]] = {
         partial(variant, splits=splits(ood=Split(n=5, seed=9, override={"goal": Uniform(-0.5, 0.5, 2)}))),
         "ood",
         "fail",
-        "goal=(",
+        "; trained on goal from -1 to 1): move",
     ),
     "drift": (partial(variant, Moving, motion=Tired), "determinism", "fail", "after a second reset"),
     "crowded lanes": (partial(variant, Moving, motion=Crowded), "determinism", "fail", "side by side"),

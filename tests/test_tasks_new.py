@@ -88,7 +88,8 @@ def test_its_own_test_passes(written: Path) -> None:
 
 def test_it_trains(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = written.with_name("run")
-    assert cli.run(["train", str(written), "--run-dir", str(run), "--json", *SETTINGS]) == 0
+    experiment = written.with_name("my-task-experiment.yaml")
+    assert cli.run(["train", str(experiment), "--run-dir", str(run), "--json", *SETTINGS]) == 0
     assert json.loads(capsys.readouterr().out)["family"] == "my-task"
 
 
@@ -136,7 +137,7 @@ def test_the_command_writes_a_folder_and_says_what_comes_next(
     assert said[-3:] == [
         "  mql tasks check my-task/my-task.yaml",
         "  mql tasks render my-task/my-task.yaml -o my-task.png",
-        "  mql train my-task/my-task.yaml",
+        "  mql train my-task/my-task-experiment.yaml",
     ]
     assert {line.strip() for line in said[1:-4]} == {path.name for path in Path("my-task").iterdir()}
     assert read_definition(Path("my-task/my-task.yaml")).definition.env.robot == "planar2"
@@ -177,6 +178,16 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["kept"]
 
 
+def test_a_pose_outside_of_a_range_is_one_line(lab: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Ranges are read in degrees where the file does not say otherwise: the usual slip."""
+    text = """<mujoco><worldbody><body><joint name="bend" range="-2.2 2.2"/><geom size="0.1"/></body></worldbody>
+    <actuator><motor joint="bend" ctrlrange="-1 1"/></actuator>
+    <keyframe><key name="home" qpos="0.4"/></keyframe></mujoco>"""
+    (tmp_path / "slip.xml").write_text(text, encoding="utf-8")
+    said = error(capsys, "mine", "--robot", str(tmp_path / "slip.xml"), "--out", str(tmp_path))
+    assert "joint 'bend' starts at 0.4, outside of its range, -0.0384 to 0.0384" in said and "degrees" in said
+
+
 def test_a_file_of_the_robot_is_never_overwritten(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = error(capsys, "lift", "--robot", str(lab / "lift.yaml"), "--out", str(lab))
     assert "have the same name" in said and not (lab / "lift").exists()
@@ -210,8 +221,8 @@ def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_take
     (tmp_path / "desk-reach").mkdir()
     for name, data in written.items():
         (tmp_path / "desk-reach" / name).write_bytes(data)
-    (tmp_path / "desk-experiment.yaml").write_text(experiment, encoding="utf-8")
-    config, path = load_experiment(str(tmp_path / "desk-experiment.yaml"))
+    assert yaml.safe_load(written["desk-reach-experiment.yaml"]) == yaml.safe_load(experiment)
+    config, path = load_experiment(str(tmp_path / "desk-reach" / "desk-reach-experiment.yaml"))
     assert config.family == "desk-reach" and path is not None
     assert from_file(path).parameters.keys() == {"target_y", "target_z", "payload", "damping"}
     [spec] = blocks(specs, "yaml")
