@@ -67,7 +67,7 @@ def train(
             _say(f"{_shown(run.path)} is finished; a larger train.env_steps (by --set) makes it longer")
             last: Record = run.summary
         else:
-            last = _train(config, family, run, resume=resume)
+            last = _train(config, family, run, resume=resume, trust=trust)
     result = last_evaluation(last, run.path)
     if as_json:
         print_json(result)
@@ -211,9 +211,9 @@ def _complete(run: RunDir, config: Config) -> bool:
     return run.finished and int(run.summary["env_steps"]) >= config.train.env_steps
 
 
-def _train(config: Config, family: TaskFamily, run: RunDir, *, resume: bool) -> Record:
+def _train(config: Config, family: TaskFamily, run: RunDir, *, resume: bool, trust: bool) -> Record:
     limit_threads(config.threads)
-    again = f"mql train {config.family} --run-dir {shlex.quote(_shown(run.path))} --resume"
+    again = f"mql train {config.family} --run-dir {shlex.quote(_shown(run.path))} --resume{' --trust' if trust else ''}"
     display = Display(run, config)
     try:
         with display:
