@@ -30,7 +30,7 @@ from mql.tasks.distributions import LogUniform, Uniform
 from mql.tasks.family import FloatArray
 from mql.tasks.lanes import Array, Outcome, State
 from mql.tasks.parameter import Parameter
-from mql.tasks.varied_physics import SMALLEST_SCALE
+from mql.tasks.varied_physics import SMALLEST_SCALE, scale_mass
 
 GOAL_TOLERANCE = 0.01  # m
 OPEN = 0.16  # m; where the drawer starts
@@ -52,8 +52,7 @@ class ArmDrawer(ArmFamily):
     def change(self, model: mujoco.MjModel, values: Mapping[str, float]) -> None:
         """Set the drawer's mass (the scene's is 1 kg) and its rail."""
         drawer, slide = model.body("drawer").id, int(model.joint("drawer").dofadr[0])
-        model.body_mass[drawer] *= values["mass"]
-        model.body_inertia[drawer] *= values["mass"]
+        scale_mass(model, drawer, values["mass"])
         model.dof_damping[slide] = values["damping"]
         model.dof_frictionloss[slide] = values["friction"]
 

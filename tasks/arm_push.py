@@ -30,7 +30,7 @@ from mql.tasks.family import FloatArray
 from mql.tasks.lanes import Array, Outcome, State
 from mql.tasks.parameter import Parameter
 from mql.tasks.rewards import distance
-from mql.tasks.varied_physics import SMALLEST_SCALE
+from mql.tasks.varied_physics import SMALLEST_SCALE, scale_mass
 
 GOAL_TOLERANCE = 0.04  # m
 CLOSENESS = 0.05  # m
@@ -52,8 +52,7 @@ class ArmPush(ArmFamily):
     def change(self, model: mujoco.MjModel, values: Mapping[str, float]) -> None:
         """Set the puck's mass and the friction of both its slides."""
         puck = model.body("puck").id
-        model.body_mass[puck] *= values["mass"] / SCENE_MASS
-        model.body_inertia[puck] *= values["mass"] / SCENE_MASS
+        scale_mass(model, puck, values["mass"] / SCENE_MASS)
         for name in _PUCK:
             model.dof_frictionloss[model.joint(name).dofadr[0]] = values["friction"] * values["mass"] * GRAVITY
 

@@ -25,7 +25,7 @@ from mql.tasks.distributions import LogUniform, Uniform
 from mql.tasks.lanes import Array, Outcome, State
 from mql.tasks.parameter import Parameter
 from mql.tasks.rewards import distance
-from mql.tasks.varied_physics import SMALLEST_SCALE
+from mql.tasks.varied_physics import SMALLEST_SCALE, scale_mass
 
 GOAL_TOLERANCE = 0.02  # m
 TARGETS = np.array([[0.40, -0.20, 0.05], [0.60, 0.20, 0.22]])  # m; corners of the box in which targets lie
@@ -42,8 +42,7 @@ class ArmReach(ArmFamily):
     def change(self, model: mujoco.MjModel, values: Mapping[str, float]) -> None:
         """Set the payload's mass and the arm's damping."""
         payload = model.body("payload").id
-        model.body_mass[payload] *= values["payload"] / TOOL_PAYLOAD
-        model.body_inertia[payload] *= values["payload"] / TOOL_PAYLOAD
+        scale_mass(model, payload, values["payload"] / TOOL_PAYLOAD)
         model.dof_damping[:] *= values["damping"]
 
     def place(self, rng: np.random.Generator) -> Mapping[str, float]:

@@ -28,7 +28,7 @@ from mql.tasks.half_cheetah import HalfCheetahFamily
 from mql.tasks.lanes import Array, Outcome, State
 from mql.tasks.parameter import Parameter
 from mql.tasks.rewards import control_cost
-from mql.tasks.varied_physics import SMALLEST_SCALE, settle
+from mql.tasks.varied_physics import SMALLEST_SCALE, scale_mass, settle
 
 CONTROL_COST_WEIGHT = 0.1  # per step and squared unit of action; full torque on all six joints costs 0.6
 LOCK_STIFFNESS = 10000.0  # N m/rad; the strongest motor, 120 N m, bends it by 0.012 rad
@@ -53,8 +53,7 @@ class CheetahFaults(HalfCheetahFamily):
             model.jnt_stiffness[ROOT_JOINTS + faulty] += LOCK_STIFFNESS
             model.dof_damping[ROOT_JOINTS + faulty] += LOCK_DAMPING
         torso = model.body("torso").id
-        model.body_mass[torso] *= values["torso_mass"]
-        model.body_inertia[torso] *= values["torso_mass"]
+        scale_mass(model, torso, values["torso_mass"])
         model.body_ipos[torso, 0] += values["torso_shift"]
         settle(model)
         return model

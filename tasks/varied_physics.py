@@ -45,6 +45,12 @@ def scaled(
     return model
 
 
+def scale_mass(model: mujoco.MjModel, body: int, scale: float) -> None:
+    """Multiply mass and inertia of one body of `model` in place; `settle` it once all is changed."""
+    model.body_mass[body] *= scale
+    model.body_inertia[body] *= scale
+
+
 def settle(model: mujoco.MjModel) -> None:
     """Recompute what MuJoCo derives from masses and inertias; to be called once a model has been changed."""
     mujoco.mj_setConst(model, mujoco.MjData(model))
