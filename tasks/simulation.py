@@ -59,7 +59,10 @@ class MujocoFamily(NativeFamily):
     derived: tuple[str, ...] = ()
 
     def model(self, task: Task) -> mujoco.MjModel:
-        """Return the lane's model. Families that change physics return a changed copy for each task."""
+        """Return the lane's model. Families that change physics return a changed copy for each task.
+
+        It is built once and used again whenever the task comes back: nobody may change it later.
+        """
         return compiled_model(str(self.robot.path))
 
     def derive(self, state: State) -> Mapping[str, Array]:
@@ -72,7 +75,7 @@ class MujocoFamily(NativeFamily):
 
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the simulation of `tasks`."""
-        models = [self.model(task) for task in tasks]
+        models = [_model_of(self, task) for task in tasks]
         if FROM_SOLVER.intersection(self.derived):
             return ContactDynamics(models, self.robot.frame_skip, threads, self.derived, view=self.robot.view)
         return MujocoDynamics(
@@ -84,6 +87,12 @@ class MujocoFamily(NativeFamily):
             derive=self.derive,
             control=self.control,
         )
+
+
+@lru_cache(maxsize=256)
+def _model_of(family: MujocoFamily, task: Task) -> mujoco.MjModel:
+    """Build a task's model: for an arm a fifth of the time that an episode with it takes."""
+    return family.model(task)
 
 
 class MujocoDynamics:

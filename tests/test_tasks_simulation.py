@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 
 from mql.tasks import registry
+from mql.tasks.family import Task
 from mql.tasks.lanes import Array, LaneBatch, NativeFamily, Outcome, State
+from mql.tasks.planar_runner import PlanarRunner
 from mql.tasks.point_robot import PointRobot, point_robot
 from mql.tasks.reacher_goal import fingertip
 from mql.tasks.simulation import MujocoDynamics, MujocoFamily
@@ -263,6 +266,22 @@ def test_a_lane_with_a_finer_clock_of_its_own_is_not_lost() -> None:
     seconds = family.robot.control_timestep * np.array([1.0, 0.5])
     np.testing.assert_allclose(after.qvel[:, 1], -9.81 * seconds, rtol=0.02)
     dynamics.close()
+
+
+def test_a_tasks_model_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[Task] = []
+    build = PlanarRunner.model
+
+    def model(self: PlanarRunner, task: Task) -> mujoco.MjModel:
+        built.append(task)
+        return build(self, task)
+
+    monkeypatch.setattr(PlanarRunner, "model", model)
+    family = registry.load("hopper-params")
+    first, second, *_ = family.tasks("ood")
+    for tasks in ([first, second], [second, first, second], [first]):
+        family.make_batch(tasks).close()
+    assert built == [first, second]
 
 
 def test_a_single_environment_that_diverges_names_its_task() -> None:
