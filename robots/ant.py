@@ -11,6 +11,7 @@ _GEAR = 150.0  # N m at full control, in every joint
 _TORSO_MASS = 0.32725  # kg
 _UPPER_LEG_MASS = 0.039158  # kg; each leg has two such bodies, the first of which is fixed to the torso
 _LOWER_LEG_MASS = 0.067593  # kg; these bodies have no names in the model, so they go by their joints'
+_ANKLE = 1.0  # rad; the straight legs of `rest` are beyond the ankles' limits, 30 and 70 degrees
 
 ANT = Robot(
     name="ant",
@@ -22,6 +23,14 @@ ANT = Robot(
     frame_skip=5,
     joints=("root", "hip_1", "ankle_1", "hip_2", "ankle_2", "hip_3", "ankle_3", "hip_4", "ankle_4"),
     rest=(0.0, 0.0, 0.75, 1.0, 0.0, 0.0, 0.0, *(0.0,) * 8),
+    # The file's own init_qpos, which Gymnasium does not use.
+    home={
+        "root": (0.0, 0.0, 0.55, 1.0, 0.0, 0.0, 0.0),
+        "ankle_1": _ANKLE,
+        "ankle_2": -_ANKLE,
+        "ankle_3": -_ANKLE,
+        "ankle_4": _ANKLE,
+    },
     # The model lists the fourth leg first.
     actuators=tuple(
         Actuator(joint=f"{part}_{leg}", control_range=_CONTROL_RANGE, gear=_GEAR)

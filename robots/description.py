@@ -6,7 +6,7 @@ Units: kg, m, s, rad, N m. The tests compare every fact with the compiled model.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,6 +52,8 @@ class Robot:
         frame_skip: physics steps in one control step.
         joints: joint names in the order of qpos; every joint has one degree of freedom, but a free root has six.
         rest: the pose qpos that the model starts from; a free root takes seven numbers: x, y, z and a quaternion.
+        home: joint -> where it starts in tasks that a lab defines, within its range; joints left out start as in the
+            model, and so do all where it is empty.
         actuators: in the order of the control signal.
         masses: body name -> kg, in the model's order and without the world; a body without a name goes by its joint's.
         view: from where pictures are taken.
@@ -69,6 +71,7 @@ class Robot:
     actuators: tuple[Actuator, ...]
     masses: Mapping[str, float]
     view: View
+    home: Mapping[str, float | tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def control_timestep(self) -> float:

@@ -27,6 +27,8 @@ _GEARS = {
     "left_elbow": 25.0,
 }
 
+_KNEE = -0.04  # rad; the straight legs of `rest` are beyond the knees' limit, -2 degrees
+
 HUMANOID = Robot(
     name="humanoid",
     source="gymnasium 1.4.0, envs/mujoco/assets/humanoid.xml; frame skip from envs/mujoco/humanoid_v5.py",
@@ -38,6 +40,7 @@ HUMANOID = Robot(
     # The abdomen's first two joints stand here in another order than their motors.
     joints=("root", "abdomen_z", "abdomen_y", *tuple(_GEARS)[2:]),
     rest=(0.0, 0.0, 1.4, 1.0, 0.0, 0.0, 0.0, *(0.0,) * 17),
+    home={"right_knee": _KNEE, "left_knee": _KNEE},
     actuators=tuple(Actuator(joint=joint, control_range=_CONTROL_RANGE, gear=gear) for joint, gear in _GEARS.items()),
     # Read from the compiled model, which computes them from the geoms: 42.1 kg in all.
     masses={

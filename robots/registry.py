@@ -85,7 +85,7 @@ def _packaged(name: str) -> RobotSpec:
 def spec_of(name: str) -> RobotSpec:
     """Return what a Python constant says as a spec; what it does not say is left out.
 
-    Its `rest` is where the model starts from, and may lie beyond a joint's limits: it is not called a home.
+    Its `rest` is where mql's own families start from, and may lie beyond a joint's limits: it is not the spec's home.
     """
     constant, base, kind = _CONSTANTS[name]
     module = import_module(f"mql.robots.{constant.split(':')[0]}")
@@ -101,6 +101,7 @@ def spec_of(name: str) -> RobotSpec:
             "mjcf": f"{PACKAGE}{robot.package}/{robot.mjcf}",
             "physics_timestep_s": robot.physics_timestep,
             "base": {"body": base, "kind": kind},
+            "home": robot.home,
             "joints": {joint: {} for joint in robot.joints},
             "actuators": {
                 actuator.joint: {

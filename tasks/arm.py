@@ -28,7 +28,8 @@ from mql.tasks.distributions import Distribution, LogUniform, Uniform, Value
 from mql.tasks.family import Split, Task
 from mql.tasks.lanes import Array, State
 from mql.tasks.parameter import Parameter
-from mql.tasks.scene import FLANGE, HOME, compose
+from mql.tasks.scene import FLANGE, compose
+from mql.tasks.scene_part import HOME
 from mql.tasks.simulation import MujocoFamily
 from mql.tasks.varied_physics import settle
 

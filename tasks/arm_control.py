@@ -40,7 +40,7 @@ class ArmKinematics:
         site: name of the site.
 
     Raises:
-        ValueError: a joint of the chain is no hinge.
+        ValueError: a joint of the chain is no hinge, or there is none.
     """
 
     def __init__(self, model: mujoco.MjModel, site: str) -> None:
@@ -59,11 +59,15 @@ class ArmKinematics:
             turn = _matrix(model.body_quat[body])
             rotation, position = turn @ rotation, model.body_pos[body] + turn @ position
             body = int(model.body_parentid[body])
+        if not joints:
+            raise ValueError(f"no joint moves {site!r}")
         order = joints[::-1]
         self.names: tuple[str, ...] = tuple(model.joint(joint).name for joint in order)
         self.qpos = model.jnt_qposadr[order]  # [J], where the joints stand in qpos
         self.qvel = model.jnt_dofadr[order]  # [J], and in qvel
-        self.low, self.high = model.jnt_range[order].T.copy()  # [J] rad
+        limited = model.jnt_limited[order].astype(bool)
+        low, high = model.jnt_range[order].T
+        self.low, self.high = np.where(limited, low, -np.inf), np.where(limited, high, np.inf)  # [J] rad
         # What a joint adds, seen from its frame: turn to the next joint, way there, own axis, side by side [3, 5]. A
         # joint at angle q turns by I + sin q K + (1 - cos q) K K, so that is fixed + sin q sine + cos q cosine.
         axes = model.jnt_axis[order]
@@ -95,19 +99,24 @@ class ArmKinematics:
         jacobian[:, 3:] = axes.transpose(0, 2, 1)
         return Flange(position, rotation, jacobian)
 
-    def targets(self, angles: Array, flange: Flange, displacement: Array, rotation: Array, posture: Array) -> Array:
-        """Return joint angles [N, J] at which the flange is displaced by [N, 3] m and turned to `rotation` [3, 3].
+    def targets(
+        self, angles: Array, flange: Flange, displacement: Array, rotation: Array | None, posture: Array
+    ) -> Array:
+        """Return joint angles [N, J] at which the flange is displaced by [N, 3] m and turned to `rotation`.
 
         One step of damped least squares from the angles [N, J], where the flange is as given; what it leaves free
-        draws the arm to `posture` [J]. The angles stay within the joints' ranges.
+        draws the arm to `posture` [J] or [N, J]. The angles stay within the joints' ranges. The rotation is [3, 3] or
+        [N, 3, 3]; None leaves it free.
         """
-        jacobian = flange.jacobian
+        jacobian = flange.jacobian if rotation is not None else flange.jacobian[:, :3]
         transposed = np.ascontiguousarray(jacobian.transpose(0, 2, 1))
         to_posture = POSTURE_GAIN * (posture - angles)
         # What is asked for, less what the pull to the posture does to it already.
-        twist = np.concatenate([displacement, _rotation_error(flange.rotation, rotation)], axis=1)
+        twist = displacement
+        if rotation is not None:
+            twist = np.concatenate([displacement, _rotation_error(flange.rotation, rotation)], axis=1)
         twist = twist - (jacobian @ to_posture[:, :, None])[:, :, 0]
-        square = jacobian @ transposed + DAMPING**2 * np.eye(6)
+        square = jacobian @ transposed + DAMPING**2 * np.eye(jacobian.shape[1])
         step = to_posture + (transposed @ np.linalg.solve(square, twist[:, :, None]))[:, :, 0]
         reached: Array = np.clip(angles + step, self.low, self.high)
         return reached
@@ -129,8 +138,8 @@ class ArmKinematics:
 
 
 def _rotation_error(rotation: Array, wanted: Array) -> Array:
-    """Return the turn [N, 3] from `rotation` [N, 3, 3] to `wanted` [3, 3], about the world's axes, in rad if small."""
-    turn: Array = 0.5 * _cross_products(rotation.transpose(0, 2, 1), wanted.T).sum(axis=1)
+    """Return the turn [N, 3] from `rotation` [N, 3, 3] to `wanted`, about the world's axes, in rad if small."""
+    turn: Array = 0.5 * _cross_products(rotation.transpose(0, 2, 1), np.swapaxes(wanted, -1, -2)).sum(axis=1)
     return turn
 
 

@@ -1,7 +1,8 @@
-"""Is a family sound? Twelve checks, each of which says pass, warn or fail with the reason and the mend.
+"""Is a family sound? Thirteen checks, each of which says pass, warn or fail with the reason and the mend.
 
 The checks speak through the contract of `mql.tasks.family` only, so they hold for native families, for families around
-any Gymnasium environment, and for those that are still to be written::
+any Gymnasium environment, and for those that are still to be written (but `reachable`, which looks into the model of a
+definition)::
 
     inspection = Inspection(build=lambda: registry.load("point-robot"))
     for name in CHECKS:
@@ -24,6 +25,7 @@ from mql.tasks.check_episodes import check_determinism, check_finite
 from mql.tasks.check_hidden import check_hidden
 from mql.tasks.check_identifiability import check_identifiability
 from mql.tasks.check_inspection import Inspection
+from mql.tasks.check_reachable import check_reachable
 from mql.tasks.check_running import check_render, check_speed, check_success
 from mql.tasks.fault import EpisodeFault
 
@@ -36,6 +38,7 @@ CHECKS: Mapping[str, Callable[[Inspection], Verdict]] = {
     "hidden": check_hidden,
     "effect": check_effect,
     "success": check_success,
+    "reachable": check_reachable,
     "identifiability": check_identifiability,
     "speed": check_speed,
     "pickle": check_pickle,

@@ -15,6 +15,7 @@ class Amount:
         success_episodes: random episodes that are looked at for success; the first one that succeeds asks for ten.
         pairs: pairs of tasks that the classifier tells apart.
         transitions: transitions of each task that it learns from, unless episodes end early.
+        pose_tasks: tasks for which a pose that succeeds is looked for.
     """
 
     steps: int
@@ -22,6 +23,7 @@ class Amount:
     success_episodes: int
     pairs: int
     transitions: int
+    pose_tasks: int
 
 
 @dataclass(frozen=True)
@@ -43,5 +45,5 @@ class Effort:
     family_seconds: float
 
 
-FULL = Effort(Amount(200, 2, 20, 3, 400), Amount(60, 1, 10, 2, 200), 0.25, 60.0, 120.0)
-QUICK = Effort(Amount(100, 1, 10, 1, 200), Amount(50, 1, 2, 1, 150), 0.05, 25.0, 40.0)
+FULL = Effort(Amount(200, 2, 20, 3, 400, 10), Amount(60, 1, 10, 2, 200, 5), 0.25, 60.0, 120.0)
+QUICK = Effort(Amount(100, 1, 10, 1, 200, 5), Amount(50, 1, 2, 1, 150, 3), 0.05, 25.0, 40.0)

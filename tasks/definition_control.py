@@ -1,6 +1,8 @@
 """What an action does: it commands the actuators' ranges, or, of a robot, what one of its control modes says.
 
-Shapes: U actuators (an action has as many numbers), Q positions; with lanes side by side a leading N.
+Modes that displace the end effector are those of `mql.tasks.effector_control`; all others are a `Control`.
+
+Shapes: U actuators (an action of a `Control` has as many numbers), Q positions; with lanes side by side a leading N.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.tasks.definition_file import DefinitionFile
+from mql.tasks.effector_control import MocapEffector, ServoEffector
+from mql.tasks.effector_modes import effector_of
 
 if TYPE_CHECKING:
     from mql.robots.spec import RobotSpec
@@ -41,6 +45,15 @@ class Control:
     low: Array
     high: Array
 
+    @property
+    def action_dim(self) -> int:
+        """Length U of an action."""
+        return self.base.size
+
+    def drive(self, model: mujoco.MjModel, data: mujoco.MjData) -> ActuatorDrive:
+        """Command one simulation."""
+        return ActuatorDrive(self, data)
+
     def signal(self, qpos: Array, action: Array) -> Array:
         """Return the control signal [U] or [N, U] for an action [U] or [N, U] where the joints are at qpos [.., Q]."""
         signal: Array = self.base + self.gain * action
@@ -48,6 +61,21 @@ class Control:
             signal += np.where(self.follows >= 0, qpos[..., self.follows], 0.0)
             np.clip(signal, self.low, self.high, out=signal)
         return signal
+
+
+class ActuatorDrive:
+    """Commands one simulation by a `Control`, which remembers nothing."""
+
+    def __init__(self, control: Control, data: mujoco.MjData) -> None:
+        # Views of the data's own memory: each access to an attribute of MjData makes a new one.
+        self._signal, self._qpos, self._controls = control.signal, data.qpos, data.ctrl
+
+    def start(self) -> None:
+        """Start an episode."""
+
+    def act(self, action: Array) -> None:
+        """Write the controls for an action [U]."""
+        self._controls[:] = self._signal(self._qpos, action)
 
 
 def robot_of(file: DefinitionFile) -> RobotSpec | None:
@@ -78,12 +106,22 @@ def frame_skip_of(file: DefinitionFile, model: mujoco.MjModel, robot: RobotSpec 
     return max(1, round(1.0 / (rate * float(model.opt.timestep))))
 
 
-def control_of(file: DefinitionFile, model: mujoco.MjModel, robot: RobotSpec | None) -> Control:
-    """Return what an action does to the actuators. Those that drive no single joint are commanded by their ranges.
+def control_of(
+    file: DefinitionFile, model: mujoco.MjModel, robot: RobotSpec | None
+) -> Control | ServoEffector | MocapEffector:
+    """Return what an action does. Actuators that drive no single joint are commanded by their ranges.
 
     Raises:
-        UserError: an actuator has no range, or the robot has no such control mode, or one that needs more than joints.
+        UserError: an actuator has no range, or the robot has no such control mode, or one that the model can't serve.
     """
+    name = file.definition.env.control
+    modes = {} if robot is None else robot.control
+    if name is not None and name not in modes:
+        mend = nearest(name, modes) if modes else "leave it out: actions then command the actuators' ranges"
+        raise UserError(f"the robot has no control mode {name!r}", where=file.where("env.control"), mend=mend)
+    mode = None if name is None else modes[name]
+    if robot is not None and name is not None and mode is not None and mode.kind == "ee_delta":
+        return effector_of(model, robot, name)
     for actuator in range(model.nu):
         low, high = model.actuator_ctrlrange[actuator]
         if not model.actuator_ctrllimited[actuator] or not low < high:
@@ -92,20 +130,8 @@ def control_of(file: DefinitionFile, model: mujoco.MjModel, robot: RobotSpec | N
             raise UserError(f"actuator {name!r} has no control range", where=file.where("env"), mend=mend)
     low, high = (np.array(end, np.float64) for end in model.actuator_ctrlrange.T)
     plain = Control((high + low) / 2.0, (high - low) / 2.0, None, low, high)
-    name = file.definition.env.control
-    if name is None:
+    if mode is None:
         return plain
-    modes = {} if robot is None else robot.control
-    where = file.where("env.control")
-    if name not in modes:
-        mend = nearest(name, modes) if modes else "leave it out: actions then command the actuators' ranges"
-        raise UserError(f"the robot has no control mode {name!r}", where=where, mend=mend)
-    mode = modes[name]
-    if mode.kind == "ee_delta":
-        mend = "choose a mode of joints, or leave it out: actions then command the actuators' ranges"
-        raise UserError(
-            f"control mode {name!r} moves the end effector, which definitions can't", where=where, mend=mend
-        )
     base, gain, follows = plain.base.copy(), plain.gain.copy(), np.full(model.nu, -1)
     for actuator in map(int, np.flatnonzero(model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT.value)):
         joint = int(model.actuator_trnid[actuator, 0])

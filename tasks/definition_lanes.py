@@ -27,12 +27,14 @@ from mql.tasks.definition_file import DefinitionFile
 from mql.tasks.definition_model import Start, compiled_model, reopened, start_of
 from mql.tasks.definition_terms import Terms, check_names, terms_of
 from mql.tasks.distributions import Value
+from mql.tasks.effector_control import MocapEffector, ServoEffector
+from mql.tasks.effector_simulation import MocapDynamics, ServoDynamics
 from mql.tasks.family import BatchStep, FloatArray, Task
 from mql.tasks.lanes import Array, Dynamics, LaneBatch, NativeFamily, Outcome, State
 from mql.tasks.physics_changes import PhysicsChanges
 from mql.tasks.quantities import (
     Quantity,
-    check_sensors,
+    check_readable,
     chosen,
     quantities_of,
     read_lanes,
@@ -54,7 +56,7 @@ class Mechanism:
     observed: Mapping[str, Quantity]
     read: Mapping[str, Quantity]
     visible: tuple[str, ...]  # parameters that stand in the observation
-    commands: Control
+    commands: Control | ServoEffector | MocapEffector
     frame_skip: int
     reads_observation: bool
     changing: threading.Lock = field(default_factory=threading.Lock, repr=False)  # `changes` serve one thread at a time
@@ -95,8 +97,14 @@ class DefinedLanes(NativeFamily):
                 for task in tasks
             ]
 
+        commands = known.commands
+        if isinstance(commands, MocapEffector):
+            return MocapDynamics(models, known.frame_skip, threads, known.derived, commands)
+        if isinstance(commands, ServoEffector):
+            return ServoDynamics(models, known.frame_skip, threads, known.derived, commands)
+
         def control(state: State, action: Array) -> Array:
-            return known.commands.signal(state.qpos, action)
+            return commands.signal(state.qpos, action)
 
         return MujocoDynamics(models, known.frame_skip, threads, known.derived, control=control)
 
@@ -170,12 +178,12 @@ def lanes_family(file: DefinitionFile, shared: Mapping[str, Any]) -> DefinedLane
     named = quantities_of(known.model)
     visible = sum(file.distribution(name).size or 1 for name in known.visible)
     obs_dim = sum(quantity.width for quantity in known.observed.values()) + visible
-    sizes = vector_sizes(named) | {"obs": obs_dim, "action": known.model.nu}
+    sizes = vector_sizes(named) | {"obs": obs_dim, "action": known.commands.action_dim}
     check_names(file, known.terms, info=named, sizes=sizes)
     return DefinedLanes(
         **shared,
         obs_dim=obs_dim,
-        action_dim=known.model.nu,
+        action_dim=known.commands.action_dim,
         episode_length=length,
         control_timestep=known.frame_skip * float(known.model.opt.timestep),
         has_success=success is not None,
@@ -194,10 +202,11 @@ def _look_up(file: DefinitionFile) -> Mechanism:
     robot, terms, env = robot_of(file), terms_of(file), file.definition.env
     model = compiled_model(file, robot)
     known = quantities_of(model)
-    observed = chosen(known, env.observe, where=file.where("env.observe")) if env.observe else whole_state(model)
+    whole = whole_state(model)
+    observed = chosen(whole | known, env.observe, where=file.where("env.observe")) if env.observe else whole
     read = {name: known[name] for name in sorted(terms.info_names) if name in known}
-    check_sensors(model, observed, where=file.where("env.observe"))
-    check_sensors(model, read, where=file.where("reward"))
+    check_readable(model, observed, where=file.where("env.observe"))
+    check_readable(model, read, where=file.where("reward"))
     changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
     for name, listed in changes.items():
         if any(change.field == "timestep" for change in listed):

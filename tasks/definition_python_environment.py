@@ -20,6 +20,8 @@ from mql.tasks.definition_model import compiled_model, start_of, stepper
 from mql.tasks.definition_python import TaskValues, guarded, load_class, python_path
 from mql.tasks.definition_terms import terms_of
 from mql.tasks.distributions import Value
+from mql.tasks.effector_control import MocapEffector
+from mql.tasks.effector_simulation import mocap_stepper
 from mql.tasks.physics_changes import PhysicsChanges
 from mql.tasks.quantities import LiveQuantities, quantities_of
 
@@ -43,20 +45,21 @@ class PythonEnvironment(DefinedEnvironment):
         self.render_mode = render_mode
         self._camera = Camera(None)
         self._start = start_of(self.model, robot)
-        self._advance = stepper(self.model, self.data, frame_skip)
-        self._commands = control_of(file, self.model, robot)
-        # Views of the data's own memory: each access to an attribute of MjData makes a new one.
-        self._control, self._qpos = self.data.ctrl, self.data.qpos
+        commands = control_of(file, self.model, robot)
+        self._drive = commands.drive(self.model, self.data)
+        steps = mocap_stepper if isinstance(commands, MocapEffector) else stepper
+        self._advance = steps(self.model, self.data, frame_skip)
+        # A view of the data's own memory: each access to an attribute of MjData makes a new one.
         self._warnings = self.data.warning.number[mujoco.mjtWarning.mjWARN_BADQPOS :]
         changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
         self._changes = PhysicsChanges(self.model, changes, where=file.where)
         self.known = quantities_of(self.model)
         used = {name: self.known[name] for name in sorted(self.terms.info_names) if name in self.known}
-        self._quantities = LiveQuantities(used, self.data)
+        self._quantities = LiveQuantities(used, self.data, where=file.where("reward"))
         self._bind(file)
         self._parameters: Mapping[str, Value] = {}
         self._values = TaskValues({})
-        self.action_space = Box(-1.0, 1.0, (self.model.nu,), np.float64)
+        self.action_space = Box(-1.0, 1.0, (commands.action_dim,), np.float64)
         self.observation_space = Box(-np.inf, np.inf, (0,), np.float64)  # the class says the size at the first reset
 
     def _bind(self, file: DefinitionFile) -> None:
@@ -96,6 +99,7 @@ class PythonEnvironment(DefinedEnvironment):
         mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[:], self.data.qvel[:] = self._start.qpos, self._start.qvel
         self._own_reset(self.model, self.data, self._values, self.np_random)
+        self._drive.start()
         mujoco.mj_forward(self.model, self.data)
         self._check_stable()
         self._at_goal_steps = 0
@@ -106,10 +110,24 @@ class PythonEnvironment(DefinedEnvironment):
 
     def step(self, action: Array) -> Answer:
         """Advance by one control step with action [A] in [-1, 1]."""
-        self._control[:] = self._commands.signal(self._qpos, action)
+        self._drive.act(action)
         self._advance()
         self._check_stable()
         obs = self._observe()
+        reward, info, at_goal = self._outcome(obs, action)
+        info["success"] = self._held(at_goal)
+        ended = self._own_terminated is not None and bool(self._own_terminated(self.model, self.data))
+        return obs, reward, ended, False, info
+
+    def judge_pose(self, qpos: Array) -> tuple[float, bool]:
+        """Put the model at rest into a pose [Q]; return the reward that it gets, and whether success holds there."""
+        self.data.qpos[:], self.data.qvel[:] = qpos, 0.0
+        mujoco.mj_forward(self.model, self.data)
+        reward, _, at_goal = self._outcome(self._observe(), np.zeros(self.action_dim))
+        return reward, at_goal
+
+    def _outcome(self, obs: Array, action: Array) -> tuple[float, dict[str, Any], bool]:
+        """Return the reward of the state after a step, its terms, and whether success holds there."""
         info: dict[str, Any] = {}
         own = 0.0
         if self._own_reward is not None:
@@ -127,9 +145,7 @@ class PythonEnvironment(DefinedEnvironment):
         info = report if self.terms.replaces else info | report
         if self._own_success is not None:
             at_goal = bool(self._own_success(self.model, self.data, self._values))
-        info["success"] = self._held(at_goal)
-        ended = self._own_terminated is not None and bool(self._own_terminated(self.model, self.data))
-        return obs, reward, ended, False, info
+        return reward, info, at_goal
 
     def probe(self, step: int) -> Array:
         """Return the class's action [A] of this step."""

@@ -65,7 +65,8 @@ class EnvSpec(Part):
     episode_length: Steps | None = Field(default=None, description="Control steps of an episode (id: its own limit).")
     frame_skip: Steps | None = Field(default=None, description="Physics steps of a control step (not for id).")
     observe: Names | None = Field(
-        default=None, description="What the agent sees: quantities of the model, or keys of a Dict observation."
+        default=None,
+        description="What the agent sees: quantities of the model, qpos and qvel, or keys of a Dict observation.",
     )
 
     @property

@@ -30,14 +30,6 @@ from mql.tasks.expression_syntax import Use, translate
 MOST_CHARACTERS = 2_000
 Scope = Mapping[str, Any]
 
-# How a sensor reads what a quantity of the model is, under a name of its own.
-_SENSORS = {
-    "site": '<framepos name="NAME" objtype="site" objname="{}"/>',
-    "body": '<framepos name="NAME" objtype="xbody" objname="{}"/>',
-    "joint": '<jointpos name="NAME" joint="{}"/>',
-    "speed": '<jointvel name="NAME" joint="{}"/>',
-}
-
 
 @dataclass(frozen=True)
 class Expression:
@@ -113,7 +105,7 @@ class Expression:
         for use in self._uses:
             if use.root in available and use.name and use.name not in available[use.root]:
                 names = available[use.root]
-                mend = _nearest_written(use.root, use.name, names, sizes or {})
+                mend = _nearest_written(use.root, use.name, names)
                 raise UserError(f"{use.root} has no {use.name!r} (column {use.column})", where=where, mend=mend)
             label = f"{use.root}.{use.name}" if use.name else use.root
             size = (sizes or {}).get(label)
@@ -128,7 +120,7 @@ class Expression:
                 if root not in scope:
                     return UserError(f"{what}: there is no {root}", where=self._where, mend=nearest(root, scope))
                 if name and name not in scope[root]:
-                    mend = _nearest_written(root, name, [str(each) for each in scope[root]], {})
+                    mend = _nearest_written(root, name, [str(each) for each in scope[root]])
                     return UserError(f"{what}: {root} has no {name!r}", where=self._where, mend=mend)
         mend = "combine vectors of one length, and make one number of them with sum, mean or norm"
         return UserError(f"{what}: {error}", where=self._where, mend=mend)
@@ -173,17 +165,11 @@ def compile_expression(text: str, *, where: str) -> Expression:
     return Expression(text, names, where, uses, of_one, of_lanes)
 
 
-def _nearest_written(root: str, name: str, names: Collection[str], sizes: Mapping[str, int]) -> str:
+def _nearest_written(root: str, name: str, names: Collection[str]) -> str:
     """Name what comes nearest to `name` of what an expression can say; where that can't be said, say what to do."""
     closest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if closest and not _can_be_written(closest[0]):
-        found = closest[0]
-        kind, _, own = found.partition("_")
-        mend = "give it another name"
-        # A sensor of one joint reads hinges and slides, which are numbers.
-        if root == "info" and kind in _SENSORS and not (kind in ("joint", "speed") and f"info.{found}" in sizes):
-            mend = f"give it a second name by a sensor, {_SENSORS[kind].format(own)}, and read info.sensor_NAME"
-        return f"{found!r} is near, but has characters that expressions can't say; {mend}"
+        return f"{closest[0]!r} is near, but has characters that expressions can't say; give it another name"
     written = [each for each in names if _can_be_written(each)]
     return nearest(name, written) if written else f"{root} has no names here"
 

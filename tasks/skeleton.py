@@ -21,10 +21,12 @@ import numpy.typing as npt
 from mql.errors import UserError
 from mql.robots import registry as robots
 from mql.robots.compiled import compile_mjcf
+from mql.robots.inspection import actuator_kind
 from mql.robots.mjcf_file import mjcf_files
 from mql.tasks import registry
 from mql.tasks.definition_model import start_of
 from mql.tasks.editor_schemas import ROBOT_FILE, TASK_FILE
+from mql.tasks.quantities import quantities_of
 from mql.tasks.skeleton_experiment import experiment_file, experiment_text
 from mql.tasks.skeleton_goal import Goal, find_goal
 from mql.tasks.skeleton_text import (
@@ -37,6 +39,7 @@ from mql.tasks.skeleton_text import (
 
 if TYPE_CHECKING:
     from mql.robots.spec import RobotSpec
+    from mql.robots.spec_parts import ControlMode
 
 PLACE_HOLDER = "skeleton_robot.xml"  # the arm that stands there without a robot
 CONTROL_RATE = 20.0  # Hz, where no control mode says it
@@ -101,8 +104,10 @@ def skeleton_files(name: str, robot: str | None = None) -> dict[str, bytes]:
     tip = spec.end_effector.site if spec.end_effector is not None else None
     start = start_of(model, None if bare else spec).qpos
     _check_start(model, start, where)
-    goal = find_goal(model, start, tip=tip, sensing=bare, where=where)
-    target = "target" if "target" not in _names(model, "site") else "task_target"
+    mode = None if bare else _first_mode(spec)
+    led_by = mode.by if mode is not None and mode.kind == "ee_delta" else None
+    goal = find_goal(model, start, tip=tip, where=where, led_by=led_by, base=spec.base.joints if spec.base else ())
+    target = "target" if "site_target" not in quantities_of(model) else "task_target"
     if robot is None or bare:
         made = _of_model(name, model, goal, files, target)
     else:
@@ -113,8 +118,8 @@ def skeleton_files(name: str, robot: str | None = None) -> dict[str, bytes]:
     )
     own = {
         f"{name}.yaml": text.encode(),
-        experiment_file(name): experiment_text(name).encode(),
-        test: pytest_text(name, test).encode(),
+        experiment_file(name): experiment_text(name, far=_commands_poses(model, mode)).encode(),
+        test: pytest_text(test).encode(),
         TASK_FILE: _packaged(TASK_FILE),
     }
     if any(path.endswith((".yaml", ".yml")) for path in files):
@@ -160,21 +165,36 @@ def _of_robot(
 ) -> Simulated:
     """Put a robot with a spec, which is the first of its files if it has some, into a scene."""
     scene = _scene_name(name, files)
-    modes = {mode: facts for mode, facts in spec.control.items() if facts.kind != "ee_delta"}
     lines = [f"  robot: {quoted(next(iter(files), robot))}", f"  scene: {quoted(scene)}  # where it stands"]
     rate = CONTROL_RATE
-    if modes:
-        mode, facts = next(iter(modes.items()))
-        rate = facts.rate_hz
-        others = f"; also {', '.join(list(modes)[1:])}" if len(modes) > 1 else ""
-        lines.append(f"  control: {quoted(mode)}  # what an action means, {rate:g} times a second{others}")
+    if spec.control:
+        mode, *others = _modes(spec)
+        rate = spec.control[mode].rate_hz
+        also = f"; also {', '.join(others)}" if others else ""
+        lines.append(f"  control: {quoted(mode)}  # what an action means, {rate:g} times a second{also}")
     plane = bool((model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE.value).any())
-    text = scene_text(name, goal, target, title=spec.name, floor=not plane, taken=_names(model, "geom"))
+    text = scene_text(name, goal, target, title=spec.name, floor=not plane, taken=_geoms(model))
     return Simulated(tuple(lines), {scene: text.encode()}, rate, spec.name)
+
+
+def _modes(spec: RobotSpec) -> list[str]:
+    """Return the control modes, what displaces an end effector first: a task begins with the first one."""
+    return sorted(spec.control, key=lambda mode: spec.control[mode].kind != "ee_delta")
+
+
+def _first_mode(spec: RobotSpec) -> ControlMode | None:
+    return spec.control[_modes(spec)[0]] if spec.control else None
 
 
 def _scene_name(name: str, files: Mapping[str, bytes]) -> str:
     return next(each for each in ("scene.xml", "task.xml", f"{name}-scene.xml") if each not in files)
+
+
+def _commands_poses(model: mujoco.MjModel, mode: ControlMode | None) -> bool:
+    """Whether a full action sends joints across their whole range."""
+    if mode is not None:
+        return mode.kind == "joint_position"
+    return any(actuator_kind(model, actuator) == "position" for actuator in range(model.nu))
 
 
 def _check_actuators(model: mujoco.MjModel, where: str) -> None:
@@ -200,15 +220,14 @@ def _check_start(model: mujoco.MjModel, start: npt.NDArray[np.float64], where: s
             raise UserError(what, where=where, mend=mend)
 
 
-def _names(model: mujoco.MjModel, kind: str) -> set[str]:
-    count = {"site": model.nsite, "geom": model.ngeom, "joint": model.njnt}[kind]
-    return {getattr(model, kind)(index).name for index in range(count)}
+def _geoms(model: mujoco.MjModel) -> set[str]:
+    return {model.geom(index).name for index in range(model.ngeom)}
 
 
 def _example(model: mujoco.MjModel, goal: Goal) -> str:
     """Return what could be observed instead of everything."""
-    joints = [model.joint(index).name for index in range(model.njnt) if model.joint(index).name][:2]
-    named = [name for joint in joints for name in (f"joint_{joint}", f"speed_{joint}")]
+    clear = [name for name, each in quantities_of(model).items() if each.rival is None]
+    named = [name for name in clear if name.startswith(("joint_", "speed_"))][:4]
     return ", ".join(quoted(name) for name in [*named, *([goal.tip] if goal.tip is not None else [])])
 
 

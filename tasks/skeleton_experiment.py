@@ -11,8 +11,8 @@ agent:
   discount: 0.95            # the goal is a dozen steps away
   tau: 0.01
   lr: 2.0e-3
-  exploration_noise: 0.15
-  target_policy_noise: 0.1  # a larger one blurs the last centimetre
+  exploration_noise: {exploration}{why}
+  target_policy_noise: {target}  # a larger one blurs the last centimetre
 train:
   env_steps: 400000
   random_steps: 5000
@@ -32,6 +32,8 @@ def experiment_file(name: str) -> str:
     return f"{name}-experiment.yaml"
 
 
-def experiment_text(name: str) -> str:
-    """Write the experiment that trains the family."""
-    return _EXPERIMENT.format(name=name)
+def experiment_text(name: str, *, far: bool) -> str:
+    """Write the experiment that trains the family; `far` says that a full action goes across a joint's whole range."""
+    why = "  # an action of 1 is the end of a joint's range" if far else ""
+    exploration, target = (0.05, 0.03) if far else (0.15, 0.1)
+    return _EXPERIMENT.format(name=name, exploration=exploration, target=target, why=why)

@@ -2,7 +2,8 @@
 
 The goal is a hidden place for a site or a body at the robot's end. Where it can be is found by sampling: the joints
 that actuators move are drawn around the pose in which episodes start, and the box of targets is shrunk until its
-corners are close to places that were seen. A robot whose end moves along a line only (a pendulum) gets hidden joint
+corners are close to places that were seen. Where a control mode leads the end itself, the box lies around its start,
+and the joints on the way to it are drawn. A robot whose end moves along a line only (a pendulum) gets hidden joint
 positions instead; one that moves freely shall go to a hidden place on the floor.
 
 Shapes: K sampled poses, D axes.
@@ -11,7 +12,7 @@ Shapes: K sampled poses, D axes.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import mujoco
@@ -19,20 +20,23 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError
+from mql.tasks.quantities import quantities_of
 
 Array = npt.NDArray[np.float64]
+End = tuple[str, int]  # a site or a body, or a joint's position: the array of MjData, and the place in it
 
-SENSOR = "sensor_task_tip"  # watches what has a name that expressions can't say
 OUTSIDE = (1.05, 1.3)  # tasks outside the training ranges lie between these multiples of the box's half width
 _POSES = 4000
 _TURN, _SLIDE, _DRIVE = 0.8, 0.3, 0.8  # rad, m, and m of a slide without limits: how far poses are from the start
 _FLOOR_HALF = 1.0  # m; what moves freely gets there in some seconds
+_LED_HALF = 0.15  # m; around the start of an end effector that actions displace
 _SMALLEST_HALF = 0.03  # m; a smaller box is no task of places
 _NEAR = 0.4  # of the box's half width: so close must a sampled pose come to each corner
 _SHRINK = 0.85
 _AXES = 2  # hidden places along two axes; a third makes them much harder to find by distances alone
 _CLOSE, _WIDE_ENOUGH = 0.15, 0.02  # of the widest half width counts as there, 2 cm (0.02 rad) in small boxes
 _TIP_WORDS = ("tip", "tcp", "end_effector", "ee", "flange", "tool", "grasp", "grip", "hand")
+_SITE_XPOS, _XPOS = "site_xpos", "xpos"  # MuJoCo's places of sites and of bodies
 _PLAIN_JOINTS = (mujoco.mjtJoint.mjJNT_SLIDE.value, mujoco.mjtJoint.mjJNT_HINGE.value)
 
 
@@ -40,7 +44,7 @@ _PLAIN_JOINTS = (mujoco.mjtJoint.mjJNT_SLIDE.value, mujoco.mjtJoint.mjJNT_HINGE.
 class Axis:
     """One hidden number of the goal, uniform in `middle` +- `half` (m or rad)."""
 
-    name: str  # x, y or z; or the joint's name
+    name: str  # x, y or z; or the joint's name as expressions say it
     middle: float
     half: float
     unit: str
@@ -51,8 +55,7 @@ class Goal:
     """What a first task of a robot is made of.
 
     Args:
-        tip: what shall reach the target, ``site_<name>``, ``body_<name>`` or `SENSOR`; None: joints shall.
-        sensed: what that sensor must watch, (site or body, name); None: no sensor is needed.
+        tip: what shall reach the target, the quantity ``site_<name>`` or ``body_<name>``; None: joints shall.
         place: [3] m, the middle of the box of targets; not used for joints.
         axes: what is drawn.
         tolerance: so close is there (m or rad).
@@ -65,7 +68,6 @@ class Goal:
     """
 
     tip: str | None
-    sensed: tuple[str, str] | None
     place: tuple[float, float, float]
     axes: tuple[Axis, ...]
     tolerance: float
@@ -77,52 +79,60 @@ class Goal:
     free: bool
 
 
-def find_goal(model: mujoco.MjModel, start: Array, *, tip: str | None, sensing: bool, where: str) -> Goal:
+def find_goal(
+    model: mujoco.MjModel,
+    start: Array,
+    *,
+    tip: str | None,
+    where: str,
+    led_by: str | None = None,
+    base: Collection[str] = (),
+) -> Goal:
     """Look at a compiled model.
 
     Args:
         model: the robot alone.
         start: qpos at which episodes start.
         tip: the site that does the work, if that is known.
-        sensing: a sensor can be added, which watches what has a name that expressions can't say.
         where: the file, for messages.
+        led_by: ``ik`` or ``mocap`` if actions displace the end, else None. What mocap pulls feels no masses.
+        base: joints that put the robot where it stands, and do no work.
 
     Raises:
-        UserError: nothing that could have a goal has a name that expressions can say.
+        UserError: nothing that could have a goal has a name of its own.
     """
     data = mujoco.MjData(model)
     data.qpos[:] = start
     mujoco.mj_forward(model, data)
-    driven = _driven(model)
+    driven = _driven(model) if led_by is None else _on_the_way(model, tip, base)
     free = _free_body(model, driven)
-    named: Callable[[str], bool] = bool if sensing else _sayable
-    end, body = _free_end(model, free, named) if free else _end(model, driven, tip, named)
+    names = _names(model)
+    end, body = ((_XPOS, free), free) if free else _end(model, driven, tip, names)
     axes: tuple[Axis, ...] = ()
     place = np.zeros(3)
-    if free and end is not None:
+    if free and end in names:
         place = _of(data, end)
         axes = tuple(Axis(name, float(place[n]), _FLOOR_HALF, "m") for n, name in enumerate("xy"))
-    elif end is not None:
-        place, axes = _box(model, data, start, driven, end)
+    elif end in names:
+        place, axes = _box(model, data, start, driven, end, led=led_by is not None)
+    reached = bool(axes)
+    if not reached:
+        axes = _joint_axes(model, start, driven, names)
     if not axes:
-        end, axes = None, _joint_axes(model, start, driven)
-    if not axes:
-        mend = "name a site or a body of its last link in the MJCF, with letters, digits and '_' only"
+        mend = "name a site or a body of its last link in the MJCF"
         raise UserError("nothing in the model has a name that a reward could use", where=where, mend=mend)
     widest = max(axis.half for axis in axes)
-    kind, _, name = (end or "").partition("_")
-    sensed = None if end is None or _sayable(name) else (kind, name)
-    damped = next((joint for joint in driven if model.joint(joint).name), None)
+    feels = led_by != "mocap"
+    damped = next((joint for joint in driven if feels and model.joint(joint).name), None)
     address = 0 if damped is None else int(model.jnt_dofadr[damped])
     inertia = np.zeros((model.nv, model.nv))
     mujoco.mj_fullM(model, inertia, data.qM)
     return Goal(
-        tip=end if sensed is None else SENSOR,
-        sensed=sensed,
+        tip=names[end] if reached else None,
         place=(float(place[0]), float(place[1]), float(place[2])),
         axes=axes,
         tolerance=float(f"{max(_CLOSE * widest, min(_WIDE_ENOUGH, 0.3 * widest)):.1g}"),
-        payload=_payload(model, body),
+        payload=_payload(model, body) if feels else None,
         damped=None if damped is None else model.joint(damped).name,
         own_damping=float(model.dof_damping[address]),
         strong_damping=float(f"{2.0 * inertia[address, address]:.1g}"),  # alone, it halves a speed in a third of 1 s
@@ -138,6 +148,18 @@ def _driven(model: mujoco.MjModel) -> list[int]:
     return sorted(joints) or [joint for joint in range(model.njnt) if model.jnt_type[joint] in _PLAIN_JOINTS]
 
 
+def _on_the_way(model: mujoco.MjModel, tip: str | None, base: Collection[str]) -> list[int]:
+    """Return the hinges and slides between the world and the site `tip`, but for those of the base."""
+    path = set(_path(model, int(model.site(tip).bodyid[0])))
+    return [
+        joint
+        for joint in range(model.njnt)
+        if model.jnt_bodyid[joint] in path
+        and model.jnt_type[joint] in _PLAIN_JOINTS
+        and model.joint(joint).name not in base
+    ]
+
+
 def _free_body(model: mujoco.MjModel, driven: list[int]) -> int | None:
     """Return the body with a free joint that carries driven joints: the robot, not something that lies about."""
     for joint in range(model.njnt):
@@ -148,38 +170,34 @@ def _free_body(model: mujoco.MjModel, driven: list[int]) -> int | None:
     return None
 
 
-def _free_end(model: mujoco.MjModel, body: int, named: Callable[[str], bool]) -> tuple[str | None, int]:
-    return (f"body_{model.body(body).name}" if named(model.body(body).name) else None), body
-
-
-def _end(
-    model: mujoco.MjModel, driven: list[int], tip: str | None, named: Callable[[str], bool]
-) -> tuple[str | None, int]:
+def _end(model: mujoco.MjModel, driven: list[int], tip: str | None, names: Mapping[End, str]) -> tuple[End, int]:
     """Return what is at the robot's end and the body it belongs to: the stated site, else a site, else a body."""
     moved = {int(model.jnt_bodyid[joint]) for joint in driven}
     counts = [len(moved.intersection(_path(model, body))) for body in range(model.nbody)]
     depths = [len(list(_path(model, body))) for body in range(model.nbody)]
     last = [body for body in range(model.nbody) if counts[body] == max(counts)]
-    sites = [site for site in range(model.nsite) if named(model.site(site).name)]
+    sites = [site for site in range(model.nsite) if (_SITE_XPOS, site) in names]
     stated = [site for site in sites if model.site(site).name == tip]
     best = stated or sorted(
         (site for site in sites if int(model.site_bodyid[site]) in last), key=lambda site: _rank(model, site)
     )
     if best:
-        return f"site_{model.site(best[0]).name}", int(model.site_bodyid[best[0]])
-    bodies = [body for body in last if body and named(model.body(body).name)]
+        return (_SITE_XPOS, best[0]), int(model.site_bodyid[best[0]])
+    bodies = [body for body in last if body and (_XPOS, body) in names]
     body = max(bodies or last, key=lambda each: depths[each])
-    return (f"body_{model.body(body).name}" if bodies else None), body
+    return (_XPOS, body), body
+
+
+def _names(model: mujoco.MjModel) -> dict[End, str]:
+    """Return what expressions call the quantities of the model that can be used, but for the world."""
+    clear = {name: each for name, each in quantities_of(model).items() if each.rival is None}
+    indices = {name: each.index if isinstance(each.index, int) else each.index.start for name, each in clear.items()}
+    return {(clear[name].source, index): name for name, index in indices.items() if name != "body_world"}
 
 
 def _rank(model: mujoco.MjModel, site: int) -> tuple[int, int]:
     name = model.site(site).name.lower()
     return next((n for n, word in enumerate(_TIP_WORDS) if word in name), len(_TIP_WORDS)), -site
-
-
-def _sayable(name: str) -> bool:
-    """Whether an expression can say it: ``info.site_<name>``."""
-    return bool(name) and name.isascii() and f"_{name}".isidentifier() and name != "world"
 
 
 def _path(model: mujoco.MjModel, body: int) -> Iterator[int]:
@@ -198,10 +216,11 @@ def _reach_of(model: mujoco.MjModel, start: Array, joint: int) -> tuple[float, f
 
 
 def _box(
-    model: mujoco.MjModel, data: mujoco.MjData, start: Array, driven: list[int], end: str
+    model: mujoco.MjModel, data: mujoco.MjData, start: Array, driven: list[int], end: End, *, led: bool
 ) -> tuple[Array, tuple[Axis, ...]]:
     """Return the middle [3] and the axes of a box that the end can reach; no axes where there is none."""
     rng = np.random.default_rng(0)
+    first = _of(data, end)
     places = [int(model.jnt_qposadr[joint]) for joint in driven]
     low, high = np.array([_reach_of(model, start, joint) for joint in driven]).T
     seen = np.empty((_POSES, 3))  # [K, 3]
@@ -211,6 +230,8 @@ def _box(
         seen[row] = _of(data, end)
     ends = np.quantile(seen, (0.1, 0.9), axis=0)
     middle, half = np.round(np.median(seen, axis=0), 3), (ends[1] - ends[0]) / 2.0
+    if led:
+        middle, half = np.round(first, 3), np.minimum(half, _LED_HALF)
     wide = np.flatnonzero(half > max(0.1 * half.max(), 1e-3))
     used = np.sort(wide[np.argsort(-half[wide])][:_AXES])
     while half.max() >= _SMALLEST_HALF:
@@ -225,22 +246,23 @@ def _box(
     return middle, ()
 
 
-def _of(data: mujoco.MjData, end: str) -> Array:
-    kind, _, name = end.partition("_")
-    return np.array(data.site(name).xpos if kind == "site" else data.body(name).xpos)
+def _of(data: mujoco.MjData, end: End) -> Array:
+    source, index = end
+    return np.array(getattr(data, source)[index])
 
 
-def _joint_axes(model: mujoco.MjModel, start: Array, driven: list[int]) -> tuple[Axis, ...]:
+def _joint_axes(model: mujoco.MjModel, start: Array, driven: list[int], names: Mapping[End, str]) -> tuple[Axis, ...]:
     """Return the first two driven joints that have a name and room to move, with targets away from the start."""
     axes = []
     for joint in driven:
         low, high = _reach_of(model, start, joint)
         at = float(start[model.jnt_qposadr[joint]])
         room = high - at if high - at >= at - low else low - at  # on the wider side
-        if _sayable(model.joint(joint).name) and abs(room) > 1e-3:
+        name = names.get(("qpos", int(model.jnt_qposadr[joint])))
+        if name is not None and abs(room) > 1e-3:
             unit = "rad" if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE.value else "m"
             half = float(f"{0.35 * abs(room) / OUTSIDE[1]:.2g}")
-            axes.append(Axis(model.joint(joint).name, round(at + 0.65 * room, 3), half, unit))
+            axes.append(Axis(name.removeprefix("joint_"), round(at + 0.65 * room, 3), half, unit))
     return tuple(axes[:2])
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from xml.sax.saxutils import escape
 
 import yaml
 
 from mql.tasks.editor_schemas import TASK_FILE
-from mql.tasks.skeleton_goal import OUTSIDE, SENSOR, Axis, Goal
+from mql.tasks.skeleton_goal import OUTSIDE, Axis, Goal
 
 _HEAD = """# yaml-language-server: $schema={schema}
 # A family of tasks: what is simulated, what differs from task to task, and what is wanted. It works as it stands.
@@ -21,8 +20,7 @@ description: {description}
 env:
 {env}
   episode_length: {length}  # control steps: {seconds:g} s
-  # The agent sees all positions and velocities of the joints, or what is listed, such as:
-  # observe: [{observe}]
+{observe}
 
 # What differs from task to task. Nothing here is seen by the agent (hidden: false would show it). `apply` changes the
 # model, always from its own value; a parameter without it is there for the expressions below, as task.NAME.
@@ -47,7 +45,15 @@ splits:
 {override}
 """
 
-_TEST = '''"""Facts about the task family of {name}.yaml; run them with: pytest {file}"""
+_OBSERVE_TIP = """\
+  # The agent sees all positions and velocities of the joints, and where the end is. It could see less, such as
+  # [{example}].
+  observe: [qpos, qvel, {tip}]"""
+_OBSERVE_ALL = """\
+  # The agent sees all positions and velocities of the joints, or what is listed, such as:
+  # observe: [{example}]"""
+
+_TEST = '''"""Facts about the task family that is defined beside this file; run them with: pytest {file}"""
 
 from pathlib import Path
 
@@ -56,12 +62,13 @@ import pytest
 
 from mql import tasks
 
-FILE = Path(__file__).with_name("{name}.yaml")
+FILES = sorted(Path(__file__).parent.glob("*.yaml"))
+DEFINITIONS = [path for path in FILES if "schema: mql.task_family/1" in path.read_text(encoding="utf-8")]
 
 
-@pytest.fixture(scope="module")
-def family():
-    return tasks.from_file(FILE)
+@pytest.fixture(scope="module", params=DEFINITIONS, ids=lambda path: path.stem)
+def family(request):
+    return tasks.from_file(request.param)
 
 
 def play(family, task, seed):
@@ -129,12 +136,6 @@ _TARGET = """    <!-- The target: each task puts it somewhere else, and the agen
     <site name="{target}" pos="{place}" size="{size:g}" rgba="0.85 0.2 0.15 0.6"/>
 """
 
-_SENSOR = """  <sensor>
-    <!-- Expressions say names of letters, digits and '_' only, so this place gets another one. -->
-    <framepos name="{name}" objtype="{kind}" objname="{watched}"/>
-  </sensor>
-"""
-
 
 def definition_text(
     name: str, env: Sequence[str], goal: Goal, target: str, *, title: str, rate: float, observe: str
@@ -151,8 +152,7 @@ def definition_text(
         observe: an example of quantities, with commas.
     """
     if goal.tip is not None:
-        end = goal.sensed[1] if goal.sensed else goal.tip.partition("_")[2]
-        what = f"Bring {end} of {title} to a hidden place."
+        what = f"Bring {goal.tip.partition('_')[2]} of {title} to a hidden place."
         away = f"norm(info.{goal.tip} - info.site_{target})"
         if goal.free:  # its height is its own affair
             away = f"norm(info.{goal.tip}[0:2] - info.site_{target}[0:2])"
@@ -168,7 +168,7 @@ def definition_text(
         env="\n".join(env),
         length=length,
         seconds=length / rate,
-        observe=observe,
+        observe=_observe(goal, observe),
         parameters="\n".join(_parameters(goal, target)),
         distance=f"-({away})" if " + " in away else f"-{away}",
         # One unit of reward where the task is a box's half width away.
@@ -176,6 +176,12 @@ def definition_text(
         success=f"{away} < {goal.tolerance:g}",
         override="\n".join(_override(goal)),
     )
+
+
+def _observe(goal: Goal, example: str) -> str:
+    # What moves freely has its place among the positions.
+    text = _OBSERVE_ALL if goal.tip is None or goal.free else _OBSERVE_TIP
+    return text.format(tip=goal.tip, example=example)
 
 
 def scene_text(name: str, goal: Goal, target: str, *, title: str, floor: bool, taken: Collection[str]) -> str:
@@ -197,17 +203,12 @@ def model_text(name: str, inner: str, goal: Goal, target: str) -> str:
     """Return the MJCF of a model that includes another one and adds the target."""
     site = _target(goal, target)
     body = f"  <worldbody>\n{site}  </worldbody>\n" if site else ""
-    if goal.sensed is not None:
-        kind, watched = goal.sensed
-        body += _SENSOR.format(
-            name=SENSOR.removeprefix("sensor_"), kind={"body": "xbody"}.get(kind, kind), watched=escape(watched)
-        )
     return _MODEL.format(name=name, inner=inner, body=body)
 
 
-def pytest_text(name: str, file: str) -> str:
-    """Return a test of the definition, for pytest."""
-    return _TEST.format(name=name, file=file)
+def pytest_text(file: str) -> str:
+    """Return a test of the definitions that lie beside it, for pytest."""
+    return _TEST.format(file=file)
 
 
 def _target(goal: Goal, target: str) -> str:

@@ -278,11 +278,6 @@ def test_unknown_names_get_the_nearest_one() -> None:
 def test_names_that_cannot_be_written_are_not_offered() -> None:
     names = ["site_suction cup", "site_section", "speed_z-axis", "joint_hip ball"]
     for text, mend in (
-        (
-            "info.site_suction_cup[0]",
-            '<framepos name="NAME" objtype="site" objname="suction cup"/>, and read info.sens',
-        ),
-        ("info.speed_z_axis", '\'speed_z-axis\' is near.*<jointvel name="NAME" joint="z-axis"/>'),
         ("info.joint_hip_ball[0]", "can't say; give it another name$"),
         ("info.site_sectoin", "did you mean 'site_section'\\?$"),
         ("info.qqq", "choose one of site_section$"),

@@ -67,6 +67,24 @@ def test_rest(robot: Robot, model: mujoco.MjModel) -> None:
     assert tuple(model.qpos0) == robot.rest
 
 
+def test_home_is_within_the_joints_ranges(robot: Robot, model: mujoco.MjModel) -> None:
+    """What a home leaves out starts as the model does, and that must be within its range then."""
+    assert set(robot.home) <= set(robot.joints)
+    qpos = model.qpos0.copy()
+    for name, numbers in robot.home.items():
+        start = model.joint(name).qposadr[0]
+        qpos[start : start + np.size(numbers)] = numbers
+    low, high = model.jnt_range.T
+    at = qpos[model.jnt_qposadr]
+    assert (~model.jnt_limited.astype(bool) | (low <= at) & (at <= high)).all()
+
+
+def test_the_ant_s_home_is_the_start_that_its_file_names() -> None:
+    model = mujoco.MjModel.from_xml_path(str(ANT.path))
+    legs = [np.ravel(ANT.home.get(joint, 0.0)) for joint in ANT.joints]
+    assert np.concatenate(legs).tolist() == model.numeric("init_qpos").data.tolist()
+
+
 def body_names(model: mujoco.MjModel) -> list[str]:
     """The bodies' names without the world; a body without a name goes by its joint's."""
     bodies = [model.body(index) for index in range(1, model.nbody)]

@@ -24,10 +24,8 @@ OURS = ("arm7", "mobile-base", "planar2")
 # What the checks remark on: these are properties of the published models, not mistakes in the facts.
 REMARKS = {
     "adroit-hand": {"limits"},  # the arm's targets reach 2.5 times as far as its joints: gain 500, bias -200
-    "ant": {"home"},  # its model starts with ankles at 0, beyond their limits
     "fetch": {"limits"},  # finger targets up to 0.2 m, fingers to 0.05 m
     "franka-kitchen": {"limits"},  # damping of 100 N m s/rad leaves 0.87 rad/s of 2.175
-    "humanoid": {"home"},  # its model starts with knees at 0, beyond their limits
     "sawyer": {"limits"},  # finger targets of -1 to 1 m stand for forces
 }
 

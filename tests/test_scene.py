@@ -8,8 +8,10 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import pytest
+from lab_robots import write_robot
 
 from mql.errors import UserError
+from mql.robots import registry
 from mql.tasks.scene import built_in, compose
 
 ROOT = Path(__file__).parents[1]
@@ -159,6 +161,43 @@ def test_a_part_reads_nothing_outside_its_folder(tmp_path: Path) -> None:
     assert "outside" in refusal("arm7", scene)
 
 
+@pytest.mark.parametrize("name", ["planar2", "ant"])
+def test_a_spec_without_a_keyframe_gives_its_home(name: str) -> None:
+    model, home = compose(name, "table"), registry.load(name).home
+    for joint, numbers in home.items():
+        start = model.joint(joint).qposadr[0]
+        assert model.key("home").qpos[start : start + np.size(numbers)].tolist() == np.ravel(numbers).tolist()
+
+
+def test_position_actuators_hold_the_home_of_a_spec() -> None:
+    model = compose("fetch", "table")
+    assert model.key("home").ctrl.tolist() == [0.0, 0.0]  # the fingers' home
+    joint = model.joint("robot0:torso_lift_joint")
+    assert model.key("home").qpos[joint.qposadr[0]] == 0.0386
+
+
+def test_a_robot_that_moves_freely_starts_where_the_scene_has_its_base(tmp_path: Path) -> None:
+    inner = '<body name="box" pos="0 0 1"><freejoint name="root"/><geom size="0.1"/></body>'
+    robot = tmp_path / "robot.xml"
+    key = '<keyframe><key name="home" qpos="1 0 2 1 0 0 0"/></keyframe>'
+    robot.write_text(f"<mujoco><worldbody>{inner}</worldbody>{key}</mujoco>", encoding="utf-8")
+    scene = part(tmp_path, "scene.xml", "", sites='<site name="robot_base" pos="0 3 0.5" euler="0 0 90"/>')
+    model = compose(robot, scene)
+    np.testing.assert_allclose(model.qpos0[:3], [0.0, 3.0, 1.5])
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(model.key("home").qpos, [0.0, 4.0, 2.5, half, 0.0, 0.0, half], atol=1e-12)
+
+
+def test_a_home_that_the_model_can_t_take_is_one_line(tmp_path: Path) -> None:
+    path = write_robot(tmp_path, spec=("home: {swing: 0.2, reach: 0.05}", "home: {swing: [0.2, 1.0]}"))
+    assert "home of 'swing' is 2 numbers" in refusal(path, "table")
+    text = path.read_text(encoding="utf-8").replace("swing: [0.2, 1.0]", "swing: 0.2")
+    path.write_text(text, encoding="utf-8")
+    model = (tmp_path / "lift.xml").read_text(encoding="utf-8").replace('"swing"', '"sway"')
+    (tmp_path / "lift.xml").write_text(model, encoding="utf-8")
+    assert "home has no joint 'swing'" in refusal(path, "table")
+
+
 def test_missing_attachment_points_are_named(tmp_path: Path) -> None:
     bare = part(tmp_path, "bare.xml", f'<body name="one">{BALL}</body>', sites="")
     assert "there is no site 'robot_base' to attach arm7.xml to" in refusal("arm7", bare)
@@ -177,13 +216,6 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     assert "mass of <geom> is 'nan'" in refusal("arm7", "nan.xml", folder=tmp_path)
 
 
-def test_compiler_settings_that_the_whole_would_lose_are_refused(tmp_path: Path) -> None:
-    robot = part(
-        tmp_path, "robot.xml", f'<body name="one">{BALL}</body>', head='<compiler settotalmass="3"/>', sites=""
-    )
-    assert "mass of body 'one' is not what it is in the file alone" in refusal(robot, "table")
-
-
 @pytest.mark.parametrize("length", [0.0, -0.1, float("nan"), 2.0])
 def test_impossible_tool_lengths_are_refused(length: float) -> None:
     assert "tool_length is" in refusal("arm7", "table", gripper="rod", tool_length=length)
@@ -194,6 +226,6 @@ def test_a_tool_without_a_changeable_length_is_refused() -> None:
     assert "tool_length without a tool" in refusal("arm7", "table", tool_length=0.1)
 
 
-def test_one_module_uses_mjspec() -> None:
-    users = [path.name for path in (ROOT / "tasks").glob("*.py") if "MjSpec" in path.read_text(encoding="utf-8")]
-    assert users == ["scene.py"]
+def test_two_modules_use_mjspec() -> None:
+    users = {path.name for path in (ROOT / "tasks").glob("*.py") if "MjSpec" in path.read_text(encoding="utf-8")}
+    assert users == {"scene.py", "scene_part.py"}

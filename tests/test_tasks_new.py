@@ -28,7 +28,7 @@ from mql.tasks.definition_file import read_definition
 from mql.tasks.editor_schemas import ROBOT_FILE, TASK_FILE, schema_paths, schema_texts
 from mql.tasks.skeleton import skeleton_files
 
-# A gripper on a rail whose names no expression can say, and a pendulum whose end stays on a circle.
+# An arm with names that expressions write in another way, and a pendulum whose end stays on a circle.
 ODD_NAMES = MJCF.replace('"tip"', '"arm:tip"').replace('name="rod"', 'name="arm:rod"')
 PENDULUM = """<mujoco>
   <worldbody>
@@ -117,11 +117,11 @@ def test_a_models_own_scene_is_not_overwritten(lab: Path) -> None:
 
 
 def test_the_goal_fits_the_robot(lab: Path) -> None:
-    """Places for what has a reach, sensed where no expression can say its name; joints for what has none."""
+    """Places for what has a reach; joints for what has none."""
     texts = {
         name: skeleton_files("mine", str(lab / f"{name}.xml"))["mine.yaml"].decode() for name in ("odd", "pendulum")
     }
-    assert "norm(info.sensor_task_tip - info.site_target)" in texts["odd"]
+    assert "norm(info.site_arm_tip - info.site_target)" in texts["odd"]
     assert "abs(info.joint_pivot - task.target_pivot)" in texts["pendulum"]
     # Damping of nothing scaled is nothing, so it is set.
     assert "field: dof_damping, joint: pivot, op: set" in texts["pendulum"]
@@ -147,6 +147,18 @@ def test_the_command_writes_a_folder_and_says_what_comes_next(
     assert done.returncode == 0 and "3 passed" in done.stdout, done.stdout
 
 
+def test_a_definition_may_be_copied_and_renamed_without_its_test(tmp_path: Path) -> None:
+    for name, data in skeleton_files("my-task").items():
+        (tmp_path / name).write_bytes(data)
+    text = (tmp_path / "my-task.yaml").read_text(encoding="utf-8")
+    (tmp_path / "my-task.yaml").rename(tmp_path / "first.yaml")
+    (tmp_path / "second.yaml").write_text(text.replace("name: my-task", "name: another"), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert re.findall(r"equal_seeds_give_equal_episodes\[(\w+)\]", done.stdout) == ["first", "second"]
+
+
 def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     capsys.readouterr()
     assert cli.run(["tasks", "new", *arguments]) == 2
@@ -168,13 +180,15 @@ def test_mistakes_are_one_line_and_leave_nothing(
     Path("broken.xml").write_text("<mujoco>", encoding="utf-8")
     said = error(capsys, "mine", "--robot", "broken.xml")
     assert "broken.xml" in said and "not valid XML" in said
-    nameless = PENDULUM.replace('name="bob"', "").replace('name="pivot"', "").replace('joint="pivot"', 'joint="a b"')
-    Path("nameless.xml").write_text(nameless.replace("<joint ", '<joint name="a b" '), encoding="utf-8")
-    assert "nothing in the model has a name" in error(capsys, "mine", "--robot", "nameless.xml")
+    unclear = PENDULUM.replace('name="bob"', "").replace('joint="pivot"', 'joint="a b"')
+    bodies = '<body><joint name="a-b"/><geom size="0.1"/></body></worldbody>'  # joint_a_b could be the one or the other
+    unclear = unclear.replace("</worldbody>", bodies).replace('<joint name="pivot"', '<joint name="a b"')
+    Path("unclear.xml").write_text(unclear, encoding="utf-8")
+    assert "nothing in the model has a name" in error(capsys, "mine", "--robot", "unclear.xml")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "kept").touch()
     assert "already there" in error(capsys, "mine")
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["broken.xml", "limp.xml", "mine", "nameless.xml"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["broken.xml", "limp.xml", "mine", "unclear.xml"]
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["kept"]
 
 
@@ -206,7 +220,9 @@ def test_the_schemas_accept_the_packages_own_files() -> None:
     for what, files in (("robot", root.glob("robots/*.yaml")), ("task family", root.glob("examples/**/*.yaml"))):
         schema = json.loads(schema_texts()[what])
         for path in files:
-            jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
+            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if "schema" in tree:  # else it is an experiment
+                jsonschema.validate(tree, schema)
 
 
 def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_takes(tmp_path: Path) -> None:
