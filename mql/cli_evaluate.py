@@ -70,6 +70,7 @@ def evaluate(
             loaded.trainer.agent,
             loaded.trainer if adapting else None,
             split=split,
+            with_random=True,
             on_task=advance,
         )
     record |= {"env_steps": loaded.trainer.env_steps, **digest_entry(run.path)}

@@ -87,18 +87,25 @@ def print_evaluation(record: Row) -> None:
     """Print an evaluation: a row per task, then its summary over tasks."""
     rows, summary = record["tasks"], record["summary"]
     print_task_rows(rows)
-    table = _table(f"{len(rows)} {record['split']} tasks", right=("mean", "min", "IQM", "95 % interval"))
-    for label, key in (("zero-shot", "zero_shot"), ("adapted", "adapted"), ("paired gain", "gain")):
+    lines = {"random actions": "random", "zero-shot": "zero_shot", "adapted": "adapted", "paired gain": "gain"}
+    rates = {key: _success_rate(rows, key) for key in lines.values()}
+    solvable = any(rate is not None for rate in rates.values())
+    titles = ("mean", "min", "IQM", "95 % interval", *(["success"] if solvable else []))
+    table = _table(f"{len(rows)} {record['split']} tasks", right=titles)
+    for label, key in lines.items():
         if (values := summary.get(key)) is not None:
             low, high = values["ci95"]
             numbers = (_number(values.get(name)) for name in ("mean", "min", "iqm"))
-            table.add_row(label, *numbers, f"{_number(low)} to {_number(high)}")
+            success = [_percent(rates[key])] if solvable else []
+            table.add_row(label, *numbers, f"{_number(low)} to {_number(high)}", *success)
     _print(table)
     facts = f"{record['family']}, seed {record['seed']}, after {record['env_steps']:,} env steps"
     _print(facts)
     for row in rows:
         if "fault" in row:
             _print(f"left out: {row['fault']}")
+        if "random_fault" in row:
+            _print(f"random actions are left out in a task: {row['random_fault']}")
     if record.get("shared_splits"):
         _print("train and test are the same tasks in this family: nothing here is about unseen ones")
 
@@ -121,6 +128,7 @@ def print_protocol(record: Row) -> None:
 def print_task_rows(rows: Sequence[Row]) -> None:
     """Print the rows of `TaskResult.to_json`; columns that no row has are left out."""
     columns = [
+        ("random", "random_return", _number),
         ("zero-shot", "zero_shot_return", _number),
         ("adapted", "adapted_return", _number),
         ("success", "zero_shot_success", _percent),
@@ -154,6 +162,13 @@ def tally(results: Iterable[str]) -> str:
     """Count the results of checks in a few words, such as ``9 pass, 1 warn``."""
     counts = Counter(results)
     return ", ".join(f"{counts[result]} {result}" for result in ("pass", "warn", "fail") if counts[result])
+
+
+def _success_rate(rows: Sequence[Row], key: str) -> float | None:
+    """Return the share of episodes that succeed, over the tasks that count; None where there is no success."""
+    rates = [row.get(f"{key}_success") for row in rows if "fault" not in row]
+    known = [rate for rate in rates if rate is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _table(*left: str, right: Iterable[str] = ()) -> Table:

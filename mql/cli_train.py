@@ -170,10 +170,9 @@ class Display:
     def on_evaluation(self, record: Record) -> None:
         """Show the latest mean returns."""
         assert self._progress and self._tracker
-        adapted = record["summary"]["adapted"]
-        self._progress.evaluated(
-            zero_shot=record["summary"]["zero_shot"]["mean"], adapted=adapted["mean"] if adapted else None
-        )
+        summary = record["summary"]
+        adapted, by_chance = (values["mean"] if values else None for values in (summary["adapted"], summary["random"]))
+        self._progress.evaluated(zero_shot=summary["zero_shot"]["mean"], adapted=adapted, random=by_chance)
         self._tracker.log({"env_steps": record["env_steps"], "evaluation": record["summary"]})
 
 

@@ -1,13 +1,14 @@
 """Meta-test: held-out tasks, zero-shot and adapted, exactly k episodes per task.
 
 Zero-shot means context only, no gradient step. Both policies act deterministically from the same reset seeds, so their
-difference is paired. The adaptation episodes (collected with a stated exploration noise) count in neither.
+difference is paired. The adaptation episodes (collected with a stated exploration noise) count in neither. What uniform
+random actions get on the same tasks can stand beside them, so that a return means something.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class TaskResult:
     """What one task gave: its evaluation episodes before and after adaptation (``adapted`` None: not asked for).
 
     ``agent`` is the adapted one. ``fault`` says what went wrong where an episode could not be finished; then the task
-    counts in no summary.
+    counts in no summary. ``random`` is an episode of random actions (None: not asked for), or what went wrong in it.
     """
 
     task: Task
@@ -37,10 +38,12 @@ class TaskResult:
     report: AdaptationReport | None = None
     agent: Agent | None = None
     fault: str | None = None
+    random: Episode | EpisodeFault | None = None
 
     def to_json(self) -> dict[str, JSON]:
         """One row of ``mql evaluate --json``."""
         report = asdict(self.report) if self.report else {}
+        by_chance = [self.random] if isinstance(self.random, Episode) else None
         return {
             "parameters": self.task.to_json(),
             "zero_shot_return": _mean_return(self.zero_shot),
@@ -55,8 +58,11 @@ class TaskResult:
             "classifier_accuracy": report.get("classifier_accuracy"),
             "fraction_zero_weight": report.get("fraction_zero_weight"),
             "step2_skipped": report.get("step2_skipped"),
+            "random_return": _mean_return(by_chance),
+            "random_success": _success_rate(by_chance),
             "adapt_seconds": report.get("adapt_seconds"),
             **({"fault": self.fault} if self.fault else {}),
+            **({"random_fault": str(self.random)} if isinstance(self.random, EpisodeFault) else {}),
         }
 
 
@@ -69,6 +75,7 @@ def evaluate(
     seed: int,
     meta: MetaData | None = None,
     config: AdaptConfig | None = None,
+    with_random: bool = False,
     threads: int = 1,
     on_task: Callable[[int, TaskResult], None] | None = None,
 ) -> list[TaskResult]:
@@ -77,8 +84,9 @@ def evaluate(
     Args:
         evaluation_episodes: episodes per task, for zero-shot and adapted each.
         seed: every reset, noise and adaptation seed derives from it and the task's place in `tasks`.
+        with_random: play an episode of uniform random actions in each task, too; all else stays what it is without.
         threads: tasks that are adapted at the same time, with one thread each; results do not depend on it.
-        on_task: called with (index, result) as tasks finish, in order.
+        on_task: called with (index, result) as tasks finish, in order, before random actions are played.
 
     Raises:
         EpisodeFault: no task could be evaluated.
@@ -109,7 +117,7 @@ def evaluate(
             on_task(index, result)
     if results and all(result.fault for result in results):
         raise EpisodeFault(f"no task could be evaluated; {results[0].fault}")
-    return results
+    return _beside_random(results, agent, family, [own[0] for own in resets], seed, threads) if with_random else results
 
 
 def adaptation_data(
@@ -149,13 +157,47 @@ def _adaptation_data(
     )
 
 
+def _beside_random(
+    results: Sequence[TaskResult],
+    agent: Agent,
+    family: TaskFamily,
+    resets: Sequence[int],
+    seed: int,
+    threads: int,
+) -> list[TaskResult]:
+    """Add an episode of random actions to each result, from the start that its first evaluation episode had."""
+    places = [place for place, result in enumerate(results) if result.fault is None]
+    # A stream for each task: what is drawn for it does not depend on the other tasks.
+    shape = (family.episode_length, family.action_dim)
+    drawn = [generator(seed, "random actions", place).uniform(-1.0, 1.0, shape) for place in places]
+    outcomes = collect_each(
+        agent,
+        family,
+        [results[place].task for place in places],
+        [resets[place] for place in places],
+        given=np.stack(drawn, axis=1).astype(np.float32),
+        threads=threads,
+    )
+    played = dict(zip(places, outcomes, strict=True))
+    return [replace(result, random=played.get(place)) for place, result in enumerate(results)]
+
+
 def summarize_results(results: Sequence[TaskResult], *, seed: int = 0) -> dict[str, JSON]:
-    """The ``summary`` of ``mql evaluate --json``: over tasks, zero-shot, adapted and their paired difference."""
+    """The ``summary`` of ``mql evaluate --json``: over tasks, zero-shot, adapted, their paired difference, and random.
+
+    ``random`` (of random actions) is None where none were played, and leaves out tasks in which they failed.
+    """
     rng = generator(seed, "bootstrap")
     results = [result for result in results if result.fault is None]
     zero_shot = [_mean_return(result.zero_shot) for result in results]
     adapted = [_mean_return(result.adapted) for result in results]
-    summary: dict[str, JSON] = {"zero_shot": summarize(np.array(zero_shot), rng=rng), "adapted": None, "gain": None}
+    by_chance = [result.random.episode_return for result in results if isinstance(result.random, Episode)]
+    summary: dict[str, JSON] = {
+        "zero_shot": summarize(np.array(zero_shot), rng=rng),
+        "adapted": None,
+        "gain": None,
+        "random": summarize(by_chance, rng=generator(seed, "bootstrap of random")) if by_chance else None,
+    }
     if all(value is not None for value in adapted):
         gain = np.array(adapted) - np.array(zero_shot)
         summary["adapted"] = summarize(np.array(adapted), rng=rng)

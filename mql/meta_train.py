@@ -93,8 +93,10 @@ def meta_train(
         )
         fresh.clear()
 
-    def report(*, tasks: int, adapt: bool) -> dict[str, JSON]:
-        record = evaluation(trainer, tasks=tasks, adapt=adapt, on_task=lambda _: stop_if_asked())
+    def report(*, tasks: int, adapt: bool, with_random: bool) -> dict[str, JSON]:
+        record = evaluation(
+            trainer, tasks=tasks, adapt=adapt, with_random=with_random, on_task=lambda _: stop_if_asked()
+        )
         record["wall_seconds"] = time.perf_counter() - begun
         run.append_evaluation(record)
         for watcher in watchers:
@@ -115,7 +117,12 @@ def meta_train(
             # An evaluation comes before the iteration after it, not after the one before: so a run that is made longer
             # makes the one that was due at its old end, and one that was interrupted in it makes it again.
             if _crosses(evaluated, trainer.env_steps, train.evaluate_every):
-                report(tasks=config.evaluate.tasks, adapt=config.evaluate.adapt_while_training)
+                # What random actions get does not change while training goes on: the first evaluation says it.
+                report(
+                    tasks=config.evaluate.tasks,
+                    adapt=config.evaluate.adapt_while_training,
+                    with_random=evaluated == 0,
+                )
                 evaluated = trainer.env_steps
             before = trainer.env_steps
             try:
@@ -131,13 +138,18 @@ def meta_train(
             if trainer.env_steps >= train.env_steps or _crosses(before, trainer.env_steps, train.checkpoint_every):
                 save()
             stop_if_asked()
-        last = report(tasks=config.evaluate.final_tasks, adapt=True)
+        last = report(tasks=config.evaluate.final_tasks, adapt=True, with_random=True)
         run.mark_finished(last)
     return last
 
 
 def evaluation(
-    trainer: Trainer, *, tasks: int, adapt: bool, on_task: Callable[[int], None] | None = None
+    trainer: Trainer,
+    *,
+    tasks: int,
+    adapt: bool,
+    with_random: bool = False,
+    on_task: Callable[[int], None] | None = None,
 ) -> dict[str, JSON]:
     """Evaluate the agent in training on the first `tasks` tasks of ``evaluate.split``: a line of evaluations.jsonl.
 
@@ -151,6 +163,7 @@ def evaluation(
         trainer.agent,
         trainer if adapt else None,
         split=config.evaluate.split,
+        with_random=with_random,
         on_task=on_task,
     )
     record["env_steps"], record["updates"] = trainer.env_steps, trainer.updates
@@ -167,9 +180,13 @@ def evaluation_record(
     trainer: Trainer | None,
     *,
     split: str,
+    with_random: bool = False,
     on_task: Callable[[int], None] | None = None,
 ) -> dict[str, JSON]:
-    """Evaluate `agent` on `tasks`, adapted too if `trainer` is there to give its replay: what `mql evaluate` prints."""
+    """Evaluate `agent` on `tasks`, adapted too if `trainer` is there to give its replay: what `mql evaluate` prints.
+
+    With `with_random`, what uniform random actions get stands beside it.
+    """
     results = evaluate(
         agent,
         family,
@@ -178,6 +195,7 @@ def evaluation_record(
         seed=int(generator(config.seed, "evaluate", split).integers(2**31)),
         meta=prepare(agent, trainer.replay, config.adapt) if trainer else None,
         config=config.adapt if trainer else None,
+        with_random=with_random,
         threads=config.threads,
         on_task=(lambda index, _: on_task(index)) if on_task else None,
     )

@@ -63,6 +63,7 @@ class Progress:
         self._last_line = clock()
         self._zero_shot: float | None = None
         self._adapted: float | None = None
+        self._random: float | None = None
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -88,9 +89,13 @@ class Progress:
         elif now - self._last_line >= LINE_INTERVAL:
             self._line()
 
-    def evaluated(self, *, zero_shot: float, adapted: float | None) -> None:
-        """Show the mean returns of an evaluation; `adapted` is None where nothing was adapted."""
+    def evaluated(self, *, zero_shot: float, adapted: float | None, random: float | None = None) -> None:
+        """Show the mean returns of an evaluation; `adapted` is None where nothing was adapted.
+
+        `random` is that of random actions: where it is None, the one before stays.
+        """
         self._zero_shot, self._adapted = zero_shot, adapted
+        self._random = self._random if random is None else random
         if self._live:
             self._live.update(self._bar())
         else:
@@ -118,6 +123,8 @@ class Progress:
             parts.append(f"zero-shot {self._zero_shot:.1f}")
         if self._adapted is not None:
             parts.append(f"adapted {self._adapted:.1f}")
+        if self._random is not None:
+            parts.append(f"random actions {self._random:.1f}")
         if steps_per_s > 0 and self._env_steps < self._total:
             parts.append(f"{_duration((self._total - self._env_steps) / steps_per_s)} left")
         return " | ".join(parts)

@@ -18,13 +18,15 @@ Record = Mapping[str, Any]
 
 # Okabe and Ito's palette: told apart by colour-blind readers and in print.
 UNTRAINED, ZERO_SHOT, ADAPTED = "#999999", "#0072B2", "#D55E00"
+RANDOM = "#555555"
 RESOLUTION = 130  # dots per inch
 
 
 def draw_training(path: Path, metrics: Sequence[Record], evaluations: Sequence[Record], *, title: str = "") -> Path:
     """Draw the learning curve: return on held-out tasks over env steps, zero-shot and adapted, mean and worst task.
 
-    Where the family has a success, its rate stands in a second picture beside it.
+    Where the family has a success, its rate stands in a second picture beside it. A thin dotted line shows what random
+    actions get, where the run holds it.
 
     Args:
         path: where the picture goes; the suffix (.png, .pdf, .svg) chooses its format.
@@ -43,7 +45,7 @@ def draw_training(path: Path, metrics: Sequence[Record], evaluations: Sequence[R
     axes = figure.add_subplot(1, 2 if rates else 1, 1)
     _draw_curve(axes, evaluations, worst=True)
     if rates:
-        _draw_success(figure.add_subplot(1, 2, 2), rates)
+        _draw_success(figure.add_subplot(1, 2, 2), rates, _random_success(evaluations))
     axes.set_title(title or "Return on held-out tasks", loc="left")
     _write_cost(axes, [*metrics, *evaluations])
     return _save(figure, path)
@@ -96,7 +98,29 @@ def _success_rates(evaluations: Sequence[Record]) -> dict[str, list[tuple[int, f
     return rates
 
 
-def _draw_success(axes: Axes, rates: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+def _random_success(evaluations: Sequence[Record]) -> float | None:
+    """Return the share of tasks that random actions solve, from the last evaluation that says it."""
+    for record in reversed(evaluations):
+        rates = [row["random_success"] for row in record.get("tasks", ()) if row.get("random_success") is not None]
+        if rates:
+            return float(sum(rates)) / len(rates)
+    return None
+
+
+def _random_return(evaluations: Sequence[Record]) -> float | None:
+    """Return the mean return of random actions, from the last evaluation that says it: it is on most tasks."""
+    means = [record["summary"]["random"]["mean"] for record in evaluations if record["summary"].get("random")]
+    return means[-1] if means else None
+
+
+def _draw_level(axes: Axes, value: float | None, label: str = "") -> None:
+    """Draw what random actions get, a thin dotted line right across; nothing where it is not known."""
+    if value is not None:
+        axes.axhline(value, color=RANDOM, linestyle=":", linewidth=1.0, zorder=1, label=label)
+
+
+def _draw_success(axes: Axes, rates: Mapping[str, Sequence[tuple[int, float]]], by_chance: float | None) -> None:
+    _draw_level(axes, None if by_chance is None else 100 * by_chance)
     for key, color, marker in (("zero_shot", ZERO_SHOT, "o"), ("adapted", ADAPTED, "s")):
         if key in rates:
             steps, values = zip(*rates[key], strict=True)
@@ -121,6 +145,7 @@ def _draw_curve(axes: Axes, evaluations: Sequence[Record], *, worst: bool = Fals
             axes.plot(
                 *zip(*points, strict=True), color=color, linestyle=":", label=f"{label.split(' (')[0]}, worst task"
             )
+    _draw_level(axes, _random_return(evaluations), "random actions")
     axes.set_xlabel("env steps")
     axes.set_ylabel("mean return (band: 95 % interval over tasks)")
     axes.xaxis.set_major_formatter(_short_number)

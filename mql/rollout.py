@@ -18,7 +18,7 @@ from mql.episodes import play
 from mql.memory import side_by_side
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
-from mql.types import Episode, IntArray
+from mql.types import Episode, FloatArray, IntArray
 from mql.workers import WorkerLost, workers
 
 
@@ -73,11 +73,14 @@ def collect_each(
     *,
     exploration_noise: float = 0.0,
     random_actions: bool = False,
+    given: FloatArray | None = None,
     rng: np.random.Generator | None = None,
     policy_version: int = 0,
     threads: int = 1,
 ) -> list[Episode | EpisodeFault]:
     """Do as `collect`, but let the fault stand in the place of an episode that could not be finished.
+
+    ``given`` are actions [T, N, A] to take instead of the agent's, for as many steps as an episode can have.
 
     Raises:
         ValueError: noise or random actions without `rng`, or not one seed per task.
@@ -88,7 +91,7 @@ def collect_each(
         raise ValueError(f"{len(tasks)} tasks but {len(seeds)} seeds")
     # Drawn for all lanes at once, so that random numbers do not depend on how lanes are shared out.
     shape = (family.episode_length, len(tasks), family.action_dim)
-    given, noise = None, None
+    noise = None
     if random_actions and rng is not None:
         given = rng.uniform(-1.0, 1.0, size=shape).astype(np.float32)
     elif exploration_noise and rng is not None:

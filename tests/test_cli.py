@@ -102,12 +102,13 @@ def check_evaluation(record: dict[str, Any], *, adapted: bool = True) -> None:
     for row in record["tasks"]:
         assert row.keys() >= ROW
         assert row["zero_shot_success"] is None and row["adapted_success"] is None
-        assert isinstance(row["zero_shot_return"], float)
+        assert isinstance(row["zero_shot_return"], float) and isinstance(row["random_return"], float)
         given = [row[key] for key in ("adapted_return", "normalized_ess", "proximal_coef", "adapt_seconds")]
         assert all(isinstance(value, float) for value in given) if adapted else given == [None] * 4
     summary = record["summary"]
-    assert summary.keys() == {"zero_shot", "adapted", "gain"}
-    assert summary["zero_shot"].keys() == {"mean", "min", "iqm", "ci95"} and len(summary["zero_shot"]["ci95"]) == 2
+    assert summary.keys() == {"zero_shot", "adapted", "gain", "random"}
+    for played in (summary["zero_shot"], summary["random"]):
+        assert played.keys() == {"mean", "min", "iqm", "ci95"} and len(played["ci95"]) == 2
     if adapted:
         assert summary["adapted"].keys() == {"mean", "min", "iqm", "ci95"}
         assert summary["gain"].keys() == {"mean", "ci95"}
