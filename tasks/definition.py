@@ -200,9 +200,10 @@ def _id_family(file: DefinitionFile) -> DefinedFamily:
 
 def _python_family(file: DefinitionFile) -> DefinedFamily:
     path, name = python_path(file)
-    if file.definition.env.observe:
-        what = "observe names what is seen, and so does the class"
-        raise UserError(what, where=file.where("env.observe"), mend="leave it out")
+    for key in ("observe", "scaling"):
+        if getattr(file.definition.env, key):
+            what = f"{key} says what is seen, and so does the class"
+            raise UserError(what, where=file.where(f"env.{key}"), mend="leave it out")
     built = PythonEnvironment(file)
     sizes = vector_sizes(built.known) | {"action": built.action_dim}
     check_names(file, built.terms, info=[*built.known, "reward"], sizes=sizes)

@@ -21,7 +21,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from mql.errors import UserError
+from mql.errors import UserError, nearest
 from mql.tasks.definition_control import Control, control_of, frame_skip_of, robot_of
 from mql.tasks.definition_file import DefinitionFile
 from mql.tasks.definition_model import Start, compiled_model, reopened, start_of
@@ -54,6 +54,7 @@ class Mechanism:
     terms: Terms
     start: Start
     observed: Mapping[str, Quantity]
+    scaling: tuple[Array, Array] | None  # [O - W] each: what is subtracted from the observed, and what divides it then
     read: Mapping[str, Quantity]
     visible: tuple[str, ...]  # parameters that stand in the observation
     commands: Control | ServoEffector | MocapEffector
@@ -115,7 +116,11 @@ class DefinedLanes(NativeFamily):
     def observe(self, state: State) -> Array:
         """Return the observed quantities one after another, [N, O - W]."""
         values = read_lanes(self.mechanism.observed, _arrays(state)).values()
-        return np.concatenate([value.reshape(len(state.qpos), -1) for value in values], axis=1)
+        seen: Array = np.concatenate([value.reshape(len(state.qpos), -1) for value in values], axis=1)
+        if self.mechanism.scaling is not None:
+            minus, per = self.mechanism.scaling
+            seen = (seen - minus) / per
+        return seen
 
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Judge one control step by the definition's expressions."""
@@ -220,12 +225,33 @@ def _look_up(file: DefinitionFile) -> Mechanism:
         terms=terms,
         start=start_of(model, robot),
         observed=observed,
+        scaling=_scaling(file, observed),
         read=read,
         visible=tuple(name for name, spec in file.definition.parameters.items() if not spec.hidden),
         commands=control_of(file, model, robot),
         frame_skip=frame_skip_of(file, model, robot),
         reads_observation=terms.reads_observation,
     )
+
+
+def _scaling(file: DefinitionFile, observed: Mapping[str, Quantity]) -> tuple[Array, Array] | None:
+    """Return what is subtracted from the observed quantities, and what they are divided by; None: they stay."""
+    asked = file.definition.env.scaling
+    if not asked:
+        return None
+    for name, each in asked.items():
+        where = file.where(f"env.scaling.{name}")
+        if name not in observed:
+            raise UserError(f"{name!r} is not observed", where=where, mend=nearest(name, observed))
+        width = observed[name].width
+        if isinstance(each.minus, tuple) and len(each.minus) != width:
+            what = f"minus has {len(each.minus)} numbers, {name} {width}"
+            raise UserError(what, where=where, mend="give one for each component, or a single one")
+    minus = [
+        np.broadcast_to(asked[name].minus if name in asked else 0.0, each.width) for name, each in observed.items()
+    ]
+    per = [np.full(each.width, asked[name].per if name in asked else 1.0) for name, each in observed.items()]
+    return np.concatenate(minus), np.concatenate(per)
 
 
 def _arrays(state: State) -> dict[str, Array]:

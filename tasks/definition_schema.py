@@ -33,6 +33,7 @@ __all__ = [
     "EnvSpec",
     "ParameterSpec",
     "RewardSpec",
+    "Scaling",
     "SplitSpec",
     "SuccessSpec",
     "TermSpec",
@@ -48,6 +49,13 @@ def _ordered(bounds: tuple[float | None, float | None]) -> tuple[float | None, f
     if low is not None and high is not None and not low < high:
         raise Mistake(f"bounds {low:g} and {high:g} are out of order", "write [low, high]; null leaves an end open")
     return bounds
+
+
+class Scaling(Part):
+    """How a quantity is observed: (value - minus) / per. A network overlooks what changes by hundredths only."""
+
+    minus: Real | tuple[Real, ...] = Field(default=0.0, description="A number, or one for each component.")
+    per: Annotated[Real, Field(gt=0.0)] = Field(default=1.0, description="What is seen as 1.")
 
 
 class EnvSpec(Part):
@@ -69,6 +77,10 @@ class EnvSpec(Part):
         description="What the agent sees: quantities of the model, qpos and qvel, or keys of a Dict observation.",
     )
 
+    scaling: dict[str, Scaling] = Field(
+        default={}, description="Observed quantity -> {minus, per}, in which it is seen."
+    )
+
     @property
     def kind(self) -> Literal["id", "mjcf", "robot"]:
         """Which of the three it is."""
@@ -86,6 +98,7 @@ class EnvSpec(Part):
             "python": ("mjcf", "robot"),
             "scene": ("robot",),
             "control": ("robot",),
+            "scaling": ("mjcf", "robot"),
             "frame_skip": ("mjcf", "robot"),
         }
         for key, kinds in allowed.items():

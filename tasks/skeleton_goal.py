@@ -57,6 +57,7 @@ class Goal:
     Args:
         tip: what shall reach the target, the quantity ``site_<name>`` or ``body_<name>``; None: joints shall.
         place: [3] m, the middle of the box of targets; not used for joints.
+        start: [3] m, where the end is when an episode starts; not used for joints.
         axes: what is drawn.
         tolerance: so close is there (m or rad).
         payload: the body whose mass varies; None: none has a name and a mass.
@@ -69,6 +70,7 @@ class Goal:
 
     tip: str | None
     place: tuple[float, float, float]
+    start: tuple[float, float, float]
     axes: tuple[Axis, ...]
     tolerance: float
     payload: str | None
@@ -109,11 +111,12 @@ def find_goal(
     names = _names(model)
     end, body = ((_XPOS, free), free) if free else _end(model, driven, tip, names)
     axes: tuple[Axis, ...] = ()
-    place = np.zeros(3)
+    place = first = np.zeros(3)
     if free and end in names:
         place = _of(data, end)
         axes = tuple(Axis(name, float(place[n]), _FLOOR_HALF, "m") for n, name in enumerate("xy"))
     elif end in names:
+        first = _of(data, end)
         place, axes = _box(model, data, start, driven, end, led=led_by is not None)
     reached = bool(axes)
     if not reached:
@@ -130,6 +133,7 @@ def find_goal(
     return Goal(
         tip=names[end] if reached else None,
         place=(float(place[0]), float(place[1]), float(place[2])),
+        start=(float(first[0]), float(first[1]), float(first[2])),
         axes=axes,
         tolerance=float(f"{max(_CLOSE * widest, min(_WIDE_ENOUGH, 0.3 * widest)):.1g}"),
         payload=_payload(model, body) if feels else None,

@@ -48,7 +48,9 @@ splits:
 _OBSERVE_TIP = """\
   # The agent sees all positions and velocities of the joints, and where the end is. It could see less, such as
   # [{example}].
-  observe: [qpos, qvel, {tip}]"""
+  observe: [qpos, qvel, {tip}]
+  # The end's place is seen from where it starts, in dm: what changes by hundredths only, a network overlooks.
+  scaling: {{{tip}: {{minus: {start}, per: 0.1}}}}"""
 _OBSERVE_ALL = """\
   # The agent sees all positions and velocities of the joints, or what is listed, such as:
   # observe: [{example}]"""
@@ -181,7 +183,7 @@ def definition_text(
 def _observe(goal: Goal, example: str) -> str:
     # What moves freely has its place among the positions.
     text = _OBSERVE_ALL if goal.tip is None or goal.free else _OBSERVE_TIP
-    return text.format(tip=goal.tip, example=example)
+    return text.format(tip=goal.tip, example=example, start=[round(each, 3) for each in goal.start])
 
 
 def scene_text(name: str, goal: Goal, target: str, *, title: str, floor: bool, taken: Collection[str]) -> str:

@@ -142,6 +142,21 @@ def test_the_whole_state_can_be_observed_beside_places(tmp_path: Path) -> None:
     np.testing.assert_array_equal(more[:, : whole.shape[1]], whole)
 
 
+def test_what_is_observed_can_be_scaled(tmp_path: Path) -> None:
+    seen = ", observe: [qvel, site_tip, joint_rail]"
+    scaling = ", scaling: {site_tip: {minus: [0.1, 0.0, 0.3], per: 0.1}, qvel: {per: 2}}"
+    plain, scaled = (
+        load(write_lanes(tmp_path / name, env=env)) for name, env in (("plain", seen), ("scaled", seen + scaling))
+    )
+    for family, other in ((plain, scaled), (scaled, plain)):
+        assert family.obs_dim == other.obs_dim
+    action = np.ones((2, 1), np.float32)
+    batches = [family.make_batch(family.tasks("train")[:2]) for family in (plain, scaled)]
+    first, second = [[batch.reset([1, 2]), batch.step(action).obs] for batch in batches]
+    expected = (np.array(first) - [0.0, 0.0, 0.1, 0.0, 0.3, 0.0]) / [2.0, 2.0, 0.1, 0.1, 0.1, 1.0]
+    np.testing.assert_allclose(second, expected, atol=1e-5)
+
+
 def test_named_quantities_are_those_of_mujoco() -> None:
     model = mujoco.MjModel.from_xml_string(MJCF)
     data = mujoco.MjData(model)
@@ -182,6 +197,9 @@ def test_home_is_where_an_episode_starts(tmp_path: Path) -> None:
         ({"reward": REWARD.replace("joint_rail", "site_tip[3]")}, ("site_tip", "0 to 2")),
         ({"reward": REWARD.replace("joint_rail", "sensor_felt[0]")}, ("reads forces",)),
         ({"env": ", observe: [joint_rial]"}, ("the model has no 'joint_rial'", "did you mean 'joint_rail'")),
+        ({"env": ", scaling: {qpso: {per: 2}}"}, ("'qpso' is not observed", "did you mean 'qpos'", "env.scaling.qpso")),
+        ({"env": ", scaling: {qpos: {minus: [1, 2, 3]}}"}, ("minus has 3 numbers, qpos", "one for each component")),
+        ({"env": ", scaling: {qpos: {per: 0}}"}, ("per", "cart.yaml")),
         ({"reward": ""}, ("no reward",)),
         ({"parameters": CLOCK}, ("the timestep differs between tasks",)),
     ],

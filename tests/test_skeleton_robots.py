@@ -64,18 +64,22 @@ def test_names_are_written_as_expressions_say_them(robot: str, text: str) -> Non
 @pytest.mark.parametrize(("robot", "action_dim"), [("arm7", 3), ("fetch", 4), ("sawyer", 4)])
 def test_an_end_effector_is_led_to_places_around_its_start(tmp_path: Path, robot: str, action_dim: int) -> None:
     """Actions along the way to a target bring the end there, so that every task is within reach."""
-    family = from_file(write(tmp_path, robot))
+    path = write(tmp_path, robot)
+    family = from_file(path)
     assert family.action_dim == action_dim
+    [scaling] = yaml.safe_load(path.read_text())["env"]["scaling"].values()
+    start = np.array(scaling["minus"])
     tasks = family.tasks("test")[:4]
     middle = compose(robot, "scene.xml", folder=tmp_path).site("target").pos
     places = np.array([[task.parameters.get(f"target_{axis}", 0.0) for axis in "xyz"] for task in tasks]) + middle
     batch = family.make_batch(tasks)
-    end = batch.reset([0] * 4)[:, -3:]  # what is observed last
+    end = start + scaling["per"] * batch.reset([0] * 4)[:, -3:]  # what is observed last
+    assert np.abs(end - start).max() < 0.02
     for _ in range(family.episode_length):
         way = np.zeros((4, action_dim), np.float32)
         way[:, :3] = np.clip(10.0 * (places - end), -1.0, 1.0)
         step = batch.step(way)
-        end = step.obs[:, -3:]
+        end = start + scaling["per"] * step.obs[:, -3:]
     batch.close()
     assert np.linalg.norm(end - places, axis=1).max() < 0.02
 
