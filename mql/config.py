@@ -100,7 +100,8 @@ class TrainConfig(Section):
     batch_size: Count = Field(default=512, description="Transitions per update.")
     env_steps_per_update: Positive = Field(default=8.0, description="Environment steps collected for each update.")
     anneal_steps: Whole = Field(
-        default=0, description="Last environment steps of the run, over which agent.lr falls in a line to a tenth."
+        default=0,
+        description="Last environment steps of the run (half of it at most), over which agent.lr falls to a tenth.",
     )
     replay_capacity: Count = Field(default=1_000_000, description="Transitions kept for learning, over all tasks.")
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")

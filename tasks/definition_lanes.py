@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError, nearest
+from mql.robots.description import View
 from mql.tasks.definition_control import Control, control_of, frame_skip_of, robot_of
 from mql.tasks.definition_file import DefinitionFile
 from mql.tasks.definition_model import Start, compiled_model, reopened, start_of
@@ -59,6 +60,7 @@ class Mechanism:
     visible: tuple[str, ...]  # parameters that stand in the observation
     commands: Control | ServoEffector | MocapEffector
     frame_skip: int
+    view: View | None  # the robot's own, from where pictures are taken
     reads_observation: bool
     changing: threading.Lock = field(default_factory=threading.Lock, repr=False)  # `changes` serve one thread at a time
 
@@ -100,14 +102,14 @@ class DefinedLanes(NativeFamily):
 
         commands = known.commands
         if isinstance(commands, MocapEffector):
-            return MocapDynamics(models, known.frame_skip, threads, known.derived, commands)
+            return MocapDynamics(models, known.frame_skip, threads, known.derived, commands, view=known.view)
         if isinstance(commands, ServoEffector):
-            return ServoDynamics(models, known.frame_skip, threads, known.derived, commands)
+            return ServoDynamics(models, known.frame_skip, threads, known.derived, commands, view=known.view)
 
         def control(state: State, action: Array) -> Array:
             return commands.signal(state.qpos, action)
 
-        return MujocoDynamics(models, known.frame_skip, threads, known.derived, control=control)
+        return MujocoDynamics(models, known.frame_skip, threads, known.derived, view=known.view, control=control)
 
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
         """Draw a pose close to the model's own."""
@@ -230,6 +232,7 @@ def _look_up(file: DefinitionFile) -> Mechanism:
         visible=tuple(name for name, spec in file.definition.parameters.items() if not spec.hidden),
         commands=control_of(file, model, robot),
         frame_skip=frame_skip_of(file, model, robot),
+        view=None if robot is None else robot.camera(),
         reads_observation=terms.reads_observation,
     )
 

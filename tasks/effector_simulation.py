@@ -15,6 +15,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from mql.robots.description import View
 from mql.robots.inspection import blew_up
 from mql.robots.mujoco_warnings import warn_on_stderr
 from mql.tasks import derived as derived_quantities
@@ -33,6 +34,7 @@ class ServoDynamics(MujocoDynamics):
         threads: size of the C++ thread pool.
         derived: quantities of `mql.tasks.derived` to find in ``State.derived``.
         effector: what actions do.
+        view: from where pictures are taken; None: through the model's own camera.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class ServoDynamics(MujocoDynamics):
         threads: int,
         derived: Sequence[str],
         effector: ServoEffector,
+        *,
+        view: View | None = None,
     ) -> None:
-        super().__init__(models, frame_skip, threads, derived, control=self._controls)
+        super().__init__(models, frame_skip, threads, derived, view=view, control=self._controls)
         self._effector = effector
         self._scratch = mujoco.MjData(models[0])
         self._episode: ServoEpisode | None = None
@@ -73,6 +77,7 @@ class MocapDynamics:
         threads: lanes that are stepped at the same time.
         derived: quantities of `mql.tasks.derived` to find in ``State.derived``, those of the motors excepted.
         effector: what actions do.
+        view: from where pictures are taken; None: through the model's own camera.
     """
 
     def __init__(
@@ -82,6 +87,8 @@ class MocapDynamics:
         threads: int,
         derived: Sequence[str],
         effector: MocapEffector,
+        *,
+        view: View | None = None,
     ) -> None:
         warn_on_stderr()
         first, lanes = models[0], len(models)
@@ -92,7 +99,7 @@ class MocapDynamics:
         self._lost = np.zeros(lanes, np.bool_)  # lanes whose physics has diverged
         self._threads = min(threads, lanes)
         self._pool: ThreadPoolExecutor | None = None
-        self._camera = Camera(None)
+        self._camera = Camera(view)
         self._before, self._after = (
             State(
                 np.zeros((lanes, first.nq)),

@@ -118,7 +118,7 @@ def skeleton_files(name: str, robot: str | None = None) -> dict[str, bytes]:
     )
     own = {
         f"{name}.yaml": text.encode(),
-        experiment_file(name): experiment_text(name, far=_commands_poses(model, mode)).encode(),
+        experiment_file(name): experiment_text(name, rate=made.rate, far=_commands_poses(model, mode)).encode(),
         test: pytest_text(test).encode(),
         TASK_FILE: _packaged(TASK_FILE),
     }

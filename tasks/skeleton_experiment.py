@@ -8,7 +8,7 @@ family: {name}.yaml
 agent:
   hidden_sizes: [128, 128]
   context_dim: 64
-  discount: 0.95            # the goal is a dozen steps away
+  discount: {discount:<16}# the goal is half a second away, of {rate:g} steps a second
   tau: 0.01
   lr: 2.0e-3
   exploration_noise: {exploration}{why}
@@ -32,8 +32,17 @@ def experiment_file(name: str) -> str:
     return f"{name}-experiment.yaml"
 
 
-def experiment_text(name: str, *, far: bool) -> str:
-    """Write the experiment that trains the family; `far` says that a full action goes across a joint's whole range."""
+def experiment_text(name: str, *, rate: float, far: bool) -> str:
+    """Write the experiment that trains the family.
+
+    Args:
+        name: of the family.
+        rate: control steps per second.
+        far: whether a full action goes across a joint's whole range.
+    """
     why = "  # an action of 1 is the end of a joint's range" if far else ""
     exploration, target = (0.05, 0.03) if far else (0.15, 0.1)
-    return _EXPERIMENT.format(name=name, exploration=exploration, target=target, why=why)
+    discount = f"{0.95 ** (20.0 / rate):.3g}"  # of arm-reach, at 20 steps a second
+    return _EXPERIMENT.format(
+        name=name, exploration=exploration, target=target, why=why, discount=discount, rate=round(rate, 1)
+    )

@@ -48,6 +48,7 @@ class Axis:
     middle: float
     half: float
     unit: str
+    side: int = 1  # 1 or -1: on which side of the middle tasks outside the training range lie
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,11 @@ def _box(
         corners[:, used] += OUTSIDE[1] * half[used] * signs
         away = np.linalg.norm(corners[:, None, :] - seen[None], axis=2).min(axis=1)
         if (away <= _NEAR * half.max()).all():
-            axes = [Axis("xyz"[n], float(middle[n]), float(f"{half[n]:.2g}"), "m") for n in used]
+            sides = signs[away.argmin()]  # where the robot reaches best
+            axes = [
+                Axis("xyz"[n], float(middle[n]), float(f"{half[n]:.2g}"), "m", int(side))
+                for n, side in zip(used, sides, strict=True)
+            ]
             return middle, tuple(axes)
         half *= _SHRINK
     return middle, ()

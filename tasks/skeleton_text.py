@@ -135,7 +135,7 @@ _MODEL = """<!-- The model of {name}.yaml: {inner} as it is, and what the task a
 """
 
 _TARGET = """    <!-- The target: each task puts it somewhere else, and the agent does not see where. -->
-    <site name="{target}" pos="{place}" size="{size:g}" rgba="0.85 0.2 0.15 0.6"/>
+    <site name="{target}" pos="{place}" size="{size:g}" rgba="0.1 0.7 0.2 0.7"/>
 """
 
 
@@ -270,7 +270,7 @@ def _override(goal: Goal) -> list[str]:
     lines = []
     for axis in goal.axes:
         middle = 0.0 if goal.tip is not None else axis.middle
-        low, high = (middle + factor * axis.half for factor in OUTSIDE)
+        low, high = sorted(middle + axis.side * factor * axis.half for factor in OUTSIDE)
         lines.append(f"      {_parameter(axis)}: {{dist: uniform, low: {low:.4g}, high: {high:.4g}}}")
     return lines
 

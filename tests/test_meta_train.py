@@ -227,10 +227,12 @@ def test_a_run_made_longer_equals_the_long_run(whole: Path, tmp_path: Path, leng
 
 
 def test_the_learning_rate_falls_to_a_tenth_over_the_last_steps() -> None:
-    config = config_of("train.anneal_steps=1000", "agent.lr=0.01")  # of 1,600
-    assert [annealed_lr(config, steps) for steps in (0, 600, 1100, 1600, 1700)] == pytest.approx(
+    config = config_of("train.anneal_steps=600", "agent.lr=0.01")  # of 1,600
+    assert [annealed_lr(config, steps) for steps in (0, 1000, 1300, 1600, 1700)] == pytest.approx(
         [0.01, 0.01, 0.0055, 0.001, 0.001]
     )
+    longer = config_of("train.anneal_steps=5000", "agent.lr=0.01")  # than the run: half of it
+    assert [annealed_lr(longer, steps) for steps in (0, 800, 1200)] == pytest.approx([0.01, 0.01, 0.0055])
     assert [annealed_lr(config_of("agent.lr=0.01"), steps) for steps in (1599, 1600, 1700)] == [0.01] * 3
     trainer = Trainer(config, registry.load("point-robot"))
     while trainer.env_steps < 1600:

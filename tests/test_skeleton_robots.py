@@ -11,6 +11,8 @@ from lab_definitions import MJCF
 
 from mql.robots import registry
 from mql.tasks import from_file
+from mql.tasks.definition_lanes import DefinedLanes
+from mql.tasks.definition_poses import reachable
 from mql.tasks.scene import compose
 from mql.tasks.skeleton import skeleton_files
 
@@ -82,6 +84,18 @@ def test_an_end_effector_is_led_to_places_around_its_start(tmp_path: Path, robot
         end = start + scaling["per"] * step.obs[:, -3:]
     batch.close()
     assert np.linalg.norm(end - places, axis=1).max() < 0.02
+
+
+@pytest.mark.parametrize("robot", ["planar2", "arm7"])
+def test_tasks_outside_the_training_range_are_within_reach(tmp_path: Path, robot: str) -> None:
+    family = from_file(write(tmp_path, robot))
+    assert all(reachable(family, family.tasks("ood")[:6], np.random.default_rng(0)))
+
+
+def test_pictures_are_taken_from_where_the_robots_spec_says(tmp_path: Path) -> None:
+    family = from_file(write(tmp_path, "fetch"))
+    assert isinstance(family, DefinedLanes)
+    assert family.mechanism.view == registry.load("fetch").camera() is not None
 
 
 def test_noise_is_small_where_a_full_action_crosses_a_joints_range(tmp_path: Path) -> None:

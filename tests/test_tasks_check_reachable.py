@@ -147,11 +147,21 @@ def test_slides_and_free_bodies_are_put_elsewhere_too(tmp_path: Path) -> None:
         assert look(family, {"target": (2.4, 0.0)}) == [name == "cube"]
 
 
+def test_tasks_outside_the_training_range_are_looked_at_too(tmp_path: Path) -> None:
+    near = arm(tmp_path)
+    assert verdict_of(near).result == "pass"
+    path = tmp_path / "arm.yaml"
+    far = "ood: {n: 4, seed: 3, override: {target: {dist: uniform, low: 2.0, high: 2.1, size: 2}}}"
+    path.write_text(path.read_text().replace("seed: 2}}", "seed: 2}, " + far + "}"))
+    verdict = verdict_of(tasks.from_file(path))
+    assert verdict.result == "warn" and "no pose at rest was found for" in verdict.message
+
+
 def test_what_poses_cannot_tell_is_said(tmp_path: Path) -> None:
     moving = arm(tmp_path / "moving", success="abs(info.speed_elbow) > 1.0")
     assert look(moving, {"target": (0.3, 0.2)}) == [None]
     verdict = verdict_of(moving)
-    assert verdict.result == "pass" and "success reads speeds and the poses are at rest" in verdict.message
+    assert verdict.result == "warn" and "which are at rest, and success reads speeds" in verdict.message
     slow = arm(tmp_path / "slow", success=DISTANCE + " < 0.01 and abs(info.speed_elbow) < 0.1")
     assert look(slow, {"target": (0.3, 0.2)}) == [True]
     unjudged = {
