@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -146,6 +147,8 @@ def adapt(
     if out is not None:
         _write(out, result, {"run": str(run.path), "seed": config.seed, **row}, config)
     print_json(row) if as_json else print_task_rows([row])
+    if not task.in_training_range:
+        print("note: the task lies outside the range of the training tasks", file=sys.stderr)
 
 
 def adapt_to(loaded: LoadedRun, task: Task) -> meta_test.TaskResult:

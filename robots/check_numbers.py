@@ -20,6 +20,7 @@ from mql.robots.inspection import (
 )
 
 _LIGHTEST = 1e-6  # kg; what moves and weighs less makes the simulation stiff
+_HEAVIEST = 500.0  # kg; a heavier moving body was likely written in g
 _TRIANGLE = 1e-6  # relative, by which two principal inertias may fall short of the third: rounding
 _BEYOND = 0.25  # of a joint's range, by which an actuator's targets may lie outside
 _NARROW = 0.175  # rad; a hinge of less in all, 10 degrees, was likely written in the other unit
@@ -31,7 +32,12 @@ def check_inertia(inspection: Inspection) -> Verdict:
     model = inspection.model
     faults = inertia_faults(model, sorted(inspection.bodies))
     total = float(np.asarray(model.body_mass)[sorted(inspection.bodies)].sum())
-    return judged(faults=faults, remarks=[], fine=f"{len(inspection.bodies)} bodies weigh {total:.4g} kg")
+    remarks = [
+        f"{model.body(body).name or f'body number {body}'} weighs {model.body_mass[body]:.4g} kg: MuJoCo's unit is kg"
+        for body in sorted(inspection.bodies)
+        if model.body_weldid[body] and model.body_mass[body] > _HEAVIEST
+    ]
+    return judged(faults=faults, remarks=remarks, fine=f"{len(inspection.bodies)} bodies weigh {total:.4g} kg")
 
 
 def inertia_faults(model: mujoco.MjModel, bodies: list[int]) -> list[str]:
@@ -150,7 +156,7 @@ def _actuator_remarks(inspection: Inspection) -> Iterator[str]:
         if beyond > _BEYOND:
             yield (
                 f"actuator {actuator_name(model, index)} takes targets from {low:.3g} to {high:.3g}, its joint reaches "
-                f"[{bottom:.3g}, {top:.3g}]"
+                f"[{bottom:.3g}, {top:.3g}]: ctrlrange is in rad or m, whatever <compiler angle> says"
             )
 
 

@@ -189,6 +189,7 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
     before = {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()}
     row = mql.json("adapt", finished, "--task", "goal=0.5,-0.25", "--out", "out", "--episodes", 2)
     assert row.keys() >= ROW and row["parameters"] == {"goal": [0.5, -0.25]} and row["in_training_range"]
+    assert "outside" not in mql.err
     written = json.loads(Path("out/adaptation.json").read_text())
     assert written["parameters"] == row["parameters"] and written["report"]["new_transitions"] == 20
     tensors = safetensors.torch.load_file("out/agent.safetensors")
@@ -198,7 +199,7 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.tmp"))
     assert before == {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()}
     far = mql.json("adapt", finished, "--task", "goal=1.8,0", "--adaptation-episodes", 2, "--set", "adapt.lr=1e-4")
-    assert not far["in_training_range"]
+    assert not far["in_training_range"] and "outside the range of the training tasks" in mql.err
     assert "goal (0.5, -0.25)" in mql("adapt", finished, "--task", "goal=0.5,-0.25", "--checkpoint", 400)
     assert "something of this name" in mql.error("adapt", finished, "--task", "goal=0,0", "--out", "out")
 

@@ -248,6 +248,12 @@ def test_a_feather_that_moves(tmp_path: Path) -> None:
     assert "rod moves and weighs 1e-09 kg" in message(path, "inertia")
 
 
+def test_a_mass_in_grams_is_remarked(tmp_path: Path) -> None:
+    path = write_robot(tmp_path, mjcf=('mass="0.5"', 'mass="900"'))
+    assert "weighs 900 kg: MuJoCo's unit is kg" in message(path, "inertia")
+    assert verdicts(path)["inertia"].result == "warn"
+
+
 def test_inertias_that_no_body_has(tmp_path: Path) -> None:
     model = load_robot(tmp_path).compile()
     rod = int(model.body("rod").id)
