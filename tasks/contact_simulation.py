@@ -44,6 +44,9 @@ class ContactDynamics(LiveDynamics):
         low, high = models[0].actuator_ctrlrange.T
         self._middle, self._half = (high + low) / 2.0, (high - low) / 2.0
 
+    def _begin(self, lane: int) -> None:
+        """Begin with nothing: no actuator remembers anything."""
+
     def _step(self, lane: int, action: Array) -> None:
         model, data = self._models[lane], self._data[lane]
         data.ctrl[:] = self._middle + self._half * action

@@ -106,6 +106,7 @@ class LiveDynamics(ABC):
     def _step(self, lane: int, action: Array) -> None:
         """Advance one lane's data by a control step with its action [A]."""
 
+    @abstractmethod
     def _begin(self, lane: int) -> None:
         """Start an episode from the positions and velocities that a lane's data has."""
 
