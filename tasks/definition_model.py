@@ -103,14 +103,9 @@ def stepper(model: mujoco.MjModel, data: mujoco.MjData, frame_skip: int) -> Call
     ``mj_forward`` had been called: a plain ``mj_step`` leaves them one physics step behind. This costs nothing, since
     the next step goes on from them.
     """
-    step1, step2, step = mujoco.mj_step1, mujoco.mj_step2, mujoco.mj_step
     if model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4:  # which can't be split
-
-        def whole() -> None:
-            step(model, data, frame_skip)
-            step1(model, data)
-
-        return whole
+        return whole_stepper(model, data, frame_skip)
+    step1, step2, step = mujoco.mj_step1, mujoco.mj_step2, mujoco.mj_step
 
     def split() -> None:
         step2(model, data)
@@ -119,3 +114,17 @@ def stepper(model: mujoco.MjModel, data: mujoco.MjData, frame_skip: int) -> Call
         step1(model, data)
 
     return split
+
+
+def whole_stepper(model: mujoco.MjModel, data: mujoco.MjData, frame_skip: int) -> Callable[[], None]:
+    """Return a function that does the same by whole physics steps.
+
+    The first one starts anew, which a mocap body needs: what was left does not know of its new place.
+    """
+    step, step1 = mujoco.mj_step, mujoco.mj_step1
+
+    def advance() -> None:
+        step(model, data, frame_skip)
+        step1(model, data)
+
+    return advance

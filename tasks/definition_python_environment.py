@@ -16,12 +16,11 @@ from mql.tasks.camera import Camera
 from mql.tasks.definition_control import control_of, frame_skip_of, robot_of
 from mql.tasks.definition_environment import Answer, Array, DefinedEnvironment
 from mql.tasks.definition_file import DefinitionFile
-from mql.tasks.definition_model import compiled_model, start_of, stepper
+from mql.tasks.definition_model import compiled_model, start_of, stepper, whole_stepper
 from mql.tasks.definition_python import TaskValues, guarded, load_class, python_path
 from mql.tasks.definition_terms import terms_of
 from mql.tasks.distributions import Value
 from mql.tasks.effector_control import MocapEffector
-from mql.tasks.effector_simulation import mocap_stepper
 from mql.tasks.physics_changes import PhysicsChanges
 from mql.tasks.quantities import LiveQuantities, quantities_of
 
@@ -47,7 +46,7 @@ class PythonEnvironment(DefinedEnvironment):
         self._start = start_of(self.model, robot)
         commands = control_of(file, self.model, robot)
         self._drive = commands.drive(self.model, self.data)
-        steps = mocap_stepper if isinstance(commands, MocapEffector) else stepper
+        steps = whole_stepper if isinstance(commands, MocapEffector) else stepper
         self._advance = steps(self.model, self.data, frame_skip)
         # A view of the data's own memory: each access to an attribute of MjData makes a new one.
         self._warnings = self.data.warning.number[mujoco.mjtWarning.mjWARN_BADQPOS :]

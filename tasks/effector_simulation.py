@@ -8,12 +8,13 @@ Shapes: N lanes, Q positions, V velocities, U actuators, A numbers of an action.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import mujoco
 import numpy as np
 
 from mql.robots.description import View
+from mql.tasks.definition_model import whole_stepper
 from mql.tasks.effector_control import MocapEffector, ServoEffector, ServoEpisode, resting_controls
 from mql.tasks.lanes import Array, State
 from mql.tasks.live_simulation import LiveDynamics
@@ -88,7 +89,7 @@ class MocapDynamics(LiveDynamics):
         super().__init__(models, threads, derived, view=view)
         lanes = list(zip(self._models, self._data, strict=True))
         self._drives = [effector.drive(model, data) for model, data in lanes]
-        self._advance = [mocap_stepper(model, data, frame_skip) for model, data in lanes]
+        self._advance = [whole_stepper(model, data, frame_skip) for model, data in lanes]
 
     def _begin(self, lane: int) -> None:
         self._drives[lane].start()
@@ -96,18 +97,3 @@ class MocapDynamics(LiveDynamics):
     def _step(self, lane: int, action: Array) -> None:
         self._drives[lane].act(action)
         self._advance[lane]()
-
-
-def mocap_stepper(model: mujoco.MjModel, data: mujoco.MjData, frame_skip: int) -> Callable[[], None]:
-    """Return a function that advances `data` by one control step.
-
-    Like `mql.tasks.definition_model.stepper` it leaves places, velocities and contacts those of the new state. But the
-    first physics step starts anew, because what was left does not know of the mocap body's new place.
-    """
-    step, look = mujoco.mj_step, mujoco.mj_step1
-
-    def advance() -> None:
-        step(model, data, frame_skip)
-        look(model, data)
-
-    return advance
