@@ -21,7 +21,7 @@ help:
 setup: $(STAMP)
 
 quickstart: setup
-	$(RUN) -m mql.quickstart
+	$(RUN) -m mql.cli.quickstart
 
 test: setup
 	$(RUN) -m pytest -m "not slow"

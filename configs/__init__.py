@@ -1,1 +1,1 @@
-"""Experiments as data: one YAML file per task family, read by ``mql.config_file``."""
+"""Experiments as data: one YAML file per task family, read by ``mql.config.loading``."""

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mql.adaptation import prepare
-from mql.config_file import override
-from mql.meta_test import evaluate, summarize_results
-from mql.meta_train import load_trainer
-from mql.run_dir import RunDir
+from mql.adaptation.paper import prepare
+from mql.config.loading import override
+from mql.evaluation.held_out import evaluate, summarize_results
+from mql.runs.run_dir import RunDir
 from mql.seeding import generator
 from mql.tasks import registry
+from mql.training.loop import load_trainer
 
 VARIANTS = {
     "full method (lambda = 1 - ESS)": [],

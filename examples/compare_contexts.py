@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mql.meta_test import evaluate
-from mql.meta_train import load_trainer
-from mql.run_dir import RunDir
-from mql.statistics import paired_gain
+from mql.evaluation.held_out import evaluate
+from mql.evaluation.statistics import paired_gain
+from mql.runs.run_dir import RunDir
 from mql.tasks import registry
+from mql.training.loop import load_trainer
 
 
 def main() -> None:

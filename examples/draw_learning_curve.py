@@ -11,8 +11,8 @@ import argparse
 import shutil
 from pathlib import Path
 
-from mql.report import draw_training
-from mql.run_dir import RunDir
+from mql.report.curves import draw_training
+from mql.runs.run_dir import RunDir
 
 
 def main() -> None:

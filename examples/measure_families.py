@@ -23,13 +23,13 @@ import gymnasium
 import gymnasium_robotics
 import numpy as np
 
-from mql.agent import Agent
-from mql.config_file import load_config
-from mql.memory import limit_threads
-from mql.rollout import collect
+from mql.agent.agent import Agent
+from mql.collecting.rollout import collect
+from mql.config.loading import load_config
 from mql.seeding import spawn_seeds
 from mql.tasks import from_file, load, names
 from mql.tasks.family import TaskFamily
+from mql.threads import limit_threads
 
 NATIVE_LANES = 32
 EPISODES_PER_WORKER = 1

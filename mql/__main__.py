@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mql.cli import main
+from mql.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -22,16 +22,16 @@ import numpy as np
 import torch
 
 from mql import adapt, evaluate, load_config, load_family
-from mql.adaptation import META_ROWS_PER_NEW_ROW, prepare
-from mql.meta_test import adaptation_data
-from mql.meta_train import evaluation
-from mql.propensity import fit_propensity, weigh
-from mql.replay import Replay
-from mql.report import ADAPTED, UNTRAINED, ZERO_SHOT
-from mql.rollout import collect
+from mql.adaptation.paper import META_ROWS_PER_NEW_ROW, prepare
+from mql.adaptation.propensity import fit_propensity, weigh
+from mql.collecting.rollout import collect
+from mql.evaluation.held_out import adaptation_data
+from mql.evaluation.statistics import paired_gain
+from mql.learning.replay import Replay
+from mql.learning.trainer import Trainer
+from mql.report.curves import ADAPTED, UNTRAINED, ZERO_SHOT
 from mql.seeding import generator, spawn_seeds
-from mql.statistics import paired_gain
-from mql.trainer import Trainer
+from mql.training.loop import evaluation
 
 SMALL = os.environ.get("MQL_NOTEBOOK_SIZE") == "small"  # a test of the code; the results mean nothing then
 torch.set_num_threads(1)  # the networks are small: more threads would only wait for one another

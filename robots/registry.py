@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mql.errors import UserError, nearest
 from mql.robots.description import Robot
-from mql.robots.menagerie import UNKNOWN_LICENCE, licence_of
-from mql.robots.mjcf_source import MENAGERIE, PACKAGE
+from mql.robots.mjcf.menagerie import UNKNOWN_LICENCE, licence_of
+from mql.robots.mjcf.source import MENAGERIE, PACKAGE
 from mql.robots.spec import SCHEMA, RobotSpec
 from mql.robots.spec_yaml import read_spec
 
@@ -75,7 +75,7 @@ def _is_place(name: str) -> bool:
 
 @cache
 def _packaged(name: str) -> RobotSpec:
-    spec = read_spec(Path(str(resources.files("mql.robots") / f"{name.replace('-', '_')}.yaml")))
+    spec = read_spec(Path(str(resources.files("mql.robots.models") / f"{name.replace('-', '_')}.yaml")))
     if spec.name != name:
         raise ValueError(f"the table calls {spec.name!r} {name!r}")
     return spec
@@ -88,7 +88,7 @@ def spec_of(name: str) -> RobotSpec:
     Its `rest` is where mql's own families start from, and may lie beyond a joint's limits: it is not the spec's home.
     """
     constant, base, kind = _CONSTANTS[name]
-    module = import_module(f"mql.robots.{constant.split(':')[0]}")
+    module = import_module(f"mql.robots.models.{constant.split(':')[0]}")
     robot: Robot = getattr(module, constant.split(":")[1])
     view = robot.view
     return RobotSpec.model_validate(

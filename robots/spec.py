@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from mql.errors import UserError, nearest
 from mql.robots.description import View
-from mql.robots.mjcf_source import MjcfSource, find_mjcf
+from mql.robots.mjcf.source import MjcfSource, find_mjcf
 from mql.robots.spec_parts import (
     Actuator,
     AttachPoint,
@@ -191,7 +191,7 @@ class RobotSpec(Part):
         Raises:
             UserError: a file is missing or outside its folder, MuJoCo refuses the model, or it holds wrong numbers.
         """
-        from mql.robots.compiled import compile_mjcf
+        from mql.robots.mjcf.compiled import compile_mjcf
 
         source = self.mjcf_source()
         return compile_mjcf(source.path, source.folder)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from mql.config.findings import first_finding, locate
+from mql.config.marked_yaml import Wanted, read_marked
 from mql.errors import UserError, nearest
-from mql.marked_yaml import Wanted, read_marked
-from mql.model_errors import first_finding, locate
 from mql.robots.spec import SCHEMA, RobotSpec
 
 ROBOT = Wanted("robot's spec", f"schema: {SCHEMA}", "a robot's name")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from mql.tasks.registry import add, load, names
 
 if TYPE_CHECKING:
-    from mql.tasks.any_environment import from_gymnasium
-    from mql.tasks.definition import from_file
+    from mql.tasks.definitions.family import from_file
+    from mql.tasks.wrapped.any_environment import from_gymnasium
 
 __all__ = ["add", "from_file", "from_gymnasium", "load", "names"]
 
 # Read at first use, so that `import mql` stays cheap.
-_HOMES = {"from_file": "mql.tasks.definition", "from_gymnasium": "mql.tasks.any_environment"}
+_HOMES = {"from_file": "mql.tasks.definitions.family", "from_gymnasium": "mql.tasks.wrapped.any_environment"}
 
 
 def __getattr__(name: str) -> object:

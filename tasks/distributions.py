@@ -1,7 +1,7 @@
 """Distributions of task parameters: small frozen values that can be drawn from, asked and written down.
 
-A draw is a float, or a tuple of floats where the distribution has a `size`. `mql.tasks.distribution_spec` writes them
-as plain data and reads them back.
+A draw is a float, or a tuple of floats where the distribution has a `size`. `mql.tasks.definitions.distribution_spec`
+writes them as plain data and reads them back.
 """
 
 from __future__ import annotations

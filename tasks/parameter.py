@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mql.errors import UserError
-from mql.tasks.distribution_spec import to_spec
+from mql.tasks.definitions.distribution_spec import to_spec
 from mql.tasks.distributions import Distribution, Value
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mql.tasks import arm_drawer, arm_peg, arm_push
+from mql.tasks.families.arms import arm_drawer, arm_peg, arm_push
 
 Array = npt.NDArray[np.float64]
 Parameters = Mapping[str, Array]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mql.tasks import registry
-from mql.tasks.gymnasium_family import GymnasiumFamily
+from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
 
 STEPS = 50
 Array = np.ndarray[Any, Any]

@@ -17,9 +17,9 @@ import pytest
 import typer
 import yaml
 
-from mql.cli import app
-from mql.config import PROFILES, Config, allowed
-from mql.config_yaml import FIELDS, SECTIONS, TOP
+from mql.cli.app import app
+from mql.config.schema import PROFILES, Config, allowed
+from mql.config.yaml_text import FIELDS, SECTIONS, TOP
 from mql.tasks import registry
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ adapt: {step2_updates: 50}
 ```
 
 The tables show the defaults of both profiles; family files change some of them. Whole numbers are at most 10^12. This
-page is written by `python tests/test_docs.py` from `mql/config.py`, and a test compares.
+page is written by `python tests/test_docs.py` from `mql/config/schema.py`, and a test compares.
 """
 
 
@@ -99,7 +99,7 @@ def test_configuration_page_is_that_of_the_schema() -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_keys_and_names_in_code_spans_exist(path: Path) -> None:
-    """`train.env_steps` is a key of the configuration, `td3.Learner` a name of the program, `mql/config.py` a file."""
+    """`train.env_steps` is a key of the configuration, `learning.td3` a name of the program, `mql/errors.py` a file."""
     wrong = []
     for span in re.findall(r"`([^`\n]+)`", _without_blocks(path)):
         word = re.split(r"[:=(\s]", span)[0]
@@ -108,7 +108,12 @@ def test_keys_and_names_in_code_spans_exist(path: Path) -> None:
             found = (ROOT / word).exists()
         elif not rest or rest in FILE_TYPES:
             continue
-        elif section in SECTIONS or section in PACKAGES or (ROOT / "mql" / f"{section}.py").exists():
+        elif (
+            section in SECTIONS
+            or section in PACKAGES
+            or (ROOT / "mql" / f"{section}.py").exists()
+            or (ROOT / "mql" / section / "__init__.py").exists()
+        ):
             found = rest in ("*", *SECTIONS.get(section, ())) or _resolves(word.removeprefix("mql."))
         else:
             continue

@@ -13,53 +13,27 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# From low to high. A module imports from its own row or from rows above it in this table, and no cycle arises.
+# From low to high. A module imports from its own row or from the rows above it, and no cycle arises. An entry is a
+# folder or a module at the top of mql/; the longest entry that fits a module counts.
 ORDER = (
-    {"errors"},
-    {"marked_yaml", "model_errors", "trust"},
-    {"types", "seeding", "memory", "pullback", "workers"},
-    {"config"},
-    {"config_yaml", "config_file", "context_plan"},
-    {"kernels", "gru", "layers", "networks"},
-    {"acting", "agent", "episodes"},
-    {"propensity", "td3", "replay", "statistics"},
-    {
-        "adaptation",
-        "checkpoint",
-        "environment",
-        "files",
-        "progress",
-        "report",
-        "rollout",
-        "run_definition",
-        "run_dir",
-        "run_folder",
-        "tracking",
-    },
-    {"trainer", "meta_train", "meta_test", "meta_world_agent"},
-    {
-        "bench",
-        "cli",
-        "cli_bench",
-        "cli_check",
-        "cli_evaluate",
-        "cli_families",
-        "cli_opengl",
-        "cli_robot_commands",
-        "cli_robots",
-        "cli_tables",
-        "cli_task_commands",
-        "cli_tasks",
-        "cli_train",
-        "meta_world_protocol",  # knows Meta-World's own tasks
-        "quickstart",
-        "task_skeleton",
-    },
+    {"mql.errors"},
+    {"mql.types", "mql.seeding", "mql.threads", "mql.files"},
+    {"mql.config", "mql.kernels"},
+    {"mql.agent"},
+    {"mql.collecting"},
+    {"mql.learning"},
+    {"mql.adaptation"},
+    {"mql.evaluation"},
+    {"mql.runs"},
+    {"mql.training"},
+    {"mql.report"},
+    {"mql.bench", "mql.cli"},
 )
-RANKS = {f"mql.{name}": rank for rank, names in enumerate(ORDER) for name in names}
+RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}
 TOP = {"mql", "mql.__main__"}  # the public names and `python -m mql` stand above everything
-FOR_ALL = ("mql.errors", "mql.marked_yaml", "mql.model_errors")  # what tasks and robots use, too
+FOR_ALL = ("mql.errors", "mql.config.marked_yaml", "mql.config.findings")  # what tasks and robots use, too
 FAMILY_CONTRACT = {"mql.tasks.family", "mql.tasks.fault", "mql.tasks.registry"}
+KNOW_A_FAMILY = {"mql.evaluation.meta_world_protocol", "mql.evaluation.meta_world_agent"}  # Meta-World's own protocol
 
 
 def modules() -> dict[str, Path]:
@@ -123,8 +97,8 @@ def test_every_learning_module_has_its_place_in_the_order() -> None:
 def test_learning_modules_import_downwards_only(name: str) -> None:
     for target in imports(name):
         if target.startswith(("mql.tasks", "mql.robots")):
-            top = rank(name) == len(ORDER) - 1
-            assert target in FAMILY_CONTRACT or top, f"{name} meets tasks only by the family contract, not {target}"
+            allowed = rank(name) == len(ORDER) - 1 or name in KNOW_A_FAMILY
+            assert target in FAMILY_CONTRACT or allowed, f"{name} meets tasks only by the family contract, not {target}"
         elif not target.startswith("mql.configs"):
             assert target in MODULES and target not in TOP, f"{name} imports {target}: name the module itself"
             assert rank(target) <= rank(name), f"{name} must not import {target}, which stands above it"
@@ -134,7 +108,7 @@ def test_tasks_and_robots_never_import_the_learning_code() -> None:
     for name in MODULES:
         for package, allowed in (
             ("mql.robots", (*FOR_ALL, "mql.robots")),
-            ("mql.tasks", (*FOR_ALL, "mql.robots", "mql.tasks", "mql.trust")),
+            ("mql.tasks", (*FOR_ALL, "mql.robots", "mql.tasks")),
             ("mql.configs", ("mql.configs",)),
         ):
             if name.startswith(package):
@@ -152,7 +126,7 @@ def test_files_are_short_and_named_for_what_they_do() -> None:
     for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
         assert path.name not in {"utils.py", "helpers.py", "base.py", "common.py", "misc.py"}, path
         lines = len(path.read_text(encoding="utf-8").splitlines())
-        assert lines <= 300, f"{path.relative_to(ROOT)} has {lines} lines, at most 300 are allowed"
+        assert lines <= 400, f"{path.relative_to(ROOT)} has {lines} lines, at most 400 are allowed"
 
 
 def loaded_by(code: str, *suspects: str) -> set[str]:
@@ -171,25 +145,27 @@ def test_importing_mql_imports_nothing_heavy() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys; from mql.cli import main\nsys.argv = ['mql', '--help']\ntry: main()\nexcept SystemExit: pass"
+    code = (
+        "import sys; from mql.cli.app import main\nsys.argv = ['mql', '--help']\ntry: main()\nexcept SystemExit: pass"
+    )
     assert loaded_by(code, *(set(HEAVY) - {"pydantic"})) == set()
 
 
 def test_reading_a_config_needs_no_torch() -> None:
-    assert loaded_by("import mql.config_file", "torch", "mujoco", "sklearn") == set()
+    assert loaded_by("import mql.config.loading", "torch", "mujoco", "sklearn") == set()
 
 
 def test_the_public_names_stay_the_public_ones() -> None:
-    """The module `mql.meta_train` holds the function of the same name; importing it must not hide the function."""
+    """The module `mql.training.loop` holds the function of the same name; importing it must not hide the function."""
     code = (
         "import mql\n"
         "assert mql.load_config('reacher-goal').family == 'reacher-goal'\n"
         "assert mql.load_family('reacher-goal').name == 'reacher-goal'\n"
-        "import mql.meta_train\n"
+        "import mql.training.loop\n"
         "assert set(mql.__all__) <= set(dir(mql))\n"
         "assert all(callable(getattr(mql, name)) for name in mql.__all__ if name != '__version__')\n"
         "from mql import meta_train\n"
-        "assert meta_train is sys.modules['mql.meta_train'].meta_train\n"
+        "assert meta_train is sys.modules['mql.training.loop'].meta_train\n"
         "assert not hasattr(mql, 'unknown')"
     )
     assert loaded_by("import sys\n" + code) == set()

@@ -11,7 +11,7 @@ from statistics import median
 
 import numpy as np
 
-from mql.agent import Agent
+from mql.agent.agent import Agent
 from mql.bench.subjects import (
     CHEETAH_ACTION,
     CHEETAH_CONTEXT_DIM,

@@ -10,18 +10,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mql.adaptation import Adapted, MetaData, adapt, adapt_all, prepare
-from mql.agent import Agent
+from mql.adaptation.paper import Adapted, MetaData, adapt, adapt_all, prepare
+from mql.agent.agent import Agent
 from mql.bench.timing import Results, alternate, announce, medians
-from mql.config import AdaptConfig, Config
-from mql.config_file import load_config
-from mql.memory import limit_threads
-from mql.meta_test import adaptation_data
-from mql.replay import Replay
-from mql.rollout import collect
+from mql.collecting.rollout import collect
+from mql.config.loading import load_config
+from mql.config.schema import AdaptConfig, Config
+from mql.evaluation.held_out import adaptation_data
+from mql.learning.replay import Replay
 from mql.seeding import generator, spawn_seeds
 from mql.tasks import registry
 from mql.tasks.family import TaskFamily
+from mql.threads import limit_threads
 from mql.types import Episode
 
 FAMILY = "cheetah-vel"

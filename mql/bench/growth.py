@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from mql.agent import Agent
+from mql.agent.agent import Agent
 from mql.bench.subjects import (
     CHEETAH_ACTION,
     CHEETAH_CONTEXT_DIM,
@@ -23,11 +23,11 @@ from mql.bench.subjects import (
     make_update,
 )
 from mql.bench.timing import Call, Results, alternate, announce, medians
-from mql.config_file import load_config
-from mql.replay import Replay
-from mql.rollout import collect
+from mql.collecting.rollout import collect
+from mql.config.loading import load_config
+from mql.learning.replay import Replay
 from mql.seeding import spawn_seeds
-from mql.tasks.cheetah_vel import CheetahVel, cheetah_vel
+from mql.tasks.families.locomotion.cheetah_vel import CheetahVel, cheetah_vel
 
 FAMILY = "cheetah-vel"
 FLAT_FROM = 32  # lanes from which on the time of an env step should not depend on their number

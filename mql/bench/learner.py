@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from mql.agent import Agent, matmul_dtype
+from mql.agent.agent import Agent, matmul_dtype
 from mql.bench.subjects import (
     CHEETAH_ACTION,
     CHEETAH_CONTEXT_DIM,
@@ -27,7 +27,7 @@ from mql.bench.subjects import (
     make_update,
 )
 from mql.bench.timing import SGEMM_GFLOP, Call, Results, alternate, announce, make_sgemm, medians
-from mql.config import AgentConfig
+from mql.config.schema import AgentConfig
 from mql.errors import UserError
 from mql.types import FloatArray
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mql.agent import Agent
+from mql.agent.agent import Agent
 from mql.bench.subjects import agent_config, batch_size, fill_replay
 from mql.bench.timing import Results, alternate, announce, medians
-from mql.context_plan import context_plan
+from mql.learning.contexts import context_plan
+from mql.learning.td3 import Learner
 from mql.seeding import generator, torch_generator
-from mql.td3 import Learner
 
 FLOAT_BYTES = 4
 

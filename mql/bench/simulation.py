@@ -23,15 +23,15 @@ import mujoco
 import numpy as np
 from mujoco.rollout import Rollout
 
-from mql.agent import Agent
+from mql.agent.agent import Agent
 from mql.bench.subjects import act_in_loop
 from mql.bench.timing import Call, Results, alternate, announce, medians
-from mql.config_file import load_config
-from mql.rollout import collect
+from mql.collecting.rollout import collect
+from mql.config.loading import load_config
 from mql.seeding import generator, spawn_seeds
-from mql.tasks.cheetah_vel import CheetahVel, cheetah_vel
+from mql.tasks.families.locomotion.cheetah_vel import CheetahVel, cheetah_vel
 from mql.tasks.family import Task
-from mql.tasks.simulation import compiled_model
+from mql.tasks.stepping.rollout import compiled_model
 from mql.types import FloatArray
 
 PEER = "HalfCheetah-v5"

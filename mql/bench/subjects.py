@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mql.agent import Agent
+from mql.agent.agent import Agent
 from mql.bench.timing import Call
-from mql.config import PROFILES, AgentConfig, TrainConfig
-from mql.context_plan import context_plan
-from mql.replay import Replay
+from mql.config.schema import PROFILES, AgentConfig, TrainConfig
+from mql.learning.contexts import context_plan
+from mql.learning.replay import Replay
+from mql.learning.td3 import Learner
 from mql.seeding import generator, torch_generator
-from mql.td3 import Learner
 from mql.types import Episode, FloatArray
 
 # The half-cheetah, and the context of its packaged experiments.

@@ -15,7 +15,7 @@ from statistics import fmean, median
 
 import torch
 
-from mql.environment import describe_environment
+from mql.runs.machine import describe_environment
 from mql.types import JSON
 
 Results = dict[str, JSON]

@@ -1,0 +1,239 @@
+"""Few-shot adaptation to a new task (Meta-Q-Learning, arXiv 1910.00125, section 3.2): a pure function.
+
+Order: propensity, weights, effective sample size and lambda first, all from the frozen meta-trained encoder; then
+step 1 (eq. 18: TD3 on the new data), then step 2 (eq. 19: TD3 on weighted meta-training data), both with the penalty
+(lambda / 2) ||theta - theta_meta||^2.
+
+Shapes: M scored rows of the meta-training replay, n rows of new data, F features (Z, or O + Z).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+import torch
+
+from mql.adaptation.propensity import ImportanceWeights, PropensityModel, fit_propensity, uniform_weights, weigh
+from mql.agent.agent import Agent
+from mql.config.schema import AdaptConfig
+from mql.learning.contexts import ContextPlan, context_plan, reads
+from mql.learning.replay import Replay
+from mql.learning.td3 import Learner
+from mql.seeding import generator, torch_generator
+from mql.threads import side_by_side
+from mql.types import Batch, Episode, FloatArray, IntArray
+
+META_ROWS_PER_NEW_ROW = 10  # rows of old data in the classifier's fit: enough that their spread is known well
+ROWS_AT_ONCE = 4096  # windows encoded together when the replay is scored
+
+
+@dataclass(frozen=True)
+class MetaData:
+    """What adaptation needs of the meta-training data, computed once for any number of new tasks.
+
+    ``rows`` [M] are the scored table rows of ``replay``, ``features`` [M, F] what the propensity sees of them.
+    """
+
+    replay: Replay
+    rows: IntArray
+    features: FloatArray
+
+
+@dataclass(frozen=True)
+class AdaptationReport:
+    """How an adaptation went. ``classifier_*`` are None with uniform weights."""
+
+    normalized_ess: float
+    proximal_coef: float
+    classifier_auc: float | None
+    classifier_accuracy: float | None
+    fraction_zero_weight: float
+    step2_skipped: bool
+    new_transitions: int
+    adapt_seconds: float
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The adapted agent (the meta-trained one is untouched), its weights over ``MetaData.rows`` and the report."""
+
+    agent: Agent
+    weights: FloatArray
+    report: AdaptationReport
+
+
+def prepare(agent: Agent, replay: Replay, config: AdaptConfig) -> MetaData:
+    """Score the replay once: features of its newest episodes, at most ``config.scored_transitions`` transitions.
+
+    With a carried context, the states that `replay` keeps become those of `agent` (training brings them up to date
+    before it draws).
+    """
+    import sklearn.linear_model  # noqa: F401  (here, so that no adaptation's time has the import in it)
+
+    rows = replay.all_rows(at_most=config.scored_transitions)
+    return MetaData(replay=replay, rows=rows, features=_features(agent, replay, rows, config))
+
+
+def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int) -> Adapted:
+    """Adapt `agent` to the task that `episodes` come from.
+
+    A pure function of its arguments: `agent` and `meta` are not changed, equal arguments give equal results, and
+    several tasks may be adapted in any order.
+
+    Args:
+        agent: the meta-trained agent (theta_meta).
+        meta: from `prepare` with the same agent.
+        episodes: the new task's data, collected with `agent`.
+        seed: of the classifier's held-out split and of the updates' random draws.
+
+    Raises:
+        ValueError: there is no new data.
+    """
+    begun = time.perf_counter()
+    new = _replay_of(agent, episodes)
+    report_model, scored = _weigh(agent, meta, new, config, seed)
+    coef = scored.proximal_coef if config.proximal_coef == "auto" else config.proximal_coef
+
+    adapted = agent.copy()
+    learner = Learner(adapted, lr=config.lr, anchor=agent)
+    learner.proximal_coef = coef if config.step1_penalty else 0.0
+    noise = torch_generator(seed, "adapt", device=str(agent.device))
+    plan = context_plan(agent.config)
+    for batch in _new_batches(agent, new, config, seed):
+        learner.update(batch, generator=noise)
+
+    if not scored.all_zero:
+        learner.proximal_coef = coef
+        old = _OldData(meta, scored.weights, by_weight=config.weighting == "sample")
+        rng = generator(seed, "adapt")
+        for _ in range(config.step2_updates):
+            learner.update(old.draw(config.batch_size, plan, rng), generator=noise)
+
+    report = AdaptationReport(
+        normalized_ess=scored.normalized_ess,
+        proximal_coef=coef,
+        classifier_auc=report_model.auc if report_model else None,
+        classifier_accuracy=report_model.accuracy if report_model else None,
+        fraction_zero_weight=scored.fraction_zero,
+        step2_skipped=scored.all_zero,
+        new_transitions=new.transitions,
+        adapt_seconds=time.perf_counter() - begun,
+    )
+    return Adapted(agent=adapted, weights=scored.weights, report=report)
+
+
+def adapt_all(
+    agent: Agent,
+    meta: MetaData,
+    data: Sequence[Sequence[Episode]],
+    config: AdaptConfig,
+    *,
+    seeds: Sequence[int],
+    threads: int = 1,
+) -> Iterator[Adapted]:
+    """Yield for each task, in order, what `adapt` gives with its episodes in `data` and its seed in `seeds`.
+
+    `threads` tasks are adapted at the same time, each with one thread; equal results for any number of them.
+    """
+
+    def one(task: tuple[Sequence[Episode], int]) -> Adapted:
+        return adapt(agent, meta, task[0], config, seed=task[1])
+
+    return side_by_side(one, list(zip(data, seeds, strict=True)), threads=threads)
+
+
+def _weigh(
+    agent: Agent, meta: MetaData, new: Replay, config: AdaptConfig, seed: int
+) -> tuple[PropensityModel | None, ImportanceWeights]:
+    """Weigh every scored row by how much it looks like the new data."""
+    if config.weights == "uniform":
+        return None, uniform_weights(len(meta.rows))
+    features = _features(agent, new, new.all_rows(), config)
+    rng = generator(seed, "propensity")
+    count = min(META_ROWS_PER_NEW_ROW * len(features), len(meta.rows))
+    sample = rng.choice(len(meta.rows), size=count, replace=False)
+    model = fit_propensity(
+        features,
+        meta.features[sample],
+        inverse_regularization=config.inverse_regularization,
+        prior=config.prior,
+        rng=rng,
+    )
+    return model, weigh(model, meta.features, max_log_weight=config.max_log_weight, min_weight=config.min_weight)
+
+
+class _OldData:
+    """Scored rows to learn from: drawn by their weight, or drawn uniformly with their losses weighted."""
+
+    def __init__(self, meta: MetaData, weights: FloatArray, *, by_weight: bool) -> None:
+        self._meta, self._by_weight = meta, by_weight
+        self._cumulative = np.cumsum(weights, dtype=np.float64)
+        self._of_table_row = np.zeros(len(meta.replay.table), dtype=np.float32)
+        self._of_table_row[meta.rows] = weights
+
+    def draw(self, batch_size: int, plan: ContextPlan, rng: np.random.Generator) -> Batch:
+        """Draw a batch of about `batch_size` transitions (a multiple of what one context serves)."""
+        rows, n = self._meta.rows, max(batch_size // reads(plan), 1)
+        if not self._by_weight:
+            drawn = rng.integers(len(rows), size=n)
+            return self._meta.replay.gather(rows[drawn], plan, rng=rng, importance=self._of_table_row)
+        drawn = np.searchsorted(self._cumulative, rng.random(n) * self._cumulative[-1], side="right")
+        drawn = np.minimum(drawn, len(rows) - 1)
+        return self._meta.replay.gather(rows[drawn], plan, rng=rng, density=self._of_table_row)
+
+
+def _new_batches(agent: Agent, new: Replay, config: AdaptConfig, seed: int) -> Iterator[Batch]:
+    """Yield a batch of the new task's data for every update of step 1."""
+    plan = context_plan(agent.config)
+    if not config.step1_batch_size:
+        everything = new.whole_episodes(new.episode_starts(new.all_rows()), plan)
+        yield from repeat(everything, config.step1_updates)
+        return
+    if agent.state_dim:
+        new.refresh_states(agent.online.critic_encoder)
+    rng = generator(seed, "adapt", "new")
+    for _ in range(config.step1_updates):
+        yield new.sample(config.step1_batch_size, plan, rng)
+
+
+@torch.no_grad()
+def _features(agent: Agent, replay: Replay, rows: IntArray, config: AdaptConfig) -> FloatArray:
+    """What the propensity sees of table rows: [len(rows), F], from the frozen encoder of the actor.
+
+    The states that the policy acted with. A context-blind agent has none; then observations are all there is.
+    """
+    encoder, index = agent.online.actor_encoder, torch.from_numpy(rows).to(agent.device)
+    if agent.state_dim:
+        replay.refresh_states(encoder)
+        features = replay.states[index].float()
+    else:
+        parts = [rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE)]
+        plan = context_plan(agent.config)
+        features = torch.cat([encoder(replay.gather(part, plan).context) for part in parts])
+    if config.features == "obs_context" or not encoder.context_dim:
+        features = torch.cat([replay.table[index, : agent.obs_dim], features], dim=-1)
+    result: FloatArray = features.cpu().numpy()
+    return result
+
+
+def _replay_of(agent: Agent, episodes: Sequence[Episode]) -> Replay:
+    if not episodes:
+        raise ValueError("adaptation needs at least one episode of the new task")
+    longest = max(episode.length for episode in episodes)
+    replay = Replay(
+        n_tasks=1,
+        obs_dim=agent.obs_dim,
+        action_dim=agent.action_dim,
+        capacity=longest * len(episodes),
+        episode_length=longest,
+        context_dim=agent.state_dim,
+        device=str(agent.device),
+    )
+    for episode in episodes:
+        replay.append(dataclasses.replace(episode, task=0))
+    return replay

@@ -1,0 +1,249 @@
+"""The `mql` command: its arguments, and how it ends.
+
+Exit status 0 is success, 2 the user's mistake (one line on standard error), 1 a bug (a traceback), 130 Ctrl-C. Results
+go to standard output, all else to standard error. The commands' work is in `cli_train`, `cli_evaluate`, `cli_tasks`,
+`cli_robots` and `cli_bench`, imported when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mql.cli.robot_commands import robots_app
+from mql.cli.task_commands import AsJson, Trust, tasks_app
+from mql.errors import UserError, nearest
+
+# Typer brings the parser's exceptions from click, or from its own copy of it; only this one has a public name.
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    help="Meta-Q-Learning for robots: meta-train on a family of tasks, then adapt to a new one within a few episodes.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(tasks_app, name="tasks")
+app.add_typer(robots_app, name="robots")
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, made by mql train.", show_default=False)]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE ...", help="Change a configuration key.", show_default=False),
+]
+AdaptationEpisodes = Annotated[
+    int | None, typer.Option(min=1, metavar="K", help="Episodes collected on each new task.", show_default=False)
+]
+Episodes = Annotated[
+    int | None, typer.Option(min=1, metavar="K", help="Episodes measured, before and after.", show_default=False)
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mql {import_module('mql').__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _mql(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def train(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FAMILY|FILE.yaml",
+            help="A task family, a file that defines one, or an experiment.",
+            show_default=False,
+        ),
+    ],
+    settings: Settings = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the run is written.", show_default="runs/FAMILY-SEED-TIME")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of every random stream.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir, as configured there.")] = (
+        False
+    ),
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Meta-train an agent on a family of tasks."""
+    from mql.cli.train import train
+
+    train(target, settings=settings or [], run_dir=run_dir, seed=seed, resume=resume, trust=trust, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    split: Annotated[str | None, typer.Option(metavar="train|test|ood", help="Which tasks.")] = None,
+    tasks: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the split's first N tasks.")] = None,
+    adaptation_episodes: AdaptationEpisodes = None,
+    episodes: Episodes = None,
+    no_adapt: Annotated[bool, typer.Option("--no-adapt", help="Zero-shot only.")] = False,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="meta-world", help="Meta-World's own protocol, beside an exact count.", show_default=False
+        ),
+    ] = None,
+    checkpoint: Annotated[int | None, typer.Option(metavar="N", help="The checkpoint after N env steps.")] = None,
+    settings: Settings = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a run's agent on tasks of its family, zero-shot and adapted."""
+    from mql.cli.evaluate import evaluate, evaluate_by_protocol
+
+    if no_adapt and adaptation_episodes is not None:
+        raise UserError("--no-adapt and --adaptation-episodes contradict each other", mend="give only one of them")
+    command: Callable[..., None] = evaluate if protocol is None else partial(evaluate_by_protocol, protocol=protocol)
+    command(
+        run,
+        split=split,
+        tasks=tasks,
+        adaptation_episodes=adaptation_episodes,
+        episodes=episodes,
+        adapting=not no_adapt,
+        checkpoint=checkpoint,
+        settings=settings or [],
+        trust=trust,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def adapt(
+    run: Run,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE ...", help="A task parameter; a vector as NAME=1,2.", show_default=False),
+    ] = None,
+    adaptation_episodes: AdaptationEpisodes = None,
+    episodes: Episodes = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the adapted agent there.", show_default=False)
+    ] = None,
+    checkpoint: Annotated[int | None, typer.Option(metavar="N", help="The checkpoint after N env steps.")] = None,
+    settings: Settings = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Adapt a run's agent to a task of your own."""
+    from mql.cli.evaluate import adapt
+
+    adapt(
+        run,
+        given=task or [],
+        adaptation_episodes=adaptation_episodes,
+        episodes=episodes,
+        out=out,
+        checkpoint=checkpoint,
+        settings=settings or [],
+        trust=trust,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def bench(
+    part: Annotated[
+        str,
+        typer.Argument(
+            metavar="learner|replay|simulation|acting|adaptation|growth", help="What is measured.", show_default=False
+        ),
+    ],
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, metavar="N", help="CPU threads.", show_default="the cores of this process"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a part's speed on this machine, which should be idle, beside its peers and limits."""
+    from mql.cli.bench import bench
+
+    bench(part, threads=threads, as_json=as_json)
+
+
+def main() -> None:
+    """Run the command line of this process, and end the process with its exit status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status; only a bug raises."""
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(_repeated(arguments) or ["--help"], prog_name="mql", standalone_mode=False)
+        sys.stdout.flush()
+    except UserError as error:
+        return _fail(error)
+    except _USAGE_ERROR as error:
+        return _fail(_usage_mistake(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `mql tasks list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except RuntimeError as error:
+        from mql.tasks.fault import EpisodeFault
+
+        if not isinstance(error, EpisodeFault):
+            raise
+        return _fail(UserError(str(error), mend="mend the environment, or leave this task out"))
+    return result if isinstance(result, int) else 0
+
+
+def _repeated(arguments: Sequence[str]) -> list[str]:
+    """Allow several values after one --set or --task: ``--set a=1 b=2`` is ``--set a=1 --set b=2``."""
+    result: list[str] = []
+    option = None
+    for argument in arguments:
+        if option and re.match(r"[A-Za-z_][\w.-]*=", argument) and result[-1] != option:
+            result.append(option)
+        elif argument in ("--set", "--task"):
+            option = argument
+        elif not option or result[-1] != option:
+            option = None
+        result.append(argument)
+    return result
+
+
+def _fail(error: UserError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
+def _usage_mistake(error: Any) -> UserError:
+    """Say in the one-line form what the parser found, with the nearest option or command."""
+    context = error.ctx
+    where = context.command_path if context else "mql"
+    message = error.format_message()
+    commands = getattr(context.command, "commands", None) if context else None
+    unknown = re.match(r"No such command '([^']*)'", message)
+    if unknown and commands:
+        return UserError(f"there is no command {unknown[1]!r}", where=where, mend=nearest(unknown[1], commands))
+    if message.startswith("Missing command") and commands:
+        return UserError("a command is missing", where=where, mend="choose one of " + ", ".join(sorted(commands)))
+    option = getattr(error, "option_name", None)
+    if context and option and message.startswith("No such option"):
+        options = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
+        return UserError(f"there is no option {option}", where=where, mend=nearest(option, [*options, "--help"]))
+    return UserError(message.strip().rstrip("."), where=where, mend=f"see '{where} --help'")

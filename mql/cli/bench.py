@@ -1,0 +1,105 @@
+"""`mql bench`: measure one part of the program on this machine, and print the figures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from mql.bench import acting, adaptation, growth, learner, replay, simulation
+from mql.bench.timing import Results, describe_machine, measure_sgemm, usable_cores
+from mql.cli.tables import WIDTH_OF_A_FILE, print_json
+from mql.errors import UserError, nearest
+from mql.threads import keep_freed_memory, limit_threads
+
+PARTS: Mapping[str, Callable[[int], Results]] = {
+    "learner": learner.measure,
+    "replay": replay.measure,
+    "simulation": simulation.measure,
+    "acting": acting.measure,
+    "adaptation": adaptation.measure,
+    "growth": growth.measure,
+}
+PROFILE = "fast"  # every part measures it; what belongs to the paper's alone is named so in the results
+
+# The unit of a figure, by how its name (or that of the group it stands in) begins or ends; all others are ratios.
+UNITS_BY_BEGINNING = {"update_ms": "ms", "env_steps_per_s": "env steps/s"}
+UNITS_BY_ENDING = {
+    "score_s_per_million": "s per 10^6",
+    "sgemm_gflops": "GFLOP/s",
+    "min_weight": "weight",
+    "transitions": "transitions",
+    "bytes": "bytes",
+    "exponent": "exponent",
+    "env_steps_per_s": "env steps/s",
+    "vector_env_steps_per_s": "env steps/s",
+    "transitions_per_s": "transitions/s",
+    "updates_per_s": "updates/s",
+    "_us": "µs",
+    "_s": "s",
+}
+
+
+def bench(part: str, *, threads: int | None, as_json: bool) -> None:
+    """Do what `mql bench` does; the arguments are the command's.
+
+    Raises:
+        UserError: there is no such part, or a peer's package is missing.
+    """
+    if part not in PARTS:
+        raise UserError(f"there is no benchmark {part!r}", where="mql bench", mend=nearest(part, PARTS))
+    report = run(part, threads or usable_cores())
+    if as_json:
+        print_json(report)
+    else:
+        print_report(report)
+
+
+def run(part: str, threads: int) -> Results:
+    """Measure one part on `threads` threads and return the JSON value of the contract."""
+    threads = 1 if part == "acting" else threads  # a robot's control loop has one
+    keep_freed_memory()
+    limit_threads(threads)
+    results = PARTS[part](threads)
+    # A part that compares itself with the machine's limit has measured it in turn with its own figures.
+    sgemm_gflops = results.get("sgemm_gflops") or measure_sgemm()
+    machine = describe_machine(threads, sgemm_gflops)
+    return {"benchmark": part, "profile": PROFILE, "machine": machine, "results": results}
+
+
+def print_report(report: Results) -> None:
+    """Print a table: a line for each figure."""
+    table = Table(title="{benchmark}, {profile} profile".format(**report), title_justify="left")
+    table.add_column(report["benchmark"], no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    for path, value in flatten(report["results"]):
+        table.add_row(" ".join(path), number(value), unit(path))
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
+    console.print(table)
+    facts = "{cpu}, {cores} cores, {threads} threads, {sgemm_gflops:.1f} GFLOP/s in a 2048^3 product, kernels {kernels}"
+    console.print(facts.format(**report["machine"]))
+
+
+def flatten(results: Results, *names: str) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Yield every figure with the names that lead to it."""
+    for name, value in results.items():
+        if isinstance(value, dict):
+            yield from flatten(value, *names, name)
+        else:
+            yield (*names, name), value
+
+
+def number(value: float) -> str:
+    """Write a figure: whole from a thousand on, else with four digits."""
+    return f"{value:,.0f}" if isinstance(value, int) or value >= 1000 else f"{value:.4g}"
+
+
+def unit(path: tuple[str, ...]) -> str:
+    """Say what a figure is counted in."""
+    for beginning, text in UNITS_BY_BEGINNING.items():
+        if path[0].startswith(beginning):
+            return text
+    return next((text for ending, text in UNITS_BY_ENDING.items() if path[-1].endswith(ending)), "ratio")

@@ -1,0 +1,143 @@
+"""`mql robots`: list, show, check and draw robots.
+
+A model that nobody knows can crash MuJoCo: it is compiled in a worker process only, and a crash becomes one line.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from mql.cli.opengl import open_opengl
+from mql.cli.tables import print_checks, print_json, print_robot, print_robots, tally
+from mql.collecting.workers import WorkerLost, Workers
+from mql.errors import UserError
+from mql.files import user_errors, write_atomic
+from mql.robots import registry
+from mql.robots.spec import RobotSpec
+
+if TYPE_CHECKING:
+    from mql.robots.checks.run import CheckResult
+
+_CHECK_SECONDS = 120.0  # for one check; the largest robots take a second
+_PICTURE_SECONDS = 300.0
+
+
+def list_robots(*, as_json: bool) -> None:
+    """Do what `mql robots list` does."""
+    rows = [registry.load(name).summary_row() for name in registry.names()]
+    print_json(rows) if as_json else print_robots(rows)
+
+
+def show(name: str, *, menagerie: Path | None, as_json: bool) -> None:
+    """Do what `mql robots show` does; a model that is not on this machine is said to be missing on standard error.
+
+    Raises:
+        UserError: there is no such robot, or its file is wrong.
+    """
+    spec = registry.load(name, menagerie)
+    description = spec.describe()
+    try:
+        description["path"] = str(spec.path())
+    except UserError as error:
+        description["path"] = None
+        print(f"the model is missing: {error}", file=sys.stderr)
+    print_json(description) if as_json else print_robot(description)
+
+
+def check(names: Sequence[str], *, menagerie: Path | None, as_json: bool) -> int:
+    """Do what `mql robots check` does; return the exit status, 2 where a check fails.
+
+    Raises:
+        UserError: a name stands for no robot. A file that is wrong is a check that fails.
+    """
+    chosen = list(dict.fromkeys(names)) or registry.names()
+    for name in chosen:
+        registry.check_name(name)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    opengl = open_opengl()
+    tables, failures = [], 0
+    for number, name in enumerate(chosen, start=1):
+        begin = time.monotonic()
+        lines = list(_check_robot(name, menagerie, opengl=opengl))
+        seconds = time.monotonic() - begin
+        tables.append((name, seconds, [line.to_json() for line in lines]))
+        failures += sum(line.result == "fail" for line in lines)
+        counts = tally(line.result for line in lines)
+        console.print(Text(f"{number}/{len(chosen)} {name}: {counts} ({seconds:.1f} s)"))
+    if as_json:
+        print_json([line for _, _, results in tables for line in results])
+    else:
+        print_checks(tables, subject="robot")
+    return 2 if failures else 0
+
+
+def render(name: str, *, out: Path, menagerie: Path | None) -> None:
+    """Do what `mql robots render` does.
+
+    Raises:
+        UserError: there is no such robot, `out` is no .png, or nothing can be drawn or written.
+    """
+    registry.check_name(name)
+    if out.suffix.lower() != ".png":
+        raise UserError(f"can't draw into {str(out)!r}", where="--out", mend="end the name in .png")
+    if not out.parent.is_dir():
+        raise UserError("there is no such folder", where=str(out.parent), mend="make it, or choose another --out")
+    open_opengl()
+    workers = Workers(1)
+    try:
+        answer = workers.bound(_draw, timeout=_PICTURE_SECONDS)(name, menagerie)
+    finally:
+        workers.close()
+    if isinstance(answer, WorkerLost):
+        mend = f"{answer}; see 'mql robots check {name}'"
+        raise UserError("the process that draws was lost", where=f"robot {name}", mend=mend)
+    with user_errors(out):
+        write_atomic(out, answer)
+
+
+def _check_robot(name: str, menagerie: Path | None, *, opengl: bool) -> Iterator[CheckResult]:
+    """Do the checks of one robot in a process of its own, until one fails without which the others are of no use."""
+    from mql.robots.checks.run import CHECKS, CheckResult, goes_on, run_check
+    from mql.robots.checks.verdict import Verdict, failed
+    from mql.robots.mjcf.inspection import Inspection
+
+    inspection = Inspection(partial(_load, name, menagerie), opengl)
+    workers = Workers(1)
+    try:
+        # What comes with every job is kept by the worker: the model is read and compiled once for all checks.
+        done = workers.bound(run_check, inspection, timeout=_CHECK_SECONDS)
+        for each in CHECKS:
+            answer = done(each)
+            if isinstance(answer, Verdict):
+                verdict = answer
+            else:
+                reason = str(answer).removeprefix("its process ")
+                verdict = failed(f"check {each} ended its process: {reason}: MuJoCo can't take this model")
+            yield CheckResult(name, each, verdict.result, verdict.message)
+            if not goes_on(each, verdict):
+                return
+    finally:
+        workers.close()
+
+
+def _load(name: str, menagerie: Path | None) -> RobotSpec:
+    return registry.load(name, menagerie)
+
+
+def _draw(name: str, menagerie: Path | None) -> bytes:
+    """Draw in a worker process."""
+    import imageio.v3 as imageio
+
+    from mql.robots.drawing.picture import take_picture
+
+    spec = registry.load(name, menagerie)
+    picture = take_picture(spec, spec.compile())
+    return bytes(imageio.imwrite("<bytes>", picture, extension=".png"))

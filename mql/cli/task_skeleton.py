@@ -1,0 +1,75 @@
+"""`mql tasks new`: writes a folder with a definition that works as it stands, to change from there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mql.collecting.workers import WorkerLost, Workers
+from mql.errors import UserError
+from mql.files import TEMPORARY, remove_folder
+from mql.tasks.definitions.editor_schemas import schema_paths
+from mql.tasks.definitions.family import load_definition
+from mql.tasks.definitions.new.experiment import experiment_file
+from mql.tasks.definitions.new.skeleton import check_new_name, skeleton_files
+
+_SECONDS = 300.0  # a model with many large meshes takes a while
+
+
+def new(name: str, *, robot: str | None, out: Path | None) -> None:
+    """Do what `mql tasks new` does: write the folder ``out/name``, and print what it holds and what comes next.
+
+    Raises:
+        UserError: the name is wrong or taken, the folder is there, there is no such robot, or its model can't be used.
+            Nothing is left then.
+    """
+    check_new_name(name)
+    parent = out or Path()
+    folder = parent / name
+    if not parent.is_dir():
+        raise UserError("there is no such folder", where=str(parent), mend="make it, or choose another --out")
+    if os.path.lexists(folder):
+        raise UserError("the folder is already there", where=str(folder), mend="choose another NAME or --out")
+    unfinished = parent / f".{name}.{os.getpid()}{TEMPORARY}"
+    workers = Workers(1)  # a model that nobody knows may crash MuJoCo, and only that process
+    try:
+        unfinished.mkdir()
+        answer = workers.bound(_write, timeout=_SECONDS)(name, robot, str(unfinished))
+        if isinstance(answer, WorkerLost):
+            mend = f"see 'mql robots check {robot}'"
+            raise UserError(f"the process that read the model was lost: {answer}", where=robot, mend=mend)
+        os.rename(unfinished, folder)
+    except OSError as error:
+        mend = "choose another --out, or change the permissions"
+        raise UserError(f"cannot write the folder ({error.strerror})", where=str(folder), mend=mend) from None
+    except UserError as error:
+        where = error.where and error.where.replace(str(unfinished.resolve()), str(folder))
+        where = where and where.replace(str(unfinished), str(folder))
+        raise UserError(error.what, where=where, mend=error.mend) from None
+    finally:
+        workers.close()
+        if unfinished.exists():
+            remove_folder(unfinished)
+    print(f"written to {folder}{os.sep}:")
+    for path in answer:
+        print(f"  {path}")
+    definition = folder / f"{name}.yaml"
+    print(f"next:\n  mql tasks check {definition}\n  mql tasks render {definition} -o {name}.png")
+    print(f"  mql train {folder / experiment_file(name)}")
+
+
+def print_schemas() -> None:
+    """Do what `mql tasks schema` does."""
+    for what, path in schema_paths().items():
+        print(f"{what}: {path}")
+
+
+def _write(name: str, robot: str | None, folder: str) -> list[str]:
+    """Write the files and load the definition, in a worker process; return the files' names."""
+    files = skeleton_files(name, robot)
+    for each, data in files.items():
+        path = Path(folder) / each
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    load_definition(Path(folder) / f"{name}.yaml")
+    return sorted(files)

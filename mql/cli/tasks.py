@@ -1,0 +1,135 @@
+"""`mql tasks`: list, show, check and draw task families."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from mql.cli.check import FamilyResults, check_families
+from mql.cli.families import builder, find_family
+from mql.cli.opengl import open_opengl
+from mql.cli.tables import print_checks, print_families, print_family, print_json, tally
+from mql.collecting.workers import WorkerLost, Workers
+from mql.errors import UserError
+from mql.files import user_errors, write_atomic
+from mql.tasks import registry
+from mql.tasks.checks.effort import FULL, QUICK
+from mql.tasks.checks.picture import NO_OPENGL, SUFFIXES, opengl_fault, picture_of
+from mql.tasks.checks.run import representatives
+from mql.tasks.definitions.family import outline
+from mql.tasks.definitions.trust import Untrusted
+from mql.tasks.family import TaskFamily
+
+SLOTS = 2  # families checked at a time; each takes one core
+DEFAULT_TASKS = 6  # of a picture
+
+_PICTURE_SECONDS = 600.0  # a film of a long episode, where drawing is slow
+
+
+def list_families(*, as_json: bool) -> None:
+    """Do what `mql tasks list` does; families whose package is missing are left out, and standard error says so."""
+    rows = []
+    missing: dict[str, int] = {}
+    for name in registry.names():
+        try:
+            rows.append(registry.load(name).summary_row())
+        except UserError as error:
+            missing[f"{error.what}: {error.mend}"] = missing.get(f"{error.what}: {error.mend}", 0) + 1
+    for clash in registry.left_out():
+        print(f"a family is left out, {clash}", file=sys.stderr)
+    for why, count in missing.items():
+        print(f"{count} families are left out, {why}", file=sys.stderr)
+    print_json(rows) if as_json else print_families(rows)
+
+
+def show(name: str, *, trust: bool, as_json: bool) -> None:
+    """Do what `mql tasks show` does; of a definition whose Python may not be run, it shows what the file says.
+
+    Raises:
+        UserError: there is no such family, or a package that it needs is missing.
+    """
+    try:
+        description = find_family(name, trust=trust).describe()
+    except Untrusted as error:
+        print(f"sizes are not known: {error}", file=sys.stderr)
+        description = outline(Path(name)).describe() | {"obs_dim": None, "action_dim": None}
+    print_json(description) if as_json else print_family(description)
+
+
+def check(names: Sequence[str], *, quick: bool, trust: bool, as_json: bool) -> int:
+    """Do what `mql tasks check` does; return the exit status, 2 where a check fails.
+
+    Raises:
+        UserError: there is no such family.
+        Untrusted: a definition would run Python that nobody trusts.
+    """
+    everything = registry.names()
+    chosen = list(dict.fromkeys(names)) or (representatives() if quick else everything)
+    builds = {name: builder(name, trust=trust) for name in chosen}
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if quick and not names:
+        number = f"{len(chosen)} of {len(everything)} families"
+        console.print(Text(f"quick: {number}, the first of each module (those of one module share their code)"))
+    opengl = open_opengl()
+    done: list[FamilyResults] = []
+    effort = QUICK if quick else FULL
+    for family in check_families(builds, effort, opengl=opengl, slots=min(SLOTS, os.cpu_count() or 1)):
+        done.append(family)
+        console.print(Text(f"{len(done)}/{len(chosen)} {_line(family)}"))
+    done.sort(key=lambda family: chosen.index(family.family))
+    results = [result for family in done for result in family.results]
+    if as_json:
+        print_json([result.to_json() for result in results])
+    else:
+        print_checks([(family.family, family.seconds, [r.to_json() for r in family.results]) for family in done])
+    return 2 if any(result.result == "fail" for result in results) else 0
+
+
+def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int, trust: bool) -> None:
+    """Do what `mql tasks render` does.
+
+    Raises:
+        UserError: there is no such family or split, the suffix of `out` is unknown, or nothing can be drawn or written.
+    """
+    build = builder(name, trust=trust)
+    suffix = out.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(
+            f"can't draw into {str(out)!r}", where="--out", mend="end the name in .png for a picture, .mp4 for a film"
+        )
+    if suffix == ".mp4" and tasks is not None:
+        raise UserError("a film shows one task", where="--tasks", mend="leave --tasks away, or write a .png")
+    if not out.parent.is_dir():
+        raise UserError("there is no such folder", where=str(out.parent), mend="make it, or choose another --out")
+    open_opengl()
+    workers = Workers(1)  # a broken OpenGL library ends the process that draws, and only that
+    try:
+        draw = workers.bound(_draw, timeout=_PICTURE_SECONDS)
+        answer = draw(build, name, str(out), split, tasks or DEFAULT_TASKS, seed)
+    finally:
+        workers.close()
+    if isinstance(answer, WorkerLost):
+        raise UserError("the process that draws was lost", where=f"family {name}", mend=f"{answer}; {NO_OPENGL}")
+    with user_errors(out):
+        write_atomic(out, answer)
+
+
+def _draw(build: Callable[[], TaskFamily], name: str, path: str, split: str, tasks: int, seed: int) -> bytes:
+    """Draw in a worker process."""
+    try:
+        return picture_of(build(), path, split, tasks, seed)
+    except UserError:
+        raise
+    except Exception as error:
+        mend = opengl_fault() or f"it raised {type(error).__name__}: {error}"
+        raise UserError("can't draw", where=f"family {name}", mend=mend) from error
+
+
+def _line(family: FamilyResults) -> str:
+    counts = tally(result.result for result in family.results)
+    return f"{family.family}: {counts} ({family.seconds:.1f} s)"

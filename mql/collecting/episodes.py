@@ -1,0 +1,95 @@
+"""Episodes of a policy in tasks side by side: what a thread or a worker process runs. It needs no PyTorch.
+
+Shapes: N lanes (a task and a seed each), T steps, O observation, A action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mql.agent.acting import Policy
+from mql.tasks.family import Task, TaskFamily
+from mql.tasks.fault import EpisodeFault, episode_fault
+from mql.types import Episode, FloatArray
+
+
+def play(
+    family: TaskFamily,
+    policy: Policy,
+    tasks: Sequence[Task],
+    seeds: Sequence[int],
+    given: FloatArray | None,
+    noise: FloatArray | None,
+    *,
+    policy_version: int,
+    threads: int = 1,
+) -> list[Episode | EpisodeFault]:
+    """Run one episode of each of `tasks`; the fault stands where an episode could not be finished.
+
+    Args:
+        given: actions [T, N, A] to take instead of the policy's.
+        noise: [T, N, A], added to the policy's actions.
+        threads: for the simulation.
+    """
+    try:
+        batch = family.make_batch(tasks, threads=threads)
+    except EpisodeFault as fault:
+        return [fault] * len(tasks)
+    try:
+        lanes, steps = len(tasks), family.episode_length
+        obs = np.zeros((steps + 1, lanes, family.obs_dim), dtype=np.float32)
+        action = np.zeros((steps, lanes, family.action_dim), dtype=np.float32)
+        reward = np.zeros((steps, lanes), dtype=np.float32)
+        length = np.zeros(lanes, dtype=np.int64)
+        success = np.zeros(lanes, dtype=bool)
+        final: list[dict[str, float]] = [{} for _ in range(lanes)]
+        faults: dict[int, EpisodeFault] = {}
+        running = np.ones(lanes, dtype=bool)
+        obs[0] = batch.reset(seeds)
+        context = policy.begin(lanes, family.obs_dim + family.action_dim + 1)
+        t = 0
+        while running.any():
+            act: FloatArray = given[t] if given is not None else policy.act(obs[t], context.state)
+            if noise is not None:
+                act = np.clip(act + noise[t], -1.0, 1.0)
+            step = batch.step(act)
+            broken = running & ~(np.isfinite(step.obs).all(axis=1) & np.isfinite(step.reward))
+            for lane in map(int, np.flatnonzero(broken)):
+                faults[lane] = episode_fault(tasks[lane], f"step {t + 1} gave numbers that are not finite")
+            if faults:
+                running &= ~broken
+                step.obs[list(faults)], step.reward[list(faults)] = 0.0, 0.0
+            action[t], reward[t], obs[t + 1] = act, step.reward, step.obs
+            length += running
+            if "success" in step.info:
+                success |= running & step.info["success"]
+            ended = running & (step.terminated | step.truncated)
+            for lane in map(int, np.flatnonzero(ended)):
+                final[lane] = {name: float(values[lane]) for name, values in step.info.items() if name != "success"}
+            running &= ~ended
+            if given is None and running.any():
+                policy.observe(context, obs[t], act, step.reward)
+            t += 1
+    except EpisodeFault as fault:  # an environment that raises ends its batch
+        return [fault] * len(tasks)
+    finally:
+        batch.close()
+    return [
+        faults[lane]
+        if lane in faults
+        else Episode(
+            obs=obs[: n + 1, lane].copy(),
+            action=action[:n, lane].copy(),
+            reward=reward[:n, lane].copy(),
+            terminated=bool(step.terminated[lane]),
+            truncated=bool(step.truncated[lane]),
+            task=task.index,
+            seed=seed,
+            policy_version=policy_version,
+            success=bool(success[lane]) if family.has_success else None,
+            final_info=final[lane],
+        )
+        for lane, (n, task, seed) in enumerate(zip(length, tasks, seeds, strict=True))
+    ]

@@ -1,0 +1,119 @@
+"""Collection: (policy, tasks, seeds) -> whole episodes, many tasks side by side. No state is kept between calls.
+
+Native families are shared out to threads: each one runs its own lanes, simulation and policy, from reset to end, and
+waits for no other at every control step. All other families go to worker processes, one whole episode at a time.
+
+Shapes: N lanes (a task and a seed each), T steps, A action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from mql.agent.agent import Agent
+from mql.collecting.episodes import play
+from mql.collecting.workers import WorkerLost, workers
+from mql.tasks.family import Task, TaskFamily
+from mql.tasks.fault import EpisodeFault, episode_fault
+from mql.threads import side_by_side
+from mql.types import Episode, FloatArray, IntArray
+
+
+def collect(
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    seeds: Sequence[int],
+    *,
+    exploration_noise: float = 0.0,
+    random_actions: bool = False,
+    rng: np.random.Generator | None = None,
+    policy_version: int = 0,
+    threads: int = 1,
+) -> list[Episode]:
+    """Run one episode of each of `tasks`, reset with the seed beside it, and return them in the same order.
+
+    Args:
+        agent: acts deterministically, from the context of its own episode only.
+        exploration_noise: standard deviation of Gaussian noise on actions (clipped to [-1, 1]).
+        random_actions: act uniformly at random instead (warm-up).
+        rng: draws noise and random actions; needed for either.
+        threads: shares of lanes, or worker processes, that run at the same time.
+
+    Raises:
+        ValueError: noise or random actions without `rng`, or not one seed per task.
+        EpisodeFault: an episode could not be finished.
+    """
+    episodes = []
+    for outcome in collect_each(
+        agent,
+        family,
+        tasks,
+        seeds,
+        exploration_noise=exploration_noise,
+        random_actions=random_actions,
+        rng=rng,
+        policy_version=policy_version,
+        threads=threads,
+    ):
+        if isinstance(outcome, EpisodeFault):
+            raise outcome
+        episodes.append(outcome)
+    return episodes
+
+
+def collect_each(
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    seeds: Sequence[int],
+    *,
+    exploration_noise: float = 0.0,
+    random_actions: bool = False,
+    given: FloatArray | None = None,
+    rng: np.random.Generator | None = None,
+    policy_version: int = 0,
+    threads: int = 1,
+) -> list[Episode | EpisodeFault]:
+    """Do as `collect`, but let the fault stand in the place of an episode that could not be finished.
+
+    ``given`` are actions [T, N, A] to take instead of the agent's, for as many steps as an episode can have.
+
+    Raises:
+        ValueError: noise or random actions without `rng`, or not one seed per task.
+    """
+    if rng is None and (exploration_noise or random_actions):
+        raise ValueError("exploration needs a random generator")
+    if len(tasks) != len(seeds):
+        raise ValueError(f"{len(tasks)} tasks but {len(seeds)} seeds")
+    # Drawn for all lanes at once, so that random numbers do not depend on how lanes are shared out.
+    shape = (family.episode_length, len(tasks), family.action_dim)
+    noise = None
+    if random_actions and rng is not None:
+        given = rng.uniform(-1.0, 1.0, size=shape).astype(np.float32)
+    elif exploration_noise and rng is not None:
+        noise = exploration_noise * rng.standard_normal(shape, dtype=np.float32)
+    policy = agent.policy()
+    if family.native:
+        shares = np.array_split(np.arange(len(tasks)), min(threads, len(tasks)))
+        play_there: Callable[..., list[Episode | EpisodeFault] | WorkerLost] = partial(play, family, policy)
+    else:
+        shares = np.array_split(np.arange(len(tasks)), len(tasks))
+        play_there = workers(threads).bound(play, family, policy, timeout=family.episode_timeout)
+
+    def run(share: IntArray) -> list[Episode | EpisodeFault]:
+        outcome = play_there(
+            [tasks[lane] for lane in share],
+            [int(seeds[lane]) for lane in share],
+            None if given is None else given[:, share],
+            None if noise is None else noise[:, share],
+            policy_version=policy_version,
+        )
+        if isinstance(outcome, WorkerLost):
+            return [episode_fault(tasks[lane], str(outcome)) for lane in share]
+        return outcome
+
+    return [outcome for part in side_by_side(run, shares, threads=threads) for outcome in part]

@@ -1,0 +1,209 @@
+"""Worker processes: they call functions on jobs, and may crash or hang without harm to the process that asks.
+
+A worker is a fresh Python process (no fork: simulators and threads do not survive one). It gets functions and values by
+cloudpickle, keeps the ones that come with every job, and never uses more than one thread for products. What a worker
+prints goes to standard error. One that dies, or does not answer in time, is replaced; only its job is lost.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import pickle
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cache
+from multiprocessing.connection import Connection
+from typing import Any
+
+import cloudpickle
+
+from mql.errors import UserError
+
+_START_SECONDS = 120.0  # a process that has not come up by then never will
+_KEPT = 8  # shared values that a worker keeps, the latest used ones
+
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
+    "import mql.collecting.workers as w; w.serve(int(sys.argv[1]))"
+)
+_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+
+
+class WorkerLost(RuntimeError):
+    """The process of a job died or did not answer in time; the message says which."""
+
+
+class Workers:
+    """A fixed number of worker processes, started when they are first needed.
+
+    Args:
+        count: jobs at work at the same time.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        self._all = [_Worker() for _ in range(count)]
+        for worker in self._all:
+            self._idle.put(worker)
+
+    def bound(self, function: Callable[..., Any], *shared: Any, timeout: float) -> Callable[..., Any]:
+        """Return a call of ``function(*shared, ...)`` that an idle worker makes.
+
+        It returns what the function returns, or a `WorkerLost` where the process was lost; it raises what the function
+        raises, with the worker's traceback in the exception's notes. Several threads may call at the same time.
+
+        Args:
+            function: of a module, so that a worker finds it.
+            shared: values that are sent to a worker once, and kept there.
+            timeout: seconds for one call.
+
+        Raises:
+            UserError: a value can't be sent; and from the call, a process can't be started.
+        """
+        parcels = [_parcel(value) for value in (function, *shared)]
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            worker = self._idle.get()
+            try:
+                return worker.call(parcels, (args, kwargs), timeout)
+            finally:
+                self._idle.put(worker)
+
+        return call
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self._all:
+            worker.stop()
+
+
+@cache
+def workers(count: int) -> Workers:
+    """Return this program's `count` worker processes; they live until it ends."""
+    made = Workers(count)
+    atexit.register(made.close)
+    return made
+
+
+class _Worker:
+    """One process and the connection to it."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection[Any, Any] | None = None
+        self._sent: set[bytes] = set()
+
+    def call(
+        self, parcels: list[tuple[bytes, bytes]], job: tuple[tuple[Any, ...], dict[str, Any]], timeout: float
+    ) -> Any:
+        connection = self._started()
+        try:
+            known = [(digest, None if digest in self._sent else blob) for digest, blob in parcels]
+            connection.send_bytes(pickle.dumps((known, cloudpickle.dumps(job))))
+            self._sent.update(digest for digest, _ in parcels)
+            if not connection.poll(timeout):
+                self.stop()
+                return WorkerLost(f"it did not end within {timeout:g} s, its process was stopped")
+            outcome, value, forgotten = pickle.loads(connection.recv_bytes())
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return WorkerLost(f"its process died ({self._end()})")
+        self._sent.difference_update(forgotten)
+        if outcome == "raised":
+            raise value
+        return value
+
+    def stop(self) -> None:
+        """End the process; the next call starts another one."""
+        if self._process is not None:
+            self._process.kill()
+            self._end()
+
+    def _end(self) -> str:
+        """Wait for the process's end, forget it, and say how it ended."""
+        assert self._process is not None and self._connection is not None
+        self._connection.close()
+        code = self._process.wait()
+        self._process, self._connection, self._sent = None, None, set()
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+
+    def _started(self) -> Connection[Any, Any]:
+        if self._connection is not None:
+            return self._connection
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-c",
+                    _BOOT,
+                    str(theirs.fileno()),
+                    json.dumps([part or os.getcwd() for part in sys.path]),
+                ],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # standard output is for results
+                env={**os.environ, **_ONE_THREAD},
+            )
+            self._connection = Connection(ours.detach())
+        try:
+            if self._connection.poll(_START_SECONDS):
+                self._connection.recv_bytes()
+                return self._connection
+            self._process.kill()
+        except (EOFError, ConnectionResetError):
+            pass  # it died; how is said below
+        raise UserError(f"a worker process could not start ({self._end()})", mend="its own message stands above")
+
+
+def _parcel(value: Any) -> tuple[bytes, bytes]:
+    """Return (digest, pickle) of a value."""
+    try:
+        blob = cloudpickle.dumps(value)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        mend = "build it from functions of a module and plain values"
+        raise UserError(f"{value!r:.80} can't be sent to a worker process: {error}", mend=mend) from error
+    return hashlib.blake2b(blob, digest_size=16).digest(), blob
+
+
+def serve(descriptor: int) -> None:
+    """Be a worker: answer jobs that come over the socket `descriptor` until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks; it then stops this one
+    connection: Connection[Any, Any] = Connection(descriptor)
+    connection.send_bytes(b"ready")
+    kept: OrderedDict[bytes, Any] = OrderedDict()
+    while True:
+        try:
+            known, job = pickle.loads(connection.recv_bytes())
+        except (EOFError, ConnectionResetError):
+            return
+        try:
+            for digest, blob in known:
+                if digest not in kept:
+                    kept[digest] = pickle.loads(blob)
+                kept.move_to_end(digest)
+            function, *shared = (kept[digest] for digest, _ in known)
+            args, kwargs = pickle.loads(job)
+            outcome, value = "returned", function(*shared, *args, **kwargs)
+        except Exception as error:
+            error.add_note(f"in a worker process:\n{traceback.format_exc()}")
+            outcome, value = "raised", error
+        forgotten = [kept.popitem(last=False)[0] for _ in range(len(kept) - _KEPT)]
+        connection.send_bytes(_packed(outcome, value, forgotten))
+
+
+def _packed(outcome: str, value: Any, forgotten: list[bytes]) -> bytes:
+    try:
+        return bytes(cloudpickle.dumps((outcome, value, forgotten)))
+    except Exception as error:
+        failure = RuntimeError(f"a worker's {outcome} value can't be sent back: {error}")
+        failure.add_note(repr(value))
+        return bytes(cloudpickle.dumps(("raised", failure, forgotten)))

@@ -1,0 +1,245 @@
+"""Reading configurations: layers of precedence, and messages that name the place.
+
+Later layers win: defaults < profile < ``configs/<family>.yaml`` < the user's file < ``--set``. A file's block for the
+chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import yaml
+from pydantic import ValidationError
+
+from mql.config.findings import shown
+from mql.config.marked_yaml import read_yaml
+from mql.config.schema import PROFILES, Config, allowed
+from mql.config.yaml_text import EXPERIMENT, FIELDS, SECTIONS, Given, Layer, check_key, definition_name, read_text
+from mql.errors import UserError, nearest
+
+SUFFIXES = (".yaml", ".yml")
+
+
+class Experiment(NamedTuple):
+    """A resolved configuration, and the file that defines its family (None: the family is known by its name)."""
+
+    config: Config
+    definition: Path | None
+
+
+def load_config(
+    target: str,
+    *,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    families: Sequence[str] | None = None,
+) -> Config:
+    """Resolve the configuration of an experiment; see `load_experiment`."""
+    return load_experiment(target, overrides=overrides, seed=seed, families=families).config
+
+
+def load_experiment(
+    target: str,
+    *,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    families: Sequence[str] | None = None,
+) -> Experiment:
+    """Resolve the configuration of an experiment, and find the file that defines its family.
+
+    Args:
+        target: a family's name, or the path of a YAML file (ends in .yaml or .yml, or holds a path separator). A file
+            is an experiment or, with ``schema: mql.task_family/...``, a family's definition, which gets the default
+            experiment. An experiment names its family or, as a path that starts at its own folder, a definition.
+        overrides: ``key=value`` texts of ``--set``; a later one wins.
+        seed: ``--seed``, which wins over all else.
+        families: the known family names, for the check of the name; None: names are not checked.
+
+    Raises:
+        UserError: unknown key, wrong type or range, unreadable file, unknown family, values that do not agree.
+    """
+    user, user_profiles = _read_target(target)
+    last = parse_overrides(overrides)
+    if seed is not None:
+        last["seed"] = Given(seed, "--seed")
+    chosen = {**user, **last}
+    if "family" not in chosen:
+        raise UserError("no family is named", where=target, mend="add a line 'family: NAME' (see 'mql tasks list')")
+    chosen["family"], definition = _definition(target, chosen["family"])
+    for layer in (user, last):
+        if "family" in layer:
+            layer["family"] = chosen["family"]
+    family = _checked("family", chosen["family"])
+    if families is not None and family not in families and definition is None:
+        is_file = chosen["family"].where is None and Path(target).exists()
+        mend = "a configuration's file name ends in .yaml" if is_file else nearest(family, families)
+        raise UserError(f"unknown family {family!r}", where=chosen["family"].where, mend=mend)
+    packaged, packaged_profiles = _read_packaged(family)
+    profile = _checked("profile", {**packaged, **chosen}.get("profile", Given("fast", None)))
+    config = _resolve(
+        _flat(PROFILES[profile], where=None),
+        packaged,
+        packaged_profiles.get(profile, {}),
+        user,
+        user_profiles.get(profile, {}),
+        last,
+    )
+    return Experiment(config, definition)
+
+
+def override(config: Config, overrides: Sequence[str]) -> Config:
+    """Apply ``--set`` texts to a configuration that is already resolved. Raises UserError as `load_config` does."""
+    return _resolve(_flat(config.model_dump(), where=None), parse_overrides(overrides))
+
+
+def read_resolved(path: Path) -> Config:
+    """Read a configuration that `to_yaml` wrote; keys that are missing get the schema's defaults, nothing else."""
+    layer, _ = read_text(read_yaml(path, EXPERIMENT), str(path))
+    if "family" not in layer:
+        raise UserError("no family is named", where=str(path), mend="restore the file from a copy")
+    return _resolve(layer)
+
+
+def to_yaml(config: Config) -> str:
+    """Write all values of a configuration as YAML that `read_resolved` and `load_config` read back."""
+    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, width=120)
+
+
+def flat(config: Config) -> dict[str, Any]:
+    """Return all values by their dotted keys, such as ``train.env_steps``."""
+    return {key: value for key, (value, _) in _flat(config.model_dump(), where=None).items()}
+
+
+def parse_overrides(overrides: Sequence[str]) -> Layer:
+    """Read ``key=value`` texts; the value is YAML, so that lists and numbers work as in a file."""
+    layer: Layer = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        where = f"--set {key}"
+        if not equals or not key:
+            raise UserError(f"--set {text!r} has no '='", mend="write it as --set section.key=value")
+        if key in SECTIONS:
+            example = f"{key}.{next(iter(SECTIONS[key]))}"
+            raise UserError(f"{key!r} is a section", where=where, mend=f"set one of its keys, such as {example}=VALUE")
+        section, dot, name = key.partition(".")
+        if dot and section in SECTIONS:
+            check_key(name, section, where)
+        else:
+            check_key(key, None, where)
+        try:
+            layer[key] = Given(yaml.safe_load(value), where)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise UserError(f"{value!r} is not a value", where=where, mend=f"quote it or mend it ({error})") from None
+    return layer
+
+
+def is_path(target: str) -> bool:
+    """Tell whether a target is the path of a file, and not a family's name."""
+    return target.endswith(SUFFIXES) or "/" in target or "\\" in target
+
+
+def _read_target(target: str) -> tuple[Layer, dict[str, Layer]]:
+    if not is_path(target):
+        return {"family": Given(target, None)}, {}
+    text = read_yaml(Path(target), EXPERIMENT)
+    if definition_name(text, target) is not None:
+        return {"family": Given(os.path.abspath(target), target)}, {}
+    return read_text(text, target)
+
+
+def _definition(target: str, given: Given) -> tuple[Given, Path | None]:
+    """Return the family's name, and the file that defines it where a path stands in its place."""
+    value = given.value
+    if not isinstance(value, str) or not (value.endswith(SUFFIXES) or os.path.isabs(value)):
+        return given, None
+    in_file = is_path(target) and not (given.where or "").startswith("--set")
+    path = Path(target).parent / value if in_file else Path(value)
+    try:
+        name = definition_name(read_yaml(path, EXPERIMENT), str(path))
+    except UserError as error:
+        where = given.where if error.where == str(path) else error.where
+        raise UserError(error.what, where=where, mend=error.mend) from None
+    if name is None:
+        mend = "give a file with 'schema: mql.task_family/1'"
+        raise UserError(f"{value} defines no family", where=given.where, mend=mend)
+    return name, path
+
+
+def _read_packaged(family: str) -> tuple[Layer, dict[str, Layer]]:
+    """Read ``configs/<family>.yaml``, or the one whose name is the longest beginning of the family's, or nothing.
+
+    So a variant (``fetch-push-sparse``) has the experiment of its family (``fetch-push``) unless it has its own.
+    """
+    parts = family.split("-")
+    for n in range(len(parts), 0, -1):
+        name = "-".join(parts[:n])
+        source = resources.files("mql.configs") / f"{name}.yaml"
+        if source.is_file():
+            layer, profiles = read_text(source.read_text(encoding="utf-8"), f"configs/{name}.yaml")
+            return {**layer, "family": Given(family, None)}, profiles
+    return {}, {}
+
+
+def _flat(tree: Mapping[str, Any], where: str | None) -> Layer:
+    """Turn sections within a mapping into dotted keys."""
+    layer: Layer = {}
+    for name, value in tree.items():
+        if name in SECTIONS:
+            layer.update({f"{name}.{key}": Given(inner, where) for key, inner in value.items()})
+        else:
+            layer[name] = Given(value, where)
+    return layer
+
+
+def _resolve(*layers: Layer) -> Config:
+    """Lay later layers over earlier ones and validate the result."""
+    given: Layer = {}
+    for layer in layers:
+        for key in layer:
+            given.pop(key, None)  # so that the order of `given` is the order in which its values were given
+        given.update(layer)
+    tree: dict[str, Any] = {}
+    for key, (value, _) in given.items():
+        section, dot, name = key.partition(".")
+        if dot:
+            tree.setdefault(section, {})[name] = value
+        else:
+            tree[key] = value
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise _user_error(error, given) from None
+
+
+def _checked(key: Literal["family", "profile"], given: Given) -> str:
+    """Check one of the two values that decide which layers there are."""
+    config = _resolve({"family": Given("any", None), key: given})
+    return config.family if key == "family" else config.profile
+
+
+def _user_error(error: ValidationError, given: Layer) -> UserError:
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "conflict":
+        context = first["ctx"]
+        keys = context["keys"]
+        places = [place for key, (_, place) in given.items() if key in keys and place]
+        return UserError(context["what"], where=places[-1] if places else keys[0], mend=context["mend"])
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location[:2]) if location[0] in SECTIONS else location[0]
+    value = given[key].value if key in given else None
+    where = given[key].where if key in given else None
+    return UserError(f"{key} is {shown(value)}", where=where, mend=f"it must be {allowed(FIELDS[key])}")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes lists on one line."""
+
+
+_Dumper.add_representer(
+    list, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+)

@@ -1,0 +1,1 @@
+"""Held-out tasks, statistics, protocols."""

@@ -1,0 +1,246 @@
+"""Meta-test: held-out tasks, zero-shot and adapted, exactly k episodes per task.
+
+Zero-shot means context only, no gradient step. Both policies act deterministically from the same reset seeds, so their
+difference is paired. The adaptation episodes (collected with a stated exploration noise) count in neither. What uniform
+random actions get on the same tasks can stand beside them, so that a return means something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from mql.adaptation.paper import AdaptationReport, MetaData, adapt
+from mql.agent.agent import Agent
+from mql.collecting.rollout import collect_each
+from mql.config.schema import AdaptConfig
+from mql.evaluation.statistics import bootstrap_interval, summarize
+from mql.seeding import generator, spawn_seeds
+from mql.tasks.family import Task, TaskFamily
+from mql.tasks.fault import EpisodeFault
+from mql.threads import side_by_side
+from mql.types import JSON, Episode
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What one task gave: its evaluation episodes before and after adaptation (``adapted`` None: not asked for).
+
+    ``agent`` is the adapted one. ``fault`` says what went wrong where an episode could not be finished; then the task
+    counts in no summary. ``random`` is an episode of random actions (None: not asked for), or what went wrong in it.
+    """
+
+    task: Task
+    zero_shot: list[Episode]
+    adapted: list[Episode] | None = None
+    report: AdaptationReport | None = None
+    agent: Agent | None = None
+    fault: str | None = None
+    random: Episode | EpisodeFault | None = None
+
+    def to_json(self) -> dict[str, JSON]:
+        """One row of ``mql evaluate --json``."""
+        report = asdict(self.report) if self.report else {}
+        by_chance = [self.random] if isinstance(self.random, Episode) else None
+        return {
+            "parameters": self.task.to_json(),
+            "zero_shot_return": _mean_return(self.zero_shot),
+            "adapted_return": _mean_return(self.adapted),
+            "zero_shot_success": _success_rate(self.zero_shot),
+            "adapted_success": _success_rate(self.adapted),
+            "zero_shot_final": _final_info(self.zero_shot),
+            "adapted_final": _final_info(self.adapted),
+            "normalized_ess": report.get("normalized_ess"),
+            "proximal_coef": report.get("proximal_coef"),
+            "classifier_auc": report.get("classifier_auc"),
+            "classifier_accuracy": report.get("classifier_accuracy"),
+            "fraction_zero_weight": report.get("fraction_zero_weight"),
+            "step2_skipped": report.get("step2_skipped"),
+            "random_return": _mean_return(by_chance),
+            "random_success": _success_rate(by_chance),
+            "adapt_seconds": report.get("adapt_seconds"),
+            **({"fault": self.fault} if self.fault else {}),
+            **({"random_fault": str(self.random)} if isinstance(self.random, EpisodeFault) else {}),
+        }
+
+
+def evaluate(
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    *,
+    evaluation_episodes: int,
+    seed: int,
+    meta: MetaData | None = None,
+    config: AdaptConfig | None = None,
+    with_random: bool = False,
+    threads: int = 1,
+    on_task: Callable[[int, TaskResult], None] | None = None,
+) -> list[TaskResult]:
+    """Evaluate `agent` on each of `tasks`; with `meta` and `config`, also adapt to each and evaluate that.
+
+    Args:
+        evaluation_episodes: episodes per task, for zero-shot and adapted each.
+        seed: every reset, noise and adaptation seed derives from it and the task's place in `tasks`.
+        with_random: play an episode of uniform random actions in each task, too; all else stays what it is without.
+        threads: tasks that are adapted at the same time, with one thread each; results do not depend on it.
+        on_task: called with (index, result) as tasks finish, in order, before random actions are played.
+
+    Raises:
+        EpisodeFault: no task could be evaluated.
+    """
+    resets = [spawn_seeds(evaluation_episodes, seed, "evaluation", index) for index in range(len(tasks))]
+    zero_shot = _episodes(agent, family, tasks, resets, threads=threads)
+    new_data = _adaptation_data(agent, family, tasks, config, seed=seed, threads=threads) if meta and config else []
+
+    def one(index: int) -> TaskResult:
+        task, before = tasks[index], zero_shot[index]
+        if isinstance(before, EpisodeFault):
+            return TaskResult(task, [], fault=str(before))
+        if meta is None or config is None:
+            return TaskResult(task, before)
+        data = new_data[index]
+        if isinstance(data, EpisodeFault):
+            return TaskResult(task, before, fault=str(data))
+        outcome = adapt(agent, meta, data, config, seed=seed + index)
+        after = _episodes(outcome.agent, family, [task], [resets[index]], threads=1)[0]
+        if isinstance(after, EpisodeFault):
+            return TaskResult(task, before, fault=str(after))
+        return TaskResult(task, before, after, outcome.report, outcome.agent)
+
+    results = []
+    for index, result in enumerate(side_by_side(one, range(len(tasks)), threads=threads)):
+        results.append(result)
+        if on_task:
+            on_task(index, result)
+    if results and all(result.fault for result in results):
+        raise EpisodeFault(f"no task could be evaluated; {results[0].fault}")
+    return _beside_random(results, agent, family, [own[0] for own in resets], seed, threads) if with_random else results
+
+
+def adaptation_data(
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    config: AdaptConfig,
+    *,
+    seed: int,
+    threads: int = 1,
+) -> list[list[Episode]]:
+    """Collect ``config.adaptation_episodes`` episodes of each task: what adaptation may learn from.
+
+    Raises:
+        EpisodeFault: an episode could not be finished.
+    """
+    collected = []
+    for episodes in _adaptation_data(agent, family, tasks, config, seed=seed, threads=threads):
+        if isinstance(episodes, EpisodeFault):
+            raise episodes
+        collected.append(episodes)
+    return collected
+
+
+def _adaptation_data(
+    agent: Agent, family: TaskFamily, tasks: Sequence[Task], config: AdaptConfig, *, seed: int, threads: int
+) -> list[list[Episode] | EpisodeFault]:
+    resets = [spawn_seeds(config.adaptation_episodes, seed, "adaptation", index) for index in range(len(tasks))]
+    return _episodes(
+        agent,
+        family,
+        tasks,
+        resets,
+        threads=threads,
+        exploration_noise=config.exploration_noise,
+        rng=generator(seed, "adaptation noise"),
+    )
+
+
+def _beside_random(
+    results: Sequence[TaskResult],
+    agent: Agent,
+    family: TaskFamily,
+    resets: Sequence[int],
+    seed: int,
+    threads: int,
+) -> list[TaskResult]:
+    """Add an episode of random actions to each result, from the start that its first evaluation episode had."""
+    places = [place for place, result in enumerate(results) if result.fault is None]
+    # A stream for each task: what is drawn for it does not depend on the other tasks.
+    shape = (family.episode_length, family.action_dim)
+    drawn = [generator(seed, "random actions", place).uniform(-1.0, 1.0, shape) for place in places]
+    outcomes = collect_each(
+        agent,
+        family,
+        [results[place].task for place in places],
+        [resets[place] for place in places],
+        given=np.stack(drawn, axis=1).astype(np.float32),
+        threads=threads,
+    )
+    played = dict(zip(places, outcomes, strict=True))
+    return [replace(result, random=played.get(place)) for place, result in enumerate(results)]
+
+
+def summarize_results(results: Sequence[TaskResult], *, seed: int = 0) -> dict[str, JSON]:
+    """The ``summary`` of ``mql evaluate --json``: over tasks, zero-shot, adapted, their paired difference, and random.
+
+    ``random`` (of random actions) is None where none were played, and leaves out tasks in which they failed.
+    """
+    rng = generator(seed, "bootstrap")
+    results = [result for result in results if result.fault is None]
+    zero_shot = [_mean_return(result.zero_shot) for result in results]
+    adapted = [_mean_return(result.adapted) for result in results]
+    by_chance = [result.random.episode_return for result in results if isinstance(result.random, Episode)]
+    summary: dict[str, JSON] = {
+        "zero_shot": summarize(np.array(zero_shot), rng=rng),
+        "adapted": None,
+        "gain": None,
+        "random": summarize(by_chance, rng=generator(seed, "bootstrap of random")) if by_chance else None,
+    }
+    if all(value is not None for value in adapted):
+        gain = np.array(adapted) - np.array(zero_shot)
+        summary["adapted"] = summarize(np.array(adapted), rng=rng)
+        summary["gain"] = {"mean": float(gain.mean()), "ci95": list(bootstrap_interval(gain, rng=rng))}
+    return summary
+
+
+def _episodes(
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    seeds: Sequence[Sequence[int]],
+    *,
+    threads: int,
+    exploration_noise: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> list[list[Episode] | EpisodeFault]:
+    """Run len(seeds[i]) episodes of each task i, all side by side; a fault stands for a task where one failed."""
+    lanes = [task for task, own in zip(tasks, seeds, strict=True) for _ in own]
+    flat = [seed for own in seeds for seed in own]
+    outcomes = iter(
+        collect_each(agent, family, lanes, flat, exploration_noise=exploration_noise, rng=rng, threads=threads)
+    )
+    return [_whole([next(outcomes) for _ in own]) for own in seeds]
+
+
+def _whole(outcomes: Sequence[Episode | EpisodeFault]) -> list[Episode] | EpisodeFault:
+    """Return all episodes of one task, or the first fault among them: exactly k episodes count, or none."""
+    faults = [outcome for outcome in outcomes if isinstance(outcome, EpisodeFault)]
+    return faults[0] if faults else [outcome for outcome in outcomes if isinstance(outcome, Episode)]
+
+
+def _mean_return(episodes: Sequence[Episode] | None) -> float | None:
+    return float(np.mean([episode.episode_return for episode in episodes])) if episodes else None
+
+
+def _success_rate(episodes: Sequence[Episode] | None) -> float | None:
+    if not episodes or episodes[0].success is None:
+        return None
+    return float(np.mean([bool(episode.success) for episode in episodes]))
+
+
+def _final_info(episodes: Sequence[Episode] | None) -> dict[str, float] | None:
+    if not episodes:
+        return None
+    return {name: float(np.mean([e.final_info[name] for e in episodes])) for name in episodes[0].final_info}

@@ -1,0 +1,142 @@
+"""Our agents as Meta-World's evaluation wants them: one that acts in several sub-environments and adapts to each.
+
+Shapes: G sub-environments, O observation, A action; what a sub-environment shows is [O + A + 2]: its observation, the
+last action, the last reward and whether the episode ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mql.agent.agent import Agent
+from mql.tasks.family import Task
+from mql.types import Episode, FloatArray
+
+if TYPE_CHECKING:
+    from metaworld.evaluation import Timestep
+
+    from mql.agent.acting import ActingContext
+
+
+class ProtocolAgent:
+    """The package's `MetaLearningAgent`: one agent for each sub-environment, each with the context of its episode.
+
+    The last action and reward are read from the observation (see `mql.tasks.families.meta_world.vector`), because the
+    package tells an agent no rewards while it evaluates.
+
+    Args:
+        agent: the meta-trained one; every goal starts with it.
+        count: number of sub-environments, G.
+        tasks: says which task each sub-environment has now.
+        finish: adapts to these tasks: called with them and the episodes collected for each, returns the agents.
+        exploration_noise: standard deviation of the noise on actions while data is collected.
+        rng: draws the noise.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        count: int,
+        tasks: Callable[[], list[Task]],
+        finish: Callable[[Sequence[Task], Sequence[Sequence[Episode]]], list[Agent]],
+        exploration_noise: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self._agent, self._tasks, self._finish = agent, tasks, finish
+        self._noise, self._rng = exploration_noise, rng
+        self._lanes = [_Lane(agent) for _ in range(count)]
+        self.env_steps = 0
+
+    def init(self) -> None:
+        """Start with the next goals, and with the meta-trained agent again."""
+        self._goals = self._tasks()
+        self._lanes = [_Lane(self._agent) for _ in self._lanes]
+
+    def adapt_action(self, observations: npt.NDArray[Any]) -> tuple[FloatArray, Mapping[str, npt.NDArray[Any]]]:
+        """Act while data is collected: with exploration noise."""
+        action = self.eval_action(observations)
+        if self._noise:
+            noise = self._noise * self._rng.standard_normal(action.shape, dtype=np.float32)
+            action = np.clip(action + noise, -1.0, 1.0)
+        return action, {}
+
+    def step(self, timestep: Timestep) -> None:
+        """Keep a step of the data that is collected."""
+        self.env_steps += len(self._lanes)
+        ended = np.logical_or(timestep.terminated, timestep.truncated)
+        for index, lane in enumerate(self._lanes):
+            lane.keep(timestep.observation[index], timestep.action[index], float(timestep.reward[index]))
+            if ended[index]:
+                lane.end_episode(task=self._goals[index].index)
+
+    def adapt(self) -> None:
+        """Adapt each sub-environment's agent to what was collected there."""
+        agents = self._finish(self._goals, [lane.episodes for lane in self._lanes])
+        self._lanes = [_Lane(agent) for agent in agents]
+
+    def eval_action(self, observations: npt.NDArray[Any]) -> FloatArray:
+        """Act [G, A] without noise."""
+        actions = [lane.act(seen) for lane, seen in zip(self._lanes, observations, strict=True)]
+        return np.stack(actions)
+
+    def reset(self, env_mask: npt.NDArray[np.bool_]) -> None:
+        """Forget the episode of the sub-environments that begin another one."""
+        for lane, begins in zip(self._lanes, env_mask, strict=True):
+            if begins:
+                lane.begin_episode()
+
+
+class _Lane:
+    """One sub-environment's agent, its running episode and the finished ones."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self.episodes: list[Episode] = []
+        self.begin_episode()
+
+    def begin_episode(self) -> None:
+        """Forget the running episode."""
+        self._context: ActingContext = self._agent.begin(1)
+        self._last: FloatArray | None = None  # observation before the last action
+        self._obs: list[FloatArray] = []
+        self._action: list[FloatArray] = []
+        self._reward: list[float] = []
+
+    def act(self, seen: npt.NDArray[Any]) -> FloatArray:
+        """Take up the last step from what is seen [O + A + 2] into the context, and return the next action [A]."""
+        obs_dim, action_dim = self._agent.obs_dim, self._agent.action_dim
+        row = np.asarray(seen, dtype=np.float32)[None]
+        obs = np.ascontiguousarray(row[:, :obs_dim])
+        if self._last is not None:
+            action, reward = row[:, obs_dim : obs_dim + action_dim], row[:, obs_dim + action_dim]
+            self._agent.observe(self._context, self._last, action, reward)
+        self._last = obs
+        chosen: FloatArray = self._agent.act(obs, self._context)[0]
+        return chosen
+
+    def keep(self, seen: npt.NDArray[Any], action: npt.NDArray[Any], reward: float) -> None:
+        """Keep one step of the running episode: what was seen before it, the action and its reward."""
+        self._obs.append(np.asarray(seen[: self._agent.obs_dim], dtype=np.float32))
+        self._action.append(np.asarray(action, dtype=np.float32))
+        self._reward.append(reward)
+
+    def end_episode(self, *, task: int) -> None:
+        """Store the episode up to its last observation that reached the agent, and begin another one."""
+        if len(self._obs) > 1:
+            self.episodes.append(
+                Episode(
+                    obs=np.stack(self._obs),
+                    action=np.stack(self._action[:-1]),
+                    reward=np.asarray(self._reward[:-1], dtype=np.float32),
+                    terminated=False,
+                    truncated=True,
+                    task=task,
+                    seed=0,
+                )
+            )
+        self.begin_episode()

@@ -1,0 +1,185 @@
+"""Meta-training as a state and one verb: collect episodes of some tasks, then update.
+
+Every random number of iteration i comes from a stream named by (seed, purpose, i), so this state (tensors, counters and
+stored episodes) at the end of an iteration is all that the rest of the run depends on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from mql.agent.agent import Agent
+from mql.collecting.rollout import collect_each
+from mql.config.schema import Config
+from mql.learning.contexts import context_plan
+from mql.learning.replay import Replay
+from mql.learning.td3 import Learner
+from mql.seeding import generator, spawn_seeds, torch_generator
+from mql.tasks.family import Task, TaskFamily
+from mql.tasks.fault import EpisodeFault
+from mql.types import JSON, Episode
+
+FINAL_LR = 0.1  # of agent.lr, at the end of an annealed run
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What one iteration did: new episodes and lost ones, mean losses (empty while warming up), and seconds spent."""
+
+    episodes: list[Episode]
+    faults: list[EpisodeFault]
+    losses: dict[str, float]
+    updates: int
+    collect_seconds: float
+    update_seconds: float
+
+
+class Trainer:
+    """The agent in training, its learner, the replay and the counters.
+
+    Args:
+        config: resolved; ``config.family`` names `family`.
+        family: meta-trained on its ``train`` tasks.
+    """
+
+    def __init__(self, config: Config, family: TaskFamily) -> None:
+        self.config, self.family = config, family
+        self.tasks = family.tasks("train")
+        seed = int(generator(config.seed, "agent").integers(2**31))
+        self.agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=seed, device=config.device)
+        self.learner = Learner(self.agent, lr=config.agent.lr)
+        self.replay = Replay(
+            n_tasks=len(self.tasks),
+            obs_dim=family.obs_dim,
+            action_dim=family.action_dim,
+            capacity=config.train.replay_capacity,
+            episode_length=family.episode_length,
+            context_dim=self.agent.state_dim,
+            device=config.device,
+        )
+        self.env_steps = 0
+        self.iterations = 0
+
+    @property
+    def updates(self) -> int:
+        """Updates made so far."""
+        return self.learner.updates
+
+    def iterate(self) -> Iteration:
+        """Collect one episode in each of ``episodes_per_iteration`` lanes, then make the updates that are due.
+
+        Raises:
+            EpisodeFault: not one of the episodes could be finished.
+        """
+        begun = time.perf_counter()
+        episodes, faults = self._collect()
+        collected = time.perf_counter()
+        updates_before = self.updates
+        losses = self._update()
+        self.iterations += 1
+        return Iteration(
+            episodes=episodes,
+            faults=faults,
+            losses=losses,
+            updates=self.updates - updates_before,
+            collect_seconds=collected - begun,
+            update_seconds=time.perf_counter() - collected,
+        )
+
+    def _collect(self) -> tuple[list[Episode], list[EpisodeFault]]:
+        config, number = self.config, self.iterations
+        tasks = self._tasks_of(number)
+        outcomes = collect_each(
+            self.agent,
+            self.family,
+            tasks,
+            spawn_seeds(len(tasks), config.seed, "reset", number),
+            exploration_noise=config.agent.exploration_noise,
+            random_actions=self.env_steps < config.train.random_steps,
+            rng=generator(config.seed, "exploration", number),
+            policy_version=self.updates,
+            threads=config.threads,
+        )
+        episodes = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
+        faults = [outcome for outcome in outcomes if isinstance(outcome, EpisodeFault)]
+        if not episodes:
+            raise faults[0]
+        for episode in episodes:
+            self.replay.append(episode)
+            self.env_steps += episode.length
+        return episodes, faults
+
+    def _tasks_of(self, iteration: int) -> list[Task]:
+        """Deal the training tasks out in shuffled rounds, so that all are collected equally often."""
+        count, n = self.config.train.episodes_per_iteration, len(self.tasks)
+        places = range(iteration * count, (iteration + 1) * count)
+        rounds = {place // n for place in places}
+        order = {r: generator(self.config.seed, "tasks", r).permutation(n) for r in rounds}
+        return [self.tasks[order[place // n][place % n]] for place in places]
+
+    def _update(self) -> dict[str, float]:
+        config, train = self.config, self.config.train
+        due = int(max(self.env_steps - train.random_steps, 0) / train.env_steps_per_update) - self.updates
+        rng = generator(config.seed, "replay", self.iterations)
+        noise = torch_generator(config.seed, "updates", self.iterations, device=config.device)
+        plan = context_plan(config.agent)
+        if due > 0 and self.agent.state_dim:
+            self.replay.refresh_states(self.agent.online.critic_encoder)
+        self.learner.lr = annealed_lr(config, self.env_steps)
+        sums: dict[str, torch.Tensor] = {}
+        counts: dict[str, int] = {}
+        for _ in range(due):
+            batch = self.replay.sample(train.batch_size, plan, rng)
+            for name, value in self.learner.update(batch, generator=noise).items():
+                sums[name] = sums[name] + value if name in sums else value
+                counts[name] = counts.get(name, 0) + 1
+        return {name: float(total) / counts[name] for name, total in sums.items()}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All tensors of a checkpoint: networks, targets and optimisers."""
+        return {**dict(self.agent.named_tensors()), **self.learner.optimizer_tensors()}
+
+    def counters(self) -> dict[str, JSON]:
+        """All else of a checkpoint that is not an episode."""
+        return {"env_steps": self.env_steps, "iterations": self.iterations, "updates": self.updates}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, JSON]) -> None:
+        """Take over tensors and counters of a checkpoint; the caller appends its episodes to ``replay``.
+
+        Raises:
+            KeyError: a tensor or counter is missing.
+            ValueError: a tensor has another shape.
+        """
+        load_agent(self.agent, tensors)
+        self.learner.load_optimizer_tensors({n: v for n, v in tensors.items() if n.startswith("adam.")})
+        self.learner.updates = int(counters["updates"])
+        self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
+
+
+def annealed_lr(config: Config, env_steps: int) -> float:
+    """Return the learning rate after `env_steps`: ``agent.lr``, falling over the last ``anneal_steps`` to a tenth.
+
+    Small steps at the end take out the noise that large ones keep in the policy. They take half of a run at most: one
+    that is made short would otherwise never learn at the full rate.
+    """
+    lr, span = config.agent.lr, min(config.train.anneal_steps, config.train.env_steps // 2)
+    left = max(config.train.env_steps - env_steps, 0)
+    return lr if left >= span else lr * (FINAL_LR + (1.0 - FINAL_LR) * left / span)
+
+
+def load_agent(agent: Agent, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Copy a checkpoint's learned tensors into `agent`.
+
+    Raises:
+        KeyError: a tensor is missing.
+        ValueError: a tensor has another shape than the agent's.
+    """
+    with torch.no_grad():
+        for name, tensor in agent.named_tensors():
+            if tensors[name].shape != tensor.shape:
+                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}")
+            tensor.copy_(tensors[name])

@@ -1,0 +1,1 @@
+"""The run directory and all that stands in it."""

@@ -1,0 +1,300 @@
+"""Everything a run writes and reads back: one folder, one writer, nothing half done.
+
+``config.yaml`` (resolved), ``tasks.json`` (parameters of every split), ``environment.json`` (versions, machine,
+command), ``definition/`` (`mql.runs.definition`), ``metrics.jsonl`` and ``evaluations.jsonl`` (one JSON object a line),
+``checkpoints/``, ``replay/``, ``lock``, at the end ``finished.json``. Names ending in ``.tmp`` are leftovers of a kill.
+
+To resume: ``open_for_resume``, ``load_checkpoint`` (if there is one), ``cut_back``, then write on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from mql.config.loading import flat, read_resolved, to_yaml
+from mql.config.schema import Config
+from mql.errors import UserError
+from mql.files import (
+    append_line,
+    check_lines,
+    cut_file,
+    read_json,
+    read_json_lines,
+    remove_folder,
+    remove_unfinished,
+    to_json,
+    user_errors,
+    write_atomic,
+)
+from mql.runs import checkpoint as storage
+from mql.runs.checkpoint import Checkpoint, Chunk
+from mql.runs.definition import DefinitionCopy, digest_entry
+from mql.runs.folder import WriterLock, create_run_folder, read_environment
+from mql.runs.machine import describe_environment
+from mql.types import JSON, Episode
+
+MACHINE_SUFFIXES = ("_seconds", "_per_s", "_memory")  # only keys that end so may differ between equal runs
+CHANGEABLE = ("train.env_steps", "train.keep_checkpoints", "threads", "tracking", "evaluate")  # keys, sections
+
+METRICS, EVALUATIONS = "metrics.jsonl", "evaluations.jsonl"
+
+
+def default_run_path(config: Config, now: datetime) -> Path:
+    """Where a run goes that was given no folder: ``runs/<family>-<seed>-<date and time>``."""
+    return Path("runs") / f"{config.family}-{config.seed}-{now:%Y%m%d-%H%M%S}"
+
+
+def without_machine_keys(record: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Drop what may differ between two equal runs, so that the rest can be compared."""
+    return {key: value for key, value in record.items() if not key.endswith(MACHINE_SUFFIXES)}
+
+
+class RunDir:
+    """One run directory, open for writing (it then holds the lock until closed) or for reading only.
+
+    Made by `create`, `open_for_resume` or `open_readonly`. Every method raises UserError for what the user can mend:
+    a full disk, no permission, damaged files.
+    """
+
+    def __init__(self, path: Path, lock: WriterLock | None, *, at_checkpoint: bool) -> None:
+        self.path = path
+        self._lock = lock
+        self._at_checkpoint = at_checkpoint  # nothing in the folder is newer than what this object knows
+        self._chunks: tuple[Chunk, ...] = ()
+        self.next_episode = 0  # the number that the first episode of the next checkpoint gets
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        config: Config,
+        tasks: Mapping[str, Sequence[Mapping[str, JSON]]],
+        command: Sequence[str],
+        definition: DefinitionCopy | None = None,
+        replace: bool = False,
+    ) -> RunDir:
+        """Make a new run directory; it appears under its name only when it is complete.
+
+        Args:
+            path: the folder; it must not exist, or be empty.
+            config: the resolved configuration.
+            tasks: the task parameters of every split.
+            command: the command line, for the record.
+            definition: of the family, where a file defines it; the run keeps it.
+            replace: remove an earlier run of this name (of no other folder).
+        """
+        path = Path(os.path.abspath(path))
+        facts, copied = (definition.facts, definition.in_run) if definition else ({}, {})
+        files = copied | {
+            "environment.json": to_json(describe_environment(command) | facts, indent=1),
+            "config.yaml": to_yaml(config).encode(),
+            "tasks.json": to_json(tasks, indent=1),
+            METRICS: b"",
+            EVALUATIONS: b"",
+        }
+        return cls(path, create_run_folder(path, files, replace=replace), at_checkpoint=True)
+
+    @classmethod
+    def open_for_resume(cls, path: str | os.PathLike[str]) -> RunDir:
+        """Open a run to go on with it. Nothing can be written before `cut_back`."""
+        path = Path(os.path.abspath(path))
+        read_environment(path)
+        return cls(path, WriterLock(path / "lock"), at_checkpoint=False)
+
+    @classmethod
+    def open_readonly(cls, path: str | os.PathLike[str]) -> RunDir:
+        """Open a run to look at it, also while another process writes it."""
+        path = Path(os.path.abspath(path))
+        read_environment(path)
+        return cls(path, None, at_checkpoint=False)
+
+    def close(self) -> None:
+        """Give the right to write back."""
+        if self._lock is not None:
+            self._lock.release()
+        self._lock = None
+
+    def __enter__(self) -> RunDir:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def config(self) -> Config:
+        """The resolved configuration."""
+        return read_resolved(self.path / "config.yaml")
+
+    @property
+    def tasks(self) -> dict[str, list[dict[str, Any]]]:
+        """The task parameters of every split."""
+        return dict(read_json(self.path / "tasks.json"))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / "finished.json").exists()
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `mark_finished` was given."""
+        return dict(read_json(self.path / "finished.json"))
+
+    def update_config(self, config: Config) -> None:
+        """Go on with another configuration, of which only CHANGEABLE keys and sections may differ.
+
+        A larger ``train.env_steps`` takes the mark of the end away.
+
+        Raises:
+            UserError: another key differs, or the run is already longer than its new length.
+        """
+        self._check_writable(cut_back=False)
+        new, old = flat(config), flat(self.config)
+        for key in new:
+            if new[key] != old[key] and not {key, key.partition(".")[0]} & set(CHANGEABLE):
+                what = f"{key} is {new[key]}, but the run was started with {old[key]}"
+                raise UserError(what, where=key, mend="leave it as it was, or start a new run")
+        done, steps = max(self.checkpoints(), default=0), config.train.env_steps
+        if steps < done and steps != old["train.env_steps"]:  # the last iteration may have gone a little beyond it
+            what = f"train.env_steps is {steps}, but the run has a checkpoint at {done}"
+            raise UserError(what, where="train.env_steps", mend=f"give at least {done}")
+        with user_errors(self.path / "config.yaml"):
+            if steps > old["train.env_steps"]:
+                (self.path / "finished.json").unlink(missing_ok=True)
+            write_atomic(self.path / "config.yaml", to_yaml(config).encode())
+
+    def append_metrics(self, record: Mapping[str, JSON]) -> None:
+        """Add one line to ``metrics.jsonl``; it is on the disk when this returns."""
+        self._append(METRICS, record)
+
+    def append_evaluation(self, record: Mapping[str, JSON]) -> None:
+        """Add one line to ``evaluations.jsonl``; it is on the disk when this returns."""
+        self._append(EVALUATIONS, {**record, **digest_entry(self.path)})
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All complete lines of ``metrics.jsonl``."""
+        return read_json_lines(self.path / METRICS)
+
+    def read_evaluations(self) -> list[dict[str, Any]]:
+        """All complete lines of ``evaluations.jsonl``."""
+        return read_json_lines(self.path / EVALUATIONS)
+
+    def checkpoints(self) -> list[int]:
+        """Environment steps of the checkpoints, oldest first."""
+        return storage.list_checkpoints(self.path)
+
+    def load_checkpoint(self, env_steps: int | None = None) -> Checkpoint:
+        """Read and verify a checkpoint, by default the newest one. A damaged one is an error, never skipped."""
+        known = self.checkpoints()
+        if not known:
+            mend = "wait for the first checkpoint, or go on with --resume"
+            raise UserError("the run has no checkpoint yet", where=str(self.path), mend=mend)
+        if env_steps is not None and env_steps not in known:
+            mend = "choose one of " + ", ".join(map(str, known))
+            raise UserError(f"there is no checkpoint {env_steps}", where=str(self.path), mend=mend)
+        return storage.read_checkpoint(self.path, known[-1] if env_steps is None else env_steps)
+
+    def save_checkpoint(
+        self,
+        env_steps: int,
+        *,
+        tensors: Mapping[str, torch.Tensor],
+        state: Mapping[str, JSON],
+        episodes: Sequence[Episode],
+        first_live_episode: int,
+    ) -> Path:
+        """Save the run as it stands, then delete the oldest checkpoints beyond ``train.keep_checkpoints``.
+
+        Args:
+            env_steps: environment steps so far; larger than at every earlier checkpoint.
+            tensors: everything learned, by name.
+            state: counters and other plain JSON values.
+            episodes: the episodes that are new since the last checkpoint; they get the next numbers.
+            first_live_episode: number of the oldest episode that is still held for learning.
+
+        Raises:
+            UserError: full disk, no permission. Earlier checkpoints are then as they were, and saving can be repeated.
+        """
+        self._check_writable()
+        if env_steps <= max(self.checkpoints(), default=-1):
+            raise ValueError(f"checkpoint {env_steps} does not come after {self.checkpoints()[-1]}")
+        next_episode = self.next_episode + len(episodes)
+        if not 0 <= first_live_episode <= next_episode:
+            raise ValueError(f"first_live_episode is {first_live_episode}, of {next_episode} episodes")
+        with user_errors(self.path):
+            try:
+                new = [storage.write_chunk(self.path, self.next_episode, episodes)] if episodes else []
+                chunks = tuple(chunk for chunk in (*self._chunks, *new) if chunk.last >= first_live_episode)
+                folder = storage.write_checkpoint(
+                    self.path,
+                    env_steps,
+                    tensors=tensors,
+                    state=state,
+                    first_live_episode=first_live_episode,
+                    next_episode=next_episode,
+                    chunks=chunks,
+                    line_bytes={name: (self.path / name).stat().st_size for name in (METRICS, EVALUATIONS)},
+                )
+            except BaseException:
+                with suppress(OSError):
+                    storage.remove_unnamed_chunks(self.path)
+                raise
+            self._chunks, self.next_episode = chunks, next_episode
+            self._prune()
+        return folder
+
+    def cut_back(self, checkpoint: Checkpoint | None) -> None:
+        """Make the run what it was at `checkpoint` (None: at its start), and ready to go on from there.
+
+        Cuts the two jsonl files, deletes later checkpoints, chunks that no checkpoint names, the mark of the end and
+        what a killed process left. If this is itself killed, it can be repeated.
+        """
+        self._check_writable(cut_back=False)
+        start = -1 if checkpoint is None else checkpoint.env_steps
+        lengths = {METRICS: 0, EVALUATIONS: 0} if checkpoint is None else checkpoint.line_bytes
+        for name, length in lengths.items():
+            check_lines(self.path / name, length)
+        with user_errors(self.path):
+            (self.path / "finished.json").unlink(missing_ok=True)
+            for folder in (self.path, self.path / "checkpoints", self.path / "replay"):
+                remove_unfinished(folder)
+            for steps in reversed([steps for steps in self.checkpoints() if steps > start]):
+                remove_folder(self.path / "checkpoints" / str(steps))
+            for name, length in lengths.items():
+                cut_file(self.path / name, length)
+            self._prune()
+        self._chunks = () if checkpoint is None else checkpoint.chunks
+        self.next_episode = 0 if checkpoint is None else checkpoint.next_episode
+        self._at_checkpoint = True
+
+    def mark_finished(self, summary: Mapping[str, JSON]) -> None:
+        """Write ``finished.json``: the run came to its end, with these last results."""
+        self._check_writable()
+        with user_errors(self.path):
+            write_atomic(self.path / "finished.json", to_json({**summary, **digest_entry(self.path)}, indent=1))
+
+    def _prune(self) -> None:
+        for steps in self.checkpoints()[: -self.config.train.keep_checkpoints]:
+            remove_folder(self.path / "checkpoints" / str(steps))
+        storage.remove_unnamed_chunks(self.path)
+
+    def _append(self, name: str, record: Mapping[str, JSON]) -> None:
+        self._check_writable()
+        line = to_json(record)
+        with user_errors(self.path / name):
+            append_line(self.path / name, line)
+
+    def _check_writable(self, *, cut_back: bool = True) -> None:
+        if self._lock is None:
+            raise RuntimeError(f"{self.path} is not open for writing")
+        if cut_back and not self._at_checkpoint:
+            raise RuntimeError("cut_back comes before the first write to a resumed run")

@@ -1,0 +1,1 @@
+"""The robots: specs, models and constants."""

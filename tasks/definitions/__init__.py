@@ -1,0 +1,1 @@
+"""Families from YAML files."""

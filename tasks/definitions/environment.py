@@ -1,0 +1,220 @@
+"""Definitions as Gymnasium environments, one simulation each: here those around a registered environment.
+
+An environment is told by `set_task` which task comes next, applies its changes of the physics before every reset, and
+judges each step by the definition's own terms. Task parameters that are not hidden stand at the end of the observation.
+
+Shapes: O observation, A action in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+import numpy.typing as npt
+from gymnasium.spaces import Box
+
+from mql.errors import UserError, nearest
+from mql.tasks.definitions.file import DefinitionFile
+from mql.tasks.definitions.terms import Terms, terms_of
+from mql.tasks.distributions import Value
+from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.wrapped.environment_source import Environment, affine_to
+
+Array = npt.NDArray[np.float64]
+Answer = tuple[Array, float, bool, bool, dict[str, Any]]
+
+
+class DefinedEnvironment(gymnasium.Env[Array, Array]):
+    """What all kinds share: the task, the visible parameters, and the count of steps at the goal.
+
+    Args:
+        file: the definition.
+        terms: its reward terms and success.
+    """
+
+    def __init__(self, file: DefinitionFile, terms: Terms) -> None:
+        self.terms = terms
+        definition = file.definition
+        self._visible = [name for name, spec in definition.parameters.items() if not spec.hidden]
+        self._seen = np.zeros(0)  # their values
+        self._task: dict[str, Any] = {}
+        self._at_goal_steps = 0
+        # Definitions without expressions need no scope, which takes as long to make as a small simulation's step.
+        self._judged = bool(terms.expressions)
+
+    @property
+    def obs_dim(self) -> int:
+        """Length O of an observation."""
+        assert self.observation_space.shape is not None
+        return self.observation_space.shape[0]
+
+    @property
+    def action_dim(self) -> int:
+        """Length A of an action."""
+        assert self.action_space.shape is not None
+        return self.action_space.shape[0]
+
+    def set_task(self, parameters: Mapping[str, Value]) -> None:
+        """Choose the task of the next episode."""
+        self._task = {name: np.array(v) if isinstance(v, tuple) else v for name, v in parameters.items()}
+        values = [np.ravel(parameters[name]) for name in self._visible]
+        self._seen = np.concatenate(values) if values else np.zeros(0)
+
+    def _judge(
+        self, obs: Array, action: Array, info: Mapping[str, Any], own: float
+    ) -> tuple[float, dict[str, float], bool]:
+        """Return the step's reward, its terms, and whether the expression of success holds."""
+        if not self._judged:
+            return own, {}, False
+        scope = {"info": info, "task": self._task, "obs": obs, "action": action}
+        reward, values = self.terms.reward(scope, own)
+        success = self.terms.success
+        return reward, values, success is not None and bool(success.evaluate(scope))
+
+    def _held(self, at_goal: bool) -> bool:
+        """Count a step; tell whether the task has been at its goal for long enough."""
+        self._at_goal_steps = self._at_goal_steps + 1 if at_goal else 0
+        return self._at_goal_steps >= self.terms.hold
+
+    def _with_visible(self, obs: Array) -> Array:
+        return np.concatenate((obs, self._seen)) if self._visible else obs
+
+
+class IdEnvironment(DefinedEnvironment):
+    """A registered Gymnasium environment, whose actions are mapped from [-1, 1]."""
+
+    def __init__(self, file: DefinitionFile, render_mode: str | None = None) -> None:
+        super().__init__(file, terms_of(file))
+        env, where = file.definition.env, file.where("env.id")
+        wanted: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
+        if env.episode_length is not None:
+            wanted["max_episode_steps"] = env.episode_length
+        try:
+            self.inner: Environment = gymnasium.make(str(env.id), disable_env_checker=True, **wanted, **env.kwargs)
+        except UserError:
+            raise
+        except Exception as error:
+            what = f"gymnasium.make({env.id!r}) raised {type(error).__name__}: {error}"
+            raise UserError(what, where=where, mend="mend id or kwargs") from error
+        self.spec, self.metadata, self.render_mode = self.inner.spec, self.inner.metadata, render_mode
+        self._keys = env.observe or ()
+        try:
+            self._control = affine_to(self.inner.action_space)  # type: ignore[arg-type]
+        except (UserError, AttributeError) as error:
+            mend = "wrap it into one with a finite Box of one axis"
+            raise UserError(f"actions of {self.inner.action_space}", where=where, mend=mend) from error
+        self.action_space = Box(-1.0, 1.0, self.inner.action_space.shape, np.float64)
+        size = len(self._parts(self.inner.observation_space.sample(), file))
+        size += sum(file.distribution(name).size or 1 for name in self._visible)
+        self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
+        changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
+        self._changes: PhysicsChanges | None = None
+        if changes:
+            model = getattr(self.inner.unwrapped, "model", None)
+            if not isinstance(model, mujoco.MjModel):
+                what, where = f"{env.id} has no MuJoCo model", file.where(f"parameters.{next(iter(changes))}.apply")
+                raise UserError(what, where=where, mend="leave out apply, and let the reward read the parameter")
+            self._changes = PhysicsChanges(model, changes, where=file.where)
+        self._read = sorted(self.terms.info_names - {"reward"})
+        self._parameters: Mapping[str, Value] = {}
+
+    @property
+    def unwrapped(self) -> Environment:
+        """The original environment."""
+        return self.inner.unwrapped
+
+    def info_names(self) -> frozenset[str]:
+        """Return what expressions find below ``info``; a step is played to see it."""
+        self.inner.reset(seed=0)
+        info = self.inner.step(self._control(np.zeros(self.action_dim)))[4]
+        return frozenset(name for name, value in info.items() if is_numeric(value)) | {"reward"}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        """Start an episode of the task that was set."""
+        if self._changes is not None:
+            self._changes.apply(self.inner.unwrapped.model, self._parameters)  # type: ignore[attr-defined]
+        seen, _ = self.inner.reset(seed=seed)
+        self._at_goal_steps = 0
+        return self._with_visible(self._parts(seen)), {}
+
+    def set_task(self, parameters: Mapping[str, Value]) -> None:
+        """Choose the task of the next episode."""
+        super().set_task(parameters)
+        self._parameters = parameters
+
+    def step(self, action: Array) -> Answer:
+        """Advance by one control step with action [A] in [-1, 1]."""
+        seen, own, terminated, truncated, info = self.inner.step(self._control(np.asarray(action, np.float64)))
+        own = float(own)
+        obs = self._with_visible(self._parts(seen))
+        known = {name: number(name, info) for name in self._read}
+        known["reward"] = own
+        reward, report, at_goal = self._judge(obs, action, known, own)
+        held = self._held(at_goal)
+        return obs, reward, bool(terminated), bool(truncated), {**report, "success": held}
+
+    def render(self) -> Any:
+        """Return the environment's picture."""
+        return self.inner.render()
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.inner.close()
+
+    def _parts(self, seen: Any, file: DefinitionFile | None = None) -> Array:
+        """Return the environment's observation flat, in the order of its keys or of `observe`."""
+        if not isinstance(seen, Mapping):
+            if self._keys and file is not None:
+                what = "observe names keys, but the observation is no Dict"
+                raise UserError(what, where=file.where("env.observe"), mend="leave it out")
+            return np.asarray(seen, np.float64).reshape(-1)
+        keys = self._keys or tuple(seen)
+        if file is not None:
+            for key in keys:
+                if key not in seen:
+                    mend = nearest(key, seen)
+                    raise UserError(f"no {key!r} in the observation", where=file.where("env.observe"), mend=mend)
+        return np.concatenate([np.asarray(seen[key], np.float64).reshape(-1) for key in keys])
+
+
+def check_id(file: DefinitionFile) -> None:
+    """Refuse an id that nobody registered, and arguments that make an environment read files of their own.
+
+    Raises:
+        UserError: one of these.
+    """
+    env = file.definition.env
+    for key, value in env.kwargs.items():
+        text = str(value) if isinstance(value, str | os.PathLike) else ""
+        if text.startswith(("/", "~", ".")) or ".." in text or "\\" in text:
+            mend = "an environment with a model of your own is 'mjcf: FILE.xml' instead of 'id'"
+            raise UserError(f"{key} is the path {text!r}", where=file.where(f"env.kwargs.{key}"), mend=mend)
+    name = str(env.id)
+    if ":" in name or name in gymnasium.registry:
+        return
+    import gymnasium_robotics
+
+    gymnasium.register_envs(gymnasium_robotics)
+    if name not in gymnasium.registry:
+        what = f"no environment {name!r} is registered with Gymnasium"
+        raise UserError(what, where=file.where("env.id"), mend=nearest(name, gymnasium.registry))
+
+
+def is_numeric(value: Any) -> bool:
+    """Whether an entry of ``info`` can stand in an expression: a number, or a vector of numbers."""
+    return isinstance(value, int | float | np.number | np.bool_) or (
+        isinstance(value, np.ndarray) and value.ndim <= 1 and value.dtype.kind in "fiub"
+    )
+
+
+def number(name: str, info: Mapping[str, Any]) -> Any:
+    """Return an entry of ``info`` as a float, or as [D] float64."""
+    if name not in info:
+        raise RuntimeError(f"this step's info has no {name!r}")
+    value = info[name]
+    return np.asarray(value, np.float64) if np.ndim(value) else float(value)

@@ -1,0 +1,1 @@
+"""The language of rewards and successes."""

@@ -1,0 +1,188 @@
+"""Expressions in definitions, such as ``-abs(info.x_velocity - task.velocity)``: rewards and success in one line.
+
+An expression is Python's syntax cut down to a few nodes: numbers, arithmetic, comparisons, ``and``, ``or``, ``not``,
+``a if c else b``, a dozen functions, and what the step holds: ``info.NAME``, ``task.NAME``, ``obs``, ``action`` and
+components of these (``obs[3]``, ``action[0:2]``, ``info.site_tip[2]``). Everything else is refused when it is read. It
+is compiled once; nothing is interpreted at a step.
+
+Shapes: N lanes, O observation, A action, D components of a vector.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import keyword
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mql.errors import UserError, nearest
+from mql.tasks.definitions.expressions.functions import FOR_ONE, ShapeError, Vector
+from mql.tasks.definitions.expressions.lanes import FOR_LANES
+from mql.tasks.definitions.expressions.syntax import Use, translate
+
+MOST_CHARACTERS = 2_000
+Scope = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A compiled expression. Build one with `compile_expression`; it pickles as its text.
+
+    Args:
+        text: as it was written.
+        names: what it reads, as (root, attribute): ("info", "x_velocity"), and ("obs", "") for the root itself.
+    """
+
+    text: str
+    names: frozenset[tuple[str, str]]
+    _where: str = field(repr=False, compare=False)
+    _uses: tuple[Use, ...] = field(repr=False, compare=False)
+    _of_one: Callable[[Scope], Any] = field(repr=False, compare=False)
+    _of_lanes: Callable[[Scope], Any] = field(repr=False, compare=False)
+
+    def evaluate(self, scope: Scope) -> Any:
+        """Return the value at one step of one environment: a float, or a bool where the expression asks something.
+
+        Args:
+            scope: "info" and "task": name -> number or vector [D]; "obs" [O] or name -> vector; "action" [A]. Only
+                what the expression reads needs to be there.
+
+        Raises:
+            UserError: a name or a component is missing, vectors don't fit together, or the value is a vector.
+        """
+        try:
+            value = self._of_one(scope)
+        except (KeyError, ShapeError) as error:
+            raise self._failure(error, scope) from None
+        if value.__class__ is Vector:
+            if len(value.items) != 1:
+                raise self._failure(ShapeError(f"the value is a vector of {len(value.items)} components"), scope)
+            return value.items[0]
+        return value
+
+    def evaluate_lanes(self, scope: Scope) -> npt.NDArray[Any]:
+        """Return the values at one step of N lanes: [N] float64, or [N] bool where the expression asks something.
+
+        Args:
+            scope: "info" and "task": name -> [N] or [N, D]; "obs" [N, O] or name -> [N, D]; "action" [N, A].
+
+        Raises:
+            UserError: a name or a component is missing, vectors don't fit together, or the value is a vector.
+        """
+        try:
+            with np.errstate(all="ignore"):
+                value = np.asarray(self._of_lanes(scope))
+        except (KeyError, ShapeError, ValueError) as error:
+            raise self._failure(error, scope) from None
+        if value.ndim == 2 and value.shape[1] == 1:
+            if len(value) == 1:
+                return np.repeat(value[:, 0], _lanes(scope))
+            return value[:, 0].copy()
+        if value.ndim == 2:
+            raise self._failure(ShapeError(f"the value is a vector of {value.shape[1]} components"), scope)
+        return np.repeat(value.reshape(1), _lanes(scope))
+
+    def check_names(
+        self, available: Mapping[str, Collection[str]], *, where: str, sizes: Mapping[str, int] | None = None
+    ) -> None:
+        """Refuse names that don't exist, and components beyond the size of what is indexed.
+
+        Args:
+            available: root -> the names it has; the names of a root that is not a key are not checked.
+            where: the place for the message.
+            sizes: "obs", "action", "info.NAME" or "task.NAME" -> number of components (0: a plain number), if known.
+
+        Raises:
+            UserError: the first one that is wrong, with the nearest that is right.
+        """
+        for use in self._uses:
+            if use.root in available and use.name and use.name not in available[use.root]:
+                names = available[use.root]
+                mend = _nearest_written(use.root, use.name, names)
+                raise UserError(f"{use.root} has no {use.name!r} (column {use.column})", where=where, mend=mend)
+            label = f"{use.root}.{use.name}" if use.name else use.root
+            size = (sizes or {}).get(label)
+            if size is not None and not use.fits(size):
+                mend = f"its components go from 0 to {size - 1}" if size else "it is one number"
+                raise UserError(f"{label} has no {use.brackets} (column {use.column})", where=where, mend=mend)
+
+    def _failure(self, error: Exception, scope: Scope) -> UserError:
+        what = f"the expression {self.text!r} can't be computed"
+        if isinstance(error, KeyError):
+            for root, name in sorted(self.names):
+                if root not in scope:
+                    return UserError(f"{what}: there is no {root}", where=self._where, mend=nearest(root, scope))
+                if name and name not in scope[root]:
+                    mend = _nearest_written(root, name, [str(each) for each in scope[root]])
+                    return UserError(f"{what}: {root} has no {name!r}", where=self._where, mend=mend)
+        mend = "combine vectors of one length, and make one number of them with sum, mean or norm"
+        return UserError(f"{what}: {error}", where=self._where, mend=mend)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the text: code does not pickle."""
+        return partial(compile_expression, where=self._where), (self.text,)
+
+
+def compile_expression(text: str, *, where: str) -> Expression:
+    """Read and compile an expression.
+
+    Args:
+        text: the expression.
+        where: its place, such as ``file.yaml:12 reward.terms.track.expr``, for messages.
+
+    Raises:
+        UserError: it is not an expression, is too long or too deeply nested, or holds something outside the whitelist.
+    """
+    if len(text) > MOST_CHARACTERS:
+        mend = f"at most {MOST_CHARACTERS} are allowed; split it into several terms"
+        raise UserError(f"an expression of {len(text)} characters", where=where, mend=mend)
+    line = " ".join(text.split())  # YAML's folded texts end in a line break
+    if not line:
+        raise UserError("the expression is empty", where=where, mend="write one, such as -abs(info.x_velocity)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python warns of "1if x else 2" and the like, which are refused or fine
+            tree = ast.parse(line, mode="eval")
+    except SyntaxError as error:
+        place = f" at column {error.offset}" if error.offset else ""
+        mend = "mend it, and write one expression such as -abs(info.x_velocity - task.velocity)"
+        raise UserError(f"{line[:60]!r} is not an expression{place} ({error.msg})", where=where, mend=mend) from None
+    except (ValueError, RecursionError, MemoryError):
+        raise UserError(
+            f"{line[:60]!r} can't be read", where=where, mend="write it shorter, less deeply nested"
+        ) from None
+    lambda_tree, uses = translate(tree.body, line, where)
+    code = compile(lambda_tree, "<expression>", "eval")
+    of_one, of_lanes = (eval(code, {"__builtins__": {}, **functions}) for functions in (FOR_ONE, FOR_LANES))
+    names = frozenset((use.root, use.name) for use in uses)
+    return Expression(text, names, where, uses, of_one, of_lanes)
+
+
+def _nearest_written(root: str, name: str, names: Collection[str]) -> str:
+    """Name what comes nearest to `name` of what an expression can say; where that can't be said, say what to do."""
+    closest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if closest and not _can_be_written(closest[0]):
+        return f"{closest[0]!r} is near, but has characters that expressions can't say; give it another name"
+    written = [each for each in names if _can_be_written(each)]
+    return nearest(name, written) if written else f"{root} has no names here"
+
+
+def _can_be_written(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _lanes(scope: Scope) -> int:
+    """Count the lanes of a scope, for an expression that is the same in all of them."""
+    for root in ("action", "obs", "task", "info"):
+        values = scope.get(root, ())
+        for value in values.values() if isinstance(values, Mapping) else [values]:
+            if np.ndim(value):
+                return len(value)
+    return 1

@@ -1,0 +1,242 @@
+"""What an expression may say: Python's syntax tree checked against a whitelist and rewritten into plain calls.
+
+The rewritten tree reads from a mapping called ``scope`` and calls the functions of
+`mql.tasks.definitions.expressions.functions`; nothing in it can reach an attribute, a builtin or a name of this
+program.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from dataclasses import dataclass
+from typing import NoReturn
+
+from mql.errors import UserError, nearest
+from mql.tasks.definitions.expressions.functions import ARGUMENTS
+
+ROOTS = ("info", "task", "obs", "action")
+MOST_NESTED = 50
+_SCOPE = "scope"
+_DIRECT = (ast.Add, ast.Sub, ast.Mult)  # these raise no error of the domain, so they stay operators
+_CALLED = {ast.Div: "_divide", ast.FloorDiv: "_floor_divide", ast.Mod: "_remainder", ast.Pow: "_power"}
+_COMPARED = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
+_ALLOWED = (
+    "numbers, info.NAME, task.NAME, obs[3], action[0:2], + - * / // % **, comparisons, and, or, not, 'a if c else b'"
+    f" and the functions {', '.join(ARGUMENTS)} are allowed"
+)
+
+
+@dataclass(frozen=True)
+class Use:
+    """One place where an expression reads something: ``root`` or ``root.name``, whole, [start] or [start:stop]."""
+
+    root: str
+    name: str
+    column: int
+    index: int | None = None
+    part: tuple[int | None, int | None] | None = None
+
+    @property
+    def brackets(self) -> str:
+        """What stands in the brackets, with them."""
+        if self.part is not None:
+            return "[" + ":".join("" if end is None else str(end) for end in self.part) + "]"
+        return f"[{self.index}]"
+
+    def fits(self, size: int) -> bool:
+        """Tell whether the components exist in a vector of `size`."""
+        if self.index is not None:
+            return -size <= self.index < size
+        if self.part is not None:
+            ends = [end for end in self.part if end is not None]
+            return bool(range(size)[slice(*self.part)]) and all(-size <= end <= size for end in ends)
+        return True
+
+
+def translate(tree: ast.expr, text: str, where: str) -> tuple[ast.Expression, tuple[Use, ...]]:
+    """Check an expression's tree and rewrite it as ``lambda scope: ...``; say what it reads.
+
+    Raises:
+        UserError: something outside the whitelist, with what stands there and what is allowed.
+    """
+    translator = _Translator(text, where)
+    body = translator.value(tree, 1)
+    arguments = ast.arguments(posonlyargs=[], args=[ast.arg(_SCOPE)], kwonlyargs=[], kw_defaults=[], defaults=[])
+    whole = ast.Expression(ast.Lambda(arguments, body))
+    return ast.fix_missing_locations(whole), tuple(translator.uses)
+
+
+class _Translator:
+    """Rewrites node by node, and notes what is read.
+
+    A node is a number or a truth value, and which one is known from its form: what the scope holds is always a number.
+    """
+
+    def __init__(self, text: str, where: str) -> None:
+        self._text, self._where = text, where
+        self.uses: list[Use] = []
+
+    def value(self, node: ast.expr, depth: int) -> ast.expr:
+        """Rewrite a node of either kind."""
+        if depth > MOST_NESTED:
+            self._refuse(node, "is nested too deeply", f"at most {MOST_NESTED} levels; split it into several terms")
+        match node:
+            case ast.Constant():
+                return self._constant(node)
+            case ast.Name() | ast.Attribute() | ast.Subscript():
+                return self._read(node)
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return ast.Compare(self._truth(operand, depth), [ast.Eq()], [ast.Constant(False)])
+            case ast.UnaryOp(op=ast.USub() as op, operand=operand):
+                return ast.UnaryOp(op, self._number(operand, depth))
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return self._number(operand, depth)
+            case ast.BinOp(left=left, op=op, right=right) if isinstance(op, _DIRECT):
+                return ast.BinOp(self._number(left, depth), op, self._number(right, depth))
+            case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=2)):
+                return _call("_square", self._number(left, depth))
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _CALLED:
+                return _call(_CALLED[type(op)], self._number(left, depth), self._number(right, depth))
+            case ast.BoolOp(op=op, values=values):
+                return self._all_or_any(op, values, depth)
+            case ast.Compare():
+                return self._compare(node, depth)
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                return self._choice((test, body, orelse), depth)
+            case ast.Call():
+                return self._call(node, depth)
+        self._refuse(node, "is not allowed in an expression", _ALLOWED)
+
+    def _number(self, node: ast.expr, depth: int) -> ast.expr:
+        value = self.value(node, depth + 1)
+        return _call("_number", value) if _asks(node) else value
+
+    def _truth(self, node: ast.expr, depth: int) -> ast.expr:
+        value = self.value(node, depth + 1)
+        return value if _asks(node) else ast.Compare(value, [ast.NotEq()], [ast.Constant(0.0)])
+
+    def _constant(self, node: ast.Constant) -> ast.expr:
+        if isinstance(node.value, bool):
+            return ast.Constant(node.value)
+        try:
+            number = float(node.value) if isinstance(node.value, int | float) else None
+        except OverflowError:
+            number = math.inf
+        if number is None:
+            self._refuse(node, "is not a number", _ALLOWED)
+        if not math.isfinite(number):
+            self._refuse(node, "is too large", "write a number below 1e308")
+        return ast.Constant(number)
+
+    def _all_or_any(self, op: ast.boolop, values: list[ast.expr], depth: int) -> ast.expr:
+        first, *rest = (self._truth(value, depth + len(values) - 1) for value in values)
+        joined: ast.operator = ast.BitAnd() if isinstance(op, ast.And) else ast.BitOr()
+        for value in rest:
+            first = ast.BinOp(first, joined, value)
+        return first
+
+    def _compare(self, node: ast.Compare, depth: int) -> ast.expr:
+        for op in node.ops:
+            if type(op) not in _COMPARED:
+                self._refuse(node, "is not a comparison of numbers", "compare with < <= > >= == or !=")
+        values = [self._number(value, depth) for value in (node.left, *node.comparators)]
+        if len(node.ops) == 1:
+            return ast.Compare(values[0], node.ops, values[1:])
+        names: list[ast.expr] = [ast.Constant(_COMPARED[type(op)]) for op in node.ops]
+        return _call("_chain", ast.Tuple(names, ast.Load()), ast.Tuple(values, ast.Load()))
+
+    def _choice(self, parts: tuple[ast.expr, ast.expr, ast.expr], depth: int) -> ast.expr:
+        test, *branches = parts
+        read = self.value if all(map(_asks, branches)) else self._number
+        return _call("where", self._truth(test, depth), *(read(branch, depth + 1) for branch in branches))
+
+    def _call(self, node: ast.Call, depth: int) -> ast.expr:
+        if not isinstance(node.func, ast.Name):
+            self._refuse(node.func, "can't be called", f"the functions are {', '.join(ARGUMENTS)}")
+        name = node.func.id
+        if name not in ARGUMENTS:
+            self._refuse(node.func, "is not a function of expressions", nearest(name, ARGUMENTS))
+        if node.keywords:
+            self._refuse(node, "names an argument", "give arguments by their place")
+        least, most = ARGUMENTS[name]
+        if not least <= len(node.args) <= most:
+            wanted = str(least) if least == most else f"{least} to {most}"
+            self._refuse(node, f"has {len(node.args)} arguments", f"{name} takes {wanted}")
+        if name == "where":
+            return self._choice((node.args[0], node.args[1], node.args[2]), depth)
+        return _call(name, *(self._number(argument, depth) for argument in node.args))
+
+    def _read(self, node: ast.Name | ast.Attribute | ast.Subscript) -> ast.expr:
+        """Rewrite ``info.x`` as ``_load(scope["info"]["x"])``, and components likewise."""
+        column = node.col_offset + 1
+        if not isinstance(node, ast.Subscript):
+            root, name, held = self._held(node)
+            self.uses.append(Use(root, name, column))
+            return _call("_load", held)
+        root, name, held = self._held(node.value)
+        if isinstance(node.slice, ast.Slice):
+            if node.slice.step is not None:
+                self._refuse(node, "has a step", "write [start:stop]")
+            start, stop = self._index(node.slice.lower), self._index(node.slice.upper)
+            self.uses.append(Use(root, name, column, part=(start, stop)))
+            return _call("_part", held, ast.Constant(start), ast.Constant(stop))
+        index = self._index(node.slice)
+        self.uses.append(Use(root, name, column, index=index))
+        return _call("_component", held, ast.Constant(index))
+
+    def _held(self, node: ast.expr) -> tuple[str, str, ast.expr]:
+        """Return root, name ("" for the root itself) and what the scope holds there."""
+        match node:
+            case ast.Name(id=root) if root in ROOTS:
+                if root in ("info", "task"):
+                    self._refuse(node, "needs a name", f"write {root}.NAME")
+                return root, "", _item(ast.Name(_SCOPE, ast.Load()), root)
+            case ast.Name(id=root):
+                mend = f"{root} is a function: call it, {root}(...)" if root in ARGUMENTS else nearest(root, ROOTS)
+                self._refuse(node, "is not a name of expressions", mend)
+            case ast.Attribute(value=ast.Name(id=root), attr=name) if root in ROOTS and root != "action":
+                if name.startswith("_"):
+                    self._refuse(node, "is not allowed in an expression", "a name starts with a letter")
+                return root, name, _item(_item(ast.Name(_SCOPE, ast.Load()), root), name)
+            case ast.Attribute(value=ast.Name(id=root)) if root not in ROOTS:
+                self._refuse(node, "is not a name of expressions", nearest(root, ROOTS))
+        self._refuse(node, "is not allowed in an expression", _ALLOWED)
+
+    def _index(self, node: ast.expr | None) -> int | None:
+        match node:
+            case None:
+                return None
+            case ast.Constant(value=int() as value) if not isinstance(value, bool):
+                return value
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as value)) if not isinstance(value, bool):
+                return -value
+        self._refuse(node, "is not an index", "write a whole number, such as obs[3], or action[0:2]")
+
+    def _refuse(self, node: ast.AST, what: str, mend: str) -> NoReturn:
+        said = ast.get_source_segment(self._text, node) or ast.unparse(node)
+        said = said if len(said) <= 60 else said[:57] + "..."
+        column = getattr(node, "col_offset", 0) + 1
+        raise UserError(f"{said!r} (column {column}) {what}", where=self._where, mend=mend)
+
+
+def _asks(node: ast.expr) -> bool:
+    """Tell whether a node is a truth value by its form."""
+    match node:
+        case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
+            return True
+        case ast.Constant(value=value):
+            return isinstance(value, bool)
+        case ast.IfExp(body=body, orelse=orelse):
+            return _asks(body) and _asks(orelse)
+        case ast.Call(func=ast.Name(id="where"), args=[_, yes, no]):
+            return _asks(yes) and _asks(no)
+    return False
+
+
+def _call(name: str, *arguments: ast.expr) -> ast.Call:
+    return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
+
+
+def _item(container: ast.expr, key: str) -> ast.Subscript:
+    return ast.Subscript(container, ast.Constant(key), ast.Load())

@@ -1,0 +1,268 @@
+"""A YAML definition as a task family::
+
+    from mql import tasks
+
+    family = tasks.from_file("examples/cheetah-vel-yaml.yaml")
+
+There are three kinds. An ``id`` is a family around a registered Gymnasium environment; an ``mjcf`` (or a ``robot`` in a
+``scene``) with a ``python`` class is one simulation per environment: both are played by worker processes. A model
+without Python is stepped side by side, as arrays (`mql.tasks.definitions.lanes`).
+
+A family keeps its definition's path and digest, not its objects. Whoever builds an environment from it later, in a
+worker process, say, reads the files again and refuses them where they have changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from mql.errors import UserError
+from mql.tasks import registry
+from mql.tasks.definitions.distribution_spec import from_spec
+from mql.tasks.definitions.environment import DefinedEnvironment, IdEnvironment, check_id
+from mql.tasks.definitions.file import DefinitionFile, read_definition
+from mql.tasks.definitions.model import reopened
+from mql.tasks.definitions.python import guarded, python_path
+from mql.tasks.definitions.python_environment import PythonEnvironment
+from mql.tasks.definitions.quantities import vector_sizes
+from mql.tasks.definitions.terms import check_names
+from mql.tasks.definitions.trust import require_trust
+from mql.tasks.distributions import Value
+from mql.tasks.family import FloatArray, Split, Task, TaskFamily
+from mql.tasks.parameter import Parameter
+from mql.tasks.wrapped.any_environment import timestep_of
+from mql.tasks.wrapped.environment_source import Environment
+from mql.tasks.wrapped.gymnasium_environment import GymnasiumEnvironment
+from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
+
+
+def load_definition(path: Path, *, trust: bool = False) -> TaskFamily:
+    """Build the family that a definition file describes.
+
+    Args:
+        path: the YAML file.
+        trust: its Python code may be run, whatever the user's list of trusted definitions says.
+
+    Raises:
+        UserError: the file is not in order, or names what does not exist.
+        Untrusted: it would run Python that nobody trusts; none of it has run.
+    """
+    file = read_definition(Path(path))
+    name = file.definition.name
+    if registry.is_built_in(name):
+        raise UserError(f"{name!r} is a family of mql's own", where=file.where("name"), mend="choose another name")
+    check_trust(file, given=trust)
+    env = file.definition.env
+    if env.kind == "id":
+        return _id_family(file)
+    if env.python is not None:
+        return _python_family(file)
+    from mql.tasks.definitions.lanes import lanes_family
+
+    return lanes_family(file, _shared(file))
+
+
+def from_file(path: str | os.PathLike[str], trust: bool = False) -> TaskFamily:
+    """Build the family that a definition file describes; see `load_definition`."""
+    return load_definition(Path(path), trust=trust)
+
+
+def check_trust(file: DefinitionFile, *, given: bool) -> None:
+    """Refuse a definition whose Python may not be run; `given`: the user said that it may.
+
+    Raises:
+        Untrusted: neither the caller nor the user's list allows it.
+    """
+    runs = code_of(file)
+    if runs is not None:
+        what, where = runs
+        require_trust(file.path, file.digest, runs=what, where=where, given=given)
+
+
+def code_of(file: DefinitionFile) -> tuple[str, str] | None:
+    """Return what Python a definition would run and the line that says so, or None: it runs none of its own.
+
+    What an installed package registered with Gymnasium is trusted like any other installed package.
+    """
+    env = file.definition.env
+    if env.python is not None:
+        path, name = python_path(file)
+        return f"class {name} of {path}", file.where("env.python")
+    if env.id is not None and ":" in env.id:
+        return f"module {env.id.partition(':')[0]}, which {env.id!r} imports", file.where("env.id")
+    return None
+
+
+def outline(path: Path) -> TaskFamily:
+    """Return what a definition says of its tasks without running any code: nothing can be made of it.
+
+    Its ``obs_dim`` and ``action_dim`` are 0: they are not known.
+
+    Raises:
+        UserError: the file is not in order.
+    """
+    file = read_definition(path)
+    shared = _shared(file)
+    length = file.definition.env.episode_length or 0
+    return _Outline(**shared, obs_dim=0, action_dim=0, episode_length=length, control_timestep=0.0)
+
+
+@dataclass(frozen=True)
+class EnvironmentMaker:
+    """Builds a definition's environment in any process, from files that must still be the same."""
+
+    path: str
+    digest: str
+
+    def __call__(self, render_mode: str | None = None) -> DefinedEnvironment:
+        """Build one.
+
+        Raises:
+            UserError: a file has changed, or the environment can't be built.
+        """
+        return _build(reopened(self.path, self.digest), render_mode)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DefinedFamily(GymnasiumFamily):
+    """A family around a definition's environments; ``digest`` is that of the definition and all its files."""
+
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Outline(TaskFamily):
+    native: bool = False
+
+    def make(self, task: Task, render_mode: str | None = None) -> Any:
+        raise UserError("only an outline was read", where=f"family {self.name}", mend="load the definition")
+
+    def make_batch(self, tasks: Any, *, threads: int = 1) -> Any:
+        return self.make(tasks[0])
+
+
+def _shared(file: DefinitionFile) -> dict[str, Any]:
+    """Return the fields of a family that its definition says itself, whatever its kind."""
+    definition = file.definition
+    return {
+        "name": definition.name,
+        "summary": definition.description,
+        "parameters": {name: _parameter(file, name) for name in definition.parameters},
+        "splits": {
+            name: Split(
+                n=split.n,
+                seed=split.seed,
+                override={
+                    key: from_spec(spec, where=file.where(f"splits.{name}.override.{key}"))
+                    for key, spec in split.override.items()
+                },
+            )
+            for name, split in definition.splits.items()
+        },
+    }
+
+
+def _parameter(file: DefinitionFile, name: str) -> Parameter:
+    spec = file.definition.parameters[name]
+    return Parameter(
+        distribution=file.distribution(name),
+        unit=spec.unit,
+        doc=spec.doc or name,
+        hidden=spec.hidden,
+        bounds=file.bounds(name),
+    )
+
+
+def _id_family(file: DefinitionFile) -> DefinedFamily:
+    env, where = file.definition.env, file.where("env.id")
+    check_id(file)
+    built = IdEnvironment(file)
+    try:
+        limit = built.inner.spec.max_episode_steps if built.inner.spec else None
+        length = env.episode_length or limit
+        if length is None:
+            mend = "add 'episode_length: 200' (control steps)"
+            raise UserError(f"{env.id} has no time limit of its own", where=where, mend=mend)
+        sizes = {"obs": built.obs_dim, "action": built.action_dim}
+        check_names(file, built.terms, info=built.info_names(), sizes=sizes)
+        answer = _first_step(file, built)
+        return _family(file, built, answer, episode_length=length, has_success=built.terms.success is not None)
+    finally:
+        built.close()
+
+
+def _python_family(file: DefinitionFile) -> DefinedFamily:
+    path, name = python_path(file)
+    for key in ("observe", "scaling"):
+        if getattr(file.definition.env, key):
+            what = f"{key} says what is seen, and so does the class"
+            raise UserError(what, where=file.where(f"env.{key}"), mend="leave it out")
+    built = PythonEnvironment(file)
+    sizes = vector_sizes(built.known) | {"action": built.action_dim}
+    check_names(file, built.terms, info=[*built.known, "reward"], sizes=sizes)
+    answer = guarded(path, file.where("env.python"), f"class {name}", lambda: _first_step(file, built))
+    check_names(file, built.terms, info=[*built.known, "reward"], sizes=sizes | {"obs": built.obs_dim})
+    length = file.definition.env.episode_length
+    assert length is not None
+    probe = _probe if built.has_probe else None
+    return _family(file, built, answer, episode_length=length, has_success=built.has_success, probe=probe)
+
+
+def _first_step(file: DefinitionFile, environment: IdEnvironment | PythonEnvironment) -> dict[str, Any]:
+    """Try a definition out: play one step of a training task, and return its info."""
+    rng = np.random.default_rng(0)
+    environment.set_task({name: file.distribution(name).sample(rng) for name in file.definition.parameters})
+    environment.reset(seed=0)
+    obs, reward, _, _, info = environment.step(np.zeros(environment.action_dim))
+    for what, values in (("observation", obs), ("reward", reward)):
+        if not np.isfinite(values).all():
+            mend = "look for a division by zero or a blow-up"
+            raise UserError(f"the {what} of the first step is not finite", where=file.where("env"), mend=mend)
+    return info
+
+
+def _family(
+    file: DefinitionFile,
+    built: IdEnvironment | PythonEnvironment,
+    info: Mapping[str, Any],
+    *,
+    episode_length: int,
+    has_success: bool,
+    probe: Callable[[gymnasium.Env[Any, Any], FloatArray, int], FloatArray] | None = None,
+) -> DefinedFamily:
+    return DefinedFamily(
+        **_shared(file),
+        obs_dim=built.obs_dim,
+        action_dim=built.action_dim,
+        episode_length=episode_length,
+        control_timestep=timestep_of(built),
+        has_success=has_success,
+        probe=probe,
+        make_env=EnvironmentMaker(str(file.path), file.digest),
+        set_task=_set_task,
+        success_key="success" if has_success else None,
+        info_keys=tuple(key for key in info if key != "success"),
+        digest=file.digest,
+    )
+
+
+def _build(file: DefinitionFile, render_mode: str | None) -> DefinedEnvironment:
+    kind = IdEnvironment if file.definition.env.kind == "id" else PythonEnvironment
+    return kind(file, render_mode)
+
+
+def _set_task(environment: Environment, parameters: Mapping[str, Value]) -> None:
+    assert isinstance(environment, DefinedEnvironment)
+    environment.set_task(parameters)
+
+
+def _probe(environment: gymnasium.Env[Any, Any], obs: FloatArray, step: int) -> FloatArray:
+    assert isinstance(environment, GymnasiumEnvironment) and isinstance(environment.inner, PythonEnvironment)
+    return environment.inner.probe(step).astype(np.float32)

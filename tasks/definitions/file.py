@@ -1,0 +1,264 @@
+"""Reads a task definition: YAML that is in order, with the line of every key, and the files that it names.
+
+Nothing is built, and no Python of the definition is run. What can be told without the model is told here: values, names
+of task parameters, splits, expressions, and files that are missing or lie outside the definition's folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from mql.config.marked_yaml import MarkedYaml, Wanted, place, read_marked
+from mql.errors import UserError, nearest
+from mql.robots.mjcf.files import MOST_BYTES, mjcf_files
+from mql.robots.spec_yaml import ROBOT
+from mql.tasks.definitions.distribution_spec import from_spec
+from mql.tasks.definitions.errors import user_error
+from mql.tasks.definitions.expressions.compiled import compile_expression
+from mql.tasks.definitions.parts import Mistake
+from mql.tasks.definitions.schema import SCHEMA, Change, Definition
+from mql.tasks.distributions import Distribution, Value
+from mql.tasks.physics.fields import allowed_range
+
+DEFINITION = Wanted("definition", f"schema: {SCHEMA}")
+_KIND = SCHEMA.rpartition("/")[0] + "/"
+
+
+@dataclass(frozen=True)
+class DefinitionFile:
+    """A definition that has been read and found in order.
+
+    Args:
+        path: the YAML file, as an absolute path.
+        folder: its folder, which all its files lie in.
+        definition: what it says.
+        digest: hexadecimal SHA-256 of the YAML and of every file that it names.
+        files: those files, the YAML first.
+    """
+
+    path: Path
+    folder: Path
+    definition: Definition = field(repr=False)
+    digest: str
+    files: tuple[Path, ...]
+    _shown: str = field(repr=False)
+    _lines: Mapping[str, int] = field(repr=False)
+
+    def where(self, key: str) -> str:
+        """Say where a dotted key stands, such as ``file.yaml:12 parameters.mass.value.low``.
+
+        The line is that of the nearest key above where the key itself isn't there; entries of a list count from 0.
+        """
+        return place(self._shown, self._lines, key)
+
+    def distribution(self, name: str) -> Distribution:
+        """Return what the training tasks draw a parameter from (the split's own `override` comes before it)."""
+        return from_spec(self.definition.parameters[name].value, where=self.where(f"parameters.{name}.value"))
+
+    def sources(self, split: str) -> dict[str, Distribution]:
+        """Return what each parameter of a split's tasks is drawn from."""
+        drawn = {name: self.distribution(name) for name in self.definition.parameters}
+        for name, spec in self.definition.splits[split].override.items():  # type: ignore[index]
+            drawn[name] = from_spec(spec, where=self.where(f"splits.{split}.override.{name}"))
+        return drawn
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        """Return the lowest and highest value of a parameter: what physics allows within what the definition says."""
+        spec = self.definition.parameters[name]
+        low, high = physical_bounds(spec.apply)
+        given_low, given_high = spec.bounds or (None, None)
+        return (
+            low if given_low is None else max(low, given_low),
+            high if given_high is None else min(high, given_high),
+        )
+
+
+def read_definition(path: Path) -> DefinitionFile:
+    """Read a definition file.
+
+    Raises:
+        UserError: anything in it is out of order; one line with file, line, key and mend.
+    """
+    marked = read_marked(path, DEFINITION)
+    _check_schema(marked)
+    try:
+        definition = Definition.model_validate(marked.data)
+    except ValidationError as error:
+        raise user_error(error, Definition, marked.where) from None
+    folder = path.parent.resolve()
+    files = (folder / path.name, *_named_files(definition, folder, marked))
+    file = DefinitionFile(
+        path=folder / path.name,
+        folder=folder,
+        definition=definition,
+        digest=_digest(files, folder),
+        files=files,
+        _shown=str(path),
+        _lines=marked.lines,
+    )
+    _check_parameters(file)
+    _check_splits(file)
+    _check_expressions(file)
+    return file
+
+
+def physical_bounds(changes: Iterable[Change]) -> tuple[float, float]:
+    """Return the lowest and highest value that physics allows a parameter with these changes."""
+    ranges = [allowed_range(change.field, change.op) for change in changes]
+    return max((low for low, _ in ranges), default=-math.inf), min((high for _, high in ranges), default=math.inf)
+
+
+def _check_schema(marked: MarkedYaml) -> None:
+    given = marked.data.get("schema")
+    if given == SCHEMA:
+        return
+    if isinstance(given, str) and given.startswith(_KIND):
+        mend = f"this version of mql reads {SCHEMA}"
+    else:
+        mend = f"a definition says 'schema: {SCHEMA}'"
+    what = f"schema is {given!r}" if "schema" in marked.data else "schema is missing"
+    raise UserError(what, where=marked.where("schema"), mend=mend)
+
+
+def _check_parameters(file: DefinitionFile) -> None:
+    for name, spec in file.definition.parameters.items():
+        distribution = file.distribution(name)
+        low, high = file.bounds(name)
+        if not low <= high:
+            mend = f"physics allows {_range(*physical_bounds(spec.apply))}"
+            raise UserError(
+                f"no value of {name!r} is allowed", where=file.where(f"parameters.{name}.bounds"), mend=mend
+            )
+        _check_range(file, name, distribution, f"parameters.{name}.value")
+        for n, change in enumerate(spec.apply):
+            try:
+                change.components(distribution.size)
+            except Mistake as mistake:
+                context = mistake.context or {}
+                key = f"parameters.{name}.apply.{n}.{context['key']}".rstrip(".")
+                raise UserError(context["what"], where=file.where(key), mend=context["mend"]) from None
+
+
+def _check_range(file: DefinitionFile, name: str, distribution: Distribution, key: str) -> None:
+    low, high = file.bounds(name)
+    if low <= distribution.low and distribution.high <= high:
+        return
+    end = "low" if distribution.low < low else "high"
+    drawn = _range(distribution.low, distribution.high)
+    mend = f"give values {_range(low, high)}; what has no ends (normal) can't be bounded"
+    raise UserError(f"{name} is drawn {drawn}", where=file.where(f"{key}.{end}"), mend=mend)
+
+
+def _range(low: float, high: float) -> str:
+    if math.isinf(low) and math.isinf(high):
+        return "without limits"
+    if math.isinf(high):
+        return f"from {low:g} on"
+    return f"up to {high:g}" if math.isinf(low) else f"from {low:g} to {high:g}"
+
+
+def _check_splits(file: DefinitionFile) -> None:
+    parameters, splits = file.definition.parameters, file.definition.splits
+    for split, spec in splits.items():
+        for name in spec.override:
+            key = f"splits.{split}.override.{name}"
+            if name not in parameters:
+                raise UserError(f"unknown parameter {name!r}", where=file.where(key), mend=nearest(name, parameters))
+            own, override = file.distribution(name), file.sources(split)[name]
+            if own.size != override.size:
+                mend = f"give it a size of {own.size}" if own.size else f"{name} is one number; leave the size out"
+                raise UserError(f"the override has size {override.size or 1}", where=file.where(key), mend=mend)
+            _check_range(file, name, override, key)
+    seen: dict[tuple[Value, ...], str] = {}
+    for split, spec in splits.items():
+        # Drawn as `TaskFamily` draws them, so that these are the tasks.
+        rng = np.random.default_rng(spec.seed)
+        sources = file.sources(split).values()
+        for values in [tuple(source.sample(rng) for source in sources) for _ in range(spec.n)]:
+            owner = seen.setdefault(values, split)
+            if owner != split:
+                shared = ", ".join(f"{name} {_short(value)}" for name, value in zip(parameters, values, strict=True))
+                mend = "give them other seeds, or a parameter with more values"
+                what = f"splits {owner} and {split} share the task {shared}"
+                raise UserError(what, where=file.where(f"splits.{split}"), mend=mend)
+
+
+def _short(value: Value) -> str:
+    return f"({', '.join(f'{part:.4g}' for part in value)})" if isinstance(value, tuple) else f"{value:.4g}"
+
+
+def _check_expressions(file: DefinitionFile) -> None:
+    definition = file.definition
+    sizes = {f"task.{name}": file.distribution(name).size or 0 for name in definition.parameters}
+    terms = definition.reward.terms if definition.reward is not None else {}
+    texts = {f"reward.terms.{name}.expr": term.expr for name, term in terms.items()}
+    if definition.success is not None and definition.success.expr is not None:
+        texts["success.expr"] = definition.success.expr
+    for key, text in texts.items():
+        expression = compile_expression(text, where=file.where(key))
+        expression.check_names({"task": definition.parameters}, where=file.where(key), sizes=sizes)
+
+
+def _named_files(definition: Definition, folder: Path, marked: MarkedYaml) -> tuple[Path, ...]:
+    """Find the files that a definition names, and those that they name. All must lie in its folder."""
+    env = definition.env
+    found: dict[Path, None] = {}
+    if env.python is not None:
+        found[_inside(env.python.rpartition(":")[0], folder, marked.where("env.python"))] = None
+    for key, name in (("mjcf", env.mjcf), ("robot", env.robot), ("scene", env.scene)):
+        if name is None or (key != "mjcf" and not _is_path(name)):
+            continue
+        path = _inside(name, folder, marked.where(f"env.{key}"))
+        if key == "robot" and path.suffix != ".xml":
+            found[path] = None
+            model = read_marked(path, ROBOT).data.get("mjcf")
+            if not isinstance(model, str) or ":" in model:  # of a package, which is not the definition's own
+                continue
+            path = path.parent / model
+        found |= dict.fromkeys(mjcf_files(path, folder))
+    return tuple(found)
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith((".yaml", ".yml", ".xml")) or "/" in name or "\\" in name
+
+
+def _inside(name: str, folder: Path, where: str) -> Path:
+    if os.path.isabs(name):
+        raise UserError(
+            f"{name!r} is an absolute path", where=where, mend=f"copy it into {folder} and name it from there"
+        )
+    path = folder / name
+    try:
+        inside = path.resolve().is_relative_to(folder)
+    except (OSError, RuntimeError, ValueError):
+        inside = False
+    if not inside:
+        mend = f"copy it into {folder}; a definition reads nothing outside its folder"
+        raise UserError(f"{name!r} lies outside the definition's folder", where=where, mend=mend)
+    if not os.path.isfile(path):
+        raise UserError(f"the file {name!r} is missing", where=where, mend=f"put it at {path}, or mend the path")
+    if os.path.getsize(path) > MOST_BYTES:
+        raise UserError(f"the file {name!r} is larger than 100 MB", where=where, mend="make it smaller")
+    return path
+
+
+def _digest(files: Iterable[Path], folder: Path) -> str:
+    """Hash the files' bytes, and the names of all but the first: the definition may be renamed."""
+    whole = hashlib.sha256()
+    for n, path in enumerate(files):
+        name = os.path.relpath(path, folder) if n else ""
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot read the file ({error})", where=str(path), mend="check its permissions") from None
+        whole.update(f"{name}\0{len(data)}\0".encode() + data)
+    return whole.hexdigest()

@@ -1,0 +1,130 @@
+"""The MuJoCo model behind a definition: how it is compiled, starts and is advanced.
+
+Shapes: Q positions, V velocities.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from mql.errors import UserError
+from mql.robots.mjcf.compiled import compile_mjcf
+from mql.tasks.definitions.file import DefinitionFile, read_definition
+
+if TYPE_CHECKING:
+    from mql.robots.spec import RobotSpec
+
+Array = npt.NDArray[np.float64]
+
+_JOINT_NOISE = 0.01  # rad or m; uniform, on the joints that actuators move
+
+
+def reopened(path: str, digest: str) -> DefinitionFile:
+    """Read a definition again, in a worker process or later, and make sure that it is still the same.
+
+    Raises:
+        UserError: the file or one that it names has changed.
+    """
+    file = read_definition(Path(path))
+    if file.digest != digest:
+        mend = "put it back as it was, or load it anew"
+        raise UserError("the definition or a file that it names has changed meanwhile", where=path, mend=mend)
+    return file
+
+
+def compiled_model(file: DefinitionFile, robot: RobotSpec | None) -> mujoco.MjModel:
+    """Compile the model of a definition with ``mjcf``, or put its `robot` into its scene; it is the caller's to change.
+
+    Raises:
+        UserError: a file is missing or outside the folder, MuJoCo refuses the model, a number in it is NaN or negative
+            where it can't be, or there is nothing to drive it with.
+    """
+    env = file.definition.env
+    if robot is None:
+        where = file.where("env.mjcf")
+        model = compile_mjcf(file.folder / str(env.mjcf), file.folder)
+    else:
+        from mql.tasks.scenes.compose import compose
+
+        where = file.where("env.scene")
+        try:
+            model = copy.deepcopy(compose(str(env.robot), str(env.scene), folder=file.folder))
+        except UserError as error:
+            raise UserError(error.what, where=error.where or where, mend=error.mend) from None
+    if model.nu == 0:
+        raise UserError("the model has no actuators", where=where, mend="add <actuator> to the MJCF")
+    return model
+
+
+@dataclass(frozen=True)
+class Start:
+    """How an episode starts where no Python says it: qpos [Q], qvel [V], and the places of qpos that get noise."""
+
+    qpos: Array
+    qvel: Array
+    noisy: npt.NDArray[np.int64]
+
+    def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draw a first qpos [Q] and qvel [V]."""
+        qpos = self.qpos.copy()
+        qpos[self.noisy] += rng.uniform(-_JOINT_NOISE, _JOINT_NOISE, len(self.noisy))
+        return qpos, self.qvel.copy()
+
+
+def start_of(model: mujoco.MjModel, robot: RobotSpec | None) -> Start:
+    """Start from the keyframe ``home`` if there is one, else at rest from qpos0 with the robot's own home."""
+    home = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_KEY, "home")
+    qpos = np.array(model.key_qpos[home] if home >= 0 else model.qpos0)
+    for name, place in (robot.home if robot is not None and home < 0 else {}).items():
+        start = model.joint(name).qposadr[0]
+        qpos[start : start + np.size(place)] = place
+    joint_driven = model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT.value
+    joints = np.unique(model.actuator_trnid[joint_driven, 0])
+    kinds = (mujoco.mjtJoint.mjJNT_SLIDE.value, mujoco.mjtJoint.mjJNT_HINGE.value)
+    return Start(
+        qpos=qpos,
+        qvel=np.array(model.key_qvel[home]) if home >= 0 else np.zeros(model.nv),
+        noisy=np.asarray(model.jnt_qposadr[joints[np.isin(model.jnt_type[joints], kinds)]], np.int64),
+    )
+
+
+def stepper(model: mujoco.MjModel, data: mujoco.MjData, frame_skip: int) -> Callable[[], None]:
+    """Return a function that advances `data` by one control step.
+
+    Afterwards places, velocities, contacts and the sensors of these are those of the new state, as if MuJoCo's
+    ``mj_forward`` had been called: a plain ``mj_step`` leaves them one physics step behind. This costs nothing, since
+    the next step goes on from them.
+    """
+    if model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4:  # which can't be split
+        return whole_stepper(model, data, frame_skip)
+    step1, step2, step = mujoco.mj_step1, mujoco.mj_step2, mujoco.mj_step
+
+    def split() -> None:
+        step2(model, data)
+        if frame_skip > 1:
+            step(model, data, frame_skip - 1)
+        step1(model, data)
+
+    return split
+
+
+def whole_stepper(model: mujoco.MjModel, data: mujoco.MjData, frame_skip: int) -> Callable[[], None]:
+    """Return a function that does the same by whole physics steps.
+
+    The first one starts anew, which a mocap body needs: what was left does not know of its new place.
+    """
+    step, step1 = mujoco.mj_step, mujoco.mj_step1
+
+    def advance() -> None:
+        step(model, data, frame_skip)
+        step1(model, data)
+
+    return advance

@@ -1,0 +1,235 @@
+"""A working definition to start from, written around a robot: `skeleton_files` makes the files of its folder.
+
+A robot with a spec is named (one of a name) or copied into the folder (a YAML file and its model), and stands in a
+scene of its own. A bare MJCF is copied and included by a model that adds the target. Without a robot, a small arm holds
+its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from mql.errors import UserError
+from mql.robots import registry as robots
+from mql.robots.mjcf.compiled import compile_mjcf
+from mql.robots.mjcf.files import mjcf_files
+from mql.robots.mjcf.inspection import actuator_kind
+from mql.tasks import registry
+from mql.tasks.definitions.editor_schemas import ROBOT_FILE, ROBOT_PACKAGE, TASK_FILE, TASK_PACKAGE
+from mql.tasks.definitions.model import start_of
+from mql.tasks.definitions.new.experiment import experiment_file, experiment_text
+from mql.tasks.definitions.new.goal import Goal, find_goal
+from mql.tasks.definitions.new.text import (
+    definition_text,
+    model_text,
+    pytest_text,
+    quoted,
+    scene_text,
+)
+from mql.tasks.definitions.quantities import quantities_of
+
+if TYPE_CHECKING:
+    from mql.robots.spec import RobotSpec
+    from mql.robots.spec_parts import ControlMode
+
+PLACE_HOLDER = "skeleton_robot.xml"  # the arm that stands there without a robot
+CONTROL_RATE = 20.0  # Hz, where no control mode says it
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What a definition says under ``env``, and the files that belong to it.
+
+    Args:
+        lines: the lines of ``env`` up to the episode's length.
+        files: relative path -> bytes.
+        rate: control steps per second.
+        title: what the robot is called.
+    """
+
+    lines: tuple[str, ...]
+    files: Mapping[str, bytes]
+    rate: float
+    title: str
+
+
+def check_new_name(name: str) -> None:
+    """Refuse what can't be a new family's name.
+
+    Raises:
+        UserError: it has other characters than a family's name, or mql has a family of that name.
+    """
+    if not _NAME.fullmatch(name):
+        mend = "use letters, digits, '-', '_' and '.', at most 100, with a letter or a digit first"
+        raise UserError(f"{name!r} is no name of a family", mend=mend)
+    if registry.is_built_in(name):
+        raise UserError(f"{name!r} is a family of mql's own", mend=f"choose another name, such as my-{name}")
+
+
+def skeleton_files(name: str, robot: str | None = None) -> dict[str, bytes]:
+    """Write a definition, its scene, its test and what they need: relative path -> bytes.
+
+    A model that nobody knows may crash MuJoCo: call it in a worker process.
+
+    Args:
+        name: of the new family.
+        robot: a robot's name, the path of its YAML file, or of a bare MJCF (ends in .xml); None: a place holder.
+
+    Raises:
+        UserError: the name is taken or wrong, there is no such robot, or its model can't be used.
+    """
+    check_new_name(name)
+    bare = robot is None or robot.endswith(".xml")
+    if robot is None:
+        with resources.as_file(resources.files("mql.tasks.definitions.new") / PLACE_HOLDER) as own_arm:
+            spec = robots.load(str(own_arm))
+            files = {"robot.xml": own_arm.read_bytes()}  # the model first, or the spec
+    else:
+        spec = robots.load(robot)
+        files = _copied(spec, robot)
+    source = spec.mjcf_source()
+    model = compile_mjcf(source.path, source.folder)
+    where = str(source.path)
+    _check_actuators(model, where)
+    tip = spec.end_effector.site if spec.end_effector is not None else None
+    start = start_of(model, None if bare else spec).qpos
+    _check_start(model, start, where)
+    mode = None if bare else _first_mode(spec)
+    led_by = mode.by if mode is not None and mode.kind == "ee_delta" else None
+    goal = find_goal(model, start, tip=tip, where=where, led_by=led_by, base=spec.base.joints if spec.base else ())
+    target = "target" if "site_target" not in quantities_of(model) else "task_target"
+    if robot is None or bare:
+        made = _of_model(name, model, goal, files, target)
+    else:
+        made = _of_robot(name, model, goal, files, spec, robot, target)
+    test = f"test_{re.sub(r'[^A-Za-z0-9]+', '_', name)}.py"
+    text = definition_text(
+        name, made.lines, goal, target, title=made.title, rate=made.rate, observe=_example(model, goal)
+    )
+    own = {
+        f"{name}.yaml": text.encode(),
+        experiment_file(name): experiment_text(name, rate=made.rate, far=_commands_poses(model, mode)).encode(),
+        test: pytest_text(test).encode(),
+        TASK_FILE: _packaged(TASK_FILE),
+    }
+    if any(path.endswith((".yaml", ".yml")) for path in files):
+        own[ROBOT_FILE] = _packaged(ROBOT_FILE)
+    for path in own:
+        if path in files:
+            what = f"the robot's file {path} and one of the new folder have the same name"
+            raise UserError(what, where=where, mend="choose another NAME, or rename the robot's file")
+    return {**own, **made.files, **files}
+
+
+def _copied(spec: RobotSpec, robot: str) -> dict[str, bytes]:
+    """Return the files that a robot of a path consists of, by their path from its folder."""
+    if not robot.endswith((".xml", ".yaml", ".yml")):
+        return {}
+    folder = Path(robot).resolve().parent
+    found = [] if robot.endswith(".xml") else [Path(robot).resolve()]
+    if ":" not in spec.mjcf:  # else it belongs to a package, and stays there
+        found += mjcf_files(spec.path(), folder)
+    return {_within(path, folder): path.read_bytes() for path in found}
+
+
+def _within(path: Path, folder: Path) -> str:
+    """Return the path from the folder, as the model names it: links are followed only to get there."""
+    return (path if path.is_relative_to(folder) else path.resolve()).relative_to(folder).as_posix()
+
+
+def _of_model(name: str, model: mujoco.MjModel, goal: Goal, files: Mapping[str, bytes], target: str) -> Simulated:
+    """Include a bare MJCF in a model that adds the target."""
+    inner = next(iter(files))
+    outer = _scene_name(name, files)
+    frame_skip = max(1, round(1.0 / (CONTROL_RATE * float(model.opt.timestep))))
+    rate = 1.0 / (frame_skip * float(model.opt.timestep))
+    lines = (
+        f"  mjcf: {quoted(outer)}  # the model: {inner}, and what the task adds to it",
+        f"  frame_skip: {frame_skip}  # physics steps of a control step, which lasts {1.0 / rate:.3g} s",
+    )
+    return Simulated(lines, {outer: model_text(name, inner, goal, target).encode()}, rate, Path(inner).stem)
+
+
+def _of_robot(
+    name: str, model: mujoco.MjModel, goal: Goal, files: Mapping[str, bytes], spec: RobotSpec, robot: str, target: str
+) -> Simulated:
+    """Put a robot with a spec, which is the first of its files if it has some, into a scene."""
+    scene = _scene_name(name, files)
+    lines = [f"  robot: {quoted(next(iter(files), robot))}", f"  scene: {quoted(scene)}  # where it stands"]
+    rate = CONTROL_RATE
+    if spec.control:
+        mode, *others = _modes(spec)
+        rate = spec.control[mode].rate_hz
+        also = f"; also {', '.join(others)}" if others else ""
+        lines.append(f"  control: {quoted(mode)}  # what an action means, {rate:g} times a second{also}")
+    plane = bool((model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE.value).any())
+    text = scene_text(name, goal, target, title=spec.name, floor=not plane, taken=_geoms(model))
+    return Simulated(tuple(lines), {scene: text.encode()}, rate, spec.name)
+
+
+def _modes(spec: RobotSpec) -> list[str]:
+    """Return the control modes, what displaces an end effector first: a task begins with the first one."""
+    return sorted(spec.control, key=lambda mode: spec.control[mode].kind != "ee_delta")
+
+
+def _first_mode(spec: RobotSpec) -> ControlMode | None:
+    return spec.control[_modes(spec)[0]] if spec.control else None
+
+
+def _scene_name(name: str, files: Mapping[str, bytes]) -> str:
+    return next(each for each in ("scene.xml", "task.xml", f"{name}-scene.xml") if each not in files)
+
+
+def _commands_poses(model: mujoco.MjModel, mode: ControlMode | None) -> bool:
+    """Whether a full action sends joints across their whole range."""
+    if mode is not None:
+        return mode.kind == "joint_position"
+    return any(actuator_kind(model, actuator) == "position" for actuator in range(model.nu))
+
+
+def _check_actuators(model: mujoco.MjModel, where: str) -> None:
+    if model.nu == 0:
+        raise UserError("the model has no actuators", where=where, mend="add <actuator> to the MJCF")
+    for actuator in range(model.nu):
+        low, high = model.actuator_ctrlrange[actuator]
+        if not model.actuator_ctrllimited[actuator] or not low < high:
+            name = model.actuator(actuator).name or str(actuator)
+            mend = 'give it ctrlrange="LOW HIGH", which actions from -1 to 1 are mapped to'
+            raise UserError(f"actuator {name!r} has no control range", where=where, mend=mend)
+
+
+def _check_start(model: mujoco.MjModel, start: npt.NDArray[np.float64], where: str) -> None:
+    for joint in range(model.njnt):
+        at = start[model.jnt_qposadr[joint]]
+        low, high = model.jnt_range[joint]
+        if model.jnt_limited[joint] and not low <= at <= high:
+            what = (
+                f"joint {model.joint(joint).name!r} starts at {at:.4g}, outside of its range, {low:.4g} to {high:.4g}"
+            )
+            mend = 'mend its keyframe home or its range (in degrees, unless the file says <compiler angle="radian"/>)'
+            raise UserError(what, where=where, mend=mend)
+
+
+def _geoms(model: mujoco.MjModel) -> set[str]:
+    return {model.geom(index).name for index in range(model.ngeom)}
+
+
+def _example(model: mujoco.MjModel, goal: Goal) -> str:
+    """Return what could be observed instead of everything."""
+    clear = [name for name, each in quantities_of(model).items() if each.rival is None]
+    named = [name for name in clear if name.startswith(("joint_", "speed_"))][:4]
+    return ", ".join(quoted(name) for name in [*named, *([goal.tip] if goal.tip is not None else [])])
+
+
+def _packaged(name: str) -> bytes:
+    return (resources.files(TASK_PACKAGE if name == TASK_FILE else ROBOT_PACKAGE) / name).read_bytes()

@@ -1,0 +1,168 @@
+"""Definitions as Gymnasium environments, one simulation each: here an MJCF model with the methods of a Python class.
+
+Shapes: O observation, A action in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import mujoco
+import numpy as np
+from gymnasium.spaces import Box
+
+from mql.tasks.control.effector import MocapEffector
+from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
+from mql.tasks.definitions.environment import Answer, Array, DefinedEnvironment
+from mql.tasks.definitions.file import DefinitionFile
+from mql.tasks.definitions.model import compiled_model, start_of, stepper, whole_stepper
+from mql.tasks.definitions.python import TaskValues, guarded, load_class, python_path
+from mql.tasks.definitions.quantities import LiveQuantities, quantities_of
+from mql.tasks.definitions.terms import terms_of
+from mql.tasks.distributions import Value
+from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.stepping.camera import Camera
+
+
+class PythonEnvironment(DefinedEnvironment):
+    """An MJCF model with the methods of a definition's Python class.
+
+    `reset` of the class is called with the model at its keyframe ``home``, or at its own pose where there is none. The
+    simulation is advanced by the cheapest calls that leave all places and contacts those of the new state. An
+    episode ends early only where the class says so.
+    """
+
+    def __init__(self, file: DefinitionFile, render_mode: str | None = None) -> None:
+        super().__init__(file, terms_of(file))
+        robot = robot_of(file)
+        self.model = compiled_model(file, robot)
+        self.data = mujoco.MjData(self.model)
+        frame_skip = frame_skip_of(file, self.model, robot)
+        self.dt = frame_skip * float(self.model.opt.timestep)
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": max(1, round(1.0 / self.dt))}
+        self.render_mode = render_mode
+        self._camera = Camera(robot.camera() if robot is not None else None)
+        self._start = start_of(self.model, robot)
+        commands = control_of(file, self.model, robot)
+        self._drive = commands.drive(self.model, self.data)
+        steps = whole_stepper if isinstance(commands, MocapEffector) else stepper
+        self._advance = steps(self.model, self.data, frame_skip)
+        # A view of the data's own memory: each access to an attribute of MjData makes a new one.
+        self._warnings = self.data.warning.number[mujoco.mjtWarning.mjWARN_BADQPOS :]
+        changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
+        self._changes = PhysicsChanges(self.model, changes, where=file.where)
+        self.known = quantities_of(self.model)
+        used = {name: self.known[name] for name in sorted(self.terms.info_names) if name in self.known}
+        self._quantities = LiveQuantities(used, self.data, where=file.where("reward"))
+        self._bind(file)
+        self._parameters: Mapping[str, Value] = {}
+        self._values = TaskValues({})
+        self.action_space = Box(-1.0, 1.0, (commands.action_dim,), np.float64)
+        self.observation_space = Box(-np.inf, np.inf, (0,), np.float64)  # the class says the size at the first reset
+
+    def _bind(self, file: DefinitionFile) -> None:
+        """Build the user's object, and look its methods up once."""
+        path, name = python_path(file)
+        where = file.where("env.python")
+        cls = load_class(file)
+        own = guarded(path, where, f"{name}()", cls)
+        if hasattr(own, "bind"):
+            guarded(path, where, f"{name}.bind", lambda: own.bind(self.model))
+        self._own_reset, self._own_observe = own.reset, own.observe
+        replaced = self.terms.replaces
+        self._own_reward = None if replaced and "reward" not in self.terms.info_names else getattr(own, "reward", None)
+        self._own_success = None if self.terms.success is not None else getattr(own, "success", None)
+        self._own_terminated = getattr(own, "terminated", None)
+        self._own_probe = getattr(own, "probe", None)
+
+    @property
+    def has_success(self) -> bool:
+        """Whether an expression or the class says when the task is solved."""
+        return self.terms.success is not None or self._own_success is not None
+
+    @property
+    def has_probe(self) -> bool:
+        """Whether the class chooses actions that let the parameters show."""
+        return self._own_probe is not None
+
+    def set_task(self, parameters: Mapping[str, Value]) -> None:
+        """Choose the task of the next episode."""
+        super().set_task(parameters)
+        self._parameters, self._values = parameters, TaskValues(parameters)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        """Start an episode of the task that was set."""
+        super().reset(seed=seed)
+        self._changes.apply(self.model, self._parameters)
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[:], self.data.qvel[:] = self._start.qpos, self._start.qvel
+        self._own_reset(self.model, self.data, self._values, self.np_random)
+        self._drive.start()
+        mujoco.mj_forward(self.model, self.data)
+        self._check_stable()
+        self._at_goal_steps = 0
+        obs = self._observe()
+        if self.observation_space.shape != obs.shape:
+            self.observation_space = Box(-np.inf, np.inf, obs.shape, np.float64)
+        return obs, {}
+
+    def step(self, action: Array) -> Answer:
+        """Advance by one control step with action [A] in [-1, 1]."""
+        self._drive.act(action)
+        self._advance()
+        self._check_stable()
+        obs = self._observe()
+        reward, info, at_goal = self._outcome(obs, action)
+        info["success"] = self._held(at_goal)
+        ended = self._own_terminated is not None and bool(self._own_terminated(self.model, self.data))
+        return obs, reward, ended, False, info
+
+    def judge_pose(self, qpos: Array) -> tuple[float, bool]:
+        """Put the model at rest into a pose [Q]; return the reward that it gets, and whether success holds there."""
+        self.data.qpos[:], self.data.qvel[:] = qpos, 0.0
+        mujoco.mj_forward(self.model, self.data)
+        reward, _, at_goal = self._outcome(self._observe(), np.zeros(self.action_dim))
+        return reward, at_goal
+
+    def _outcome(self, obs: Array, action: Array) -> tuple[float, dict[str, Any], bool]:
+        """Return the reward of the state after a step, its terms, and whether success holds there."""
+        info: dict[str, Any] = {}
+        own = 0.0
+        if self._own_reward is not None:
+            given = self._own_reward(self.model, self.data, self._values, action)
+            if not isinstance(given, Mapping):
+                raise TypeError(f"reward returned {given!r}, which is no {{term: value}}")
+            for name, value in given.items():
+                info[f"reward_{name}"] = value = float(value)
+                own += value
+        known: dict[str, Any] = {}
+        if self._judged:
+            known = self._quantities.read()
+            known["reward"] = own
+        reward, report, at_goal = self._judge(obs, action, known, own)
+        info = report if self.terms.replaces else info | report
+        if self._own_success is not None:
+            at_goal = bool(self._own_success(self.model, self.data, self._values))
+        return reward, info, at_goal
+
+    def probe(self, step: int) -> Array:
+        """Return the class's action [A] of this step."""
+        assert self._own_probe is not None
+        return np.asarray(self._own_probe(self.model, self.data, step), np.float64)
+
+    def render(self) -> Any:
+        """Return a picture [480, 480, 3]."""
+        return self._camera.picture(self.model, self.data.qpos, self.data.qvel)
+
+    def close(self) -> None:
+        """Release the rendering context."""
+        self._camera.close()
+
+    def _observe(self) -> Array:
+        return self._with_visible(np.array(self._own_observe(self.model, self.data), np.float64).reshape(-1))
+
+    def _check_stable(self) -> None:
+        """Refuse to go on where MuJoCo has put a simulation that blew up back to its start."""
+        if self._warnings.any():
+            raise FloatingPointError("the physics diverged: take a smaller timestep, or weaker actuators")

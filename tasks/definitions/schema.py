@@ -1,0 +1,211 @@
+"""What a task family's definition in YAML may say: every field with its type, limits and one line of text.
+
+Reading a file, with the line of every mistake, is the work of `mql.tasks.definitions.file`; what an expression may say
+stands in `mql.tasks.definitions.expressions.compiled`, and what a change of the physics does in
+`mql.tasks.physics.changes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from mql.tasks.definitions.parts import (
+    Change,
+    Count,
+    DistributionSpec,
+    Formula,
+    Identifier,
+    Line,
+    Mistake,
+    Names,
+    Part,
+    Real,
+    Seed,
+    Steps,
+)
+
+__all__ = [
+    "SCHEMA",
+    "Change",
+    "Definition",
+    "EnvSpec",
+    "ParameterSpec",
+    "RewardSpec",
+    "Scaling",
+    "SplitSpec",
+    "SuccessSpec",
+    "TermSpec",
+    "json_schema",
+]
+
+SCHEMA: Literal["mql.task_family/1"] = "mql.task_family/1"
+_PYTHON = r"^[^:\x00]+\.py:[A-Za-z_][A-Za-z0-9_]*$"
+
+
+def _ordered(bounds: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+    low, high = bounds
+    if low is not None and high is not None and not low < high:
+        raise Mistake(f"bounds {low:g} and {high:g} are out of order", "write [low, high]; null leaves an end open")
+    return bounds
+
+
+class Scaling(Part):
+    """How a quantity is observed: (value - minus) / per. A network overlooks what changes by hundredths only."""
+
+    minus: Real | tuple[Real, ...] = Field(default=0.0, description="A number, or one for each component.")
+    per: Annotated[Real, Field(gt=0.0)] = Field(default=1.0, description="What is seen as 1.")
+
+
+class EnvSpec(Part):
+    """What is simulated: a registered Gymnasium environment, an MJCF file, or a robot in a scene."""
+
+    id: str | None = Field(default=None, min_length=1, description="Id of a registered Gymnasium environment.")
+    kwargs: dict[str, Any] = Field(default={}, description="What the environment is made with (id only).")
+    mjcf: str | None = Field(default=None, min_length=1, description="The model: an MJCF file beside the definition.")
+    robot: str | None = Field(default=None, min_length=1, description="Name of a robot, or the path of its spec.")
+    scene: str | None = Field(default=None, min_length=1, description="Name of a scene, or the path of its MJCF file.")
+    control: str | None = Field(default=None, min_length=1, description="One of the robot's control modes.")
+    python: str | None = Field(
+        default=None, pattern=_PYTHON, description="A Python class with the task's own terms, as file.py:Class."
+    )
+    episode_length: Steps | None = Field(default=None, description="Control steps of an episode (id: its own limit).")
+    frame_skip: Steps | None = Field(default=None, description="Physics steps of a control step (not for id).")
+    observe: Names | None = Field(
+        default=None,
+        description="What the agent sees: quantities of the model, qpos and qvel, or keys of a Dict observation.",
+    )
+
+    scaling: dict[str, Scaling] = Field(
+        default={}, description="Observed quantity -> {minus, per}, in which it is seen."
+    )
+
+    @property
+    def kind(self) -> Literal["id", "mjcf", "robot"]:
+        """Which of the three it is."""
+        return "id" if self.id is not None else "mjcf" if self.mjcf is not None else "robot"
+
+    @model_validator(mode="after")
+    def _fits(self) -> EnvSpec:
+        given = [key for key in ("id", "mjcf", "robot") if getattr(self, key) is not None]
+        if len(given) != 1:
+            what = f"{' and '.join(given)} are given" if given else "nothing to simulate"
+            raise Mistake(what, "give one of id, mjcf, and robot with scene", given[-1] if given else "")
+        kind = self.kind
+        allowed = {
+            "kwargs": ("id",),
+            "python": ("mjcf", "robot"),
+            "scene": ("robot",),
+            "control": ("robot",),
+            "scaling": ("mjcf", "robot"),
+            "frame_skip": ("mjcf", "robot"),
+        }
+        for key, kinds in allowed.items():
+            if getattr(self, key) and kind not in kinds:
+                raise Mistake(f"{key} doesn't go with {kind}", f"delete it, or give {' or '.join(kinds)}", key)
+        if kind == "robot" and self.scene is None:
+            raise Mistake("robot without a scene", "add 'scene: NAME', or the path of an MJCF file", "robot")
+        if kind != "id" and self.episode_length is None:
+            raise Mistake("episode_length is missing", "add 'episode_length: 200' (control steps)")
+        if kind == "mjcf" and self.frame_skip is None:
+            raise Mistake("frame_skip is missing", "add 'frame_skip: 10' (physics steps of a control step)")
+        return self
+
+
+class ParameterSpec(Part):
+    """What varies between the tasks."""
+
+    value: DistributionSpec = Field(description="What the training tasks draw it from, such as {dist: uniform, ...}.")
+    hidden: bool = Field(default=True, strict=True, description="False: it stands at the end of the observation.")
+    unit: Line = Field(default="1", description="Unit of a value; 1 for a pure number.")
+    doc: Line = Field(default="", description="One line of text.")
+    bounds: Annotated[tuple[Real | None, Real | None], AfterValidator(_ordered)] | None = Field(
+        default=None, description="Lowest and highest value that makes sense; null leaves an end open."
+    )
+    apply: tuple[Change, ...] = Field(default=(), description="What it changes in the physics.")
+
+
+class TermSpec(Part):
+    """One term of the reward."""
+
+    expr: Formula = Field(description="An expression, such as '-abs(info.x_velocity - task.velocity)'.")
+    weight: Real = Field(default=1.0, description="Factor of the term in the sum.")
+
+
+class RewardSpec(Part):
+    """The reward of a step: a weighted sum of terms."""
+
+    mode: Literal["replace", "add"] = Field(
+        default="replace", description="Replace the environment's or the class's own reward, or add to it."
+    )
+    terms: dict[Identifier, TermSpec] = Field(default={}, description="Name -> {expr, weight}.")
+
+
+class SuccessSpec(Part):
+    """When a task counts as solved."""
+
+    expr: Formula | None = Field(default=None, description="True while the task is where it should be.")
+    hold: Steps = Field(default=1, description="Control steps in a row that this must last.")
+
+
+class SplitSpec(Part):
+    """A fixed list of tasks."""
+
+    n: Count = Field(description="Number of tasks.")
+    seed: Seed = Field(description="Seed that they are drawn with.")
+    override: dict[str, DistributionSpec] = Field(
+        default={}, description="Parameter -> the distribution that this split draws it from."
+    )
+
+
+class Definition(Part):
+    """A task family."""
+
+    schema_: Literal["mql.task_family/1"] = Field(alias="schema", description="Version of this format.")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="Name of the family: letters, digits, '-', '_' and '.'.",
+    )
+    version: Count = Field(description="Version of the family; raise it when tasks or rewards change.")
+    description: Line = Field(description="One line of text.")
+    env: EnvSpec = Field(description="What is simulated.")
+    parameters: dict[Identifier, ParameterSpec] = Field(min_length=1, description="What varies: name -> parameter.")
+    reward: RewardSpec | None = Field(default=None, description="The reward; without it, the environment's own.")
+    success: SuccessSpec | None = Field(default=None, description="When a task counts as solved.")
+    splits: dict[Literal["train", "test", "ood"], SplitSpec] = Field(
+        description="The lists of tasks: train, test and, for tasks outside the training ranges, ood."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Definition:
+        for split in ("train", "test"):
+            if split not in self.splits:
+                raise Mistake(f"there is no split {split!r}", f"add '{split}: {{n: 20, seed: 2}}'", "splits")
+        self._check_reward()
+        if self.success is not None and self.success.expr is None and self.env.python is None:
+            raise Mistake("success has no expr", "add one, or a Python class with a method success", "success")
+        return self
+
+    def _check_reward(self) -> None:
+        python, own = self.env.python is not None, self.env.kind == "id" or self.env.python is not None
+        if self.reward is None:
+            if not own:
+                raise Mistake("there is no reward", "add 'reward: {terms: {NAME: {expr: ...}}}'")
+            return
+        if not self.reward.terms and not python and not (own and self.reward.mode == "add"):
+            raise Mistake("the reward has no terms", "add 'terms: {NAME: {expr: ...}}'", "reward")
+        if self.reward.mode == "add" and not own:
+            raise Mistake("there is no reward to add to", "write 'mode: replace'", "reward.mode")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a definition, for editors that complete and check YAML."""
+    schema: Mapping[str, Any] = Definition.model_json_schema(by_alias=True)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA,
+        **schema,
+        "title": "A task family of mql",
+    }

@@ -1,0 +1,1 @@
+"""A seven-joint arm that reaches, pushes, pulls and inserts."""

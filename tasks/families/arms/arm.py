@@ -1,0 +1,198 @@
+"""What arm-reach, arm-push, arm-drawer and arm-peg share: a 7-joint arm whose flange the actions move.
+
+An action asks for a displacement of the flange of up to 2.5 cm along x, y and z in one step of 0.05 s. It becomes joint
+targets, computed from where the joints are (`mql.tasks.control.kinematics`); the arm goes 60 % of that way in a step,
+or 40 to 85 % with the hidden gains. The tool keeps pointing down, and the flange stays in a box in front of the robot.
+
+What is seen of the arm is its flange: place and velocity, as joint encoders tell them. The tool's end, `tool_length`
+below it, is not seen. Lengths are observed in dm, so that a centimetre is not lost among the numbers of a network.
+
+Shapes: N lanes, J = 7 joints, U = 7 actuators; action [N, 3].
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+import mujoco
+import numpy as np
+
+from mql.robots.description import Actuator, Robot, View
+from mql.tasks.control.kinematics import ArmKinematics, Flange
+from mql.tasks.distributions import Distribution, LogUniform, Uniform, Value
+from mql.tasks.family import Split, Task
+from mql.tasks.parameter import Parameter
+from mql.tasks.physics.varied_physics import settle
+from mql.tasks.scenes.compose import FLANGE, compose
+from mql.tasks.scenes.part import HOME
+from mql.tasks.stepping.lanes import Array, State
+from mql.tasks.stepping.rollout import MujocoFamily
+
+STROKE = 0.025  # m; displacement of the flange that a full action asks for, at most 0.5 m/s
+WORKSPACE = np.array([[0.30, -0.30, 0.06], [0.70, 0.30, 0.45]])  # m; the flange is not sent beyond these corners
+DOWN = np.diag([-1.0, 1.0, -1.0])  # the flange's orientation: its z axis points down
+OBSERVED_LENGTH = 0.1  # m; the unit in which lengths are observed
+EPISODE_LENGTH = 50  # control steps: 2.5 s
+HOLD_STEPS = 10  # the last 0.5 s
+# A centimetre off still costs 0.02 of the 0.2 that being far off costs: the last bit of the way pays, too.
+CLOSENESS_WEIGHT = 0.2
+CLOSENESS_WIDTH = 0.03  # m
+ALL_TOOLS = (0.03, 0.25)  # m; shorter ones have no room for their end, longer ones no room above the table
+ALL_GAINS = (0.1, 4.0)  # below, a payload pulls the arm down; above, the physics step is too long for so stiff an arm
+
+ARM7 = Robot(
+    name="arm7",
+    source="robots/models/arm7.xml, written for this project",
+    licence="Apache-2.0",
+    package="mql",
+    mjcf="robots/models/arm7.xml",
+    physics_timestep=0.005,
+    frame_skip=10,
+    joints=tuple(f"joint{number}" for number in range(1, 8)),
+    rest=(0.0,) * 7,
+    actuators=tuple(
+        Actuator(joint=f"joint{number}", control_range=(low, high), gear=1.0)
+        for number, (low, high) in enumerate(
+            ((-2.9, 2.9), (-1.9, 1.9), (-2.9, 2.9), (-0.1, 2.8), (-2.9, 2.9), (-2.2, 2.2), (-2.9, 2.9)), start=1
+        )
+    ),
+    masses={
+        "arm7_base": 4.0,
+        "link1": 3.0,
+        "link2": 2.5,
+        "link3": 2.0,
+        "link4": 1.6,
+        "link5": 1.2,
+        "link6": 0.8,
+        "link7": 0.3,
+    },
+    view=View(body="link7", distance=1.3, azimuth=130.0, elevation=-20.0),
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArmFamily(MujocoFamily):
+    """The arm with a tool in a scene.
+
+    Args:
+        scene: name of the scene.
+        tool: name of the tool; the task parameter ``tool_length`` says how long it is.
+        start: where the flange starts, in m.
+        start_noise: rad, uniform, on each joint at the start.
+    """
+
+    robot: Robot = ARM7
+    control_timestep: float = ARM7.control_timestep
+    action_dim: int = 3
+    episode_length: int = EPISODE_LENGTH
+    has_success: bool = True
+    hold_steps: int = HOLD_STEPS
+    scene: str
+    tool: str = "rod"
+    start: tuple[float, float, float]
+    start_noise: float = 0.02
+
+    def model(self, task: Task) -> mujoco.MjModel:
+        """Return the scene with the task's tool, and a copy's numbers changed as the task says."""
+        values = cast(Mapping[str, float], task.parameters)
+        model = copy.deepcopy(compose("arm7", self.scene, gripper=self.tool, tool_length=values["tool_length"]))
+        model.actuator_gainprm[:, 0] *= values["gain"]
+        model.actuator_biasprm[:, 1] *= values["gain"]
+        self.change(model, values)
+        settle(model)
+        return model
+
+    @abstractmethod
+    def change(self, model: mujoco.MjModel, values: Mapping[str, float]) -> None:
+        """Write what a task varies beyond tool length and gain into the lane's own `model`."""
+
+    @abstractmethod
+    def place(self, rng: np.random.Generator) -> Mapping[str, float]:
+        """Draw where the scene's joints start: joint -> m. Nothing here may depend on the task."""
+
+    def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
+        """Draw an arm at rest near its start, and places for the objects."""
+        qpos = np.zeros(self._nominal.nq)
+        joints = rng.uniform(-self.start_noise, self.start_noise, size=self._posture.size)
+        qpos[self._kinematics.qpos] = self._posture + joints
+        for name, value in self.place(rng).items():
+            qpos[self._columns[name]] = value
+        return qpos, np.zeros(self._nominal.nv)
+
+    def derive(self, state: State) -> Mapping[str, Array]:
+        """Return the flange's place, rotation and Jacobian."""
+        flange = self._kinematics.flange(state.qpos[:, self._kinematics.qpos])
+        return {"position": flange.position, "rotation": flange.rotation, "jacobian": flange.jacobian}
+
+    def control(self, state: State, action: Array) -> Array:
+        """Return the joint targets [N, U] that move the flange by the action."""
+        flange = Flange(**state.derived)
+        low, high = WORKSPACE
+        displacement = np.clip(flange.position + STROKE * action, low, high) - flange.position
+        angles = state.qpos[:, self._kinematics.qpos]
+        return self._kinematics.targets(angles, flange, displacement, DOWN, self._posture)
+
+    def observe_flange(self, state: State) -> Array:
+        """Return the flange's place (dm, from where it starts) and velocity (dm/s): [N, 6]."""
+        speeds = np.ascontiguousarray(state.qvel[:, self._kinematics.qvel])[:, :, None]
+        velocity = (state.derived["jacobian"][:, :3] @ speeds)[:, :, 0]
+        place = state.derived["position"] - np.array(self.start)
+        return np.concatenate([place, velocity], axis=1) / OBSERVED_LENGTH
+
+    def joints(self, values: Array, *names: str) -> Array:
+        """Return the places (m, of qpos) or speeds (m/s, of qvel) [N, len(names)] of the scene's slides `names`.
+
+        All joints of arm scenes have one degree of freedom, so that qpos and qvel have the same columns.
+        """
+        return values[:, [self._columns[name] for name in names]]
+
+    @cached_property
+    def _nominal(self) -> mujoco.MjModel:
+        return compose("arm7", self.scene, gripper=self.tool)
+
+    @cached_property
+    def _columns(self) -> dict[str, int]:
+        return {self._nominal.joint(index).name: index for index in range(self._nominal.njnt)}
+
+    @cached_property
+    def _kinematics(self) -> ArmKinematics:
+        return ArmKinematics(self._nominal, FLANGE)
+
+    @cached_property
+    def _posture(self) -> Array:
+        home = self._nominal.key(HOME).qpos[self._kinematics.qpos]
+        return self._kinematics.pose_at(np.array(self.start), DOWN, home)
+
+
+def tip(state: State, tool_length: Array) -> Array:
+    """Return where the tool's end is, [N, 3] in m, for tools of length [N] in m."""
+    place: Array = state.derived["position"] + state.derived["rotation"][:, :, 2] * tool_length[:, None]
+    return place
+
+
+def closeness(away: Array, *, width: float = CLOSENESS_WIDTH) -> Array:
+    """Return a reward [N] for a distance [N] in m: minus the distance, and minus 0.2 beyond some `width` m."""
+    reward: Array = -away - CLOSENESS_WEIGHT * (1.0 - np.exp(-((away / width) ** 2)))
+    return reward
+
+
+def tool_length(low: float, high: float) -> Parameter:
+    """Return the task parameter ``tool_length`` of every arm family."""
+    doc = "from the flange to the tool's end"
+    return Parameter(distribution=Uniform(low, high), unit="m", doc=doc, bounds=ALL_TOOLS)
+
+
+def gain() -> Parameter:
+    """Return the task parameter ``gain`` of every arm family."""
+    doc = "factor on the stiffness of all joint motors"
+    return Parameter(distribution=LogUniform(0.6, 1.8), unit="1", doc=doc, bounds=ALL_GAINS)
+
+
+def arm_splits(outside: Mapping[str, Distribution]) -> dict[str, Split]:
+    """Return the splits of every arm family: 60 tasks to train on, 20 to test on, and 20 drawn from `outside`."""
+    return {"train": Split(n=60, seed=1), "test": Split(n=20, seed=2), "ood": Split(n=20, seed=3, override=outside)}

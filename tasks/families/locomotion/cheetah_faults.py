@@ -1,0 +1,112 @@
+"""cheetah-faults: the half-cheetah runs as fast as it can with a joint that fails and a load that it can't see.
+
+Description: reward ``dx/dt - 0.1 sum(a^2)`` at each of 200 steps, as in Gymnasium's HalfCheetah v5; an episode never
+ends early.
+Parameters: faulty_joint, one of the six by its number; strength, the part of that joint's torque that is left, uniform
+in [0, 1]; locked, 1 where that joint also sticks at its rest angle (a stiff spring, bent by less than 0.05 rad when
+running); torso_mass, a factor on the torso's mass and inertia, uniform in [0.7, 1.5]; torso_shift (m), how far
+forward the torso's centre of mass lies of where it was, uniform in [-0.1, 0.1]. Tasks outside: strength in [0, 0.3],
+torso_mass in [1.55, 2] and torso_shift in [-0.2, -0.11], a heavy load at the back.
+Success: none is defined; returns are compared.
+
+Shapes: N lanes; qpos [N, 9], qvel [N, 9]; observation [N, 17].
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import mujoco
+
+from mql.tasks.distributions import Choice, Uniform
+from mql.tasks.families.locomotion.half_cheetah import HalfCheetahFamily
+from mql.tasks.families.rewards import control_cost
+from mql.tasks.family import Split, Task
+from mql.tasks.parameter import Parameter
+from mql.tasks.physics.varied_physics import SMALLEST_SCALE, scale_mass, settle
+from mql.tasks.stepping.lanes import Array, Outcome, State
+
+CONTROL_COST_WEIGHT = 0.1  # per step and squared unit of action; full torque on all six joints costs 0.6
+LOCK_STIFFNESS = 10000.0  # N m/rad; the strongest motor, 120 N m, bends it by 0.012 rad
+LOCK_DAMPING = 200.0  # N m s/rad; keeps so stiff a spring steady at physics steps of 0.01 s
+LONGEST_SHIFT = 0.5  # m; the torso's own half length: a centre of mass beyond would lie outside the body
+# The model's own numbering: actuators and joints share one order, and three root joints come first.
+ROOT_JOINTS = 3
+JOINTS = tuple(float(index) for index in range(6))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CheetahFaults(HalfCheetahFamily):
+    """The half-cheetah with a faulty joint and a hidden load."""
+
+    def model(self, task: Task) -> mujoco.MjModel:
+        """Return a copy of the model with the task's fault and load in it."""
+        values = cast(Mapping[str, float], task.parameters)
+        model = copy.deepcopy(super().model(task))
+        faulty = int(values["faulty_joint"])
+        model.actuator_gear[faulty] *= values["strength"]
+        if values["locked"]:
+            model.jnt_stiffness[ROOT_JOINTS + faulty] += LOCK_STIFFNESS
+            model.dof_damping[ROOT_JOINTS + faulty] += LOCK_DAMPING
+        torso = model.body("torso").id
+        scale_mass(model, torso, values["torso_mass"])
+        model.body_ipos[torso, 0] += values["torso_shift"]
+        settle(model)
+        return model
+
+    def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
+        """Reward forward speed, and punish effort."""
+        speed = self.forward_speed(before, after)
+        effort = control_cost(action, weight=CONTROL_COST_WEIGHT)
+        reward: Array = speed - effort
+        return Outcome(reward, info={"x_velocity": speed, "control_cost": effort})
+
+
+def cheetah_faults(variant: str = "") -> CheetahFaults:
+    """Build cheetah-faults, or its variant ``oracle``."""
+    joints = "back thigh, shin, foot, front thigh, shin, foot"
+    family = CheetahFaults(
+        name="cheetah-faults",
+        summary="half-cheetah runs forward with a hidden faulty joint and load",
+        parameters={
+            "faulty_joint": Parameter(
+                distribution=Choice(JOINTS), unit="1", doc=f"number of the joint: {joints}", allowed=JOINTS
+            ),
+            "strength": Parameter(
+                distribution=Uniform(0.0, 1.0), unit="1", doc="part of its torque that is left", bounds=(0.0, math.inf)
+            ),
+            "locked": Parameter(
+                distribution=Choice((0.0, 1.0)), unit="1", doc="1: it sticks at its rest angle", allowed=(0.0, 1.0)
+            ),
+            "torso_mass": Parameter(
+                distribution=Uniform(0.7, 1.5),
+                unit="1",
+                doc="factor on the torso's mass and inertia",
+                bounds=(SMALLEST_SCALE, math.inf),
+            ),
+            "torso_shift": Parameter(
+                distribution=Uniform(-0.1, 0.1),
+                unit="m",
+                doc="how far forward the torso's centre of mass is moved",
+                bounds=(-LONGEST_SHIFT, LONGEST_SHIFT),
+            ),
+        },
+        splits={
+            "train": Split(n=100, seed=1),
+            "test": Split(n=30, seed=2),
+            "ood": Split(
+                n=20,
+                seed=3,
+                override={
+                    "strength": Uniform(0.0, 0.3),
+                    "torso_mass": Uniform(1.55, 2.0),
+                    "torso_shift": Uniform(-0.2, -0.11),
+                },
+            ),
+        },
+    )
+    return {"": family, "oracle": family.as_oracle()}[variant]

@@ -1,0 +1,119 @@
+"""What walker-params and hopper-params share: a planar runner whose physical numbers are multiplied, vector by vector.
+
+The reset and the observation are those of Gymnasium's v5 environments; a seed gives the same first state as there.
+
+The four vectors scale what the model holds, number by number, in its own order:
+
+- mass [B]: each body's mass, and only the mass;
+- inertia [3 B]: each body's three principal moments of inertia;
+- friction [3 G]: each geom's sliding, torsional and rolling friction;
+- damping [J]: the damping of each degree of freedom.
+
+Some entries can't act, and are kept so that the vectors have the model's own shapes: the world's mass and inertia, the
+two moments of each body about axes in the plane of motion, torsional and rolling friction (nothing turns about a
+contact's normal in the plane, and these contacts don't resist rolling), and the damping of the three root joints (it
+is 0). A contact's friction is the larger one of the two geoms', so the floor's bounds a foot's from below.
+
+Shapes: N lanes, B bodies with the world, G geoms, J degrees of freedom; qpos [N, J] and qvel [N, J]: x, z, pitch, then
+the joints; observation [N, 2 J - 1].
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from mql.robots.description import Robot
+from mql.tasks.distributions import Distribution, LogUniform, Value
+from mql.tasks.families.rewards import control_cost
+from mql.tasks.family import BoolArray, Split, Task
+from mql.tasks.parameter import Parameter
+from mql.tasks.physics.varied_physics import SMALLEST_SCALE, scaled
+from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.stepping.rollout import MujocoFamily
+
+EPISODE_LENGTH = 200  # control steps
+RESET_NOISE = 5e-3  # m or rad for positions, m/s or rad/s for velocities; uniform
+VELOCITY_LIMIT = 10.0  # m/s or rad/s; the agent sees nothing faster
+ALIVE_REWARD = 1.0  # per step, as much as running at 1 m/s
+CONTROL_COST_WEIGHT = 1e-3  # per step and squared unit of action: a hint only, six joints at full torque cost 0.006
+
+# A multiplier is BASE ** u with u uniform in [-SPREAD, SPREAD]: damping varies less than the others.
+SPREAD = 3.0
+BASE = 1.5
+DAMPING_BASE = 1.3
+# Tasks outside: slipperier and more damped than any in training. Masses and inertias stay what training has.
+OUTSIDE = (3.05, 4.0)  # of the exponent
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlanarRunner(MujocoFamily):
+    """A planar runner with varied physics, rewarded for speed; a subclass says when it has fallen."""
+
+    episode_length: int = EPISODE_LENGTH
+
+    def model(self, task: Task) -> mujoco.MjModel:
+        """Return a copy of the robot's model with the task's multipliers in it."""
+        model = scaled(super().model(task), **task.parameters)
+        # The robot's own, but for a legacy variant.
+        model.opt.timestep = self.robot.physics_timestep
+        return model
+
+    def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
+        """Draw a pose next to the upright one, all but at rest."""
+        rest = np.array(self.robot.rest)
+        qpos = rest + rng.uniform(-RESET_NOISE, RESET_NOISE, size=rest.size)
+        qvel = rng.uniform(-RESET_NOISE, RESET_NOISE, size=rest.size)
+        return qpos, qvel
+
+    def observe(self, state: State) -> Array:
+        """Return all positions but x, and all velocities, clipped: [N, 2 J - 1]."""
+        return np.concatenate([state.qpos[:, 1:], np.clip(state.qvel, -VELOCITY_LIMIT, VELOCITY_LIMIT)], axis=1)
+
+    @abstractmethod
+    def fallen(self, after: State) -> BoolArray:
+        """Tell which lanes have fallen, [N]; NaN has not."""
+
+    def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
+        """Reward forward speed and being up, and punish effort a little."""
+        speed = (after.qpos[:, 0] - before.qpos[:, 0]) / self.control_timestep
+        effort = control_cost(action, weight=CONTROL_COST_WEIGHT)
+        reward: Array = speed + ALIVE_REWARD - effort
+        return Outcome(reward, terminated=self.fallen(after), info={"x_velocity": speed, "control_cost": effort})
+
+
+def multipliers(robot: Robot) -> dict[str, Parameter]:
+    """Return the four vectors of multipliers for a robot with one geom for each body, the floor being the world's."""
+    bodies = len(robot.masses) + 1
+    heavy = (SMALLEST_SCALE, math.inf)  # a mass or inertia of 0 can't be moved
+    rough = (0.0, math.inf)
+    return {
+        "mass": _parameter(BASE, bodies, "mass of each body, with the world", heavy),
+        "inertia": _parameter(BASE, 3 * bodies, "three moments of inertia of each body", heavy),
+        "friction": _parameter(BASE, 3 * bodies, "sliding, torsional and rolling friction of each geom", rough),
+        "damping": _parameter(DAMPING_BASE, len(robot.joints), "damping of each degree of freedom", rough),
+    }
+
+
+def splits(robot: Robot) -> dict[str, Split]:
+    """Return the splits: 40 tasks to train on, 10 to test on, and 10 outside."""
+    low, high = OUTSIDE
+    outside: dict[str, Distribution] = {
+        "friction": LogUniform(BASE**-high, BASE**-low, 3 * (len(robot.masses) + 1)),
+        "damping": LogUniform(DAMPING_BASE**low, DAMPING_BASE**high, len(robot.joints)),
+    }
+    return {
+        "train": Split(n=40, seed=1),
+        "test": Split(n=10, seed=2),
+        "ood": Split(n=10, seed=3, override=outside),
+    }
+
+
+def _parameter(base: float, size: int, doc: str, bounds: tuple[float, float]) -> Parameter:
+    spread = LogUniform(base**-SPREAD, base**SPREAD, size)
+    return Parameter(distribution=spread, unit="1", doc=f"factors on the {doc}", bounds=bounds)

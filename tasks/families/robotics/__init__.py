@@ -1,0 +1,1 @@
+"""Families on Gymnasium-Robotics."""

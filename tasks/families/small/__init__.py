@@ -1,0 +1,1 @@
+"""Small problems for tests and first steps."""

@@ -1,0 +1,1 @@
+"""Robot, tool and scene as one model."""

@@ -1,0 +1,194 @@
+"""Robot, gripper or tool, and scene put together to one MuJoCo model. Only this and `mql.tasks.scenes.part` use MjSpec.
+
+A part is an MJCF file that compiles by itself. A scene says where a robot stands by its site ``robot_base``, a robot
+where a tool goes by its site ``flange``. Names stay as they are in the files, so no two parts may share one. Physics
+options (timestep, solver, gravity) are the robot's, since its gains are made for them; what <compiler> says holds for
+its own part only. The poses ``home`` of the parts, where they have one, become one keyframe ``home``; a robot without
+this keyframe starts from its spec's home.
+
+Robots go by their names in `mql.robots.registry`, scenes and tools by those of files in this package:
+``models/scene_<name>.xml``, ``models/tool_<name>.xml`` and the gripper ``robots/models/gripper.xml``. Anything with a
+slash or the ending .xml is a path. A part reads nothing outside its own folder.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from mql.errors import UserError, nearest
+from mql.robots import registry
+from mql.tasks.scenes.part import HOME, Home, Part, place
+
+BASE, FLANGE = "robot_base", "flange"  # sites at which a robot and a tool are attached
+LONGEST_TOOL = 1.0  # m
+
+# What a part's elements must have in the whole as they have it alone.
+_KEPT = (
+    ("joint", "njnt", ("range", "limited", "stiffness", "damping", "armature", "frictionloss", "qpos0", "qpos_spring")),
+    ("body", "nbody", ("mass", "inertia", "ipos", "iquat")),
+    ("geom", "ngeom", ("size", "friction")),
+    ("actuator", "nu", ("ctrllimited", "ctrlrange", "forcelimited", "forcerange", "actlimited", "gainprm", "biasprm")),
+    ("tendon", "ntendon", ("limited", "range", "stiffness", "damping", "lengthspring")),
+)
+
+
+def compose(
+    robot: str | Path,
+    scene: str | Path,
+    *,
+    gripper: str | Path | None = None,
+    folder: Path | None = None,
+    tool_length: float | None = None,
+) -> mujoco.MjModel:
+    """Put a robot, a gripper or tool, and a scene together. The model is shared: change a copy, never this one.
+
+    Args:
+        robot: name or path of the robot.
+        scene: name or path of the scene.
+        gripper: name or path of what goes to the robot's flange.
+        folder: what relative paths start from; None: the current folder.
+        tool_length: m from the flange to the tool's body ``tip``; the capsule ``rod`` reaches up to there.
+
+    Raises:
+        UserError: an unknown name, a file that is missing or does not compile, a number that is not finite, a name
+            that two parts share, or an attachment point that a part lacks.
+    """
+    files = [_find(scene, "scene", folder), _find(robot, "robot", folder)]
+    if gripper is not None:
+        files.append(_find(gripper, "gripper", folder))
+    if tool_length is not None:
+        if gripper is None:
+            raise UserError("tool_length without a tool", where=str(files[1][0]), mend="name the tool as the gripper")
+        if not 0.0 < tool_length <= LONGEST_TOOL:  # NaN is not
+            mend = f"give m above 0 and at most {LONGEST_TOOL:g}"
+            raise UserError(f"tool_length is {tool_length:g}", where=str(files[2][0]), mend=mend)
+    # A file that was changed meanwhile is read again (but what it includes is not looked at).
+    stamped = tuple((str(file), str(holder), file.stat().st_mtime_ns, home) for file, holder, home in files)
+    return _composed(stamped, tool_length)
+
+
+def built_in(kind: str) -> dict[str, Path]:
+    """Return the scenes or grippers of this package: name -> file. `kind` is ``scene`` or ``gripper``."""
+    own, robots = (Path(str(resources.files(package))) for package in ("mql.tasks.scenes", "mql.robots.models"))
+    prefix = "scene_" if kind == "scene" else "tool_"
+    found = {path.stem.removeprefix(prefix): path for path in sorted((own / "models").glob(f"{prefix}*.xml"))}
+    return found if kind == "scene" else {"gripper": robots / "gripper.xml"} | found
+
+
+def _find(part: str | Path, kind: str, folder: Path | None) -> tuple[Path, Path, Home]:
+    """Return a part's file, the folder that holds all it may read, and where a spec says that its joints start."""
+    start = folder or Path.cwd()
+    named = isinstance(part, str) and "/" not in part and not part.endswith((".xml", ".yaml", ".yml"))
+    if kind == "robot" and not str(part).endswith(".xml"):
+        spec = registry.load(str(part) if named else str(start / part))
+        source = spec.mjcf_source()
+        return source.path, source.folder, tuple((name, tuple(np.ravel(at))) for name, at in spec.home.items())
+    if named:
+        names = built_in(kind)
+        if part not in names:
+            raise UserError(
+                f"unknown {kind} {part!r}", mend=f"{nearest(str(part), names)}, or give a path ending in .xml"
+            )
+        path = names[str(part)]
+    else:
+        path = (start / part).resolve()
+    if not path.is_file():
+        raise UserError(f"the {kind}'s file is missing", where=str(path), mend="check the path")
+    return path, path.parent, ()
+
+
+@lru_cache(maxsize=512)
+def _composed(files: tuple[tuple[str, str, int, Home], ...], tool_length: float | None) -> mujoco.MjModel:
+    parts = [Part(*file, tool_length=tool_length if index == 2 else None) for index, file in enumerate(files)]
+    if tool_length is None:
+        _refuse_shared_names(parts)
+    else:
+        _composed(files, None)  # refuses what can't be put together, whatever the tool's length: once for all lengths
+    scene, robot, *grippers = parts
+    for gripper in grippers:
+        robot.attach(gripper, FLANGE)
+    scene.attach(robot, BASE)
+    scene.spec.option = robot.spec.option
+    places = ", ".join(part.file for part in parts)
+    try:
+        model = scene.spec.compile()
+        if any(part.home is not None for part in parts):
+            qpos, ctrl = _home(model, parts)
+            scene.spec.add_key(name=HOME, qpos=qpos, ctrl=ctrl)
+            model = scene.spec.compile()
+    except ValueError as error:
+        raise UserError(f"the parts do not fit together: {error}", where=places, mend="change one of them") from error
+    if tool_length is None:
+        for part in parts:
+            _refuse_changes(part, model)
+    return model
+
+
+def _refuse_shared_names(parts: list[Part]) -> None:
+    """MuJoCo 3.3 may crash on these, so they are looked for first."""
+    owners: dict[tuple[str, str], str] = {}
+    for part in parts:
+        for kind, name in part.names():
+            owner = owners.setdefault((kind, name), part.file)
+            if owner != part.file:
+                what = f"two parts have {kind} of the name {name!r}"
+                raise UserError(what, where=f"{owner} and {part.file}", mend="give one of them another name")
+
+
+def _refuse_changes(part: Part, model: Any) -> None:
+    """Refuse a part that is not in the whole what it is alone, in spite of all that was written into it."""
+    for kind, count, fields in _KEPT:
+        for index in range(getattr(part.alone, count)):
+            before = getattr(part.alone, kind)(index)
+            if not before.name or before.name == "world":
+                continue
+            after = getattr(model, kind)(before.name)
+            for name in fields:
+                if name.startswith("qpos") and before.type == mujoco.mjtJoint.mjJNT_FREE:
+                    continue  # a place in the world, which goes with the base
+                own, kept = _numbers(part.alone, kind, before, name), _numbers(model, kind, after, name)
+                if not np.allclose(own, kept, rtol=1e-9, atol=1e-12):
+                    what = f"{name} of {kind} {before.name!r} is not what it is in the file alone"
+                    mend = "write it at the element itself, not in <compiler> or in a model that is attached there"
+                    raise UserError(what, where=part.file, mend=mend)
+
+
+def _numbers(model: Any, kind: str, element: Any, name: str) -> Any:
+    # MuJoCo 3.3's views of tendons lack these names.
+    return getattr(model, f"tendon_{name}")[element.id] if kind == "tendon" else getattr(element, name)
+
+
+def _home(model: Any, parts: list[Part]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return qpos [Q] and ctrl [U] of the whole: each part's home, else the pose that it was built in."""
+    qpos, ctrl = model.qpos0.copy(), np.zeros(model.nu)
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    scene = parts[0]
+    for part in parts:
+        joints, actuators = part.home or ({}, {})
+        for name, values in joints.items():
+            if name:
+                joint = model.joint(name)
+                moves = part is not scene and joint.type == mujoco.mjtJoint.mjJNT_FREE
+                qpos[place(model, joint.id)] = _placed(values, data.site(BASE)) if moves else values
+        for name, value in actuators.items():
+            if name:
+                ctrl[model.actuator(name).id] = value
+    return qpos, ctrl
+
+
+def _placed(pose: npt.NDArray[np.float64], base: Any) -> npt.NDArray[np.float64]:
+    """Return a free body's pose [7] in the world, which is given from the site where the robot stands."""
+    turn, placed = np.zeros(4), np.zeros(7)
+    mujoco.mju_mat2Quat(turn, base.xmat)
+    mujoco.mju_rotVecQuat(placed[:3], pose[:3], turn)
+    placed[:3] += base.xpos
+    mujoco.mju_mulQuat(placed[3:], turn, pose[3:])
+    return placed

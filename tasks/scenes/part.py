@@ -1,0 +1,228 @@
+"""One MJCF file on its way into a scene: sound by itself, and written so that the scene does not change it.
+
+MuJoCo 3.3 keeps only some of a file's <compiler> settings when the file is attached to another one: the total mass,
+say, is lost, and a scene's own would hold for all. So what these settings do is written into the file's elements, as it
+is in the compiled file: masses and inertias of bodies, limits of joints, actuators and tendons. The settings
+themselves are then put to where they do nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from mql.errors import UserError, nearest
+from mql.robots.mjcf.compiled import compile_mjcf
+from mql.robots.mjcf.inspection import holding_controls, joint_width
+
+TIP, ROD = "tip", "rod"  # what `tool_length` changes: the body at the tool's end, and the capsule up to there
+HOME = "home"
+Home = tuple[tuple[str, tuple[float, ...]], ...]  # joint -> its numbers of qpos, as something that can be a key
+
+# Kinds of elements that have names; within a kind a name stands for one element.
+_KINDS = (
+    *("bodies", "joints", "geoms", "sites", "cameras", "lights", "actuators", "sensors", "tendons", "equalities"),
+    *("excludes", "pairs", "materials", "meshes", "textures", "hfields", "skins", "flexes", "numerics", "texts"),
+)
+_LOST = ("fusestatic", "discardvisual", "fitaabb")  # settings that can't be written into the elements
+_QUATERNION = mujoco.mjtOrientation.mjORIENTATION_QUAT
+_FREE, _BALL = mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL
+
+
+class Part:
+    """One file: sound by itself, and not compiled yet, so that it can be attached.
+
+    Args:
+        file: path of the MJCF.
+        folder: what it may read lies in there.
+        stamp: when it was last changed.
+        home: where its joints start, where the file has no keyframe ``home``.
+        tool_length: m; what becomes of a tool's body ``tip`` and capsule ``rod``; None: as the file has it.
+
+    Raises:
+        UserError: the file does not compile, has a setting that a scene would lose, or is no tool of changeable length.
+    """
+
+    def __init__(self, file: str, folder: str, stamp: int, home: Home, *, tool_length: float | None) -> None:
+        self.file = file
+        self.alone = _compiled_alone(file, folder, stamp)
+        # MuJoCo can't attach what has been compiled, so the file is read a second time.
+        self.spec = _read(file, tool_length)
+        self.home = self._pose(home)
+        # Attached keyframes are mixed up in this version of MuJoCo; `home` is built anew from all parts.
+        for key in list(self.spec.keys):
+            key.delete()
+        _write_angles_plainly(self.spec)
+        _settle(self.spec, self._unaligned(tool_length))
+
+    def attach(self, other: Part, at: str) -> None:
+        """Put another part at this one's site `at`.
+
+        Raises:
+            UserError: there is no such site, or what would hang there had no mass.
+        """
+        site = next((site for site in self.spec.sites if site.name == at), None)
+        if site is None:
+            what = f"there is no site {at!r} to attach {Path(other.file).name} to"
+            raise UserError(what, where=self.file, mend=f'add <site name="{at}"/> to a body')
+        body = self.alone.site_bodyid[self.alone.site(at).id]
+        if self.alone.body_weldid[body] and any(map(_weighs, other.spec.worldbody.geoms)):
+            what = f"geoms in the <worldbody> have no mass, and would hang at the moving {self.alone.body(body).name!r}"
+            raise UserError(what, where=other.file, mend="put them into a <body>")
+        self.spec.attach(other.spec, site=site, prefix="", suffix="")
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Yield (kind, name) of everything that has a name."""
+        for kind in _KINDS:
+            for element in getattr(self.spec, kind):
+                if element.name and (kind, element.name) != ("bodies", "world"):
+                    yield kind, element.name
+
+    def _pose(self, home: Home) -> tuple[Mapping[str, npt.NDArray[np.float64]], Mapping[str, float]] | None:
+        """Return the joints' and actuators' numbers at home by name: the keyframe's, else `home`; None without both."""
+        model = self.alone
+        key = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_KEY, HOME)
+        if key >= 0:
+            qpos, ctrl = model.key_qpos[key], model.key_ctrl[key]
+        elif home:
+            data = mujoco.MjData(model)
+            for name, numbers in home:
+                data.qpos[self._place_of(name, numbers)] = numbers
+            mujoco.mj_forward(model, data)
+            qpos, ctrl = data.qpos, holding_controls(model, data)
+        else:
+            return None
+        joints = {model.joint(index).name: qpos[place(model, index)].copy() for index in range(model.njnt)}
+        return joints, {model.actuator(index).name: float(ctrl[index]) for index in range(model.nu)}
+
+    def _place_of(self, name: str, numbers: tuple[float, ...]) -> slice:
+        joints = {self.alone.joint(index).name: place(self.alone, index) for index in range(self.alone.njnt)}
+        if name not in joints:
+            raise UserError(f"home has no joint {name!r} to put", where=self.file, mend=nearest(name, joints))
+        width = joints[name].stop - joints[name].start
+        if len(numbers) != width:
+            raise UserError(f"home of {name!r} is {len(numbers)} numbers", where=self.file, mend=f"give {width}")
+        return joints[name]
+
+    def _unaligned(self, tool_length: float | None) -> mujoco.MjModel:
+        """Return the compiled file with `tool_length`, and with each body's frame where the file has it."""
+        free = [joint for joint in self.spec.joints if joint.type == _FREE]
+        if tool_length is None and not any(joint.align for joint in free):
+            return self.alone
+        spec = _read(self.file, tool_length)
+        for joint in spec.joints:
+            joint.align = False
+        return spec.compile()
+
+
+def place(model: mujoco.MjModel, joint: int) -> slice:
+    """Return where a joint's numbers stand in qpos."""
+    start = int(model.jnt_qposadr[joint])
+    return slice(start, start + joint_width(model, joint))
+
+
+@lru_cache(maxsize=64)
+def _compiled_alone(file: str, folder: str, stamp: int) -> mujoco.MjModel:
+    """Compile a part by itself to see whether it is sound."""
+    return compile_mjcf(Path(file), Path(folder))
+
+
+def _read(file: str, tool_length: float | None) -> Any:
+    spec = mujoco.MjSpec.from_file(file)
+    for setting in _LOST:
+        if getattr(spec.compiler, setting):
+            mend = f"delete {setting} from <compiler>"
+            raise UserError(f"{setting} can't be kept when the file is put into a scene", where=file, mend=mend)
+    for joint in spec.joints:
+        if joint.align == mujoco.mjtAlignFree.mjALIGNFREE_AUTO:
+            joint.align = spec.compiler.alignfree
+    if tool_length is not None:
+        _set_tool_length(spec, file, tool_length)
+    return spec
+
+
+def _set_tool_length(spec: Any, file: str, length: float) -> None:
+    tip = next((body for body in spec.bodies if body.name == TIP), None)
+    rod = next((geom for geom in spec.geoms if geom.name == ROD), None)
+    if tip is None or rod is None:
+        mend = f"give it a body {TIP!r} at its end and a capsule {ROD!r}, or leave tool_length out"
+        raise UserError("tool_length needs a tool of changeable length", where=file, mend=mend)
+    tip.pos[2] = length
+    rod.pos[2] = rod.size[1] = length / 2.0
+
+
+def _weighs(geom: Any) -> bool:
+    return bool(geom.mass != 0.0 and not (np.isnan(geom.mass) and geom.density == 0.0))
+
+
+def _write_angles_plainly(spec: Any) -> None:
+    """Turn Euler angles and axes into quaternions.
+
+    MuJoCo 3.3 reads some angles of an attached part in the scene's unit.
+    """
+    factor = math.pi / 180.0 if spec.compiler.degree else 1.0
+    sequence = "".join(chr(letter) if isinstance(letter, int) else letter for letter in spec.compiler.eulerseq)
+    for element in (*spec.bodies, *spec.geoms, *spec.sites, *spec.cameras, *spec.frames):
+        kind, turn = element.alt.type, np.zeros(4)
+        if kind == mujoco.mjtOrientation.mjORIENTATION_EULER:
+            mujoco.mju_euler2Quat(turn, element.alt.euler * factor, sequence)
+        elif kind == mujoco.mjtOrientation.mjORIENTATION_AXISANGLE:
+            axis = element.alt.axisangle[:3] / np.linalg.norm(element.alt.axisangle[:3])
+            mujoco.mju_axisAngle2Quat(turn, axis, element.alt.axisangle[3] * factor)
+        else:
+            continue
+        element.alt.type = _QUATERNION
+        element.quat = turn
+
+
+def _settle(spec: Any, model: mujoco.MjModel) -> None:
+    """Write into the elements of a spec what they are in its compiled `model`, so that no setting changes them."""
+    bodies = list(_tree(spec.worldbody))
+    for index, body in _numbered(bodies, model.body, model.nbody):
+        if index:
+            body.mass, body.inertia = model.body_mass[index], model.body_inertia[index]
+            body.ipos, body.iquat = model.body_ipos[index], model.body_iquat[index]
+            body.ialt.type, body.fullinertia = _QUATERNION, np.full(6, np.nan)
+            body.explicitinertial = True
+    joints = [joint for body in bodies for joint in body.joints]
+    for index, joint in _numbered(joints, model.joint, model.njnt):
+        start = model.jnt_qposadr[index]
+        joint.limited, joint.range = int(model.jnt_limited[index]), model.jnt_range[index]
+        joint.actfrclimited = int(model.jnt_actfrclimited[index])
+        if joint.type not in (_FREE, _BALL):
+            joint.ref, joint.springref = model.qpos0[start], model.qpos_spring[start]
+        # Numbers that MuJoCo finds from a ratio of damping depend on what is attached.
+        joint.stiffness, joint.springdamper = model.jnt_stiffness[index], np.zeros(2)
+        joint.damping = model.dof_damping[model.jnt_dofadr[index]]
+    for index, actuator in _numbered(list(spec.actuators), model.actuator, model.nu):
+        for limit in ("ctrllimited", "forcelimited", "actlimited"):
+            setattr(actuator, limit, int(getattr(model, f"actuator_{limit}")[index]))
+        for numbers in ("gainprm", "biasprm", "lengthrange"):
+            setattr(actuator, numbers, getattr(model, f"actuator_{numbers}")[index])
+    for index, tendon in _numbered(list(spec.tendons), model.tendon, model.ntendon):
+        tendon.limited = int(model.tendon_limited[index])
+    compiler = spec.compiler
+    compiler.settotalmass, compiler.boundmass, compiler.boundinertia = -1.0, 0.0, 0.0
+    compiler.inertiafromgeom = mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_FALSE
+    compiler.balanceinertia, compiler.autolimits, compiler.degree = False, True, False
+
+
+def _tree(body: Any) -> Iterator[Any]:
+    """Yield a body and all below it, in the order that compiling gives them."""
+    yield body
+    for child in body.bodies:
+        yield from _tree(child)
+
+
+def _numbered(elements: list[Any], compiled: Any, count: int) -> Iterator[tuple[int, Any]]:
+    """Yield (number in the compiled model, element), and make sure that the orders are the same."""
+    if len(elements) != count or any(compiled(index).name != each.name for index, each in enumerate(elements)):
+        raise RuntimeError("MuJoCo has compiled a file's elements in an unknown order")
+    yield from enumerate(elements)

@@ -1,0 +1,55 @@
+"""MuJoCo tasks stepped lane by lane, for families that need contact forces: what the ``-contact`` variants run on.
+
+Each lane is an uninterrupted simulation of its own, solver warm start and all, so a whole episode is Gymnasium's bit
+for bit. Like there, quantities beyond qpos and qvel are those that MuJoCo's last evaluation left behind, which for
+the Runge-Kutta integrator is at its last trial state and not quite at the state after the step. Slower than the
+side-by-side simulation, most of all on several threads.
+
+Shapes: U actuators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mujoco
+
+from mql.robots.description import View
+from mql.tasks.stepping.lanes import Array
+from mql.tasks.stepping.live import LiveDynamics
+
+
+class ContactDynamics(LiveDynamics):
+    """Lanes whose contact forces are known: an action [U] is mapped affinely to the actuators' ranges.
+
+    Args:
+        models: one model per lane; the same object may stand in many lanes.
+        frame_skip: physics steps in one control step.
+        threads: lanes that are stepped at the same time.
+        derived: attributes of MjData to find in ``State.derived``.
+        view: from where pictures are taken; None: through the model's own camera.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[mujoco.MjModel],
+        frame_skip: int,
+        threads: int,
+        derived: Sequence[str],
+        *,
+        view: View | None,
+    ) -> None:
+        super().__init__(models, threads, derived, view=view)
+        self._frame_skip = frame_skip
+        low, high = models[0].actuator_ctrlrange.T
+        self._middle, self._half = (high + low) / 2.0, (high - low) / 2.0
+
+    def _begin(self, lane: int) -> None:
+        """Begin with nothing: no actuator remembers anything."""
+
+    def _step(self, lane: int, action: Array) -> None:
+        model, data = self._models[lane], self._data[lane]
+        data.ctrl[:] = self._middle + self._half * action
+        mujoco.mj_step(model, data, nstep=self._frame_skip)
+        # MuJoCo computes contact forces on bodies only when asked.
+        mujoco.mj_rnePostConstraint(model, data)

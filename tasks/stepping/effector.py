@@ -1,0 +1,99 @@
+"""Simulations of robots whose end effector the actions displace: many lanes, each with its own memory of where to.
+
+By position servos, lanes are stepped side by side like all native families. What a mocap body does is no actuator's
+signal, so with one each lane is a simulation of its own, advanced by plain ``mj_step`` with the solver's warm start.
+
+Shapes: N lanes, Q positions, V velocities, U actuators, A numbers of an action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+
+from mql.robots.description import View
+from mql.tasks.control.effector import MocapEffector, ServoEffector, ServoEpisode, resting_controls
+from mql.tasks.definitions.model import whole_stepper
+from mql.tasks.stepping.lanes import Array, State
+from mql.tasks.stepping.live import LiveDynamics
+from mql.tasks.stepping.rollout import MujocoDynamics
+
+
+class ServoDynamics(MujocoDynamics):
+    """N lanes of MuJoCo physics whose end effectors are moved by position servos.
+
+    Args:
+        models: one model per lane; the same object may stand in many lanes.
+        frame_skip: physics steps in one control step.
+        threads: size of the C++ thread pool.
+        derived: quantities of `mql.tasks.stepping.derived` to find in ``State.derived``.
+        effector: what actions do.
+        view: from where pictures are taken; None: through the model's own camera.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[mujoco.MjModel],
+        frame_skip: int,
+        threads: int,
+        derived: Sequence[str],
+        effector: ServoEffector,
+        *,
+        view: View | None = None,
+    ) -> None:
+        super().__init__(models, frame_skip, threads, derived, view=view, control=self._controls)
+        self._effector = effector
+        self._scratch = mujoco.MjData(models[0])
+        self._episode: ServoEpisode | None = None
+
+    def place(self, qpos: Array, qvel: Array) -> State:
+        """Put every lane into the state qpos [N, Q], qvel [N, V] at time zero."""
+        state = super().place(qpos, qvel)
+        resting = np.zeros((len(qpos), self._models[0].nu))
+        for lane, model in enumerate(self._models):
+            self._scratch.qpos[:] = qpos[lane]
+            resting[lane] = resting_controls(model, self._scratch)
+        self._episode = self._effector.begin(state.qpos, resting)
+        return state
+
+    def _controls(self, state: State, action: Array) -> Array:
+        if self._episode is None:
+            raise RuntimeError("the lanes are nowhere yet: place them first")
+        return self._episode.controls(state.qpos, action)
+
+
+class MocapDynamics(LiveDynamics):
+    """N lanes of MuJoCo physics whose end effectors are pulled by mocap bodies.
+
+    Args:
+        models: one model per lane; the same object may stand in many lanes.
+        frame_skip: physics steps in one control step.
+        threads: lanes that are stepped at the same time.
+        derived: quantities of `mql.tasks.stepping.derived` to find in ``State.derived``, those of the motors excepted.
+        effector: what actions do.
+        view: from where pictures are taken; None: through the model's own camera.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[mujoco.MjModel],
+        frame_skip: int,
+        threads: int,
+        derived: Sequence[str],
+        effector: MocapEffector,
+        *,
+        view: View | None = None,
+    ) -> None:
+        super().__init__(models, threads, derived, view=view)
+        lanes = list(zip(self._models, self._data, strict=True))
+        self._drives = [effector.drive(model, data) for model, data in lanes]
+        self._advance = [whole_stepper(model, data, frame_skip) for model, data in lanes]
+
+    def _begin(self, lane: int) -> None:
+        self._drives[lane].start()
+
+    def _step(self, lane: int, action: Array) -> None:
+        self._drives[lane].act(action)
+        self._advance[lane]()

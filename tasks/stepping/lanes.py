@@ -1,0 +1,237 @@
+"""Native families: many tasks stepped side by side as arrays, in one process.
+
+A family states its task as functions of batched state: `initial_state`, `observe` and `outcome`. This file turns them
+into a batch of lanes: seeds, episode ends, masking of ended lanes, success, and the types of the contract. All
+arithmetic is in float64 and row by row, so a lane's numbers do not depend on its neighbours; observations and rewards
+are rounded to float32 last.
+
+Shapes: N lanes, O observation, A action, Q positions (qpos), V velocities (qvel).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from mql.errors import UserError
+from mql.tasks.distributions import Value
+from mql.tasks.family import BatchStep, BoolArray, FloatArray, Task, TaskFamily
+from mql.tasks.stepping.actions import checked_actions
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class State:
+    """The batched state: qpos [N, Q] and qvel [N, V] in SI units. Read only, and valid until the next step.
+
+    ``derived`` holds what a family asked for beyond those, such as the bodies' centre of mass: name -> [N, ...].
+    """
+
+    qpos: Array
+    qvel: Array
+    derived: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step is worth: reward [N]; where the family has them, terminated [N] and at_goal [N]; info: name -> [N].
+
+    ``at_goal`` says that a lane is where success wants it now; how long it must stay is the family's `hold_steps`.
+    """
+
+    reward: Array
+    terminated: BoolArray | None = None
+    at_goal: BoolArray | None = None
+    info: dict[str, Array] = field(default_factory=dict)
+
+
+class Dynamics(Protocol):
+    """The laws of motion of N lanes."""
+
+    def place(self, qpos: Array, qvel: Array) -> State:
+        """Put every lane at rest-time zero into the state qpos [N, Q], qvel [N, V]."""
+        ...
+
+    def advance(self, action: Array) -> tuple[State, State]:
+        """Advance by one control step with action [N, A] in [-1, 1]; return the states before and after.
+
+        A lane that diverges becomes NaN and stays so; the others go on as if it weren't there.
+        """
+        ...
+
+    def render(self, lane: int) -> npt.NDArray[np.uint8]:
+        """Return a picture [height, width, 3] of one lane."""
+        ...
+
+    def close(self) -> None:
+        """Release threads and rendering contexts."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NativeFamily(TaskFamily):
+    """A family whose tasks are functions of batched state.
+
+    Args:
+        hold_steps: an episode is a success when its last `hold_steps` steps are all at the goal; 0: no success.
+    """
+
+    hold_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.has_success != (self.hold_steps > 0):
+            raise ValueError(f"{self.name}: a success needs hold_steps, and only a success does")
+
+    @abstractmethod
+    def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
+        """Build the laws of motion of `tasks`, a lane each."""
+
+    @abstractmethod
+    def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
+        """Draw one lane's first qpos [Q] and qvel [V]. What is drawn must not depend on the task parameters."""
+
+    @abstractmethod
+    def observe(self, state: State) -> Array:
+        """Return what the agent sees, [N, O], without the task parameters."""
+
+    @abstractmethod
+    def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
+        """Judge one control step. `parameters` maps a name to [N], or to [N, size] for a vector.
+
+        A lane that diverged has NaN in its state: its reward must be NaN too, and it must not count as terminated.
+        """
+
+    def make(self, task: Task, render_mode: str | None = None) -> gymnasium.Env[FloatArray, FloatArray]:
+        """Build one Gymnasium environment for `task`: a one-lane view of the same batch, hence bit-equal to it.
+
+        Raises:
+            UserError: a task of another family, or an unknown render mode.
+        """
+        from mql.tasks.stepping.one_lane import TaskEnvironment
+
+        return TaskEnvironment(self, task, render_mode=render_mode)
+
+    def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> LaneBatch:
+        """Build all `tasks` side by side.
+
+        Raises:
+            UserError: no tasks, tasks of another family, or a thread count below 1.
+        """
+        self.check_batch(tasks, threads)
+        return LaneBatch(self, tasks, threads)
+
+
+class LaneBatch:
+    """The `TaskBatch` of a native family."""
+
+    def __init__(self, family: NativeFamily, tasks: Sequence[Task], threads: int) -> None:
+        self.family = family
+        self.tasks: tuple[Task, ...] = tuple(tasks)
+        self._dynamics = family.dynamics(self.tasks, threads)
+        self._parameters = {
+            name: np.array([task.parameters[name] for task in self.tasks], dtype=np.float64)
+            for name in family.parameters
+        }
+        # What an oracle sees: [N, P], in the order of the family's parameters.
+        self._visible = np.concatenate(
+            [values.reshape(len(self.tasks), -1) for values in self._parameters.values()], axis=1
+        )
+        self._steps = 0
+        self._at_goal_steps = np.zeros(len(self.tasks), dtype=np.int64)
+        self._last: BatchStep | None = None
+
+    def reset(self, seeds: Sequence[int]) -> FloatArray:
+        """Start an episode in every lane; lane i draws its first state from ``numpy.random.default_rng(seeds[i])``.
+
+        Raises:
+            UserError: not one non-negative seed per lane.
+        """
+        if len(seeds) != len(self.tasks) or any(seed < 0 for seed in seeds):
+            raise UserError(
+                f"{len(seeds)} seeds for {len(self.tasks)} lanes", mend="give one seed of 0 or more for each lane"
+            )
+        return self.reset_from([np.random.default_rng(int(seed)) for seed in seeds])
+
+    def reset_from(self, rngs: Sequence[np.random.Generator]) -> FloatArray:
+        """Start an episode in every lane, each drawing from its own generator; return obs [N, O]."""
+        drawn = [self.family.initial_state(rng, task.parameters) for rng, task in zip(rngs, self.tasks, strict=True)]
+        return self.set_state(np.stack([qpos for qpos, _ in drawn]), np.stack([qvel for _, qvel in drawn]))
+
+    def set_state(self, qpos: npt.ArrayLike, qvel: npt.ArrayLike) -> FloatArray:
+        """Start an episode in every lane from a given state qpos [N, Q], qvel [N, V]; return obs [N, O]."""
+        state = self._dynamics.place(np.asarray(qpos, dtype=np.float64), np.asarray(qvel, dtype=np.float64))
+        self._steps = 0
+        self._at_goal_steps[:] = 0
+        lanes = len(self.tasks)
+        flags = np.zeros(lanes, dtype=np.bool_)
+        obs = self._observe(state)
+        self._last = BatchStep(obs, np.zeros(lanes, np.float32), flags, flags, {})
+        return obs.copy()
+
+    def step(self, actions: npt.ArrayLike) -> BatchStep:
+        """Advance every lane by one control step.
+
+        A lane whose physics diverges shows NaN, in observation and reward, to the end of its episode.
+
+        Raises:
+            UserError: actions not of shape [N, A] or not finite, or no reset before the first step.
+        """
+        last = self._last
+        if last is None:
+            raise UserError("step before reset", where=f"family {self.family.name}", mend="call reset first")
+        action = checked_actions(self.family, len(self.tasks), actions)
+        before, after = self._dynamics.advance(action)
+        outcome = self.family.outcome(before, after, action, self._parameters)
+        self._steps += 1
+        terminated = np.zeros(len(self.tasks), np.bool_) if outcome.terminated is None else outcome.terminated
+        at_end = self._steps >= self.family.episode_length
+        step = BatchStep(
+            self._observe(after),
+            outcome.reward.astype(np.float32),
+            terminated,
+            ~terminated if at_end else np.zeros(len(self.tasks), np.bool_),
+            dict(outcome.info),
+        )
+        if outcome.at_goal is not None:
+            self._at_goal_steps = np.where(outcome.at_goal, self._at_goal_steps + 1, 0)
+            ended = step.terminated | step.truncated
+            step.info["success"] = ended & (self._at_goal_steps >= self.family.hold_steps)
+        _mask_ended(step, last)
+        # The caller owns the arrays of `step`; what masking needs is kept apart.
+        self._last = step.copy()
+        return step
+
+    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
+        """Return a picture [height, width, 3] of one lane."""
+        return self._dynamics.render(lane)
+
+    def close(self) -> None:
+        """Release threads and rendering contexts."""
+        self._dynamics.close()
+
+    def _observe(self, state: State) -> FloatArray:
+        seen = self.family.observe(state)
+        if self.family.oracle:
+            seen = np.concatenate([seen, self._visible], axis=1)
+        return seen.astype(np.float32)
+
+
+def _mask_ended(step: BatchStep, last: BatchStep) -> None:
+    """Write the last values of the lanes that had ended before into `step`, with reward 0."""
+    ended = last.terminated | last.truncated
+    if not ended.any():
+        return
+    step.obs[ended] = last.obs[ended]
+    step.reward[ended] = 0.0
+    step.terminated = np.where(ended, last.terminated, step.terminated)
+    step.truncated = np.where(ended, last.truncated, step.truncated)
+    for name, values in step.info.items():
+        kept: npt.NDArray[Any] = np.where(ended, last.info[name], values)
+        step.info[name] = kept

@@ -1,0 +1,125 @@
+"""MuJoCo simulations that live on from step to step, one per lane, on Python threads.
+
+Slower than the side-by-side simulation of `mql.tasks.stepping.rollout`, and for what that can't do: contact forces
+(`mql.tasks.stepping.contact`), and mocap bodies (`mql.tasks.stepping.effector`).
+
+Shapes: N lanes, Q positions, V velocities, A numbers of an action.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from mql.robots.description import View
+from mql.robots.mjcf.inspection import blew_up
+from mql.robots.mjcf.warnings import warn_on_stderr
+from mql.tasks.stepping import derived as derived_quantities
+from mql.tasks.stepping.camera import Camera
+from mql.tasks.stepping.lanes import Array, State
+
+
+class LiveDynamics(ABC):
+    """N lanes of MuJoCo physics, each with its own model (all of the same sizes) and its own data.
+
+    Args:
+        models: one model per lane; the same object may stand in many lanes.
+        threads: lanes that are stepped at the same time.
+        derived: attributes of MjData to find in ``State.derived``.
+        view: from where pictures are taken; None: through the model's own camera.
+    """
+
+    def __init__(
+        self, models: Sequence[mujoco.MjModel], threads: int, derived: Sequence[str], *, view: View | None
+    ) -> None:
+        warn_on_stderr()
+        first, lanes = models[0], len(models)
+        self._models = list(models)
+        self._data = [mujoco.MjData(model) for model in models]
+        self._lost = np.zeros(lanes, np.bool_)  # lanes whose physics has diverged
+        self._threads = min(threads, lanes)
+        self._pool: ThreadPoolExecutor | None = None
+        self._camera = Camera(view)
+        self._before, self._after = (
+            State(
+                np.zeros((lanes, first.nq)),
+                np.zeros((lanes, first.nv)),
+                derived_quantities.empty(derived, first, lanes),
+            )
+            for _ in range(2)
+        )
+
+    def place(self, qpos: Array, qvel: Array) -> State:
+        """Put every lane into the state qpos [N, Q], qvel [N, V] at time zero."""
+        self._lost[:] = False
+        for lane, (model, data) in enumerate(zip(self._models, self._data, strict=True)):
+            mujoco.mj_resetData(model, data)
+            data.qpos[:], data.qvel[:] = qpos[lane], qvel[lane]
+            self._begin(lane)
+            mujoco.mj_forward(model, data)
+            self._read(lane)
+        return self._after
+
+    def advance(self, action: Array) -> tuple[State, State]:
+        """Advance by one control step with action [N, A] in [-1, 1].
+
+        A lane whose physics diverges becomes NaN, and stays so until it is placed again.
+        """
+        for old, new in zip(_arrays(self._before), _arrays(self._after), strict=True):
+            np.copyto(old, new)
+
+        def run(lanes: range) -> None:
+            for lane in lanes:
+                if not self._lost[lane]:
+                    self._step(lane, action[lane])
+                    self._read(lane)
+
+        if self._threads == 1:
+            run(range(len(self._models)))
+        else:
+            self._pool = self._pool or ThreadPoolExecutor(self._threads)
+            # Lanes don't touch each other's data, so the numbers do not depend on who steps them.
+            list(self._pool.map(run, (range(i, len(self._models), self._threads) for i in range(self._threads))))
+        return self._before, self._after
+
+    def render(self, lane: int) -> npt.NDArray[np.uint8]:
+        """Return a picture [480, 480, 3] of one lane.
+
+        Raises:
+            UserError: OpenGL can't be opened.
+        """
+        return self._camera.picture(self._models[lane], self._after.qpos[lane], self._after.qvel[lane])
+
+    def close(self) -> None:
+        """Stop the threads and release the rendering context."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        self._camera.close()
+
+    @abstractmethod
+    def _step(self, lane: int, action: Array) -> None:
+        """Advance one lane's data by a control step with its action [A]."""
+
+    @abstractmethod
+    def _begin(self, lane: int) -> None:
+        """Start an episode from the positions and velocities that a lane's data has."""
+
+    def _read(self, lane: int) -> None:
+        data, state = self._data[lane], self._after
+        state.qpos[lane], state.qvel[lane] = data.qpos, data.qvel
+        for name, values in state.derived.items():
+            values[lane] = getattr(data, name)
+        if blew_up(data):
+            self._lost[lane] = True
+            for values in _arrays(state):
+                values[lane] = np.nan
+
+
+def _arrays(state: State) -> list[Array]:
+    return [state.qpos, state.qvel, *state.derived.values()]

@@ -1,0 +1,81 @@
+"""One task as a Gymnasium environment: a one-lane view of a native batch, for use with any other library."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium import Space
+
+from mql.errors import UserError, nearest
+from mql.tasks.family import FloatArray, Task
+from mql.tasks.stepping.lanes import NativeFamily
+
+RENDER_MODES = ["rgb_array"]
+
+
+class TaskEnvironment(gymnasium.Env[FloatArray, FloatArray]):
+    """One task of a native family; it truncates itself after the family's episode length.
+
+    Args:
+        family: the family.
+        task: one of its tasks.
+        render_mode: None or ``rgb_array``.
+
+    Raises:
+        UserError: a task of another family, or an unknown render mode.
+    """
+
+    def __init__(self, family: NativeFamily, task: Task, *, render_mode: str | None = None) -> None:
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            mend = nearest(str(render_mode), RENDER_MODES)
+            raise UserError(f"no render mode {render_mode!r}", where=f"family {family.name}", mend=mend)
+        self.family = family
+        self.task = task
+        self.render_mode = render_mode
+        self.metadata = {"render_modes": RENDER_MODES, "render_fps": round(1.0 / family.control_timestep)}
+        self.observation_space = cast("Space[FloatArray]", family.observation_space)
+        self.action_space = cast("Space[FloatArray]", family.action_space)
+        self._batch = family.make_batch([task])
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[FloatArray, dict[str, Any]]:
+        """Start an episode. With `seed` it is the same as a lane's with that seed; without, the next of the stream."""
+        super().reset(seed=seed)
+        return self._batch.reset_from([self.np_random])[0], {}
+
+    def step(self, action: npt.ArrayLike) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
+        """Advance by one control step with action [A].
+
+        Raises:
+            UserError: an action of another shape, or one that is not finite.
+            FloatingPointError: the physics diverged.
+        """
+        given = np.asarray(action)
+        if given.shape != (self.family.action_dim,):
+            raise UserError(
+                f"the action has shape {list(given.shape)}",
+                where=f"family {self.family.name}",
+                mend=f"give {self.family.action_dim} numbers",
+            )
+        step = self._batch.step(given[None])
+        if not (np.isfinite(step.obs).all() and np.isfinite(step.reward).all()):
+            raise FloatingPointError(f"{self.family.name}: the physics of the task {self.task.to_json()} diverged")
+        info = {name: values[0].item() for name, values in step.info.items()}
+        return step.obs[0], float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), info
+
+    def set_state(self, qpos: npt.ArrayLike, qvel: npt.ArrayLike) -> FloatArray:
+        """Start an episode from qpos [Q] and qvel [V]; return the observation [O]."""
+        obs: FloatArray = self._batch.set_state(np.asarray(qpos)[None], np.asarray(qvel)[None])[0]
+        return obs
+
+    def render(self) -> npt.NDArray[np.uint8] | None:
+        """Return a picture [height, width, 3], or None where no render mode was chosen."""
+        return self._batch.render() if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Release the rendering context."""
+        self._batch.close()

@@ -1,0 +1,229 @@
+"""Many MuJoCo tasks stepped side by side by ``mujoco.rollout`` and its C++ threads.
+
+Each control step is one call that advances every lane by `frame_skip` physics steps. Two facts to know when numbers are
+compared with Gymnasium's own environments:
+
+- each call starts without the constraint solver's warm start, which differs from an uninterrupted simulation by
+  rounding (one control step from the same state agrees within 1e-6 in qpos and qvel);
+- observations and rewards are functions of the state after the step, while Gymnasium reads some body positions (a
+  fingertip's, say) as they were one physics step earlier.
+
+What a family needs beyond positions and velocities is named in its `derived`. Bodies' places and velocities are
+computed after the step (`mql.tasks.stepping.derived`); contact forces can't be, so a family that names them runs on
+`mql.tasks.stepping.contact` instead, and nothing else about it changes. What can be computed on arrays over lanes, a
+family computes itself in `derive`, and what its motors do, where that is more than the action, in `control`.
+
+Shapes: N lanes, Q positions, V velocities, U actuators, S numbers of MuJoCo's full physics state (time, qpos, qvel).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+from mujoco.rollout import Rollout
+
+from mql.robots.description import Robot, View
+from mql.robots.mjcf.warnings import warn_on_stderr
+from mql.tasks.family import Task
+from mql.tasks.stepping import derived as derived_quantities
+from mql.tasks.stepping.camera import Camera
+from mql.tasks.stepping.contact import ContactDynamics
+from mql.tasks.stepping.derived import FROM_SOLVER, Deriver
+from mql.tasks.stepping.lanes import Array, Dynamics, NativeFamily, State
+
+_STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS.value
+_CONTROL = mujoco.mjtState.mjSTATE_CTRL.value
+
+
+@lru_cache(maxsize=16)
+def compiled_model(path: str) -> mujoco.MjModel:
+    """Compile an MJCF file, once per process. The model is shared: change a copy, never this one."""
+    return mujoco.MjModel.from_xml_path(path)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MujocoFamily(NativeFamily):
+    """A native family whose laws of motion are a robot's MuJoCo model.
+
+    Args:
+        robot: the robot.
+        derived: quantities beyond qpos and qvel that `observe` and `outcome` find in ``State.derived``.
+    """
+
+    robot: Robot
+    derived: tuple[str, ...] = ()
+
+    def model(self, task: Task) -> mujoco.MjModel:
+        """Return the lane's model. Families that change physics return a changed copy for each task.
+
+        It is built once and used again whenever the task comes back: nobody may change it later.
+        """
+        return compiled_model(str(self.robot.path))
+
+    def derive(self, state: State) -> Mapping[str, Array]:
+        """Return further quantities for ``State.derived``, computed once a control step: name -> [N, ...]."""
+        return {}
+
+    def control(self, state: State, action: Array) -> Array | None:
+        """Return the control signal [N, U] for an action [N, A]; None maps actions to the actuators' ranges."""
+        return None
+
+    def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
+        """Build the simulation of `tasks`."""
+        models = [_model_of(self, task) for task in tasks]
+        if FROM_SOLVER.intersection(self.derived):
+            return ContactDynamics(models, self.robot.frame_skip, threads, self.derived, view=self.robot.view)
+        return MujocoDynamics(
+            models,
+            self.robot.frame_skip,
+            threads,
+            self.derived,
+            view=self.robot.view,
+            derive=self.derive,
+            control=self.control,
+        )
+
+
+@lru_cache(maxsize=256)
+def _model_of(family: MujocoFamily, task: Task) -> mujoco.MjModel:
+    """Build a task's model: for an arm a fifth of the time that an episode with it takes."""
+    return family.model(task)
+
+
+class MujocoDynamics:
+    """N lanes of MuJoCo physics, each with its own model (all of the same sizes).
+
+    Args:
+        models: one model per lane; the same object may stand in many lanes.
+        frame_skip: physics steps in one control step.
+        threads: size of the C++ thread pool.
+        derived: quantities of `mql.tasks.stepping.derived` to find in ``State.derived``.
+        view: from where pictures are taken; None: through the model's own camera.
+        derive: as `MujocoFamily.derive`.
+        control: as `MujocoFamily.control`.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[mujoco.MjModel],
+        frame_skip: int,
+        threads: int,
+        derived: Sequence[str] = (),
+        *,
+        view: View | None = None,
+        derive: Callable[[State], Mapping[str, Array]] | None = None,
+        control: Callable[[State, Array], Array | None] | None = None,
+    ) -> None:
+        warn_on_stderr()
+        first = models[0]
+        self._models = list(models)
+        self._frame_skip = frame_skip
+        threads = min(threads, len(self._models))
+        self._data = [mujoco.MjData(first) for _ in range(threads)]
+        # One thread: no pool, the physics runs on the caller's thread.
+        self._rollout: Rollout | None = Rollout(nthread=threads if threads > 1 else 0)
+        self._camera = Camera(view)
+        # Two helpings of lanes for each thread: fewer hand-overs than MuJoCo's ten, and still some balance.
+        self._chunk = max(1, len(self._models) // (2 * threads))
+        lanes, frames = len(self._models), frame_skip
+        state_size = mujoco.mj_stateSize(first, _STATE)
+        self._step_seconds = np.array([model.opt.timestep for model in self._models]) * frames
+        low, high = first.actuator_ctrlrange.T
+        self._middle, self._half = (high + low) / 2.0, (high - low) / 2.0
+        # Buffers that every step reuses: the states before, after each physics step, and the control signal.
+        self._before = np.zeros((lanes, state_size))
+        self._frames = np.zeros((lanes, frames, state_size))
+        self._sensors = np.zeros((lanes, frames, first.nsensordata))
+        self._control = np.zeros((lanes, frames, first.nu))
+        self._derived_before, self._derived_after = (derived_quantities.empty(derived, first, lanes) for _ in range(2))
+        self._state_before = _view(self._before, first, self._derived_before)
+        self._state_after = _view(self._frames[:, -1], first, self._derived_after)
+        self._derive_arrays, self._choose_control = derive, control
+        self._deriver = Deriver(derived, self._models)
+        self._deriver_results = dict(self._derived_after)
+        self._lost = np.zeros(lanes, np.bool_)  # lanes whose physics has diverged
+        self._harmless = np.zeros(state_size)  # what those go on from, since MuJoCo can't step NaN
+        self._harmless[1 : 1 + first.nq] = first.qpos0
+
+    def place(self, qpos: Array, qvel: Array) -> State:
+        """Put every lane into the state qpos [N, Q], qvel [N, V] at time zero."""
+        self._frames[:] = 0.0
+        self._state_after.qpos[:] = qpos
+        self._state_after.qvel[:] = qvel
+        self._lost[:] = False
+        self._control[:] = 0.0
+        self._derive()
+        return self._state_after
+
+    def advance(self, action: Array) -> tuple[State, State]:
+        """Advance by one control step: `control` says what an action [N, A] in [-1, 1] makes the actuators do.
+
+        A lane whose physics diverges becomes NaN, and stays so until it is placed again.
+        """
+        if self._rollout is None:
+            raise RuntimeError("the simulation is closed")
+        np.copyto(self._before, self._frames[:, -1])
+        control = self._choose_control(self._state_after, action) if self._choose_control is not None else None
+        if control is None:
+            control = self._middle + self._half * action
+        elif self._lost.any():
+            control = np.where(self._lost[:, None], 0.0, control)
+        np.copyto(self._control, control[:, None])
+        for name, values in self._derived_after.items():
+            self._derived_before[name] = values.copy()
+        # Shapes and types are right by construction, so mujoco's own checks (a tenth of the step) are skipped.
+        self._rollout.rollout(
+            self._models,
+            self._data,
+            self._before if not self._lost.any() else np.where(self._lost[:, None], self._harmless, self._before),
+            self._control,
+            control_spec=_CONTROL,
+            skip_checks=True,
+            nstep=self._frame_skip,
+            state=self._frames,
+            sensordata=self._sensors,
+            chunk_size=self._chunk,
+        )
+        self._mark_lost()
+        self._derive()
+        return self._state_before, self._state_after
+
+    def render(self, lane: int) -> npt.NDArray[np.uint8]:
+        """Return a picture [480, 480, 3] of one lane.
+
+        Raises:
+            UserError: OpenGL can't be opened.
+        """
+        return self._camera.picture(self._models[lane], self._state_after.qpos[lane], self._state_after.qvel[lane])
+
+    def close(self) -> None:
+        """Stop the threads and release the rendering context."""
+        if self._rollout is not None:
+            self._rollout.close()
+            self._rollout = None
+        self._camera.close()
+
+    def _mark_lost(self) -> None:
+        """Find lanes that diverged in this step, and write NaN over those that ever did."""
+        # MuJoCo puts a simulation that blows up back to its start, and its clock with it. That must not pass unseen.
+        after = self._frames[:, -1]
+        in_time = after[:, 0] - self._before[:, 0] >= 0.9 * self._step_seconds
+        self._lost |= ~in_time | ~np.isfinite(after).all(axis=1)
+        if self._lost.any():
+            after[self._lost] = np.nan
+
+    def _derive(self) -> None:
+        state = self._state_after
+        self._deriver.derive(state.qpos, state.qvel, self._control[:, -1], self._deriver_results)
+        if self._derive_arrays is not None:
+            self._derived_after.update(self._derive_arrays(state))
+
+
+def _view(full: Array, model: mujoco.MjModel, derived: Mapping[str, Array]) -> State:
+    """Show qpos and qvel inside an array [N, S] of full physics states; the number before them is the time."""
+    return State(full[:, 1 : 1 + model.nq], full[:, 1 + model.nq : 1 + model.nq + model.nv], derived)

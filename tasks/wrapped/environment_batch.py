@@ -1,0 +1,80 @@
+"""Environments as lanes of a batch, stepped one after another in this process.
+
+Shapes: N lanes, O observation, A action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mql.errors import UserError
+from mql.tasks.family import BatchStep, FloatArray, Task, TaskFamily
+from mql.tasks.stepping.actions import checked_actions
+from mql.tasks.wrapped.gymnasium_environment import GymnasiumEnvironment
+
+
+class EnvironmentBatch:
+    """The `TaskBatch` of a family around Gymnasium environments."""
+
+    def __init__(self, family: TaskFamily, tasks: Sequence[Task], environments: Sequence[GymnasiumEnvironment]) -> None:
+        self.family = family
+        self.tasks: tuple[Task, ...] = tuple(tasks)
+        self._lanes = list(environments)
+        self._last: BatchStep | None = None
+
+    def reset(self, seeds: Sequence[int]) -> FloatArray:
+        """Start an episode in every lane, each from its own seed; return obs [N, O].
+
+        Raises:
+            UserError: not one non-negative seed per lane.
+            EpisodeFault: an environment failed.
+        """
+        if len(seeds) != len(self._lanes) or any(seed < 0 for seed in seeds):
+            raise UserError(
+                f"{len(seeds)} seeds for {len(self._lanes)} lanes", mend="give one seed of 0 or more for each lane"
+            )
+        obs = np.stack([lane.reset(seed=int(seed))[0] for lane, seed in zip(self._lanes, seeds, strict=True)])
+        lanes = len(self._lanes)
+        flags = np.zeros(lanes, dtype=np.bool_)
+        self._last = BatchStep(obs.copy(), np.zeros(lanes, np.float32), flags, flags.copy(), {})
+        return obs
+
+    def step(self, actions: npt.ArrayLike) -> BatchStep:
+        """Advance every lane that has not ended by one control step with actions [N, A].
+
+        Raises:
+            UserError: actions not of shape [N, A] or not finite, or no reset before the first step.
+            EpisodeFault: an environment failed.
+        """
+        last = self._last
+        if last is None:
+            raise UserError("step before reset", where=f"family {self.family.name}", mend="call reset first")
+        action = checked_actions(self.family, len(self._lanes), actions)
+        last.reward[:] = 0.0
+        for lane, environment in enumerate(self._lanes):
+            if last.terminated[lane] or last.truncated[lane]:
+                continue
+            last.obs[lane], last.reward[lane], last.terminated[lane], last.truncated[lane], info = environment.advance(
+                action[lane]
+            )
+            for name, value in info.items():
+                if name not in last.info:
+                    last.info[name] = np.zeros(len(self._lanes), _type_of(name))
+                last.info[name][lane] = value
+        return last.copy()
+
+    def render(self, lane: int = 0) -> npt.NDArray[np.uint8] | None:
+        """Return a picture of one lane, if its environment was built for that."""
+        return self._lanes[lane].render()
+
+    def close(self) -> None:
+        """Give the environments back to the family, which keeps them for later tasks."""
+        for lane in self._lanes:
+            lane.close()
+
+
+def _type_of(name: str) -> type:
+    return np.bool_ if name == "success" else np.float64

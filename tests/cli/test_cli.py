@@ -1,0 +1,255 @@
+"""The `mql` command on a tiny run: every flag, the JSON of the contract, and what each mistake says."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from mql.cli import app as cli
+from mql.runs.run_dir import RunDir
+from mql.tasks import registry
+
+TINY = {
+    "train.env_steps": 600,
+    "train.random_steps": 200,
+    "train.episodes_per_iteration": 5,
+    "train.batch_size": 32,
+    "train.env_steps_per_update": 50,
+    "train.replay_capacity": 2000,
+    "train.evaluate_every": 300,
+    "train.checkpoint_every": 200,
+    "agent.hidden_sizes": [16],
+    "agent.context_dim": 4,
+    "agent.segment_length": 8,
+    "agent.burn_in": 4,
+    "adapt.step1_updates": 1,
+    "adapt.step2_updates": 2,
+    "adapt.batch_size": 32,
+    "evaluate.tasks": 2,
+    "evaluate.final_tasks": 3,
+}
+SETTINGS = ["--set", *(f"{key}={value}" for key, value in TINY.items())]
+
+ROW = {
+    "parameters",
+    "zero_shot_return",
+    "adapted_return",
+    "zero_shot_success",
+    "adapted_success",
+    "normalized_ess",
+    "proximal_coef",
+    "classifier_auc",
+    "adapt_seconds",
+}
+
+
+class Command:
+    """Runs command lines in this process and keeps what they wrote."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.err = ""
+
+    def __call__(self, *arguments: object, status: int = 0) -> str:
+        """Run one command line, expect its exit status, and return its standard output."""
+        self._capsys.readouterr()
+        result = cli.run([str(argument) for argument in arguments])
+        out, self.err = self._capsys.readouterr()
+        assert result == status, self.err
+        return out
+
+    def json(self, *arguments: object) -> Any:
+        """Run a command with --json: all of standard output is one value, and its numbers are finite."""
+        return json.loads(self(*arguments, "--json"), parse_constant=pytest.fail)
+
+    def error(self, *arguments: object) -> str:
+        """Run a command that the user got wrong: nothing on standard output, one line on standard error, status 2."""
+        assert self(*arguments, status=2) == ""
+        lines = self.err.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("error: "), self.err
+        return lines[0].removeprefix("error: ")
+
+
+@pytest.fixture
+def mql(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.chdir(tmp_path)
+    return Command(capsys)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run; tests only read it."""
+    path = tmp_path_factory.mktemp("cli") / "finished"
+    assert cli.run(["train", "point-robot", "--run-dir", str(path), *SETTINGS]) == 0
+    return path
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def check_evaluation(record: dict[str, Any], *, adapted: bool = True) -> None:
+    assert {"family", "split", "seed", "env_steps", "tasks", "summary"} <= record.keys()
+    for row in record["tasks"]:
+        assert row.keys() >= ROW
+        assert row["zero_shot_success"] is None and row["adapted_success"] is None
+        assert isinstance(row["zero_shot_return"], float) and isinstance(row["random_return"], float)
+        given = [row[key] for key in ("adapted_return", "normalized_ess", "proximal_coef", "adapt_seconds")]
+        assert all(isinstance(value, float) for value in given) if adapted else given == [None] * 4
+    summary = record["summary"]
+    assert summary.keys() == {"zero_shot", "adapted", "gain", "random"}
+    for played in (summary["zero_shot"], summary["random"]):
+        assert played.keys() == {"mean", "min", "iqm", "ci95"} and len(played["ci95"]) == 2
+    if adapted:
+        assert summary["adapted"].keys() == {"mean", "min", "iqm", "ci95"}
+        assert summary["gain"].keys() == {"mean", "ci95"}
+    else:
+        assert summary["adapted"] is None and summary["gain"] is None
+
+
+def test_tasks_list_and_show(mql: Command) -> None:
+    rows = mql.json("tasks", "list")
+    assert [row["name"] for row in rows] == registry.names()
+    keys = {"name", "summary", "obs_dim", "action_dim", "episode_length", "native", "splits"}
+    assert all(row.keys() == keys for row in rows)
+    shown = mql.json("tasks", "show", "point-robot")
+    assert shown.keys() == keys | {"parameters"} and len(shown["splits"]["train"]) == 40
+    assert shown["splits"]["test"][0].keys() == shown["parameters"].keys() == {"goal"}
+    table = mql("tasks", "list")
+    assert all(name in table for name in registry.names())
+    assert "goal x and y" in mql("tasks", "show", "point-robot")
+
+
+def test_train_prints_the_last_evaluation(mql: Command, tmp_path: Path) -> None:
+    result = mql.json("train", "point-robot", "--seed", 7, *SETTINGS)
+    check_evaluation(result)
+    assert result["seed"] == 7 and result["env_steps"] == 600 and len(result["tasks"]) == 3
+    path = Path(result["run_dir"])
+    assert path.parent == tmp_path / "runs" and re.fullmatch(r"point-robot-7-\d{8}-\d{6}", path.name)
+    run = RunDir.open_readonly(path)
+    assert run.finished and run.config.seed == 7 and run.checkpoints() == [200, 400, 600]
+    assert run.tasks.keys() == {"train", "test", "ood"} and len(run.tasks["train"]) == 40
+    header = mql.err.splitlines()[0]
+    for fact in ("point-robot (fast)", "seed 7", "1 thread on cpu", "float", "2,000 transitions", "kB", "runs/"):
+        assert fact in header
+    assert "600/600 env steps" in mql.err
+
+
+def test_train_takes_a_file_and_prints_tables(mql: Command, tmp_path: Path) -> None:
+    Path("my.yaml").write_text("family: point-robot\nevaluate: {adapt_while_training: false}\n")
+    table = mql("train", "my.yaml", "--run-dir", "here", "--trust", *SETTINGS)
+    assert "zero-shot" in table and "paired gain" in table and "3 test tasks" in table
+    assert RunDir.open_readonly(tmp_path / "here").read_evaluations()[0]["summary"]["adapted"] is None
+    assert "written to here" in mql.err
+
+
+def test_resume(mql: Command, run: Path) -> None:
+    again = ("train", "point-robot", "--run-dir", run, "--resume")
+    before = (run / "evaluations.jsonl").read_bytes()
+    result = mql.json(*again)
+    check_evaluation(result)
+    assert "finished" in mql.err and (run / "evaluations.jsonl").read_bytes() == before
+    longer = mql.json(*again, "--set", "train.env_steps=800")
+    assert longer["env_steps"] == 800 and RunDir.open_readonly(run).config.train.env_steps == 800
+    assert mql.error(*again, "--set", "train.env_steps=1000", "agent.lr=1") == (
+        "agent.lr is 1.0, but the run was started with 0.001 (agent.lr): leave it as it was, or start a new run"
+    ).replace("0.001", str(RunDir.open_readonly(run).config.agent.lr))
+    assert "seed is 5" in mql.error(*again, "--set", "train.env_steps=1000", "--seed", 5)
+    wrong = mql.error("train", "cheetah-vel", "--run-dir", run, "--resume")
+    assert wrong.startswith("the run is one of point-robot, not of cheetah-vel")
+
+
+def test_evaluate(mql: Command, finished: Path) -> None:
+    last = RunDir.open_readonly(finished).summary
+    record = mql.json("evaluate", finished)
+    check_evaluation(record)
+    assert record["split"] == "test" and record["env_steps"] == 600
+    assert record["summary"] == last["summary"]  # same tasks, seeds and replay as at the end of training
+    ood = mql.json("evaluate", finished, "--split", "ood", "--tasks", 4, "--no-adapt", "--episodes", 2)
+    check_evaluation(ood, adapted=False)
+    assert ood["split"] == "ood" and len(ood["tasks"]) == 4
+    early = mql.json("evaluate", finished, "--checkpoint", 200, "--tasks", 2, "--adaptation-episodes", 2)
+    check_evaluation(early)
+    assert early["env_steps"] == 200 and early["summary"] != record["summary"]
+    fixed = mql.json("evaluate", finished, "--tasks", 1, "--set", "adapt.proximal_coef=0.5", "threads=1")
+    assert fixed["tasks"][0]["proximal_coef"] == 0.5
+    assert "paired gain" in mql("evaluate", finished, "--tasks", 2)
+
+
+def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
+    before = {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()}
+    row = mql.json("adapt", finished, "--task", "goal=0.5,-0.25", "--out", "out", "--episodes", 2)
+    assert row.keys() >= ROW and row["parameters"] == {"goal": [0.5, -0.25]} and row["in_training_range"]
+    assert "outside" not in mql.err
+    written = json.loads(Path("out/adaptation.json").read_text())
+    assert written["parameters"] == row["parameters"] and written["report"]["new_transitions"] == 20
+    tensors = safetensors.torch.load_file("out/agent.safetensors")
+    meta = RunDir.open_readonly(finished).load_checkpoint().tensors
+    assert tensors.keys() == {name for name in meta if name.startswith(("online.", "target."))}
+    assert any(not torch.equal(tensor, meta[name]) for name, tensor in tensors.items())
+    assert not list(tmp_path.glob("*.tmp"))
+    assert before == {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()}
+    far = mql.json("adapt", finished, "--task", "goal=1.8,0", "--adaptation-episodes", 2, "--set", "adapt.lr=1e-4")
+    assert not far["in_training_range"] and "outside the range of the training tasks" in mql.err
+    assert "goal (0.5, -0.25)" in mql("adapt", finished, "--task", "goal=0.5,-0.25", "--checkpoint", 400)
+    assert "something of this name" in mql.error("adapt", finished, "--task", "goal=0,0", "--out", "out")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("trian point-robot", "there is no command 'trian' (mql): did you mean 'train'?"),
+        ("tasks", "a command is missing (mql tasks): choose one of check, list, new, render, schema, show"),
+        ("train point-robot --sed 1", "there is no option --sed (mql train): did you mean '--seed'"),
+        ("train point-robot --seed x", "(mql train): see 'mql train --help'"),
+        ("train", "Missing argument"),
+        ("train point-robto", "unknown family 'point-robto': did you mean 'point-robot'"),
+        ("train point-robot --set train.env_stpes=1", "(--set train.env_stpes): did you mean 'env_steps'"),
+        ("train point-robot --set agent.lr=-1", "agent.lr is -1 (--set agent.lr): it must be a number above 0"),
+        ("train point-robot --seed -1", "(--seed): it must be a whole number"),
+        ("train missing.yaml", "no such file (missing.yaml)"),
+        ("train bad.yaml", "unknown key 'env_stpes' (bad.yaml:3 train.env_stpes): did you mean 'env_steps'"),
+        ("train point-robot --resume", "--resume does not say which run to go on with: add --run-dir DIR"),
+        ("train point-robot --resume --run-dir missing", "there is no such run directory"),
+        ("train point-robot --run-dir bad.yaml", "the run directory exists"),
+        ("train point-robot --set train.replay_capacity=1e12", "(train.replay_capacity): this machine has"),
+        ("train cheetah-dir --set evaluate.split=ood", "no split 'ood' (family cheetah-dir)"),
+        ("tasks show raecher-goal", "unknown task family 'raecher-goal': did you mean 'reacher-goal'"),
+        ("evaluate missing", "there is no such run directory"),
+        ("evaluate .", "the folder is not a run directory"),
+        ("evaluate RUN --split tset", "no split 'tset' (family point-robot): did you mean 'test'?"),
+        ("evaluate RUN --tasks 0", "see 'mql evaluate --help'"),
+        ("evaluate RUN --tasks 99", "test has 20 tasks, not 99 (--tasks): ask for fewer"),
+        ("evaluate RUN --checkpoint 250", "there is no checkpoint 250"),
+        ("evaluate RUN --no-adapt --adaptation-episodes 2", "contradict each other"),
+        ("evaluate RUN --set agent.lr=1", "only adapt.*, evaluate.*, threads and device can differ"),
+        ("evaluate RUN --set adapt.lrr=1", "unknown key 'lrr' (--set adapt.lrr)"),
+        ("adapt RUN", "task parameter 'goal' is missing (family point-robot)"),
+        ("adapt RUN --task gaol=1,2", "unknown task parameter 'gaol' (family point-robot): did you mean 'goal'?"),
+        ("adapt RUN --task goal=1", "task parameter 'goal' is 1.0 (family point-robot): give 2 numbers in m"),
+        ("adapt RUN --task goal=1,x", "'1,x' is no value (--task goal)"),
+        ("adapt RUN --task goal", "--task 'goal' has no '='"),
+        ("adapt RUN --task goal=1,nan", "give a finite number in m"),
+        ("adapt RUN --task goal=1,1e6", "can't be 1e+06 m (family point-robot): physics allows -100 to 100 m"),
+        ("adapt RUN --task goal=1,2 goal=1,2", "task parameter 'goal' is given twice"),
+    ],
+)
+def test_mistakes(mql: Command, finished: Path, arguments: str, message: str) -> None:
+    Path("bad.yaml").write_text("family: point-robot\ntrain:\n  env_stpes: 3\n")
+    words = [str(finished) if word == "RUN" else word for word in arguments.split()]
+    assert message in mql.error(*words)
+    assert [path.name for path in Path.cwd().iterdir()] == ["bad.yaml"]  # nothing was begun
+
+
+def test_cuda_without_a_gpu(mql: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "PyTorch sees no CUDA device" in mql.error("train", "point-robot", "--set", "device=cuda")

@@ -1,0 +1,138 @@
+"""`mql tasks check` and `mql tasks render` as commands: what they print, write and refuse."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from PIL import Image
+
+from mql.cli import app as cli
+from mql.cli import tasks as cli_tasks
+from mql.cli.check import FamilyResults
+from mql.tasks import registry
+from mql.tasks.checks import picture
+from mql.tasks.checks.run import CheckResult
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command that the user got wrong: one line on standard error, status 2."""
+    assert cli.run([str(argument) for argument in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1 and err.startswith("error: "), err
+    return err
+
+
+def test_a_failing_check_is_spelled_out_and_ends_with_status_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        CheckResult("point-robot", "builds", "pass", "fine"),
+        CheckResult("point-robot", "splits", "warn", "the same tasks: report the minimum"),
+        CheckResult("point-robot", "effect", "fail", "no effect of 'mass': apply it"),
+    ]
+    monkeypatch.setattr(cli_tasks, "open_opengl", lambda: True)
+    monkeypatch.setattr(cli_tasks, "check_families", lambda *_, **__: iter([FamilyResults("point-robot", lines, 1.5)]))
+    assert cli.run(["tasks", "check", "point-robot"]) == 2
+    out, err = capsys.readouterr()
+    rows = [line.split() for line in out.splitlines() if line]
+    assert rows[0] == ["family", "result", "pass", "warn", "fail", "seconds"]
+    assert rows[1] == ["point-robot", "fail", "1", "1", "1", "1.5"]
+    assert "warn point-robot splits: the same tasks: report the minimum" in out
+    assert "fail point-robot effect: no effect of 'mass': apply it" in out
+    assert "1/1 point-robot: 1 pass, 1 warn, 1 fail (1.5 s)" in err
+    lines.pop()
+    assert cli.run(["tasks", "check", "point-robot"]) == 0
+
+
+def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "did you mean 'point-robot'" in fails(capsys, "tasks", "check", "point-robt")
+    assert "did you mean 'point-robot'" in fails(capsys, "tasks", "render", "point-robt", "-o", tmp_path / "a.png")
+    assert ".png for a picture, .mp4 for a film" in fails(
+        capsys, "tasks", "render", "point-robot", "-o", tmp_path / "a.gif"
+    )
+    film = tmp_path / "a.mp4"
+    assert "a film shows one task" in fails(capsys, "tasks", "render", "point-robot", "-o", film, "--tasks", 2)
+    assert "no such folder" in fails(capsys, "tasks", "render", "point-robot", "-o", tmp_path / "none" / "a.png")
+    assert "did you mean 'test'" in fails(
+        capsys, "tasks", "render", "point-robot", "-o", tmp_path / "a.png", "--split", "tset"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_render_writes_a_grid(tmp_path: Path) -> None:
+    path = tmp_path / "grid.png"
+    assert cli.run(["tasks", "render", "point-robot", "-o", str(path), "--split", "ood", "--tasks", "4"]) == 0
+    assert Image.open(path).format == "PNG"
+    assert [child.name for child in tmp_path.iterdir()] == ["grid.png"]
+
+
+def test_the_grid_has_a_cell_for_each_task() -> None:
+    family = registry.load("point-robot")
+    sizes = {n: Image.open(io.BytesIO(picture.draw_grid(family, family.tasks("test")[:n]))).size for n in (1, 3, 4)}
+    assert sizes[3][0] == 3 * sizes[1][0] and sizes[3][1] == sizes[1][1]
+    assert sizes[4][0] == sizes[3][0] and sizes[4][1] > sizes[3][1]
+
+
+def test_a_film_is_h264_at_the_robot_s_speed(tmp_path: Path) -> None:
+    family = registry.load("point-robot")
+    path = tmp_path / "film.mp4"
+    path.write_bytes(picture.draw_film(family, family.tasks("test")[0]))
+    frames = imageio_ffmpeg.read_frames(str(path))
+    facts = next(frames)
+    shown = [np.frombuffer(frame, np.uint8) for frame in frames]
+    assert facts["codec"].startswith("h264") and facts["size"] == (240, 240)
+    assert facts["fps"] == pytest.approx(10.0)  # a control step of 0.1 s
+    assert len(shown) == 21  # the start and 20 steps
+    assert (shown[0] != shown[-1]).any()
+
+
+@pytest.mark.parametrize(
+    ("timestep", "rate", "every"),
+    [(0.1, 10.0, 1), (0.05, 20.0, 1), (1 / 30, 30.0, 1), (0.02, 25.0, 2), (0.0125, 80 / 3, 3), (0.008, 25.0, 5)],
+)
+def test_frame_rates_stay_at_or_below_30(timestep: float, rate: float, every: int) -> None:
+    assert picture.frame_rate(timestep) == (pytest.approx(rate), every)
+
+
+def test_without_a_screen_egl_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(picture.sys, "platform", "linux")
+    assert picture.choose_opengl() == "egl"
+    monkeypatch.setenv("MUJOCO_GL", "glfw")
+    assert picture.choose_opengl() is None
+    monkeypatch.delenv("MUJOCO_GL")
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert picture.choose_opengl() is None
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.setattr(picture.sys, "platform", "darwin")
+    assert picture.choose_opengl() is None
+
+
+def test_no_opengl_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "disable")
+    error = tmp_path / "a.png"
+    assert cli.run(["tasks", "render", "reacher-goal", "-o", str(error)]) == 2
+    assert "MUJOCO_GL=egl" in capsys.readouterr().err
+    assert not error.exists()
+
+
+def test_a_library_that_cannot_be_loaded_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "nonsense")
+    assert "MUJOCO_GL=nonsense" in fails(capsys, "tasks", "check", "reacher-goal")
+
+
+def test_help_says_what_quick_leaves_out() -> None:
+    import sys
+
+    done = subprocess.run([sys.executable, "-m", "mql", "tasks", "check", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "one family of each module" in " ".join(done.stdout.split())

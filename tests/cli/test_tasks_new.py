@@ -1,0 +1,253 @@
+"""`mql tasks new`: what it writes is sound, passes its own test, and trains; the schemas are those of the program."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from lab_definitions import SETTINGS
+from lab_robots import MJCF, not_passed, verdicts, write_robot
+
+from mql.cli import app as cli
+from mql.cli.families import builder
+from mql.config.loading import load_experiment
+from mql.tasks import from_file
+from mql.tasks.checks.effort import QUICK
+from mql.tasks.checks.inspection import Inspection
+from mql.tasks.checks.run import CHECKS, run_check
+from mql.tasks.definitions.editor_schemas import ROBOT_FILE, TASK_FILE, schema_paths, schema_texts
+from mql.tasks.definitions.file import read_definition
+from mql.tasks.definitions.new.skeleton import skeleton_files
+
+# An arm with names that expressions write in another way, and a pendulum whose end stays on a circle.
+ODD_NAMES = MJCF.replace('"tip"', '"arm:tip"').replace('name="rod"', 'name="arm:rod"')
+PENDULUM = """<mujoco>
+  <worldbody>
+    <body name="bob">
+      <joint name="pivot" axis="0 1 0"/>
+      <geom name="bob" type="sphere" size="0.05" pos="0 0 -0.4" mass="1"/>
+    </body>
+  </worldbody>
+  <actuator><motor name="pivot" joint="pivot" gear="3" ctrlrange="-1 1"/></actuator>
+</mujoco>
+"""
+ROBOTS: list[Any] = ["nothing", "arm7", "planar2", "mobile-base", "bare", "pendulum"]
+ROBOTS += [pytest.param(name, marks=pytest.mark.slow) for name in ("spec", "odd names")]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lab's own files: a bare MJCF, a robot's spec with its model, and two models that are not easy."""
+    folder = tmp_path_factory.mktemp("lab")
+    write_robot(folder)
+    for name, text in (("bare", MJCF), ("odd", ODD_NAMES), ("pendulum", PENDULUM)):
+        (folder / f"{name}.xml").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module", params=ROBOTS)
+def written(request: pytest.FixtureRequest, lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The definition that is written for a robot."""
+    own = {"bare": "bare.xml", "spec": "lift.yaml", "odd names": "odd.xml", "pendulum": "pendulum.xml"}
+    robot = str(lab / own[request.param]) if request.param in own else request.param
+    files = skeleton_files("my-task", None if robot == "nothing" else robot)
+    folder = tmp_path_factory.mktemp("new") / "my-task"
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder / "my-task.yaml"
+
+
+def test_what_is_written_passes_every_check(written: Path) -> None:
+    inspection = Inspection(builder(str(written), trust=False), replace(QUICK, speed_seconds=0.005))
+    verdicts = {name: run_check(inspection, name) for name in CHECKS if name not in ("render", "speed")}
+    assert not {name: verdict for name, verdict in verdicts.items() if verdict.result == "fail"}
+
+
+def test_its_own_test_passes(written: Path) -> None:
+    path = written.with_name("test_my_task.py")
+    spec = importlib.util.spec_from_file_location("written_test", path)
+    assert spec is not None and spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    family = from_file(written)
+    facts = [name for name in vars(module) if name.startswith("test_")]
+    assert len(facts) == 3
+    for name in facts:
+        getattr(module, name)(family)
+
+
+def test_it_trains(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = written.with_name("run")
+    experiment = written.with_name("my-task-experiment.yaml")
+    assert cli.run(["train", str(experiment), "--run-dir", str(run), "--json", *SETTINGS]) == 0
+    assert json.loads(capsys.readouterr().out)["family"] == "my-task"
+
+
+def test_editors_find_the_schema_and_it_accepts_what_is_written(written: Path) -> None:
+    first = written.read_text(encoding="utf-8").splitlines()[0]
+    schema = written.parent / first.removeprefix("# yaml-language-server: $schema=")
+    assert schema.name == TASK_FILE and schema.read_text(encoding="utf-8") == schema_texts()["task family"]
+    jsonschema.validate(yaml.safe_load(written.read_text(encoding="utf-8")), json.loads(schema.read_bytes()))
+
+
+def test_a_robot_is_copied_with_its_model_and_a_bare_model_is_included_as_it_is(lab: Path) -> None:
+    files = skeleton_files("mine", str(lab / "lift.yaml"))
+    assert files["lift.yaml"] == (lab / "lift.yaml").read_bytes() and files["lift.xml"] == MJCF.encode()
+    assert {ROBOT_FILE, TASK_FILE, "scene.xml", "mine.yaml", "test_mine.py"} < set(files)
+    files = skeleton_files("mine", str(lab / "bare.xml"))
+    assert files["bare.xml"] == MJCF.encode() and b'<include file="bare.xml"/>' in files["scene.xml"]
+
+
+def test_a_models_own_scene_is_not_overwritten(lab: Path) -> None:
+    """Menagerie calls the file that includes the robot scene.xml."""
+    (lab / "scene.xml").write_text('<mujoco><include file="bare.xml"/></mujoco>', encoding="utf-8")
+    files = skeleton_files("mine", str(lab / "scene.xml"))
+    assert files["scene.xml"] == (lab / "scene.xml").read_bytes() and b"mjcf: task.xml" in files["mine.yaml"]
+    assert b'<include file="scene.xml"/>' in files["task.xml"] and files["bare.xml"] == MJCF.encode()
+
+
+def test_the_goal_fits_the_robot(lab: Path) -> None:
+    """Places for what has a reach; joints for what has none."""
+    texts = {
+        name: skeleton_files("mine", str(lab / f"{name}.xml"))["mine.yaml"].decode() for name in ("odd", "pendulum")
+    }
+    assert "norm(info.site_arm_tip - info.site_target)" in texts["odd"]
+    assert "abs(info.joint_pivot - task.target_pivot)" in texts["pendulum"]
+    # Damping of nothing scaled is nothing, so it is set.
+    assert "field: dof_damping, joint: pivot, op: set" in texts["pendulum"]
+
+
+def test_the_command_writes_a_folder_and_says_what_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["tasks", "new", "my-task", "--robot", "planar2"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "written to my-task/:"
+    assert said[-3:] == [
+        "  mql tasks check my-task/my-task.yaml",
+        "  mql tasks render my-task/my-task.yaml -o my-task.png",
+        "  mql train my-task/my-task-experiment.yaml",
+    ]
+    assert {line.strip() for line in said[1:-4]} == {path.name for path in Path("my-task").iterdir()}
+    assert read_definition(Path("my-task/my-task.yaml")).definition.env.robot == "planar2"
+    assert [path.name for path in tmp_path.iterdir()] == ["my-task"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "my-task"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "3 passed" in done.stdout, done.stdout
+
+
+def test_a_definition_may_be_copied_and_renamed_without_its_test(tmp_path: Path) -> None:
+    for name, data in skeleton_files("my-task").items():
+        (tmp_path / name).write_bytes(data)
+    text = (tmp_path / "my-task.yaml").read_text(encoding="utf-8")
+    (tmp_path / "my-task.yaml").rename(tmp_path / "first.yaml")
+    (tmp_path / "second.yaml").write_text(text.replace("name: my-task", "name: another"), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert re.findall(r"equal_seeds_give_equal_episodes\[(\w+)\]", done.stdout) == ["first", "second"]
+
+
+def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert cli.run(["tasks", "new", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1, err
+    return err
+
+
+def test_mistakes_are_one_line_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "'a b' is no name of a family" in error(capsys, "a b")
+    assert "a family of mql's own" in error(capsys, "arm-reach")
+    assert "did you mean 'arm7'?" in error(capsys, "mine", "--robot", "amr7")
+    assert "no such folder" in error(capsys, "mine", "--out", "nowhere")
+    Path("limp.xml").write_text(PENDULUM.replace(' ctrlrange="-1 1"', ""), encoding="utf-8")
+    assert "actuator 'pivot' has no control range" in error(capsys, "mine", "--robot", "limp.xml")
+    Path("broken.xml").write_text("<mujoco>", encoding="utf-8")
+    said = error(capsys, "mine", "--robot", "broken.xml")
+    assert "broken.xml" in said and "not valid XML" in said
+    unclear = PENDULUM.replace('name="bob"', "").replace('joint="pivot"', 'joint="a b"')
+    bodies = '<body><joint name="a-b"/><geom size="0.1"/></body></worldbody>'  # joint_a_b could be the one or the other
+    unclear = unclear.replace("</worldbody>", bodies).replace('<joint name="pivot"', '<joint name="a b"')
+    Path("unclear.xml").write_text(unclear, encoding="utf-8")
+    assert "nothing in the model has a name" in error(capsys, "mine", "--robot", "unclear.xml")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "kept").touch()
+    assert "already there" in error(capsys, "mine")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["broken.xml", "limp.xml", "mine", "unclear.xml"]
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["kept"]
+
+
+def test_a_pose_outside_of_a_range_is_one_line(lab: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Ranges are read in degrees where the file does not say otherwise: the usual slip."""
+    text = """<mujoco><worldbody><body><joint name="bend" range="-2.2 2.2"/><geom size="0.1"/></body></worldbody>
+    <actuator><motor joint="bend" ctrlrange="-1 1"/></actuator>
+    <keyframe><key name="home" qpos="0.4"/></keyframe></mujoco>"""
+    (tmp_path / "slip.xml").write_text(text, encoding="utf-8")
+    said = error(capsys, "mine", "--robot", str(tmp_path / "slip.xml"), "--out", str(tmp_path))
+    assert "joint 'bend' starts at 0.4, outside of its range, -0.0384 to 0.0384" in said and "degrees" in said
+
+
+def test_a_file_of_the_robot_is_never_overwritten(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = error(capsys, "lift", "--robot", str(lab / "lift.yaml"), "--out", str(lab))
+    assert "have the same name" in said and not (lab / "lift").exists()
+
+
+@pytest.mark.parametrize("what", ["task family", "robot"])
+def test_the_schema_files_are_those_of_the_program(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = schema_paths()[what]
+    assert path.read_text(encoding="utf-8") == schema_texts()[what], (
+        "run: python -m mql.tasks.definitions.editor_schemas"
+    )
+    assert cli.run(["tasks", "schema"]) == 0
+    assert f"{what}: {path}" in capsys.readouterr().out.splitlines()
+
+
+def test_the_schemas_accept_the_packages_own_files() -> None:
+    root = Path(__file__).parents[2]
+    for what, files in (("robot", root.glob("robots/*.yaml")), ("task family", root.glob("examples/**/*.yaml"))):
+        schema = json.loads(schema_texts()[what])
+        for path in files:
+            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if "schema" in tree:  # else it is an experiment
+                jsonschema.validate(tree, schema)
+
+
+def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_takes(tmp_path: Path) -> None:
+    """Model, definition and experiment of docs/your-robot.md, and the spec of docs/robots.md."""
+    docs = Path(__file__).parents[2] / "docs"
+    own, specs = (docs / name for name in ("your-robot.md", "robots.md"))
+    [model], [definition, experiment] = blocks(own, "xml"), blocks(own, "yaml")
+    (tmp_path / "desk_arm.xml").write_text(model, encoding="utf-8")
+    written = skeleton_files("desk-reach", str(tmp_path / "desk_arm.xml"))
+    assert yaml.safe_load(written["desk-reach.yaml"]) == yaml.safe_load(definition)
+    assert all(name in own.read_text(encoding="utf-8") for name in written)
+    (tmp_path / "desk-reach").mkdir()
+    for name, data in written.items():
+        (tmp_path / "desk-reach" / name).write_bytes(data)
+    assert yaml.safe_load(written["desk-reach-experiment.yaml"]) == yaml.safe_load(experiment)
+    config, path = load_experiment(str(tmp_path / "desk-reach" / "desk-reach-experiment.yaml"))
+    assert config.family == "desk-reach" and path is not None
+    assert from_file(path).parameters.keys() == {"target_y", "target_z", "payload", "damping"}
+    [spec] = blocks(specs, "yaml")
+    (tmp_path / "desk_arm.yaml").write_text(spec, encoding="utf-8")
+    assert set(verdicts(tmp_path / "desk_arm.yaml")) and not not_passed(tmp_path / "desk_arm.yaml")
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The blocks of a document in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)

@@ -1,0 +1,249 @@
+"""Meta-World's own meta-test with our agents, and why its figure needs an exact count beside it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import gymnasium
+import metaworld
+import numpy as np
+import pytest
+from gymnasium.vector import SyncVectorEnv
+
+from mql.adaptation.paper import Adapted, prepare
+from mql.agent.acting import ActingContext, Policy
+from mql.agent.agent import Agent
+from mql.collecting.episodes import play
+from mql.config.schema import AdaptConfig, AgentConfig
+from mql.errors import UserError
+from mql.evaluation import meta_world_protocol
+from mql.evaluation.meta_world_protocol import GOALS, SUB_ENVIRONMENTS, official_evaluation
+from mql.learning.replay import Replay
+from mql.tasks import registry
+from mql.tasks.families.meta_world.family import MetaWorldFamily
+from mql.tasks.families.meta_world.goals import SEED
+from mql.tasks.families.meta_world.probe import GOAL, expert
+from mql.tasks.families.meta_world.vector import current_tasks, make_vector
+from mql.tasks.family import Task, TaskFamily
+from mql.tasks.fault import EpisodeFault
+from mql.types import Episode, FloatArray
+
+STEPS = 12  # of a shortened episode
+FEW = 4  # goals
+
+
+def family(name: str = "ml1-reach", steps: int = STEPS) -> MetaWorldFamily:
+    loaded = registry.load(name)
+    assert isinstance(loaded, MetaWorldFamily)
+    return replace(loaded, episode_length=steps)
+
+
+def collect_here(
+    agent: Any, family: TaskFamily, tasks: Sequence[Task], seeds: Sequence[int], **_: Any
+) -> list[Episode]:
+    """Collect in this process: no worker has to start."""
+    episodes = play(family, agent.policy(), tasks, seeds, None, None, policy_version=0)
+    assert not any(isinstance(episode, EpisodeFault) for episode in episodes)
+    return cast("list[Episode]", episodes)
+
+
+@pytest.fixture(autouse=True)
+def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meta_world_protocol, "collect", collect_here)
+
+
+def tiny_agent() -> Agent:
+    return Agent(39, 4, AgentConfig(hidden_sizes=(16,), context_dim=5, segment_length=4, burn_in=4), seed=0)
+
+
+def vectors(envs: SyncVectorEnv) -> list[list[list[float]]]:
+    return [[pickle.loads(task.data)["rand_vec"].tolist() for task in tasks] for tasks in envs.get_attr("tasks")]
+
+
+def test_an_untrained_agent_goes_through_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sub-environments with two goals each: every goal is adapted to once, from the package's own steps."""
+    reach, agent = family(), tiny_agent()
+    config = AdaptConfig(step1_updates=1, step2_updates=1, batch_size=16, exploration_noise=0.1)
+    replay = Replay(
+        n_tasks=FEW, obs_dim=39, action_dim=4, capacity=100, episode_length=STEPS, context_dim=agent.state_dim
+    )
+    for episode in collect_here(agent, reach, reach.tasks("train")[:4], [0, 1, 2, 3]):
+        replay.append(episode)
+    given: list[Sequence[Episode]] = []
+    real = meta_world_protocol.adapt
+
+    def adapt(agent: Agent, meta: Any, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int) -> Adapted:
+        given.append(episodes)
+        return real(agent, meta, episodes, config, seed=seed)
+
+    monkeypatch.setattr(meta_world_protocol, "adapt", adapt)
+    told: list[int] = []
+    report = official_evaluation(
+        agent,
+        prepare(agent, replay, config),
+        reach,
+        config,
+        tasks=reach.tasks("test")[:FEW],
+        seed=5,
+        adaptation_episodes=2,
+        evaluation_episodes=3,
+        sub_environments=2,
+        on_goals=told.append,
+    )
+    json.dumps(report)
+    assert told == [2, 4]
+    assert (report["goals"], report["sub_environments"], report["exact"]["episodes"]) == (4, 2, 12)
+    assert report["adaptation_env_steps"] == 4 * 2 * STEPS
+    assert report["official"]["success_rate"] == report["exact"]["success_rate"] == 0.0
+    assert set(report["exact"]["per_environment"]) == set(report["official"]["per_environment"]) == {"reach"}
+    assert 0.0 < report["exact_count_s"] < report["wall_clock_s"]
+
+    assert sorted(episodes[0].task for episodes in given) == [0, 1, 2, 3]
+    for episodes in given:
+        assert len(episodes) == 2
+        for episode in episodes:
+            assert episode.length == STEPS - 1
+            env = reach.make(reach.tasks("test")[episode.task])
+            assert np.array_equal(episode.obs[0], env.reset(seed=0)[0])
+            for t, action in enumerate(episode.action):
+                obs, reward, *_ = env.step(action)
+                assert np.array_equal(episode.obs[t + 1], obs)
+                assert episode.reward[t] == np.float32(reward)
+            env.close()
+
+
+def test_without_adaptation_the_agent_acts_as_everywhere_else() -> None:
+    """Its context takes up rewards, which the package shows it in the observation only."""
+    reach, agent = family(), tiny_agent()
+    task = reach.tasks("test")[0]
+    report = official_evaluation(
+        agent, None, reach, AdaptConfig(), tasks=[task], seed=0, adaptation_episodes=1, evaluation_episodes=1
+    )
+    episode = collect_here(agent, reach, [task], [3])[0]
+    assert report["official"]["mean_return"] == pytest.approx(episode.episode_return, rel=1e-5)
+    assert report["exact"]["mean_return"] == pytest.approx(episode.episode_return, rel=1e-7)
+    assert not report["adapted"]
+
+
+@dataclass
+class ToOnePlace:
+    """An agent that always reaches for one place, whatever the goal is."""
+
+    place: np.ndarray
+    obs_dim: int = 39
+    action_dim: int = 4
+
+    def begin(self, n: int, element_dim: int = 44) -> ActingContext:
+        return ActingContext(
+            np.zeros((n, 0), np.float32), np.zeros((0, n, element_dim), np.float32), cast(Policy, self)
+        )
+
+    def policy(self) -> ToOnePlace:
+        return self
+
+    def act(self, obs: FloatArray, context: object) -> FloatArray:
+        seen = obs.astype(np.float64)
+        seen[:, GOAL] = self.place
+        actions = np.stack([expert("reach").get_action(row) for row in seen])
+        return np.clip(actions, -1.0, 1.0).astype(np.float32)
+
+    def observe(self, context: object, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
+        pass
+
+
+@pytest.mark.filterwarnings("ignore:Constant:UserWarning")
+def test_one_goal_of_four_is_a_quarter_although_the_package_counts_all() -> None:
+    """The sub-environment that is solved ends its episodes first, so it alone fills the package's count."""
+    reach = family(steps=100)
+    places = [(0.1, 0.8, 0.05), (-0.1, 0.9, 0.3), (-0.1, 0.8, 0.3), (-0.1, 0.9, 0.05)]
+    tasks = [reach.task({"rand_vec": (0.0, 0.6, 0.02, *place)}) for place in places]
+    report = official_evaluation(
+        cast(Agent, ToOnePlace(np.array(places[0]))),
+        None,
+        reach,
+        AdaptConfig(),
+        tasks=tasks,
+        seed=0,
+        adaptation_episodes=1,
+        evaluation_episodes=3,
+        sub_environments=4,
+    )
+    assert report["sub_environments"] == 4
+    assert report["official"]["success_rate"] == 1.0
+    assert report["exact"]["success_rate"] == 0.25
+
+
+def test_sub_environments_are_the_package_s_test_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metaworld, "_N_GOALS", FEW)
+    original = metaworld.make_ml_envs_test(
+        "reach-v3", seed=SEED, meta_batch_size=2, recurrent_info_in_obs=True, normalize_reward_in_recurrent_info=False
+    )
+    reach = family(steps=500)
+    groups = meta_world_protocol._groups(reach, reach.tasks("test")[:FEW], 2)
+    ours = make_vector(reach, groups, seed=SEED)
+    assert vectors(ours) == vectors(original)
+    assert ours.metadata["autoreset_mode"] == original.metadata["autoreset_mode"]
+    for _ in range(FEW // 2):
+        for envs in (ours, original):
+            envs.call("sample_tasks")
+        assert ours.get_attr("current_task_idx") == original.get_attr("current_task_idx")
+        assert vectors(ours) == vectors(original)
+        seen = [envs.reset()[0] for envs in (ours, original)]
+        assert np.array_equal(*seen)
+        actions = np.full((2, 4), 0.3, np.float32)
+        steps = [envs.step(actions)[:4] for envs in (ours, original)]
+        assert all(np.array_equal(a, b) for a, b in zip(*steps, strict=True))
+    ours.close()
+    original.close()
+
+
+def test_every_goal_gets_its_turn_once() -> None:
+    reach = family()
+    tasks = reach.tasks("test")[:FEW]
+    groups = meta_world_protocol._groups(reach, tasks, 2)
+    envs = make_vector(reach, groups, seed=3)
+    seen = []
+    for _ in range(FEW // 2):
+        envs.call("sample_tasks")
+        seen += current_tasks(envs, reach, groups)
+    envs.close()
+    assert sorted(task.index for task in seen) == [0, 1, 2, 3]
+
+
+def test_our_training_tasks_are_not_the_test_tasks_that_the_package_registers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Meta-World/ML1-train` serves the test tasks (3.1.1); ours are those of `make_ml_envs_train`."""
+    monkeypatch.setattr(metaworld, "_N_GOALS", FEW)
+    train = metaworld.make_ml_envs_train("reach-v3", seed=SEED, meta_batch_size=1)
+    registered = gymnasium.make_vec("Meta-World/ML1-train", env_name="reach-v3", seed=SEED, meta_batch_size=1)
+    ours = [list(cast("tuple[float, ...]", task.parameters["rand_vec"])) for task in family().tasks("train")[:FEW]]
+    tests = [list(cast("tuple[float, ...]", task.parameters["rand_vec"])) for task in family().tasks("test")[:FEW]]
+    assert vectors(cast(SyncVectorEnv, train)) == [ours]
+    assert vectors(cast(SyncVectorEnv, registered)) == [tests]
+    train.close()
+    registered.close()
+
+
+def test_goals_are_shared_out_as_the_package_does() -> None:
+    ml10 = registry.load("ml10")
+    assert isinstance(ml10, MetaWorldFamily)
+    groups = meta_world_protocol._groups(ml10, ml10.tasks("test")[: 5 * GOALS], SUB_ENVIRONMENTS)
+    assert [len(group) for group in groups] == [10] * 20
+    assert [task.index for task in groups[1]] == [5 * goal for goal in range(1, GOALS, 4)]
+    assert len({ml10.environment_name(task) for task in groups[4]}) == 1
+    reach = family()
+    assert [len(group) for group in meta_world_protocol._groups(reach, reach.tasks("test"), 20)] == [5] * 10
+
+
+def test_what_is_no_meta_test_is_refused() -> None:
+    ml10 = registry.load("ml10")
+    assert isinstance(ml10, MetaWorldFamily)
+    with pytest.raises(UserError, match="take ml1-\\*, ml10 or ml45"):
+        official_evaluation(tiny_agent(), None, registry.load("mt10"), AdaptConfig(), tasks=[], seed=0)
+    with pytest.raises(UserError, match="as many of each environment"):
+        official_evaluation(tiny_agent(), None, ml10, AdaptConfig(), tasks=ml10.tasks("test")[:6], seed=0)
+    with pytest.raises(UserError, match="give at least one"):
+        official_evaluation(tiny_agent(), None, ml10, AdaptConfig(), tasks=[], seed=0)

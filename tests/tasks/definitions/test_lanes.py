@@ -1,0 +1,255 @@
+"""Definitions without Python: the cart stepped side by side, its named quantities, and what such a file can't say."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import pytest
+from lab_definitions import MJCF, REWARD, write_lanes
+
+from mql import tasks
+from mql.agent.agent import Agent
+from mql.collecting.rollout import collect
+from mql.config.schema import AgentConfig
+from mql.errors import UserError
+from mql.tasks.definitions.lanes import DefinedLanes
+from mql.tasks.definitions.quantities import LiveQuantities, quantities_of, read_lanes
+from mql.tasks.stepping.derived import Deriver, empty
+
+REACH = """schema: mql.task_family/1
+name: lab-reach
+version: 1
+description: Raise the flange to a hidden height.
+env: {robot: arm7, scene: reach, control: position_delta, episode_length: 20, observe: [JOINTS, site_flange]}
+parameters:
+  height: {value: {dist: uniform, low: 0.2, high: 0.4}, unit: m}
+  load: {value: {dist: uniform, low: 0.5, high: 2.0}, apply: [{field: body_mass, body: link7, op: scale}]}
+reward: {terms: {near: {expr: "-abs(info.site_flange[2] - task.height)"}}}
+splits: {train: {n: 5, seed: 1}, test: {n: 5, seed: 2}}
+""".replace("JOINTS", ", ".join(f"joint_joint{n}" for n in range(1, 8)))
+
+
+CLOCK = "  clock: {value: {dist: uniform, low: 0.5, high: 1.0}, apply: [{field: timestep, op: scale}]}\n"
+
+
+def load(path: Path) -> DefinedLanes:
+    family = tasks.from_file(path)
+    assert isinstance(family, DefinedLanes)
+    return family
+
+
+def error_of(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        tasks.from_file(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def cart(tmp_path_factory: pytest.TempPathFactory) -> DefinedLanes:
+    return load(write_lanes(tmp_path_factory.mktemp("cart")))
+
+
+def test_the_family_is_what_the_file_says(cart: DefinedLanes) -> None:
+    assert (cart.name, cart.obs_dim, cart.action_dim, cart.episode_length) == ("lab-cart", 4, 1, 12)
+    assert cart.native and cart.has_success and cart.hold_steps == 2
+    assert cart.control_timestep == pytest.approx(0.02)
+
+
+def test_a_lane_moves_as_plain_mujoco_does(cart: DefinedLanes) -> None:
+    """The pole hangs free and gravity is off: a motor of 10 N on 2.1 kg, with the cart's mass scaled by the task."""
+    task = cart.task({"goal": 0.2, "mass": 1.5})
+    env = cart.make(task)
+    obs, _ = env.reset(seed=3)
+    model = mujoco.MjModel.from_xml_string(MJCF.replace('mass="2"', 'mass="3"'))
+    data = mujoco.MjData(model)
+    data.qpos[:] = obs[:2]
+    assert abs(obs[0]) <= 0.01 and obs[1] == 0.0  # noise on the joint that the motor moves, not on the pole
+    for action in (1.0, -1.0, 0.4):
+        obs, reward, _, _, info = env.step(np.array([action]))
+        data.ctrl[:] = 0.5 + action  # the range -0.5 to 1.5
+        mujoco.mj_step(model, data, 2)
+        assert np.allclose(obs, np.concatenate([data.qpos, data.qvel]), atol=1e-6)
+        assert info["reward_near"] == pytest.approx(-2.0 * abs(data.qpos[0] - 0.2), abs=1e-6)
+        assert info["reward_calm"] == pytest.approx(-0.1 * action**2)
+        assert reward == pytest.approx(info["reward_near"] + info["reward_calm"])
+
+
+def test_a_lane_is_bit_equal_alone_and_beside_others(cart: DefinedLanes) -> None:
+    chosen = cart.tasks("train")[:3]
+    actions = np.random.default_rng(0).uniform(-1, 1, (12, 3, 1))
+    batch = cart.make_batch(chosen, threads=2)
+    first = batch.reset([5, 6, 7])
+    steps = [batch.step(action) for action in actions]
+    assert len({float(step.obs[0, 0]) for step in steps}) == 12
+    env = cart.make(chosen[1])
+    assert np.array_equal(env.reset(seed=6)[0], first[1])
+    for action, step in zip(actions, steps, strict=True):
+        obs, reward, terminated, truncated, info = env.step(action[1])
+        assert np.array_equal(obs, step.obs[1]) and reward == step.reward[1]
+        assert (terminated, truncated) == (step.terminated[1], step.truncated[1])
+        assert info["success"] == step.info["success"][1]
+    batch.close()
+
+
+def test_success_comes_at_the_step_at_which_the_goal_was_kept(tmp_path: Path) -> None:
+    always = load(write_lanes(tmp_path, success='success: {expr: "info.joint_rail < 100.0", hold: 3}\n'))
+    batch = always.make_batch(always.tasks("test"))
+    for _ in range(2):
+        batch.reset([0, 1, 2, 3])
+        seen = [batch.step(np.zeros((4, 1))).info["success"].tolist() for _ in range(14)]  # two beyond the end
+        assert seen == [[False] * 4] * 2 + [[True] * 4] * 12
+
+
+def test_random_episodes_are_collected_and_pickle(cart: DefinedLanes) -> None:
+    agent = Agent(4, 1, AgentConfig.model_validate({"hidden_sizes": (8,), "context_dim": 4}), seed=0)
+    copy = pickle.loads(pickle.dumps(cart))
+    runs = [
+        collect(agent, family, family.tasks("train"), range(6), random_actions=True, rng=np.random.default_rng(1))
+        for family in (cart, copy)
+    ]
+    for one, other in zip(*runs, strict=True):
+        assert one.length == 12 and np.array_equal(one.obs, other.obs)
+        assert one.final_info.keys() == {"reward_near", "reward_calm"}
+
+
+def test_what_is_observed_can_be_chosen_and_visible_parameters_follow(tmp_path: Path) -> None:
+    seen = "  seen: {value: {dist: uniform, low: 1.0, high: 2.0, size: 2}, hidden: false}\n"
+    path = write_lanes(tmp_path, parameters=seen, env=", observe: [site_tip, joint_rail, sensor_place]")
+    family = load(path)
+    assert family.obs_dim == 3 + 1 + 1 + 2
+    env = family.make(family.task({"goal": 0.2, "mass": 1.0, "seen": [1.25, 1.5]}))
+    obs, _ = env.reset(seed=0)
+    place = obs[3]
+    assert np.allclose(obs, [place + 0.1, 0.0, 0.3, place, place, 1.25, 1.5])
+    after = env.step(np.array([1.0]))[0]
+    assert after[0] == pytest.approx(after[3] + 0.1) and after[4] == after[3] and after[3] != place
+    oracle = family.as_oracle()
+    obs, _ = oracle.make(oracle.task({"goal": 0.2, "mass": 1.0, "seen": [1.25, 1.5]})).reset(seed=0)
+    assert obs.shape == (oracle.obs_dim,) and obs[5:].tolist() == pytest.approx([0.2, 1.0, 1.25, 1.5, 1.25, 1.5])
+
+
+def test_the_whole_state_can_be_observed_beside_places(tmp_path: Path) -> None:
+    own, both = tmp_path / "own", tmp_path / "both"
+    for folder, env in ((own, ""), (both, ", observe: [qpos, qvel, site_tip]")):
+        write_lanes(folder, env=env)
+    first, second = (load(folder / "cart.yaml") for folder in (own, both))
+    whole, more = (family.make_batch(family.tasks("train")[:2]).reset([3, 4]) for family in (first, second))
+    assert more.shape == (2, whole.shape[1] + 3)
+    np.testing.assert_array_equal(more[:, : whole.shape[1]], whole)
+
+
+def test_what_is_observed_can_be_scaled(tmp_path: Path) -> None:
+    seen = ", observe: [qvel, site_tip, joint_rail]"
+    scaling = ", scaling: {site_tip: {minus: [0.1, 0.0, 0.3], per: 0.1}, qvel: {per: 2}}"
+    plain, scaled = (
+        load(write_lanes(tmp_path / name, env=env)) for name, env in (("plain", seen), ("scaled", seen + scaling))
+    )
+    for family, other in ((plain, scaled), (scaled, plain)):
+        assert family.obs_dim == other.obs_dim
+    action = np.ones((2, 1), np.float32)
+    batches = [family.make_batch(family.tasks("train")[:2]) for family in (plain, scaled)]
+    first, second = [[batch.reset([1, 2]), batch.step(action).obs] for batch in batches]
+    expected = (np.array(first) - [0.0, 0.0, 0.1, 0.0, 0.3, 0.0]) / [2.0, 2.0, 0.1, 0.1, 0.1, 1.0]
+    np.testing.assert_allclose(second, expected, atol=1e-5)
+
+
+def test_named_quantities_are_those_of_mujoco() -> None:
+    model = mujoco.MjModel.from_xml_string(MJCF)
+    data = mujoco.MjData(model)
+    data.qpos[:], data.qvel[:] = (0.3, 0.4), (0.5, -0.6)
+    mujoco.mj_forward(model, data)
+    known = quantities_of(model)
+    assert known.keys() == {
+        *("joint_rail", "speed_rail", "joint_pivot", "speed_pivot", "site_tip"),
+        *("body_world", "body_cart", "body_pole", "sensor_place", "sensor_felt"),
+    }
+    values = LiveQuantities(known, data).read()
+    assert (values["joint_rail"], values["speed_pivot"], values["sensor_place"]) == (0.3, -0.6, 0.3)
+    assert np.allclose(values["site_tip"], [0.4, 0.0, 0.3]) and np.allclose(values["body_pole"], [0.3, 0.0, 0.1])
+    names = ("site_xpos", "sensordata", "xpos")
+    out = empty(names, model, 2)
+    qpos, qvel = np.array([[0.3, 0.4], [0.0, 0.0]]), np.array([[0.5, -0.6], [0.0, 0.0]])
+    Deriver(names, [model, model]).derive(qpos, qvel, np.zeros((2, 1)), out)
+    known.pop("sensor_felt")  # an accelerometer reads forces, which do not follow from the state
+    lanes = read_lanes(known, {"qpos": qpos, "qvel": qvel, **out})
+    for name in known:
+        assert np.allclose(lanes[name][0], values[name]), name
+
+
+def test_home_is_where_an_episode_starts(tmp_path: Path) -> None:
+    path = write_lanes(tmp_path)
+    keyframe = '<keyframe><key name="home" qpos="0.4 0.2" qvel="0.1 0"/></keyframe></mujoco>'
+    (tmp_path / "cart.xml").write_text(MJCF.replace("</mujoco>", keyframe))
+    family = load(path)
+    obs = family.make_batch(family.tasks("test")).reset([0, 1, 2, 3])
+    assert (np.abs(obs[:, 0] - 0.4) <= 0.01).all() and len(set(obs[:, 0])) == 4
+    assert np.allclose(obs[:, 1:], [0.2, 0.1, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("change", "messages"),
+    [
+        ({"reward": REWARD.replace("joint_rail", "joint_rial")}, ("'joint_rial'", "did you mean 'joint_rail'")),
+        ({"reward": REWARD.replace("joint_rail", "site_tip[3]")}, ("site_tip", "0 to 2")),
+        ({"reward": REWARD.replace("joint_rail", "sensor_felt[0]")}, ("reads forces",)),
+        ({"env": ", observe: [joint_rial]"}, ("the model has no 'joint_rial'", "did you mean 'joint_rail'")),
+        ({"env": ", scaling: {qpso: {per: 2}}"}, ("'qpso' is not observed", "did you mean 'qpos'", "env.scaling.qpso")),
+        ({"env": ", scaling: {qpos: {minus: [1, 2, 3]}}"}, ("minus has 3 numbers, qpos", "one for each component")),
+        ({"env": ", scaling: {qpos: {per: 0}}"}, ("per", "cart.yaml")),
+        ({"reward": ""}, ("no reward",)),
+        ({"parameters": CLOCK}, ("the timestep differs between tasks",)),
+    ],
+)
+def test_mistakes_are_one_line_with_the_place(
+    tmp_path: Path, change: dict[str, str], messages: tuple[str, ...]
+) -> None:
+    message = error_of(write_lanes(tmp_path, **change))
+    assert "cart.yaml:" in message
+    for part in messages:
+        assert part in message
+
+
+def test_a_model_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
+    path = write_lanes(tmp_path)
+    family = load(path)
+    (tmp_path / "cart.xml").write_text(MJCF.replace('mass="2"', 'mass="3"'))
+    with pytest.raises(UserError, match="has changed meanwhile"):
+        family.make_batch(family.tasks("test"))
+
+
+def test_a_robot_in_a_scene_moves_by_its_control_mode(tmp_path: Path) -> None:
+    path = tmp_path / "reach.yaml"
+    path.write_text(REACH)
+    family = load(path)
+    assert family.control_timestep == pytest.approx(0.05)  # the mode's 20 actions per second
+    assert family.action_dim == 7 and family.obs_dim == 7 + 3
+    env = family.make(family.task({"height": 0.3, "load": 1.0}))
+    obs, _ = env.reset(seed=0)
+    home = [0.0, 0.6126, 0.0, 1.7373, 0.0, 0.7917, 0.0]
+    assert np.allclose(obs[:7], home, atol=0.0101)
+    for _ in range(5):
+        seen = env.step(np.array([1.0, 0, 0, 0, 0, 0, 0]))[0]
+    assert 0.05 < seen[0] - obs[0] < 0.26  # five steps of at most 0.05 rad
+    assert np.allclose(seen[1:7], obs[1:7], atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "messages"),
+    [
+        ("robot: arm7", "robot: arm8", ("unknown robot 'arm8'", "did you mean 'arm7'", "reach.yaml:5")),
+        ("scene: reach", "scene: raech", ("unknown scene 'raech'", "did you mean 'reach'", "reach.yaml:5")),
+        ("control: position_delta", "control: position_dlta", ("no control mode 'position_dlta'", "'position_delta'")),
+    ],
+)
+def test_a_robot_or_mode_that_is_not_there_is_one_line(
+    tmp_path: Path, old: str, new: str, messages: tuple[str, ...]
+) -> None:
+    path = tmp_path / "reach.yaml"
+    path.write_text(REACH.replace(old, new))
+    message = error_of(path)
+    for part in messages:
+        assert part in message
