@@ -108,18 +108,18 @@ def test_keys_and_names_in_code_spans_exist(path: Path) -> None:
             found = (ROOT / word).exists()
         elif not rest or rest in FILE_TYPES:
             continue
-        elif (
-            section in SECTIONS
-            or section in PACKAGES
-            or (ROOT / "mql" / f"{section}.py").exists()
-            or (ROOT / "mql" / section / "__init__.py").exists()
-        ):
+        elif section in SECTIONS or section in PACKAGES or _is_module(section):
             found = rest in ("*", *SECTIONS.get(section, ())) or _resolves(word.removeprefix("mql."))
         else:
             continue
         if not found:
             wrong.append(span)
     assert not wrong
+
+
+def _is_module(name: str) -> bool:
+    """Whether `mql.<name>` is one; the empty name of `.venv` is none."""
+    return bool(name) and any((ROOT / "mql" / own).exists() for own in (f"{name}.py", f"{name}/__init__.py"))
 
 
 def _resolves(dotted: str) -> bool:
