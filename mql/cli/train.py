@@ -23,7 +23,7 @@ from mql.config.loading import load_experiment, override
 from mql.config.schema import Config
 from mql.errors import UserError
 from mql.kernels.loading import status
-from mql.learning.trainer import Trainer
+from mql.learning.trainer import Trainer, updates_after
 from mql.runs.definition import digest_entry, kept_definition
 from mql.runs.run_dir import RunDir, default_run_path
 from mql.runs.tracking import Tracker, open_tracker
@@ -149,7 +149,12 @@ class Display:
             run_path=_shown(self._path),
         )
         _say(line.replace("replay up to", f"replay up to {config.train.replay_capacity:,} transitions,"))
-        self._progress = Progress(config.train.env_steps, env_steps=trainer.env_steps, updates=trainer.updates)
+        self._progress = Progress(
+            config.train.env_steps,
+            updates_after(config.train, config.train.env_steps),
+            env_steps=trainer.env_steps,
+            updates=trainer.updates,
+        )
         self._progress.__enter__()
         self._tracker = open_tracker(
             config.tracking, run_path=self._path, config=config.model_dump(mode="json"), warn=self._progress.note
@@ -158,7 +163,7 @@ class Display:
     def on_iteration(self, record: Record) -> None:
         """Move the bar on."""
         assert self._progress and self._tracker
-        self._progress.update(env_steps=record["env_steps"], updates=record["updates"])
+        self._progress.update(record)
         for fault in record.get("faults", ()):
             self._progress.note(f"an episode was dropped: {fault}")
         self._tracker.log(record)
@@ -166,6 +171,11 @@ class Display:
             self._progress.note(
                 f"trained; evaluating and adapting on at most {self._config.evaluate.final_tasks} tasks"
             )
+
+    def on_task(self, done: int, tasks: int) -> None:
+        """Say how far an evaluation is."""
+        assert self._progress
+        self._progress.evaluating(done, tasks)
 
     def on_evaluation(self, record: Record) -> None:
         """Show the latest mean returns."""

@@ -14,7 +14,7 @@ import torch
 
 from mql.agent.agent import Agent
 from mql.collecting.rollout import collect_each
-from mql.config.schema import Config
+from mql.config.schema import Config, TrainConfig
 from mql.learning.contexts import context_plan
 from mql.learning.replay import Replay
 from mql.learning.td3 import Learner
@@ -123,7 +123,7 @@ class Trainer:
 
     def _update(self) -> dict[str, float]:
         config, train = self.config, self.config.train
-        due = int(max(self.env_steps - train.random_steps, 0) / train.env_steps_per_update) - self.updates
+        due = updates_after(train, self.env_steps) - self.updates
         rng = generator(config.seed, "replay", self.iterations)
         noise = torch_generator(config.seed, "updates", self.iterations, device=config.device)
         plan = context_plan(config.agent)
@@ -158,6 +158,11 @@ class Trainer:
         self.learner.load_optimizer_tensors({n: v for n, v in tensors.items() if n.startswith("adam.")})
         self.learner.updates = int(counters["updates"])
         self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
+
+
+def updates_after(train: TrainConfig, env_steps: int) -> int:
+    """Return how many updates a run has made when it has collected `env_steps`, and will have made at its end."""
+    return int(max(env_steps - train.random_steps, 0) / train.env_steps_per_update)
 
 
 def annealed_lr(config: Config, env_steps: int) -> float:

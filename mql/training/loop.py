@@ -35,6 +35,9 @@ class Watcher(Protocol):
     def on_iteration(self, record: Mapping[str, JSON]) -> None:
         """One line of metrics.jsonl."""
 
+    def on_task(self, done: int, tasks: int) -> None:
+        """An evaluation has finished `done` of its `tasks` tasks: 0 when it begins."""
+
     def on_evaluation(self, record: Mapping[str, JSON]) -> None:
         """One line of evaluations.jsonl."""
 
@@ -94,8 +97,16 @@ def meta_train(
         fresh.clear()
 
     def report(*, tasks: int, adapt: bool, with_random: bool) -> dict[str, JSON]:
+        tasks = min(tasks, len(family.tasks(config.evaluate.split)))
+
+        def finished(done: int) -> None:
+            for watcher in watchers:
+                watcher.on_task(done, tasks)
+            stop_if_asked()
+
+        finished(0)
         record = evaluation(
-            trainer, tasks=tasks, adapt=adapt, with_random=with_random, on_task=lambda _: stop_if_asked()
+            trainer, tasks=tasks, adapt=adapt, with_random=with_random, on_task=lambda index: finished(index + 1)
         )
         record["wall_seconds"] = time.perf_counter() - begun
         run.append_evaluation(record)

@@ -168,6 +168,8 @@ def test_a_run_goes_on_with_it_as_if_never_stopped(run: Path, tmp_path: Path) ->
 
         def on_iteration(self, record: Mapping[str, Any]) -> None: ...
 
+        def on_task(self, done: int, tasks: int) -> None: ...
+
         def on_evaluation(self, record: Mapping[str, Any]) -> None:
             if record["env_steps"] >= 800:
                 raise Stop
@@ -243,7 +245,7 @@ def test_records_without_it_are_shown_and_drawn_as_before(
 
 
 def test_progress_keeps_showing_it() -> None:
-    progress = Progress(100)
+    progress = Progress(100, 0)
     progress.evaluated(zero_shot=-5.0, adapted=None, random=-50.0)
     progress.evaluated(zero_shot=-4.0, adapted=-3.0)
     assert "zero-shot -4.0 | adapted -3.0 | random actions -50.0" in progress.status()

@@ -50,17 +50,21 @@ def config_of(*settings: str) -> Config:
 
 
 class Watcher:
-    """Calls `act` with the env steps after every iteration, and `during_evaluation` after every evaluation."""
+    """Calls `act` with the env steps after every iteration; keeps where the run began and what evaluations say."""
 
     def __init__(self, act: Callable[[int], None]) -> None:
         self.act = act
         self.started_at = -1
+        self.evaluating: list[tuple[int, int]] = []
 
     def on_start(self, trainer: Trainer) -> None:
         self.started_at = trainer.env_steps
 
     def on_iteration(self, record: Mapping[str, Any]) -> None:
         self.act(record["env_steps"])
+
+    def on_task(self, done: int, tasks: int) -> None:
+        self.evaluating.append((done, tasks))
 
     def on_evaluation(self, record: Mapping[str, Any]) -> None:
         pass
@@ -163,6 +167,15 @@ def test_ctrl_c_saves_and_the_run_goes_on_as_if_nothing_had_happened(whole: Path
     resume(tmp_path / "run", watcher)
     assert watcher.started_at == when
     assert_equal_runs(whole, tmp_path / "run")
+
+
+def test_watchers_are_told_how_far_each_evaluation_is(tmp_path: Path) -> None:
+    watcher = at(-1, lambda: None)
+    config = config_of("train.env_steps=400", "evaluate.tasks=2", "evaluate.final_tasks=100000")
+    start(tmp_path / "run", config, watcher)
+    tasks = [len(row["tasks"]) for row in lines(tmp_path / "run")[1]]
+    assert len(tasks) == 2 and 2 == tasks[0] < tasks[1] < 100_000  # a split has as many as it has
+    assert watcher.evaluating == [(done, n) for n in tasks for done in range(n + 1)]
 
 
 def test_ctrl_c_during_an_evaluation(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
