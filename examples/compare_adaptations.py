@@ -24,7 +24,7 @@ from mql.evaluation.held_out import evaluate, summarize_results
 from mql.runs.run_dir import RunDir
 from mql.seeding import generator
 from mql.tasks import registry
-from mql.training.loop import load_trainer
+from mql.training.meta_q_learning import load_trainer
 
 VARIANTS = {
     "full method (lambda = 1 - ESS)": [],

@@ -17,7 +17,7 @@ from mql.evaluation.held_out import evaluate
 from mql.evaluation.statistics import paired_gain
 from mql.runs.run_dir import RunDir
 from mql.tasks import registry
-from mql.training.loop import load_trainer
+from mql.training.meta_q_learning import load_trainer
 
 
 def main() -> None:

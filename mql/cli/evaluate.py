@@ -29,7 +29,7 @@ from mql.runs.run_dir import RunDir
 from mql.seeding import generator
 from mql.tasks.family import Task, TaskFamily
 from mql.threads import keep_freed_memory, limit_threads
-from mql.training.loop import evaluation_record, load_trainer
+from mql.training.meta_q_learning import evaluation_record, load_trainer
 from mql.types import JSON
 
 CHANGEABLE = ("adapt.", "evaluate.", "threads", "device")  # keys and sections that a finished training leaves open

@@ -26,7 +26,9 @@ from mql.report.curves import draw_quickstart
 from mql.runs.run_dir import RunDir
 from mql.tasks import registry
 from mql.threads import keep_freed_memory, limit_threads
-from mql.training.loop import Interrupted, evaluation_record, meta_train
+from mql.training.loop import Interrupted
+from mql.training.meta_q_learning import evaluation_record
+from mql.training.methods import meta_train
 from mql.types import JSON
 
 FAMILY = "reacher-goal"

@@ -23,7 +23,6 @@ from mql.config.loading import load_experiment, override
 from mql.config.schema import Config
 from mql.errors import UserError
 from mql.kernels.loading import status
-from mql.learning.trainer import Trainer, updates_after
 from mql.runs.definition import digest_entry, kept_definition
 from mql.runs.run_dir import RunDir, default_run_path
 from mql.runs.tracking import Tracker, open_tracker
@@ -33,7 +32,9 @@ from mql.tasks.definitions.file import read_definition
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.threads import keep_freed_memory, limit_threads
-from mql.training.loop import Diverged, Interrupted, meta_train
+from mql.training.learning import Learning
+from mql.training.loop import Diverged, Interrupted
+from mql.training.methods import meta_train
 from mql.types import JSON
 
 Record = Mapping[str, JSON]
@@ -135,7 +136,7 @@ class Display:
         if self._tracker:
             self._tracker.close()
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, learning: Learning) -> None:
         """Write the header, start the progress bar and open the tracker."""
         config = self._config
         precision = str(matmul_dtype(config.agent.precision)).removeprefix("torch.")
@@ -145,15 +146,15 @@ class Display:
             seed=config.seed,
             threads=config.threads,
             device=f"{config.device} ({precision}, {'no ' if status().reason else ''}compiled kernels)",
-            replay_bytes=trainer.replay.nbytes,
+            replay_bytes=learning.replay_bytes,
             run_path=_shown(self._path),
         )
         _say(line.replace("replay up to", f"replay up to {config.train.replay_capacity:,} transitions,"))
         self._progress = Progress(
             config.train.env_steps,
-            updates_after(config.train, config.train.env_steps),
-            env_steps=trainer.env_steps,
-            updates=trainer.updates,
+            learning.updates_after(config.train.env_steps),
+            env_steps=learning.env_steps,
+            updates=learning.updates,
         )
         self._progress.__enter__()
         self._tracker = open_tracker(

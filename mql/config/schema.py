@@ -108,6 +108,11 @@ class TrainConfig(Section):
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
     keep_checkpoints: Count = Field(default=5, description="Newest checkpoints that are kept.")
 
+    @property
+    def anneal_start(self) -> int:
+        """Environment steps from which on the learning rate falls: with anneal_steps 0, those of the whole run."""
+        return self.env_steps - min(self.anneal_steps, self.env_steps // 2)
+
 
 class AdaptConfig(Section):
     """Adaptation to a new task: propensity, then step 1 on the new data, then step 2 on weighted old data."""
@@ -159,6 +164,7 @@ class Config(Section):
     """One experiment, resolved: everything that a run depends on."""
 
     family: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the task family.")
+    method: Literal["mql"] = Field(default="mql", description="How it is learned; mql: Meta-Q-Learning.")
     profile: Literal["fast", "paper"] = Field(
         default="fast", description="Which set of defaults the other values start from."
     )

@@ -171,7 +171,7 @@ def annealed_lr(config: Config, env_steps: int) -> float:
     Small steps at the end take out the noise that large ones keep in the policy. They take half of a run at most: one
     that is made short would otherwise never learn at the full rate.
     """
-    lr, span = config.agent.lr, min(config.train.anneal_steps, config.train.env_steps // 2)
+    lr, span = config.agent.lr, config.train.env_steps - config.train.anneal_start
     left = max(config.train.env_steps - env_steps, 0)
     return lr if left >= span else lr * (FINAL_LR + (1.0 - FINAL_LR) * left / span)
 

@@ -28,7 +28,7 @@ from mql.tasks.family import Split
 from mql.tasks.fault import EpisodeFault
 from mql.tasks.wrapped.any_environment import from_gymnasium
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
-from mql.training.loop import meta_train
+from mql.training.methods import meta_train
 from mql.types import Episode
 
 

@@ -26,7 +26,9 @@ from mql.tasks import registry
 from mql.tasks.families.small.point_robot import PointRobot, point_robot
 from mql.tasks.family import TaskFamily
 from mql.tasks.stepping.lanes import Array, Outcome, State
-from mql.training.loop import evaluation, evaluation_record, load_trainer, meta_train
+from mql.training.learning import Learning
+from mql.training.meta_q_learning import evaluation, evaluation_record, load_trainer
+from mql.training.methods import meta_train
 from mql.types import Episode
 
 TINY = {
@@ -164,7 +166,7 @@ def test_a_run_goes_on_with_it_as_if_never_stopped(run: Path, tmp_path: Path) ->
         pass
 
     class Watcher:
-        def on_start(self, trainer: Trainer) -> None: ...
+        def on_start(self, learning: Learning) -> None: ...
 
         def on_iteration(self, record: Mapping[str, Any]) -> None: ...
 

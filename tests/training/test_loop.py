@@ -20,7 +20,10 @@ from mql.learning.trainer import Trainer, annealed_lr
 from mql.runs.checkpoint import Checkpoint
 from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.tasks import registry
-from mql.training.loop import Diverged, Interrupted, load_trainer, meta_train
+from mql.training.learning import Learning
+from mql.training.loop import Diverged, Interrupted
+from mql.training.meta_q_learning import load_trainer
+from mql.training.methods import meta_train
 
 # 100 steps an iteration; the replay holds one episode per task, so that old ones are forgotten.
 TINY = {
@@ -57,8 +60,8 @@ class Watcher:
         self.started_at = -1
         self.evaluating: list[tuple[int, int]] = []
 
-    def on_start(self, trainer: Trainer) -> None:
-        self.started_at = trainer.env_steps
+    def on_start(self, learning: Learning) -> None:
+        self.started_at = learning.env_steps
 
     def on_iteration(self, record: Mapping[str, Any]) -> None:
         self.act(record["env_steps"])
