@@ -121,6 +121,12 @@ def test_no_import_cycle() -> None:
     tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the cycle
 
 
+@pytest.mark.parametrize("name", ["mql.training.loop", "mql.training.learning"])
+def test_the_loop_knows_no_method(name: str) -> None:
+    known = {target for target in imports(name) if target.split(".")[1] in ("agent", "learning", "adaptation")}
+    assert not known, f"{name} must meet {known} by the protocol `Learning` alone"
+
+
 def test_files_are_short_and_named_for_what_they_do() -> None:
     folders = ("mql", "tasks", "robots", "configs", "tests", "examples", "notebooks")
     for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
