@@ -176,7 +176,10 @@ def _parcel(value: Any) -> tuple[bytes, bytes]:
 
 def serve(descriptor: int) -> None:
     """Be a worker: answer jobs that come over the socket `descriptor` until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks; it then stops this one
+    # Ctrl-C and SIGTERM may reach the whole process group, but are for the process that asks: it ends its iteration and
+    # saves, so this one must answer until the connection closes.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection: Connection[Any, Any] = Connection(descriptor)
     connection.send_bytes(b"ready")
     kept: OrderedDict[bytes, Any] = OrderedDict()

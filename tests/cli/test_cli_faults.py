@@ -211,7 +211,8 @@ def test_a_simulation_that_fails_names_its_task(
     assert "no episode could be finished, family point-robot: step 1 gave numbers that are not finite (task" in message
 
 
-def test_ctrl_c(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_stop(tmp_path: Path, number: signal.Signals) -> None:
     """A real one, to a real process: it saves, says how to go on and exits with 130."""
     path = tmp_path / "run"
     command = [sys.executable, "-m", "mql", *train(path, "train.env_steps=1000000", "train.evaluate_every=1000000")]
@@ -221,7 +222,7 @@ def test_ctrl_c(tmp_path: Path) -> None:
     try:
         while process.poll() is None and not (path.exists() and RunDir.open_readonly(path).checkpoints()):
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=120)
     finally:
         process.kill()

@@ -69,6 +69,13 @@ def test_a_process_that_dies_or_hangs_is_replaced(pair: Workers, end: Any, how: 
     assert pair.bound(add, 1, timeout=30.0)(1) == 2
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_stops_a_process_group_leaves_workers_at_work(pair: Workers, number: signal.Signals) -> None:
+    """The program ends its iteration and saves: one that lost episodes would not be that of an undisturbed run."""
+    pid = pair.bound(os.getpid, timeout=30.0)()
+    assert pair.bound(lambda: [os.kill(os.getpid(), number), time.sleep(0.01), os.getpid()][-1], timeout=30.0)() == pid
+
+
 def test_a_worker_uses_one_thread_and_keeps_standard_output_free(
     pair: Workers, capfd: pytest.CaptureFixture[str]
 ) -> None:
