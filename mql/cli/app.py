@@ -1,7 +1,7 @@
 """The `mql` command: its arguments, and how it ends.
 
-Exit status 0 is success, 2 the user's mistake (one line on standard error), 1 a bug (a traceback), 130 Ctrl-C. Results
-go to standard output, all else to standard error. The commands' work is in `cli_train`, `cli_evaluate`, `cli_tasks`,
+Exit status 0 is success, 2 the user's mistake (one line on standard error), 1 a bug (a traceback), 130 stopped by
+Ctrl-C or SIGTERM. Results go to standard output, all else to standard error. The commands' work is in `cli_train`, `cli_evaluate`, `cli_tasks`,
 `cli_robots` and `cli_bench`, imported when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
 """
 
@@ -80,13 +80,28 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir, as configured there.")] = (
         False
     ),
+    checkpoint: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="With --resume: go on from the checkpoint after N env steps, delete later ones."
+        ),
+    ] = None,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Meta-train an agent on a family of tasks."""
     from mql.cli.train import train
 
-    train(target, settings=settings or [], run_dir=run_dir, seed=seed, resume=resume, trust=trust, as_json=as_json)
+    train(
+        target,
+        settings=settings or [],
+        run_dir=run_dir,
+        seed=seed,
+        resume=resume,
+        checkpoint=checkpoint,
+        trust=trust,
+        as_json=as_json,
+    )
 
 
 @app.command()

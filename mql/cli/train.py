@@ -47,6 +47,7 @@ def train(
     run_dir: Path | None,
     seed: int | None,
     resume: bool,
+    checkpoint: int | None,
     trust: bool,
     as_json: bool,
 ) -> None:
@@ -55,19 +56,24 @@ def train(
     if resume:
         if run_dir is None:
             raise UserError("--resume does not say which run to go on with", mend="add --run-dir DIR")
-        run, definition = _open(target, run_dir, settings, seed)
+        run, config, definition = _open(target, run_dir, settings, seed, checkpoint)
     else:
+        if checkpoint is not None:
+            raise UserError("--checkpoint says where an old run goes on", where="--checkpoint", mend="add --resume")
         config, definition = load_experiment(target, overrides=settings, seed=seed, families=registry.names())
         path = run_dir or default_run_path(config, datetime.now())
         run = create_run(config, path, definition=definition, trust=trust)
     with run:
         if definition is not None:  # the run's copy has the same bytes, so it may do what the original may
             check_trust(read_definition(definition), given=trust)
-        config, family = run.config, family_of(run, trust=trust or definition is not None)
-        if _complete(run, config):
-            _say(f"{_shown(run.path)} is finished; a larger train.env_steps (by --set) makes it longer")
+        family = family_of(run, trust=trust or definition is not None)
+        if checkpoint is None and _complete(run, config):
+            unchanged = "" if config == run.config else " and stays as it is"
+            _say(f"{_shown(run.path)} is finished{unchanged}; a larger train.env_steps (by --set) makes it longer")
             last: Record = run.summary
         else:
+            if resume:
+                run.update_config(config, checkpoint=checkpoint)
             last = _train(config, family, run, resume=resume, trust=trust)
     result = last_evaluation(last, run.path)
     if as_json:
@@ -187,8 +193,13 @@ class Display:
         self._tracker.log({"env_steps": record["env_steps"], "evaluation": record["summary"]})
 
 
-def _open(target: str, path: Path, settings: Sequence[str], seed: int | None) -> tuple[RunDir, Path | None]:
-    """Open the run to go on with, its configuration changed by `settings`; return the definition file named, too."""
+def _open(
+    target: str, path: Path, settings: Sequence[str], seed: int | None, checkpoint: int | None
+) -> tuple[RunDir, Config, Path | None]:
+    """Open the run to go on with; return its configuration as `settings` change it, and the definition file named.
+
+    The configuration has been checked, and nothing has been written.
+    """
     run = RunDir.open_for_resume(path)
     try:
         old, kept = run.config, kept_definition(run.path)
@@ -202,12 +213,11 @@ def _open(target: str, path: Path, settings: Sequence[str], seed: int | None) ->
             check_unchanged(kept, definition, mend=mend)
         new = override(old, [*settings, *([] if seed is None else [f"seed={seed}"])])
         check_device(new)
-        if new != old and not _complete(run, new):
-            run.update_config(new)
+        run.check_config(new, checkpoint=checkpoint)
     except BaseException:
         run.close()
         raise
-    return run, definition
+    return run, new, definition
 
 
 def _named(target: str, families: Sequence[str]) -> tuple[str, Path | None]:

@@ -17,6 +17,7 @@ import pytest
 
 import mql.runs.checkpoint
 from mql.cli import app as cli
+from mql.errors import UserError
 from mql.runs.run_dir import RunDir, without_machine_keys
 
 TINY = {
@@ -209,6 +210,50 @@ def test_a_simulation_that_fails_names_its_task(
     monkeypatch.setattr("mql.tasks.families.small.point_robot.STEP_LENGTH", float("nan"))
     message = error(capsys, train(tmp_path / "run"))
     assert "no episode could be finished, family point-robot: step 1 gave numbers that are not finite (task" in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("agent.lr=0.5", "agent.lr is 0.5, but the run was started with"),
+        ("seed=5", "seed is 5, but the run was started with 0"),
+        ("train.env_steps=300", "train.env_steps is 300, but the run has a checkpoint at 600"),
+    ],
+)
+def test_a_finished_run_refuses_what_an_unfinished_one_refuses(
+    capsys: pytest.CaptureFixture[str], run: Path, setting: str, message: str
+) -> None:
+    before = saved(run)
+    assert message in error(capsys, train(run, setting, resume=True))
+    assert saved(run) == before
+    assert cli.run(train(run, "threads=2", "evaluate.final_tasks=2", resume=True)) == 0  # may differ, but not any more
+    assert "is finished and stays as it is" in capsys.readouterr().err and saved(run) == before
+
+
+def test_going_on_from_an_earlier_checkpoint(
+    capsys: pytest.CaptureFixture[str], finished: Path, run: Path, tmp_path: Path
+) -> None:
+    assert "there is no checkpoint 500" in error(capsys, [*train(run, resume=True), "--checkpoint", "500"])
+    assert "add --resume" in error(capsys, [*train(tmp_path / "new"), "--checkpoint", "400"])
+    assert "agent.lr is 0.5" in error(capsys, [*train(run, "agent.lr=0.5", resume=True), "--checkpoint", "400"])
+    assert saved(run) == saved(finished)
+    flip(run / "checkpoints" / "600" / "agent.safetensors")  # as good as any reason to go back
+    assert cli.run([*train(run, resume=True), "--checkpoint", "400"]) == 0
+    assert records(run) == records(finished)
+    assert RunDir.open_readonly(run).load_checkpoint().env_steps == 600
+
+
+def test_what_cannot_go_on_is_not_changed(
+    capsys: pytest.CaptureFixture[str], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(name: str) -> None:
+        raise UserError(f"unknown family {name!r}", mend="see 'mql tasks list'")
+
+    before = saved(run)
+    monkeypatch.setattr("mql.tasks.registry.load", unknown)
+    arguments = [*train(run, "train.env_steps=800", resume=True), "--checkpoint", "400"]
+    assert "unknown family 'point-robot'" in error(capsys, arguments)
+    assert saved(run) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
