@@ -1,8 +1,8 @@
 """The `mql` command: its arguments, and how it ends.
 
 Exit status 0 is success, 2 the user's mistake (one line on standard error), 1 a bug (a traceback), 130 stopped by
-Ctrl-C or SIGTERM. Results go to standard output, all else to standard error. The commands' work is in `cli_train`, `cli_evaluate`, `cli_tasks`,
-`cli_robots` and `cli_bench`, imported when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
+Ctrl-C or SIGTERM. Results go to standard output, all else to standard error. The commands' work is in the modules
+beside this one, imported when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def train(
     ],
     settings: Settings = None,
     run_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the run is written.", show_default="runs/FAMILY-SEED-TIME")
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the run is written.", show_default="runs/FAMILY-SETTINGS-SEED-TIME"),
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of every random stream.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir, as configured there.")] = (

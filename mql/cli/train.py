@@ -19,12 +19,13 @@ from mql.agent.agent import matmul_dtype
 from mql.cli.families import check_unchanged, copy_of, family_of
 from mql.cli.progress import Progress, header
 from mql.cli.tables import print_evaluation, print_json
-from mql.config.loading import load_experiment, override
+from mql.config.loading import is_path, load_experiment, override
 from mql.config.schema import Config
 from mql.errors import UserError
 from mql.kernels.loading import status
 from mql.runs.definition import digest_entry, kept_definition
-from mql.runs.run_dir import RunDir, default_run_path
+from mql.runs.naming import default_run_path
+from mql.runs.run_dir import RunDir
 from mql.runs.tracking import Tracker, open_tracker
 from mql.tasks import registry
 from mql.tasks.definitions.family import check_trust, load_definition
@@ -61,8 +62,10 @@ def train(
         if checkpoint is not None:
             raise UserError("--checkpoint says where an old run goes on", where="--checkpoint", mend="add --resume")
         config, definition = load_experiment(target, overrides=settings, seed=seed, families=registry.names())
-        path = run_dir or default_run_path(config, datetime.now())
-        run = create_run(config, path, definition=definition, trust=trust)
+        if run_dir is None:
+            experiment = Path(target).stem if is_path(target) else None
+            path = default_run_path(config, datetime.now(), settings=settings, experiment=experiment)
+        run = create_run(config, run_dir or path, definition=definition, trust=trust, numbered=run_dir is None)
     with run:
         if definition is not None:  # the run's copy has the same bytes, so it may do what the original may
             check_trust(read_definition(definition), given=trust)
@@ -84,7 +87,13 @@ def train(
 
 
 def create_run(
-    config: Config, path: Path, *, definition: Path | None = None, trust: bool = False, replace: bool = False
+    config: Config,
+    path: Path,
+    *,
+    definition: Path | None = None,
+    trust: bool = False,
+    replace: bool = False,
+    numbered: bool = False,
 ) -> RunDir:
     """Make the run directory of a new run, after a check of all that would only fail later.
 
@@ -94,6 +103,7 @@ def create_run(
         definition: the file that defines the family, where it is not one of a name.
         trust: the definition's Python may be run.
         replace: remove an earlier run of this name.
+        numbered: where the name is taken, add a number.
 
     Raises:
         UserError: a family, split or device that does not exist, more memory than the machine has, a folder in the way.
@@ -105,7 +115,9 @@ def create_run(
     tasks = {split: [task.to_json() for task in family.tasks(split)] for split in family.splits}
     command = ["mql", *sys.argv[1:]]
     copy = None if definition is None else copy_of(definition)
-    return RunDir.create(path, config=config, tasks=tasks, command=command, definition=copy, replace=replace)
+    return RunDir.create(
+        path, config=config, tasks=tasks, command=command, definition=copy, replace=replace, numbered=numbered
+    )
 
 
 def check_device(config: Config) -> None:

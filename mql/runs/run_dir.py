@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,18 +37,13 @@ from mql.runs import checkpoint as storage
 from mql.runs.changes import check_change
 from mql.runs.checkpoint import Checkpoint, Chunk
 from mql.runs.definition import DefinitionCopy, digest_entry
-from mql.runs.folder import WriterLock, create_run_folder, read_environment
+from mql.runs.folder import NameTaken, WriterLock, create_run_folder, read_environment
 from mql.runs.machine import describe_environment
 from mql.types import JSON, Episode
 
 MACHINE_SUFFIXES = ("_seconds", "_per_s", "_memory")  # only keys that end so may differ between equal runs
 
 METRICS, EVALUATIONS = "metrics.jsonl", "evaluations.jsonl"
-
-
-def default_run_path(config: Config, now: datetime) -> Path:
-    """Where a run goes that was given no folder: ``runs/<family>-<seed>-<date and time>``."""
-    return Path("runs") / f"{config.family}-{config.seed}-{now:%Y%m%d-%H%M%S}"
 
 
 def without_machine_keys(record: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -81,6 +75,7 @@ class RunDir:
         command: Sequence[str],
         definition: DefinitionCopy | None = None,
         replace: bool = False,
+        numbered: bool = False,
     ) -> RunDir:
         """Make a new run directory; it appears under its name only when it is complete.
 
@@ -91,6 +86,7 @@ class RunDir:
             command: the command line, for the record.
             definition: of the family, where a file defines it; the run keeps it.
             replace: remove an earlier run of this name (of no other folder).
+            numbered: where the name is taken, take the first free one of ``<name>-2``, ``<name>-3`` and so on.
         """
         path = Path(os.path.abspath(path))
         facts, copied = (definition.facts, definition.in_run) if definition else ({}, {})
@@ -101,7 +97,15 @@ class RunDir:
             METRICS: b"",
             EVALUATIONS: b"",
         }
-        return cls(path, create_run_folder(path, files, replace=replace), at_checkpoint=True)
+        free, number = path, 1
+        while True:
+            try:
+                return cls(free, create_run_folder(free, files, replace=replace), at_checkpoint=True)
+            except NameTaken:
+                if not numbered:
+                    raise
+            number += 1
+            free = path.with_name(f"{path.name}-{number}")
 
     @classmethod
     def open_for_resume(cls, path: str | os.PathLike[str]) -> RunDir:

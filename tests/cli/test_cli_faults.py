@@ -118,7 +118,8 @@ def test_a_run_of_another_version(capsys: pytest.CaptureFixture[str], run: Path,
 
 
 def test_a_half_written_run(capsys: pytest.CaptureFixture[str], run: Path) -> None:
-    (run / "config.yaml").write_bytes((run / "config.yaml").read_bytes()[:100])
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text[: text.index("hidden_sizes") + len("hidden_sizes: [")])
     assert str(run / "config.yaml") in error(capsys, ["evaluate", str(run)])
     (run / "environment.json").unlink()
     assert "the folder is not a run directory" in error(capsys, ["evaluate", str(run)])

@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 from mql.config.loading import override
 from mql.config.schema import Config
 from mql.errors import UserError
-from mql.runs.run_dir import RunDir, default_run_path, without_machine_keys
+from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.types import Episode
 
 CONFIG = override(Config(family="point-robot"), ["train.keep_checkpoints=2", "train.random_steps=0"])
@@ -90,11 +89,6 @@ def test_a_new_run_holds_what_it_was_started_with(run: RunDir, path: Path) -> No
     assert set(versions) == {"python", "mql", "torch", "mujoco", "numpy", "gymnasium", "scikit-learn"}
     assert versions["numpy"] == np.__version__
     assert environment["machine"]["cores"] >= 1 and environment["machine"]["platform"]
-
-
-def test_default_path_names_family_seed_and_time() -> None:
-    time = datetime(2024, 5, 6, 7, 8, 9)
-    assert default_run_path(override(CONFIG, ["seed=3"]), time) == Path("runs/point-robot-3-20240506-070809")
 
 
 def test_the_commit_is_none_outside_a_repository_and_without_git(
