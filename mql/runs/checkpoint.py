@@ -261,7 +261,9 @@ def _damaged(run: Path, env_steps: int, path: Path) -> UserError:
     others = [steps for steps in list_checkpoints(run) if steps < env_steps]
     mend = "restore it from a copy"
     if others:
-        mend += f", or delete the folder {path.parent} to go on from checkpoint {others[-1]}"
+        mend += (
+            f", or add --checkpoint {others[-1]} to use the one before (mql train --resume deletes the later ones then)"
+        )
     return UserError("the checkpoint is damaged", where=str(path), mend=mend + ("" if others else ", or start again"))
 
 
@@ -271,7 +273,9 @@ def _damaged_chunk(run: Path, env_steps: int, chunk: Chunk, what: str) -> UserEr
     without = [steps for steps, names in named.items() if names is not None and chunk.file not in names]
     mend = "restore it from a copy, or "
     if without:
-        mend += f"use checkpoint {without[-1]}, which does without it (to resume there, delete the later ones)"
+        mend += (
+            f"add --checkpoint {without[-1]}, which does without it (mql train --resume deletes the later ones then)"
+        )
     else:
         mend += "start the run again"
     where = str(run / "replay" / chunk.file)
