@@ -25,7 +25,6 @@ from mql.memory import side_by_side
 from mql.propensity import ImportanceWeights, PropensityModel, fit_propensity, uniform_weights, weigh
 from mql.replay import Replay
 from mql.seeding import generator, torch_generator
-from mql.td3 import Learner
 from mql.types import Batch, Episode, FloatArray, IntArray
 
 META_ROWS_PER_NEW_ROW = 10  # rows of old data in the classifier's fit: enough that their spread is known well
@@ -100,7 +99,7 @@ def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: Ada
     coef = scored.proximal_coef if config.proximal_coef == "auto" else config.proximal_coef
 
     adapted = agent.copy()
-    learner = Learner(adapted, lr=config.lr, anchor=agent)
+    learner = adapted.learner(lr=config.lr, anchor=agent)
     learner.proximal_coef = coef if config.step1_penalty else 0.0
     noise = torch_generator(seed, "adapt", device=str(agent.device))
     plan = context_plan(agent.config)

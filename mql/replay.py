@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from mql.context_plan import ContextPlan, Segments, Windows, reads
-from mql.networks import ContextEncoder
+from mql.protocols import Encoder
 from mql.types import Batch, Context, Episode, FloatArray, IntArray, Transition
 
 EPISODES_AT_ONCE = 256  # go through the encoder side by side when states are refreshed
@@ -220,7 +220,7 @@ class Replay:
         )
 
     @torch.no_grad()
-    def refresh_states(self, encoder: ContextEncoder) -> None:
+    def refresh_states(self, encoder: Encoder) -> None:
         """Compute the state before every stored step, as `encoder` carries it from the episode's start.
 
         Segments then start from states of whole histories, as in acting; without this, a policy that carries its state

@@ -17,12 +17,13 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     {"errors"},
     {"marked_yaml", "model_errors", "trust"},
-    {"types", "seeding", "memory", "pullback", "workers"},
+    {"types", "seeding", "memory", "workers"},
     {"config"},
     {"config_yaml", "config_file", "context_plan"},
-    {"kernels", "gru", "layers", "networks"},
+    {"protocols"},
+    {"kernels", "gru", "layers", "encoders", "networks", "parameter_vector"},
     {"acting", "agent", "episodes"},
-    {"propensity", "td3", "replay", "statistics"},
+    {"optimizer", "propensity", "td3", "replay", "statistics"},
     {
         "adaptation",
         "checkpoint",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-from mql.acting import Policy
+from mql.acting import NumpyPolicy
 from mql.agent import Agent
 from mql.config import AgentConfig
 from mql.errors import UserError
@@ -211,7 +211,7 @@ def test_worker_processes_play_the_same_episode() -> None:
         assert np.array_equal(episode.reward, np.array([row[-1] for row in rows[1:]], np.float32))
         assert episode.success is False and set(episode.final_info) == set(reach.info_keys)
         env.close()
-    assert isinstance(agent.policy(), Policy)
+    assert isinstance(agent.policy(), NumpyPolicy)
 
 
 def test_the_probe_gives_nothing_away() -> None:

@@ -15,7 +15,6 @@ from mql.config import PROFILES, AgentConfig, TrainConfig
 from mql.context_plan import context_plan
 from mql.replay import Replay
 from mql.seeding import generator, torch_generator
-from mql.td3 import Learner
 from mql.types import Episode, FloatArray
 
 # The half-cheetah, and the context of its packaged experiments.
@@ -72,7 +71,7 @@ def _random_episode(rng: np.random.Generator, obs_dim: int, action_dim: int, len
 
 def make_update(agent: Agent, replay: Replay, transitions: int) -> Call:
     """Return a call that makes one update as training does: sample `transitions` of them, then learn."""
-    learner, plan = Learner(agent, lr=agent.config.lr), context_plan(agent.config)
+    learner, plan = agent.learner(lr=agent.config.lr), context_plan(agent.config)
     rng, noise = generator(0, "bench draws"), torch_generator(0, "bench noise")
 
     def update() -> None:
