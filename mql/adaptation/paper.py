@@ -23,7 +23,6 @@ from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
 from mql.learning.contexts import ContextPlan, context_plan, reads
 from mql.learning.replay import Replay
-from mql.learning.td3 import Learner
 from mql.seeding import generator, torch_generator
 from mql.threads import side_by_side
 from mql.types import Batch, Episode, FloatArray, IntArray
@@ -100,7 +99,7 @@ def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: Ada
     coef = scored.proximal_coef if config.proximal_coef == "auto" else config.proximal_coef
 
     adapted = agent.copy()
-    learner = Learner(adapted, lr=config.lr, anchor=agent)
+    learner = adapted.learner(lr=config.lr, anchor=agent)
     learner.proximal_coef = coef if config.step1_penalty else 0.0
     noise = torch_generator(seed, "adapt", device=str(agent.device))
     plan = context_plan(agent.config)

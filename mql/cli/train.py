@@ -15,7 +15,6 @@ from typing import Self
 import torch
 import typer
 
-from mql.agent.agent import matmul_dtype
 from mql.cli.families import check_unchanged, copy_of, family_of
 from mql.cli.progress import Progress, header
 from mql.cli.tables import print_evaluation, print_json
@@ -157,13 +156,12 @@ class Display:
     def on_start(self, learning: Learning) -> None:
         """Write the header, start the progress bar and open the tracker."""
         config = self._config
-        precision = str(matmul_dtype(config.agent.precision)).removeprefix("torch.")
         line = header(
             family=config.family,
             profile=config.profile,
             seed=config.seed,
             threads=config.threads,
-            device=f"{config.device} ({precision}, {'no ' if status().reason else ''}compiled kernels)",
+            device=f"{config.device} ({config.agent.precision}, {'no ' if status().reason else ''}compiled kernels)",
             replay_bytes=learning.replay_bytes,
             run_path=_shown(self._path),
         )

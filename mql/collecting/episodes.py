@@ -51,7 +51,7 @@ def play(
         context = policy.begin(lanes, family.obs_dim + family.action_dim + 1)
         t = 0
         while running.any():
-            act: FloatArray = given[t] if given is not None else policy.act(obs[t], context.state)
+            act: FloatArray = given[t] if given is not None else policy.act(obs[t], context)
             if noise is not None:
                 act = np.clip(act + noise[t], -1.0, 1.0)
             step = batch.step(act)

@@ -101,6 +101,9 @@ def read_resolved(path: Path) -> Config:
     layer, _ = read_text(read_yaml(path, EXPERIMENT), str(path))
     if "family" not in layer:
         raise UserError("no family is named", where=str(path), mend="restore the file from a copy")
+    precision = layer.get("agent.precision")
+    if precision is not None and precision.value == "auto":  # of earlier versions, which did not resolve it
+        layer["agent.precision"] = precision._replace(value="float32")
     return _resolve(layer)
 
 

@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
@@ -53,9 +53,29 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class AgentConfig(Section):
-    """What is learned, and how TD3 learns it."""
+class EncoderChoice(NamedTuple):
+    """Where a context encoder's class stands, and whether its state can be carried from step to step.
 
+    One that can't looks at windows of the last steps only.
+    """
+
+    place: str
+    carries: bool
+
+
+# The choices of `agent.encoder` and `agent.algorithm` (protocols.py): a new one is a new file, a row here and its name
+# in the field's Literal.
+ENCODERS: Mapping[str, EncoderChoice] = MappingProxyType(
+    {"gru": EncoderChoice("mql.agent.encoders:GRUEncoder", carries=True)}
+)
+ALGORITHMS: Mapping[str, str] = MappingProxyType({"td3": "mql.learning.td3:TD3"})
+
+
+class AgentConfig(Section):
+    """What is learned, and how."""
+
+    algorithm: Literal["td3"] = Field(default="td3", description="How actor and critics learn.")
+    encoder: Literal["gru"] = Field(default="gru", description="What computes the context variable z.")
     hidden_sizes: tuple[Count, ...] = Field(
         default=(256, 256), min_length=1, description="Units per hidden layer of actor and critics."
     )
@@ -85,9 +105,9 @@ class AgentConfig(Section):
     )
     target_noise_clip: NotNegative = Field(default=0.5, description="Largest size of the noise on target actions.")
     reward_scale: Positive = Field(default=1.0, description="Factor on rewards inside the losses.")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto",
-        description="Type of the hidden layers' products; auto: bfloat16 where the CPU has it.",
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="Type of the hidden layers' products; bfloat16 is faster where the CPU has it (AMX).",
     )
 
 
@@ -200,7 +220,6 @@ PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
                 "context_mode": "window",
                 "shared_encoder": False,
                 "layer_norm": False,
-                "precision": "float32",
                 "lr": 3e-4,
             },
             "train": {
@@ -227,6 +246,9 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         what = "agent.shared_encoder is false, but with agent.context_mode carry the replay keeps one encoder's states"
         keys = ["agent.shared_encoder", "agent.context_mode"]
         yield keys, what, "set agent.shared_encoder to true, or agent.context_mode to window"
+    if agent.context_mode == "carry" and agent.use_context and not ENCODERS[agent.encoder].carries:
+        what = f"agent.context_mode is carry, but the encoder {agent.encoder} has no state to carry"
+        yield ["agent.encoder", "agent.context_mode"], what, "set agent.context_mode to window"
     if agent.context_mode == "carry":
         sizes = {
             "train.batch_size": train.batch_size,

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mql.agent.networks import ContextEncoder
+from mql.agent.protocols import Encoder
 from mql.learning.contexts import ContextPlan, Segments, Windows, reads
 from mql.types import Batch, Context, Episode, FloatArray, IntArray, Transition
 
@@ -220,7 +220,7 @@ class Replay:
         )
 
     @torch.no_grad()
-    def refresh_states(self, encoder: ContextEncoder) -> None:
+    def refresh_states(self, encoder: Encoder) -> None:
         """Compute the state before every stored step, as `encoder` carries it from the episode's start.
 
         Segments then start from states of whole histories, as in acting; without this, a policy that carries its state

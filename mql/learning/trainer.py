@@ -17,7 +17,6 @@ from mql.collecting.rollout import collect_each
 from mql.config.schema import Config, TrainConfig
 from mql.learning.contexts import context_plan
 from mql.learning.replay import Replay
-from mql.learning.td3 import Learner
 from mql.seeding import generator, spawn_seeds, torch_generator
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
@@ -51,7 +50,7 @@ class Trainer:
         self.tasks = family.tasks("train")
         seed = int(generator(config.seed, "agent").integers(2**31))
         self.agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=seed, device=config.device)
-        self.learner = Learner(self.agent, lr=config.agent.lr)
+        self.learner = self.agent.learner(lr=config.agent.lr)
         self.replay = Replay(
             n_tasks=len(self.tasks),
             obs_dim=family.obs_dim,
@@ -154,7 +153,7 @@ class Trainer:
             KeyError: a tensor or counter is missing.
             ValueError: a tensor has another shape.
         """
-        load_agent(self.agent, tensors)
+        self.agent.load(tensors)
         self.learner.load_optimizer_tensors({n: v for n, v in tensors.items() if n.startswith("adam.")})
         self.learner.updates = int(counters["updates"])
         self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
@@ -174,17 +173,3 @@ def annealed_lr(config: Config, env_steps: int) -> float:
     lr, span = config.agent.lr, config.train.env_steps - config.train.anneal_start
     left = max(config.train.env_steps - env_steps, 0)
     return lr if left >= span else lr * (FINAL_LR + (1.0 - FINAL_LR) * left / span)
-
-
-def load_agent(agent: Agent, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Copy a checkpoint's learned tensors into `agent`.
-
-    Raises:
-        KeyError: a tensor is missing.
-        ValueError: a tensor has another shape than the agent's.
-    """
-    with torch.no_grad():
-        for name, tensor in agent.named_tensors():
-            if tensors[name].shape != tensor.shape:
-                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}")
-            tensor.copy_(tensors[name])
