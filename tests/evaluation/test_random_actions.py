@@ -19,7 +19,8 @@ from mql.config.loading import load_config
 from mql.config.schema import Config
 from mql.evaluation.held_out import TaskResult, evaluate, summarize_results
 from mql.learning.trainer import Trainer
-from mql.report.curves import _draw_curve, _draw_success, _random_success, _success_rates, draw_training
+from mql.report.curves import _draw_returns, _draw_success, draw_training
+from mql.report.learning_curve import learning_curve
 from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.seeding import generator, spawn_seeds
 from mql.tasks import registry
@@ -232,16 +233,17 @@ def test_records_without_it_are_shown_and_drawn_as_before(
             del row["random_return"], row["random_success"]
     cli_tables.print_evaluation(old[-1])
     assert "random" not in capsys.readouterr().out
-    assert draw_training(tmp_path / "curve.png", [], old).stat().st_size > 1000
+    assert draw_training(tmp_path / "curve.png", [], old, finished=True).stat().st_size > 1000
     for evaluations, lines in ((old, 0), (records, 1)):
         curve, success = Figure().subplots(1, 2)
-        _draw_curve(curve, evaluations)
-        _draw_success(success, _success_rates(evaluations), _random_success(evaluations))
-        for axes, level in ((curve, records[-1]["summary"]["random"]["mean"]), (success, None)):
+        _draw_returns(curve, learning_curve(evaluations, finished=True))
+        _draw_success(success, learning_curve(evaluations, finished=True))
+        # On the curve's tasks, which are those of the first evaluation.
+        for axes, level in ((curve, records[0]["summary"]["random"]["mean"]), (success, None)):
             levels = [line for line in axes.lines if list(line.get_xdata()) == [0, 1]]  # right across
             assert len(levels) == lines
             if levels and level is not None:
-                assert list(levels[0].get_ydata()) == [level, level] and levels[0].get_linestyle() == ":"
+                assert list(levels[0].get_ydata()) == [level, level] and levels[0].get_linestyle() not in ("-", "None")
 
 
 def test_progress_keeps_showing_it() -> None:
