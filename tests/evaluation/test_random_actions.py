@@ -209,7 +209,7 @@ def test_where_only_random_actions_fail_the_task_s_own_numbers_stand(capsys: pyt
     kept = [row["random_return"] for row in record["tasks"] if "random_fault" not in row]
     assert record["summary"]["random"]["mean"] == pytest.approx(np.mean(kept))
     cli_tables.print_evaluation(record | {"env_steps": 0})
-    assert "random actions are left out in a task: " in capsys.readouterr().out
+    assert "random actions failed in a task: " in capsys.readouterr().out
 
 
 def test_the_table_shows_return_and_success_beside_the_agent_s(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

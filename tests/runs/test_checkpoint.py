@@ -205,7 +205,7 @@ def test_a_chunk_damaged_after_loading_is_found_while_reading(run: Path) -> None
 
 def test_messages_say_how_to_go_on(run: Path) -> None:
     (run / "checkpoints" / "20" / "agent.safetensors").write_bytes(b"")
-    with pytest.raises(UserError, match=r"delete the folder .*checkpoints/20 to go on from checkpoint 10$"):
+    with pytest.raises(UserError, match=r"delete the folder .*checkpoints/20 to continue from checkpoint 10$"):
         read_checkpoint(run, 20)
     (run / "checkpoints" / "10" / "agent.safetensors").write_bytes(b"")
     with pytest.raises(UserError, match=r"restore it from a copy, or start again$"):
@@ -220,7 +220,7 @@ def test_a_checkpoint_under_another_ones_name_is_refused(run: Path) -> None:
 
 def test_another_format_version_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mql.runs.checkpoint.FORMAT_VERSION", 2)
-    with pytest.raises(UserError, match="the checkpoint has format 1, this program reads 2"):
+    with pytest.raises(UserError, match="the checkpoint has format 1, but this version reads 2"):
         read_checkpoint(run, 20)
 
 
