@@ -150,7 +150,9 @@ def _peer(sizes: Sizes) -> Call:
         from stable_baselines3 import TD3
     except ModuleNotFoundError as error:
         mend = "install the extra 'bench': pip install -e '.[bench]' in the clone (make setup does it)"
-        raise UserError(f"no package {error.name}, the peer", where="mql bench learner", mend=mend) from None
+        raise UserError(
+            f"package {error.name}, the peer, is not installed", where="mql bench learner", mend=mend
+        ) from None
     peer = TD3(
         "MlpPolicy",
         RandomNumbers(sizes.obs_dim, sizes.action_dim),

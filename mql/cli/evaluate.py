@@ -95,7 +95,7 @@ def evaluate_by_protocol(
 ) -> None:
     """Do what `mql evaluate --protocol` does; the arguments are the command's."""
     if protocol != "meta-world":
-        raise UserError(f"there is no protocol {protocol!r}", where="--protocol", mend="give meta-world")
+        raise UserError(f"there is no protocol {protocol!r}", where="--protocol", mend="use meta-world")
     from mql.evaluation import meta_world_protocol as meta_world
 
     run, config = _open(path, settings, adaptation_episodes=None, episodes=None)
@@ -149,7 +149,7 @@ def adapt(
         _write(out, result, {"run": str(run.path), "seed": config.seed, **row}, config)
     print_json(row) if as_json else print_task_rows([row])
     if not task.in_training_range:
-        print("note: the task lies outside the range of the training tasks", file=sys.stderr)
+        print("note: the task is outside the range of the training tasks", file=sys.stderr)
 
 
 def adapt_to(loaded: LoadedRun, task: Task) -> meta_test.TaskResult:
@@ -180,8 +180,8 @@ def _open(
     keep_freed_memory()
     for key in parse_overrides(settings):
         if not key.startswith(CHANGEABLE):
-            mend = "only adapt.*, evaluate.*, threads and device can differ"
-            raise UserError(f"{key} was settled when the agent was trained", where=f"--set {key}", mend=mend)
+            mend = "only adapt.*, evaluate.*, threads and device can be changed now"
+            raise UserError(f"{key} was fixed when the agent was trained", where=f"--set {key}", mend=mend)
     run = RunDir.open_readonly(path)
     counts = {"adapt.adaptation_episodes": adaptation_episodes, "evaluate.evaluation_episodes": episodes}
     more = [f"{key}={count}" for key, count in counts.items() if count is not None]
@@ -193,7 +193,9 @@ def _open(
 def _load(run: RunDir, config: Config, family: TaskFamily, checkpoint: int | None) -> LoadedRun:
     if run.tasks["train"] != [task.to_json() for task in family.tasks("train")]:
         mend = "use the version of mql that trained it (see environment.json)"
-        raise UserError(f"the training tasks of {family.name} have changed since", where=str(run.path), mend=mend)
+        raise UserError(
+            f"the training tasks of {family.name} are no longer those of the run", where=str(run.path), mend=mend
+        )
     limit_threads(config.threads)
     return LoadedRun(config, family, load_trainer(run, family, config, env_steps=checkpoint))
 
@@ -211,8 +213,8 @@ def _task_parameters(given: Sequence[str]) -> dict[str, object]:
         try:
             numbers = [float(part) for part in value.split(",")]
         except ValueError:
-            mend = "give a number, or numbers with commas between them"
-            raise UserError(f"{value!r} is no value", where=f"--task {name}", mend=mend) from None
+            mend = "give a number, or numbers separated by commas"
+            raise UserError(f"{value!r} is not a number", where=f"--task {name}", mend=mend) from None
         parameters[name] = numbers if "," in value else numbers[0]
     return parameters
 
@@ -220,7 +222,7 @@ def _task_parameters(given: Sequence[str]) -> dict[str, object]:
 def _check_free(out: Path) -> None:
     with user_errors(out):
         if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
-            raise UserError("there is something of this name", where=str(out), mend="choose another --out")
+            raise UserError("the path already exists", where=str(out), mend="choose another --out")
 
 
 def _write(out: Path, result: meta_test.TaskResult, row: Mapping[str, JSON], config: Config) -> None:

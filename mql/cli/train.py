@@ -55,11 +55,11 @@ def train(
     keep_freed_memory()
     if resume:
         if run_dir is None:
-            raise UserError("--resume does not say which run to go on with", mend="add --run-dir DIR")
+            raise UserError("--resume needs a run to continue", mend="add --run-dir DIR")
         run, config, definition = _open(target, run_dir, settings, seed, checkpoint)
     else:
         if checkpoint is not None:
-            raise UserError("--checkpoint says where an old run goes on", where="--checkpoint", mend="add --resume")
+            raise UserError("--checkpoint needs a run to continue", where="--checkpoint", mend="add --resume")
         config, definition = load_experiment(target, overrides=settings, seed=seed, families=registry.names())
         if run_dir is None:
             experiment = Path(target).stem if is_path(target) else None
@@ -71,7 +71,7 @@ def train(
         family = family_of(run, trust=trust or definition is not None)
         if checkpoint is None and _complete(run, config):
             unchanged = "" if config == run.config else " and stays as it is"
-            _say(f"{_shown(run.path)} is finished{unchanged}; a larger train.env_steps (by --set) makes it longer")
+            _say(f"{_shown(run.path)} is finished{unchanged}; to train longer, set a larger train.env_steps")
             last: Record = run.summary
         else:
             if resume:
@@ -186,7 +186,7 @@ class Display:
         self._tracker.log(record)
         if record["env_steps"] >= self._config.train.env_steps:
             self._progress.note(
-                f"trained; evaluating and adapting on at most {self._config.evaluate.final_tasks} tasks"
+                f"training is done; evaluating and adapting on up to {self._config.evaluate.final_tasks} tasks"
             )
 
     def on_task(self, done: int, tasks: int) -> None:
@@ -216,10 +216,12 @@ def _open(
         # A definition's name is known to its own run only.
         (family, definition) = _named(target, [*registry.names(), *([] if kept is None else [old.family])])
         if family != old.family:
-            mend = f"write mql train {old.family}, or choose another --run-dir"
-            raise UserError(f"the run is one of {old.family}, not of {family}", where=str(path), mend=mend)
+            mend = f"run mql train {old.family}, or choose another --run-dir"
+            raise UserError(f"the run's family is {old.family}, not {family}", where=str(path), mend=mend)
         if kept is not None and definition is not None:
-            mend = f"start a new run, or go on with the run's own copy: mql train {old.family} --run-dir ... --resume"
+            mend = (
+                f"start a new run, or continue with the run's own copy: mql train {old.family} --run-dir ... --resume"
+            )
             check_unchanged(kept, definition, mend=mend)
         new = override(old, [*settings, *([] if seed is None else [f"seed={seed}"])])
         check_device(new)
@@ -249,16 +251,16 @@ def _train(config: Config, family: TaskFamily, run: RunDir, *, resume: bool, tru
         with display:
             return meta_train(config, family, run, resume=resume, watchers=(display,))
     except Interrupted as stop:
-        _say(f"stopped and saved after {stop.env_steps:,} env steps; to go on: {again}")
+        _say(f"stopped and saved after {stop.env_steps:,} env steps; to continue: {again}")
         raise typer.Exit(130) from None
     except KeyboardInterrupt:
-        _say(f"stopped at once; to go on from the last checkpoint: {again}")
+        _say(f"stopped immediately; to continue from the last checkpoint: {again}")
         raise typer.Exit(130) from None
     except Diverged as error:
         mend = f"start a new run with a lower agent.lr than {config.agent.lr:g}; this one's checkpoints are kept"
         raise UserError(f"training diverged, {error}", where=_shown(run.path), mend=mend) from error
     except EpisodeFault as error:
-        mend = "mend the environment or its tasks; this run's checkpoints are kept"
+        mend = "fix the environment or its tasks; this run's checkpoints are kept"
         raise UserError(f"no episode could be finished, {error}", where=_shown(run.path), mend=mend) from error
 
 
@@ -271,7 +273,7 @@ def _check_memory(config: Config, family: TaskFamily) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else math.inf
     if config.device == "cpu" and needed > memory:
         what = f"a replay of {config.train.replay_capacity:,} transitions needs {needed / 1e9:,.1f} GB"
-        mend = f"this machine has {memory / 1e9:,.1f} GB; lower it"
+        mend = f"lower it; this machine has {memory / 1e9:,.1f} GB"
         raise UserError(what, where="train.replay_capacity", mend=mend)
 
 

@@ -137,7 +137,7 @@ def parse_overrides(overrides: Sequence[str]) -> Layer:
         try:
             layer[key] = Given(yaml.safe_load(value), where)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UserError(f"{value!r} is not a value", where=where, mend=f"quote it or mend it ({error})") from None
+            raise UserError(f"{value!r} is not a value", where=where, mend=f"quote it, or fix it ({error})") from None
     return layer
 
 
@@ -169,7 +169,7 @@ def _definition(target: str, given: Given) -> tuple[Given, Path | None]:
         raise UserError(error.what, where=where, mend=error.mend) from None
     if name is None:
         mend = "give a file with 'schema: mql.task_family/1'"
-        raise UserError(f"{value} defines no family", where=given.where, mend=mend)
+        raise UserError(f"{value} does not define a family", where=given.where, mend=mend)
     return name, path
 
 

@@ -240,7 +240,7 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     """Yield (keys, what is wrong, how to mend it) for values that are fine alone but not together."""
     agent, train, adapt = config.agent, config.train, config.adapt
     if train.random_steps > train.env_steps:
-        what = f"train.random_steps is {train.random_steps}, more than all {train.env_steps} env_steps"
+        what = f"train.random_steps is {train.random_steps}, more than the {train.env_steps} env_steps of the run"
         yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"
     if agent.context_mode == "carry" and not agent.shared_encoder:
         what = "agent.shared_encoder is false, but with agent.context_mode carry the replay keeps one encoder's states"
@@ -257,10 +257,10 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         }
         for key, size in sizes.items():
             if size % agent.segment_length:
-                what = f"{key} is {size}, which agent.segment_length = {agent.segment_length} does not divide"
+                what = f"{key} is {size}, not a multiple of agent.segment_length = {agent.segment_length}"
                 multiple = max(1, round(size / agent.segment_length)) * agent.segment_length
                 keys = [key, "agent.segment_length", "agent.context_mode"]
-                yield keys, what, f"with agent.context_mode carry give a multiple, such as {multiple}"
+                yield keys, what, f"agent.context_mode carry needs a multiple, such as {multiple}"
     if adapt.min_weight > math.exp(min(adapt.max_log_weight, 700.0)):
         what = f"adapt.min_weight is {adapt.min_weight:g}, above the largest weight exp({adapt.max_log_weight:g})"
         keys = ["adapt.min_weight", "adapt.max_log_weight"]

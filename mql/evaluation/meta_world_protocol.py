@@ -154,7 +154,7 @@ def meta_learning_family(family: TaskFamily) -> MetaWorldFamily:
     from mql.tasks.families.meta_world.family import MetaWorldFamily
 
     if not isinstance(family, MetaWorldFamily) or family.shared_splits:
-        mend = "take ml1-*, ml10 or ml45"
+        mend = "use ml1-*, ml10 or ml45"
         raise UserError("not one of Meta-World's meta-learning families", where=f"family {family.name}", mend=mend)
     return family
 

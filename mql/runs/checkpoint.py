@@ -245,9 +245,9 @@ def _read_manifest(run: Path, env_steps: int) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads(text)
     if str(manifest["env_steps"]) != path.parent.name:
         what = f"the folder holds checkpoint {manifest['env_steps']}"
-        raise UserError(what, where=str(path.parent), mend="give the folder its old name back")
+        raise UserError(what, where=str(path.parent), mend="rename the folder back")
     if manifest["format_version"] != FORMAT_VERSION:
-        what = f"the checkpoint has format {manifest['format_version']}, this program reads {FORMAT_VERSION}"
+        what = f"the checkpoint has format {manifest['format_version']}, but this version reads {FORMAT_VERSION}"
         raise UserError(what, where=str(path), mend="use the version of mql that wrote it (see environment.json)")
     return manifest
 

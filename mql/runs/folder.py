@@ -23,8 +23,8 @@ class NameTaken(UserError):
     """Something stands where a new run was to be."""
 
     def __init__(self, path: Path) -> None:
-        mend = "go on with it by --resume, or choose another --run-dir"
-        super().__init__("the run directory exists", where=str(path), mend=mend)
+        mend = "continue it with --resume, or choose another --run-dir"
+        super().__init__("the run directory already exists", where=str(path), mend=mend)
 
 
 class WriterLock:
@@ -121,7 +121,7 @@ def read_environment(path: Path) -> dict[str, Any]:
     if not exists:
         raise UserError("there is no such run directory", where=str(path), mend="check the path")
     if not is_run:
-        mend = "give a folder that mql train made (it holds environment.json)"
+        mend = "give a folder created by mql train (it contains environment.json)"
         raise UserError("the folder is not a run directory", where=str(path), mend=mend)
     environment = read_json(path / "environment.json")
     if not isinstance(environment, dict) or environment.get("format") != FORMAT:
@@ -129,7 +129,7 @@ def read_environment(path: Path) -> dict[str, Any]:
     version = environment.get("format_version")
     if version != FORMAT_VERSION:
         mend = "use the version of mql that wrote it (see environment.json), or start a new run"
-        what = f"the run has format {version}, this program reads {FORMAT_VERSION}"
+        what = f"the run has format {version}, but this version reads {FORMAT_VERSION}"
         raise UserError(what, where=str(path), mend=mend)
     return dict(environment)
 
@@ -145,7 +145,9 @@ def _claim(path: Path, *, replace: bool) -> WriterLock:
     if not replace:
         raise NameTaken(path)
     if path.is_symlink():
-        raise UserError("a link is not replaced", where=str(path), mend="remove it, or choose another --run-dir")
+        raise UserError(
+            "the path is a link, which is not replaced", where=str(path), mend="remove it, or choose another --run-dir"
+        )
     read_environment(path)
     return WriterLock(path / "lock")
 

@@ -208,7 +208,7 @@ class RunDir:
         """Read and verify a checkpoint, by default the newest one. A damaged one is an error, never skipped."""
         known = self.checkpoints()
         if not known:
-            mend = "wait for the first checkpoint, or go on with --resume"
+            mend = "wait for the first checkpoint, or continue the run with --resume"
             raise UserError("the run has no checkpoint yet", where=str(self.path), mend=mend)
         if env_steps is not None:
             self._check_known(env_steps)

@@ -93,7 +93,7 @@ def flip(path: Path) -> None:
 
 def test_a_run_that_exists(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     before = saved(run)
-    assert "the run directory exists" in error(capsys, train(run))
+    assert "the run directory already exists" in error(capsys, train(run))
     assert saved(run) == before
 
 
@@ -129,7 +129,7 @@ def test_a_run_whose_tasks_have_changed(capsys: pytest.CaptureFixture[str], run:
     tasks = json.loads((run / "tasks.json").read_text())
     tasks["train"][0]["goal"][0] += 0.1
     (run / "tasks.json").write_text(json.dumps(tasks))
-    assert "the training tasks of point-robot have changed" in error(capsys, ["evaluate", str(run)])
+    assert "the training tasks of point-robot are no longer those of the run" in error(capsys, ["evaluate", str(run)])
 
 
 @pytest.mark.parametrize("pattern", ["checkpoints/600/agent.safetensors", "checkpoints/600/*.json", "replay/*"])

@@ -144,8 +144,8 @@ def test_unknown_key_names_file_line_and_nearest_key(experiment: Path) -> None:
         ("family: a\n1: 2\n", 2, "unknown key '1'"),
         ("family: a\ntrain: 5\n", 2, "'train' is a section"),
         ("family: a\ntrain: [5]\n", 2, "'train' is a section"),
-        ("family: a\nseed: 1\nseed: 2\n", 3, "the key 'seed' stands twice"),
-        ("family: a\nagent:\n  lr: 1\n  tau: 1\n  lr: 1\n", 5, "line 3 gives it already"),
+        ("family: a\nseed: 1\nseed: 2\n", 3, "the key 'seed' appears twice"),
+        ("family: a\nagent:\n  lr: 1\n  tau: 1\n  lr: 1\n", 5, "it is already on line 3"),
         ("family: a\nseed: {\n", 3, "not valid YAML"),
         ("family: a\n\tseed: 1\n", 2, "not valid YAML"),
         ("family: a\nseed: !!python/object:os.system {}\n", 2, "not valid YAML"),
@@ -243,7 +243,7 @@ def test_wrong_values_are_shown_with_what_is_allowed(given: str, shown: str, mus
         ("tau=5", "unknown key 'tau' (--set tau): did you mean 'agent.tau'?"),
         ("trian.tau=5", "unknown key 'trian.tau' (--set trian.tau): did you mean 'agent.tau'?"),
         ("agent.tua=5", "unknown key 'tua' (--set agent.tua): did you mean 'tau'"),
-        ("agent.lr=[", "'[' is not a value (--set agent.lr): quote it or mend it"),
+        ("agent.lr=[", "'[' is not a value (--set agent.lr): quote it, or fix it"),
     ],
 )
 def test_mistakes_in_overrides(text: str, message: str) -> None:
@@ -256,11 +256,11 @@ def test_mistakes_in_overrides(text: str, message: str) -> None:
     ("given", "words"),
     [
         (["train.random_steps=7", "train.env_steps=6"], "(--set train.env_steps): lower train.random_steps or raise"),
-        (["agent.segment_length=7"], "train.batch_size is 256, which agent.segment_length = 7 does not divide"),
-        (["adapt.batch_size=100"], "adapt.batch_size is 100, which agent.segment_length = 8 does not divide"),
+        (["agent.segment_length=7"], "train.batch_size is 256, not a multiple of agent.segment_length = 7"),
+        (["adapt.batch_size=100"], "adapt.batch_size is 100, not a multiple of agent.segment_length = 8"),
         (
             ["adapt.batch_size=100"],
-            "(--set adapt.batch_size): with agent.context_mode carry give a multiple, such as 96",
+            "(--set adapt.batch_size): agent.context_mode carry needs a multiple, such as 96",
         ),
         (["adapt.min_weight=3"], "adapt.min_weight is 3, above the largest weight exp(1) (--set adapt.min_weight)"),
     ],

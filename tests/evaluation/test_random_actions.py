@@ -19,7 +19,8 @@ from mql.config.loading import load_config
 from mql.config.schema import Config
 from mql.evaluation.held_out import TaskResult, evaluate, summarize_results
 from mql.learning.trainer import Trainer
-from mql.report.curves import _draw_curve, _draw_success, _random_success, _success_rates, draw_training
+from mql.report.curves import _draw_returns, _draw_success, draw_training
+from mql.report.learning_curve import learning_curve
 from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.seeding import generator, spawn_seeds
 from mql.tasks import registry
@@ -210,7 +211,7 @@ def test_where_only_random_actions_fail_the_task_s_own_numbers_stand(capsys: pyt
     kept = [row["random_return"] for row in record["tasks"] if "random_fault" not in row]
     assert record["summary"]["random"]["mean"] == pytest.approx(np.mean(kept))
     cli_tables.print_evaluation(record | {"env_steps": 0})
-    assert "random actions are left out in a task: " in capsys.readouterr().out
+    assert "random actions failed in a task: " in capsys.readouterr().out
 
 
 def test_the_table_shows_return_and_success_beside_the_agent_s(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,16 +235,17 @@ def test_records_without_it_are_shown_and_drawn_as_before(
             del row["random_return"], row["random_success"]
     cli_tables.print_evaluation(old[-1])
     assert "random" not in capsys.readouterr().out
-    assert draw_training(tmp_path / "curve.png", [], old).stat().st_size > 1000
+    assert draw_training(tmp_path / "curve.png", [], old, finished=True).stat().st_size > 1000
     for evaluations, lines in ((old, 0), (records, 1)):
         curve, success = Figure().subplots(1, 2)
-        _draw_curve(curve, evaluations)
-        _draw_success(success, _success_rates(evaluations), _random_success(evaluations))
-        for axes, level in ((curve, records[-1]["summary"]["random"]["mean"]), (success, None)):
+        _draw_returns(curve, learning_curve(evaluations, finished=True))
+        _draw_success(success, learning_curve(evaluations, finished=True))
+        # On the curve's tasks, which are those of the first evaluation.
+        for axes, level in ((curve, records[0]["summary"]["random"]["mean"]), (success, None)):
             levels = [line for line in axes.lines if list(line.get_xdata()) == [0, 1]]  # right across
             assert len(levels) == lines
             if levels and level is not None:
-                assert list(levels[0].get_ydata()) == [level, level] and levels[0].get_linestyle() == ":"
+                assert list(levels[0].get_ydata()) == [level, level] and levels[0].get_linestyle() not in ("-", "None")
 
 
 def test_progress_keeps_showing_it() -> None:

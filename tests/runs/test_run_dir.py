@@ -105,10 +105,12 @@ def test_the_commit_is_none_outside_a_repository_and_without_git(
 def test_an_existing_run_is_refused_and_an_empty_folder_is_not(path: Path) -> None:
     path.mkdir(parents=True)
     create(path).close()
-    with pytest.raises(UserError, match=r"the run directory exists \(.*one\): go on with it by --resume, or choose"):
+    with pytest.raises(
+        UserError, match=r"the run directory already exists \(.*one\): continue it with --resume, or choose"
+    ):
         create(path)
     (path.parent / "file").write_text("")
-    with pytest.raises(UserError, match="the run directory exists"):
+    with pytest.raises(UserError, match="the run directory already exists"):
         create(path.parent / "file")
     with pytest.raises(UserError, match="cannot read or write"):
         create(path.parent / "file" / "below")
@@ -131,7 +133,7 @@ def test_replace_removes_an_earlier_run_and_nothing_else(path: Path) -> None:
         with pytest.raises(UserError):
             create(other, replace=True)
     (path.parent / "link").symlink_to(path)
-    with pytest.raises(UserError, match="a link is not replaced"):
+    with pytest.raises(UserError, match="the path is a link"):
         create(path.parent / "link", replace=True)
     assert (other / "thesis.txt").read_text() == "all of it"
     assert RunDir.open_readonly(path).read_metrics() == [{"a": 1}]
@@ -270,7 +272,7 @@ def test_a_run_of_another_format_is_refused(path: Path) -> None:
     create(path).close()
     environment = json.loads((path / "environment.json").read_text())
     (path / "environment.json").write_text(json.dumps({**environment, "format_version": 2}))
-    with pytest.raises(UserError, match=r"the run has format 2, this program reads 1 .*: use the version of mql"):
+    with pytest.raises(UserError, match=r"the run has format 2, but this version reads 1 .*: use the version of mql"):
         RunDir.open_for_resume(path)
 
 
