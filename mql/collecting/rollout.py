@@ -114,6 +114,17 @@ def collect_each(
         )
         if isinstance(outcome, WorkerLost):
             return [episode_fault(tasks[lane], str(outcome)) for lane in share]
+        _check_answer(outcome, [(tasks[lane].index, int(seeds[lane])) for lane in share])
         return outcome
 
     return [outcome for part in side_by_side(run, shares, threads=threads) for outcome in part]
+
+
+def _check_answer(outcomes: Sequence[Episode | EpisodeFault], asked: Sequence[tuple[int, int]]) -> None:
+    """Compare the tasks and seeds that episodes name with those asked for: another answer is an error."""
+    if len(outcomes) != len(asked):
+        raise RuntimeError(f"{len(outcomes)} episodes came back, {len(asked)} were asked for")
+    for outcome, (task, seed) in zip(outcomes, asked, strict=True):
+        if isinstance(outcome, Episode) and (outcome.task, outcome.seed) != (task, seed):
+            got = f"task {outcome.task} with seed {outcome.seed}"
+            raise RuntimeError(f"an episode of {got} came back, one of task {task} with seed {seed} was asked for")
