@@ -200,10 +200,10 @@ def test_episodes_do_not_depend_on_the_number_of_workers(mode: str, options: dic
             family.tasks("train")[:5],
             [0, 1, 2, 3, 4],
             rng=np.random.default_rng(1),
-            threads=threads,
+            workers=workers,
             **options,
         )
-        for threads in (1, 2)
+        for workers in (1, 2)
     ]
     for one, other in zip(*runs, strict=True):
         assert np.array_equal(one.obs, other.obs) and np.array_equal(one.action, other.action)
@@ -213,7 +213,7 @@ def test_episodes_do_not_depend_on_the_number_of_workers(mode: str, options: dic
 def test_failed_episodes_are_dropped_and_the_others_go_on() -> None:
     family = carts(timeout=3.0, task1="raise", task3="nan", task5="crash", task7="hang")
     train = family.tasks("train")
-    outcomes = collect_each(agent_for(family), family, train, list(range(12)), threads=2)
+    outcomes = collect_each(agent_for(family), family, train, list(range(12)), workers=2)
     faults = {index: str(fault) for index, fault in enumerate(outcomes) if isinstance(fault, EpisodeFault)}
     assert {index: text.split(" (task train")[0] for index, text in faults.items()} == {
         1: "family carts: step 3 raised ValueError: the gearbox is jammed",
@@ -222,18 +222,18 @@ def test_failed_episodes_are_dropped_and_the_others_go_on() -> None:
         7: "family carts: it did not end within 3 s, its process was stopped",
     }
     assert "(task train 7: gain 1.2, fault 6)" in faults[7]
-    whole = collect(agent_for(carts()), carts(), carts().tasks("train"), list(range(12)), threads=2)
+    whole = collect(agent_for(carts()), carts(), carts().tasks("train"), list(range(12)), workers=2)
     for index, outcome in enumerate(outcomes):
         if isinstance(outcome, Episode):
             assert np.array_equal(outcome.reward, whole[index].reward)
     with pytest.raises(EpisodeFault, match="gearbox"):
-        collect(agent_for(family), family, train[:2], [0, 1], threads=1)
+        collect(agent_for(family), family, train[:2], [0, 1], workers=1)
 
 
 def test_a_task_that_fails_in_an_evaluation_counts_in_no_summary() -> None:
     family = carts(task1="raise")
     agent = agent_for(family)
-    results = evaluate(agent, family, family.tasks("train")[:3], evaluation_episodes=2, seed=0, threads=1)
+    results = evaluate(agent, family, family.tasks("train")[:3], evaluation_episodes=2, seed=0)
     rows = [result.to_json() for result in results]
     assert ["fault" in row for row in rows] == [False, True, False]
     assert "gearbox" in rows[1]["fault"] and rows[1]["zero_shot_return"] is None
