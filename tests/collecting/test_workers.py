@@ -81,6 +81,14 @@ def test_a_process_that_dies_or_hangs_is_replaced(pair: Workers, end: Any, how: 
     assert pair.bound(add, 1, timeout=30.0)(1) == 2
 
 
+@pytest.fixture
+def ctrl_c_raises() -> Iterator[None]:
+    """Ctrl-C's signal raises KeyboardInterrupt, whatever the program that runs the tests has made of it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt_soon(seconds: float) -> None:
     """Send this process Ctrl-C's signal a little later."""
     threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -91,7 +99,7 @@ def slow(seconds: float, answer: str) -> str:
     return answer
 
 
-def test_after_an_interrupt_in_mid_call_every_call_gets_its_own_answer() -> None:
+def test_after_an_interrupt_in_mid_call_every_call_gets_its_own_answer(ctrl_c_raises: None) -> None:
     alone = Workers(1)
     call = alone.bound(by_value(slow), timeout=30.0)
     assert call(0.0, "up") == "up"
@@ -102,7 +110,7 @@ def test_after_an_interrupt_in_mid_call_every_call_gets_its_own_answer() -> None
     alone.close()
 
 
-def test_an_interrupt_while_a_process_starts_leaves_none_behind() -> None:
+def test_an_interrupt_while_a_process_starts_leaves_none_behind(ctrl_c_raises: None) -> None:
     alone = Workers(1)
     interrupt_soon(0.05)
     with pytest.raises(KeyboardInterrupt):
