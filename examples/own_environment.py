@@ -21,7 +21,7 @@ from mql.tasks.distributions import Uniform
 from mql.tasks.parameter import Parameter
 
 SETTINGS = {
-    "threads": 2,  # worker processes
+    "collect.workers": 2,  # processes that play episodes
     "agent.discount": 0.95,
     "train.env_steps": 60_000,
     "train.random_steps": 10_000,

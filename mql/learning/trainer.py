@@ -101,7 +101,7 @@ class Trainer:
             random_actions=self.env_steps < config.train.random_steps,
             rng=generator(config.seed, "exploration", number),
             policy_version=self.updates,
-            threads=config.threads,
+            workers=config.workers,
         )
         episodes = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
         faults = [outcome for outcome in outcomes if isinstance(outcome, EpisodeFault)]

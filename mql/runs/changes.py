@@ -8,7 +8,8 @@ from mql.config.loading import flat
 from mql.config.schema import Config
 from mql.errors import UserError
 
-CHANGEABLE = ("train.env_steps", "train.keep_checkpoints", "threads", "tracking", "evaluate")  # keys, sections
+# Keys and sections.
+CHANGEABLE = ("train.env_steps", "train.keep_checkpoints", "threads", "collect", "tracking", "evaluate")
 
 
 def check_change(old: Config, new: Config, *, done: int, checkpoints: Sequence[int]) -> None:

@@ -85,6 +85,6 @@ def test_runs_that_start_at_the_same_moment_get_folders_of_their_own(
 
 def test_a_name_that_was_chosen_is_not_changed(tmp_path: Path) -> None:
     create(tmp_path / "run").close()
-    with pytest.raises(UserError, match="the run directory exists"):
+    with pytest.raises(UserError, match="the run directory already exists"):
         RunDir.create(tmp_path / "run", config=CONFIG, tasks={}, command=["mql"])
     assert create(tmp_path / "run").path.name == "run-2"
