@@ -88,7 +88,8 @@ INLINE void NAME(copy)(REAL *to, const REAL *from, int64_t count) {
     if (count == WIDE) /* the usual case, one vector */
         AT(to) = AT(from);
     else
-        for (int64_t l = 0; l < count; l++) to[l] = from[l];
+        for (int64_t l = 0; l < WIDE; l++) /* (a fixed number of turns: masked instructions, where there are any) */
+            if (l < count) to[l] = from[l];
 }
 
 /* Weights w_hh [3 Z, Z] as `gru_block` reads them: for every WIDE units, for every state k, three gates' vectors. */
@@ -182,16 +183,20 @@ void NAME(gru_forward)(int64_t T, int64_t S, int64_t Z, const REAL *inputs, cons
     free(packed);
 }
 
-/* Adds to back [ROWS, padded], in the columns of `across` vectors, the products of grads [ROWS, 3 Z] with w [3 Z, padded]. */
+/* Adds to back [ROWS, padded], in the columns of `across` vectors, the products of grads [ROWS, 3, padded] with
+ * w [3 Z, padded]. */
 INLINE void NAME(gru_through)(int64_t Z, int64_t padded, const REAL *grads, const REAL *w, REAL *back, int across) {
     VECTOR sums[ROWS][2];
     for (int i = 0; i < ROWS; i++)
         for (int v = 0; v < across; v++) sums[i][v] = AT(back + i * padded + v * WIDE);
-    for (int64_t j = 0; j < 3 * Z; j++, w += padded, grads++)
-        for (int v = 0; v < across; v++) {
-            VECTOR weight = AT(w + v * WIDE);
-            for (int i = 0; i < ROWS; i++) sums[i][v] += weight * grads[i * 3 * Z];
-        }
+    for (int gate = 0; gate < 3; gate++) {
+        const REAL *grad = grads + gate * padded;
+        for (int64_t j = 0; j < Z; j++, w += padded, grad++)
+            for (int v = 0; v < across; v++) {
+                VECTOR weight = AT(w + v * WIDE);
+                for (int i = 0; i < ROWS; i++) sums[i][v] += weight * grad[i * 3 * padded];
+            }
+    }
     for (int i = 0; i < ROWS; i++)
         for (int v = 0; v < across; v++) AT(back + i * padded + v * WIDE) = sums[i][v];
 }
@@ -200,27 +205,37 @@ INLINE void NAME(gru_through)(int64_t Z, int64_t padded, const REAL *grads, cons
 static void NAME(gru_block_back)(int64_t T, int64_t S, int64_t Z, int64_t padded, const int64_t *start, const REAL *w,
                                  const REAL *states, const REAL *kept, int64_t from, const REAL *of_states,
                                  REAL *of_sums, REAL *of_initial, int64_t first, int64_t rows) {
-    REAL *back = calloc(ROWS * (padded + 3 * Z), sizeof(REAL)), *grads = back + ROWS * padded;
+    REAL *back = calloc(ROWS * 4 * padded, sizeof(REAL)), *grads = back + ROWS * padded;
     for (int64_t t = T - 1; t >= 0; t--) {
         for (int64_t i = 0; i < rows; i++) {
             int64_t row = t * S + first + i;
             const REAL *r = kept + row * 4 * Z, *u = r + Z, *n = u + Z, *m = n + Z, *h = states + row * Z;
             REAL *dr = of_sums + row * 4 * Z, *du = dr + Z, *dn = du + Z, *dm = dn + Z;
-            REAL *dh = back + i * padded, *g = grads + i * 3 * Z;
+            REAL *dh = back + i * padded, *g = grads + i * 3 * padded;
             if (t + 1 >= from) {
                 const REAL *more = of_states + ((t + 1 - from) * S + first + i) * Z;
                 for (int64_t j = 0; j < Z; j++) dh[j] += more[j];
             }
             if (start && t < start[first + i]) {
-                memset(dr, 0, sizeof(REAL) * 4 * Z), memset(g, 0, sizeof(REAL) * 3 * Z);
+                memset(dr, 0, sizeof(REAL) * 4 * Z), memset(g, 0, sizeof(REAL) * 3 * padded);
                 continue;
             }
-#pragma omp simd
-            for (int64_t j = 0; j < Z; j++) {
-                REAL e = dh[j] * (1 - u[j]), of_n = e * (1 - n[j] * n[j]), of_m = of_n * r[j];
-                REAL of_u = e * u[j] * (h[j] - n[j]), of_r = of_m * m[j] * (1 - r[j]);
-                dr[j] = g[j] = of_r, du[j] = g[Z + j] = of_u, dn[j] = of_n, dm[j] = g[2 * Z + j] = of_m;
-                dh[j] *= u[j];
+            for (int64_t j = 0; j < Z; j += WIDE) {
+                int64_t count = Z - j < WIDE ? Z - j : WIDE;
+                REAL at[5][WIDE] = {{0}}, of[4][WIDE];
+                NAME(copy)(at[0], r + j, count), NAME(copy)(at[1], u + j, count), NAME(copy)(at[2], n + j, count);
+                NAME(copy)(at[3], m + j, count), NAME(copy)(at[4], h + j, count);
+                for (int l = 0; l < WIDE; l++) {
+                    REAL e = dh[j + l] * (1 - at[1][l]);
+                    of[1][l] = e * at[1][l] * (at[4][l] - at[2][l]);
+                    of[2][l] = e * (1 - at[2][l] * at[2][l]);
+                    of[3][l] = of[2][l] * at[0][l];
+                    of[0][l] = of[3][l] * at[3][l] * (1 - at[0][l]);
+                    dh[j + l] *= at[1][l];
+                }
+                NAME(copy)(dr + j, of[0], count), NAME(copy)(du + j, of[1], count), NAME(copy)(dn + j, of[2], count);
+                NAME(copy)(dm + j, of[3], count);
+                AT(g + j) = AT(of[0]), AT(g + padded + j) = AT(of[1]), AT(g + 2 * padded + j) = AT(of[3]);
             }
         }
         int64_t column = 0;
