@@ -215,7 +215,7 @@ def _features(agent: Agent, replay: Replay, rows: IntArray, config: AdaptConfig)
         plan = context_plan(agent.config)
         features = torch.cat([encoder(replay.gather(part, plan).context) for part in parts])
     if config.features == "obs_context" or not encoder.context_dim:
-        features = torch.cat([replay.table[index, : agent.obs_dim], features], dim=-1)
+        features = torch.cat([agent.scaling.obs(replay.table[index, : agent.obs_dim]), features], dim=-1)
     result: FloatArray = features.cpu().numpy()
     return result
 
@@ -232,6 +232,7 @@ def _replay_of(agent: Agent, episodes: Sequence[Episode]) -> Replay:
         episode_length=longest,
         context_dim=agent.state_dim,
         device=str(agent.device),
+        scaling=agent.scaling,
     )
     for episode in episodes:
         replay.append(dataclasses.replace(episode, task=0))

@@ -12,7 +12,7 @@ H context length.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ from mql.types import FloatArray
 
 if TYPE_CHECKING:
     from mql.agent.protocols import Actor, Encoder
+    from mql.agent.scaling import Scaling
 
 
 @dataclass
@@ -53,14 +54,22 @@ class Policy(Protocol):
         ...
 
 
-def make_policy(actor: Actor, encoder: Encoder, *, window: int) -> Policy:
+def make_policy(actor: Actor, encoder: Encoder, *, window: int, scaling: Scaling) -> Policy:
     """Return the policy of these modules, which acts on what they learn later, too (on the CPU).
 
     Args:
         actor: maps observation and context variable to an action.
         encoder: maps the steps so far to the context variable.
         window: the last steps that the encoder looks at, H; 0: it carries its state from the episode's start.
+        scaling: of what they read.
     """
+    policy = _modules_policy(actor, encoder, window=window)
+    if not scaling.may_act:
+        return policy
+    return ScaledPolicy(policy, _array(scaling.shift), _array(scaling.scale))
+
+
+def _modules_policy(actor: Actor, encoder: Encoder, *, window: int) -> Policy:
     from mql.agent.encoders import GRUEncoder, NoEncoder
 
     layers = actor.tanh_layers()
@@ -79,6 +88,35 @@ def _array(parameter: Any) -> FloatArray:
     """A parameter, transposed; on the CPU it is the parameter itself (shared memory)."""
     array: FloatArray = parameter.detach().cpu().numpy().T
     return array
+
+
+class ScaledPolicy:
+    """A policy that sees scaled observations and rewards (`scaling.Scaling`); actions need none.
+
+    Args:
+        policy: acts on scaled numbers.
+        shift, scale: [C], of the elements; on the CPU those of the agent (shared memory).
+    """
+
+    def __init__(self, policy: Policy, shift: FloatArray, scale: FloatArray) -> None:
+        self._policy, self._shift, self._scale = policy, shift, scale
+
+    def begin(self, n: int, element_dim: int) -> ActingContext:
+        """Return the empty context of `n` episodes that start now, for elements of C numbers."""
+        return replace(self._policy.begin(n, element_dim), policy=self)
+
+    def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
+        """Return deterministic actions [N, A] for observations [N, O]."""
+        return self._policy.act(self._scaled(obs), context)
+
+    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
+        """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
+        self._policy.observe(context, self._scaled(obs), action, (reward - self._shift[-1]) * self._scale[-1])
+
+    def _scaled(self, obs: FloatArray) -> FloatArray:
+        size = obs.shape[1]
+        scaled: FloatArray = (obs - self._shift[:size]) * self._scale[:size]
+        return scaled
 
 
 class TorchPolicy:

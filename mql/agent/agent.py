@@ -16,6 +16,7 @@ from torch import nn
 from mql.agent.acting import ActingContext, Policy, make_policy
 from mql.agent.parameter_vector import ParameterVector
 from mql.agent.protocols import Algorithm, Learner, find
+from mql.agent.scaling import Scaling
 from mql.config.schema import ALGORITHMS, AgentConfig
 from mql.types import FloatArray
 
@@ -42,6 +43,9 @@ class Agent:
             torch.default_generator.manual_seed(seed)  # (torch.manual_seed would seed the GPU's generators, too)
             self.online: Any = self._algorithm.networks(obs_dim, action_dim, config).to(self.device)
         self.target: Any = copy.deepcopy(self.online).requires_grad_(False)
+        self.scaling = Scaling(
+            obs_dim, action_dim, reward_scale=config.reward_scale, normalize=config.normalize, device=device
+        )
         self.parts = self._laid_out()
 
     @property
@@ -55,6 +59,7 @@ class Agent:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Agent:
         twin = copy.copy(self)
+        twin.scaling = copy.deepcopy(self.scaling, memo)
         twin.online, twin.target = copy.deepcopy(self.online, memo), copy.deepcopy(self.target, memo)
         for parameter in twin.online.parameters():
             parameter.grad = None
@@ -79,6 +84,8 @@ class Agent:
             for name, tensor in (*names.named_parameters(), *names.named_buffers()):
                 if name in saved:
                     yield f"{owner}.{name}", tensor.detach()
+        for name, tensor in self.scaling.named_tensors():
+            yield f"scaling.{name}", tensor
 
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Copy what `named_tensors` gave into this agent; tensors of other names are left alone.
@@ -95,7 +102,7 @@ class Agent:
     def policy(self) -> Policy:
         """Return the deterministic policy; on the CPU it shares this agent's parameters."""
         window = self.config.context_length if self.config.context_mode == "window" else 0
-        return make_policy(self.online.actor, self.online.actor_encoder, window=window)
+        return make_policy(self.online.actor, self.online.actor_encoder, window=window, scaling=self.scaling)
 
     def begin(self, n: int) -> ActingContext:
         """Return the empty context of `n` episodes that start now."""

@@ -104,7 +104,11 @@ class AgentConfig(Section):
         default=0.3, description="Standard deviation of the noise on target actions."
     )
     target_noise_clip: NotNegative = Field(default=0.5, description="Largest size of the noise on target actions.")
-    reward_scale: Positive = Field(default=1.0, description="Factor on rewards inside the losses.")
+    reward_scale: Positive = Field(default=1.0, description="Factor on rewards, in the context and in the losses.")
+    normalize: bool = Field(
+        default=False,
+        description="Observations and rewards standardised by their mean and spread over the random steps.",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
         description="Type of the hidden layers' products; bfloat16 is faster where the CPU has it (AMX).",
@@ -263,6 +267,13 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     if train.random_steps > train.env_steps:
         what = f"train.random_steps is {train.random_steps}, more than the {train.env_steps} env_steps of the run"
         yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"
+    if agent.normalize and train.random_steps == 0:
+        what = "agent.normalize is true, but there are no random steps to take mean and spread from"
+        yield (
+            ["agent.normalize", "train.random_steps"],
+            what,
+            "give train.random_steps, or set agent.normalize to false",
+        )
     if agent.context_mode == "carry" and not agent.shared_encoder:
         what = "agent.shared_encoder is false, but with agent.context_mode carry the replay keeps one encoder's states"
         keys = ["agent.shared_encoder", "agent.context_mode"]

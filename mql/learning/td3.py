@@ -98,7 +98,7 @@ class TD3:
             generator=generator,
         )
         return td_target(
-            transition.reward * config.reward_scale,
+            transition.reward,
             transition.terminated,
             target.critic(transition.next_obs, next_action, z),
             discount=config.discount,

@@ -59,6 +59,7 @@ class Trainer:
             episode_length=family.episode_length,
             context_dim=self.agent.state_dim,
             device=config.device,
+            scaling=self.agent.scaling,
         )
         self.env_steps = 0
         self.iterations = 0
@@ -126,6 +127,8 @@ class Trainer:
         rng = generator(config.seed, "replay", self.iterations)
         noise = torch_generator(config.seed, "updates", self.iterations, device=config.device)
         plan = context_plan(config.agent)
+        if due > 0 and self.agent.scaling.normalize and not self.agent.scaling.fitted:
+            self.agent.scaling.fit(*self.replay.observations_and_rewards())
         if due > 0 and self.agent.state_dim:
             self.replay.refresh_states(self.agent.online.critic_encoder)
         self.learner.lr = annealed_lr(config, self.env_steps)
