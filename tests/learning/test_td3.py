@@ -187,7 +187,7 @@ class Naive:
             noise = c.target_policy_noise * torch.randn(action.shape, generator=generator)
             action = (action + noise.clamp(-c.target_noise_clip, c.target_noise_clip)).clamp(-1, 1)
             value = torch.minimum(*(self.q(self.target, k, t.next_obs, action, z) for k in range(2)))
-            goal = c.reward_scale * t.reward + c.discount * (1 - t.terminated) * value
+            goal = t.reward + c.discount * (1 - t.terminated) * value
         z = self.encode(self.online.critic_encoder, batch.context)
         errors = [self.q(self.online, k, t.obs, t.action, z) - goal for k in range(2)]
         self.step(self.adam[1], sum((batch.weights * e**2).mean() for e in errors), self.critic)  # type: ignore[arg-type]
@@ -215,7 +215,7 @@ def test_updates_are_those_of_a_naive_implementation(
     if not kernels:
         for module in ("mql.kernels.gru", "mql.kernels.layers"):
             monkeypatch.setattr(f"{module}.kernels_for", lambda dtype: None)
-    meta = small_agent(layer_norm=layer_norm, shared_encoder=shared, tau=0.1, reward_scale=2.0)
+    meta = small_agent(layer_norm=layer_norm, shared_encoder=shared, tau=0.1)
     agent = meta.copy()
     naive = Naive(agent, lr=1e-3, anchor=meta, proximal_coef=proximal_coef)
     learner = TD3(agent, lr=1e-3, anchor=meta)
