@@ -256,7 +256,7 @@ def test_goals_are_shared_out_as_the_package_does() -> None:
 def test_a_family_without_held_out_environments_is_refused() -> None:
     ml10 = registry.load("ml10")
     assert isinstance(ml10, MetaWorldFamily)
-    with pytest.raises(UserError, match="take ml1-\\*, ml10 or ml45"):
+    with pytest.raises(UserError, match="use ml1-\\*, ml10 or ml45"):
         official_evaluation(tiny_agent(), None, registry.load("mt10"), AdaptConfig(), tasks=[], seed=0)
     with pytest.raises(UserError, match="as many of each environment"):
         official_evaluation(tiny_agent(), None, ml10, AdaptConfig(), tasks=ml10.tasks("test")[:6], seed=0)
