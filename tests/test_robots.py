@@ -59,7 +59,7 @@ def test_joints(robot: Robot, model: mujoco.MjModel) -> None:
     assert tuple(model.joint(index).name for index in range(model.njnt)) == robot.joints
     free = model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE
     others = model.jnt_type[1:] if free else model.jnt_type
-    assert set(others) <= {mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE}
+    assert set(others) <= {mujoco.mjtJoint.mjJNT_HINGE.value, mujoco.mjtJoint.mjJNT_SLIDE.value}
     assert (model.nq, model.nv) == (len(others) + 7 * free, len(others) + 6 * free)
 
 
