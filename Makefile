@@ -42,7 +42,7 @@ test-all: setup
 
 test-newest: $(STAMP_NEWEST)
 	@$(RUN_NEWEST) -c 'import mujoco; print("MuJoCo", mujoco.__version__)'
-	$(call PYTEST,$(RUN_NEWEST)) -m "newest and not slow" $(NEWEST_TESTS)
+	$(call PYTEST,$(RUN_NEWEST)) -m "newest and not slow and not needs_extra" $(NEWEST_TESTS)
 
 check: setup
 	$(RUN) -m ruff check

@@ -135,11 +135,11 @@ def _load(name: str, menagerie: Path | None) -> RobotSpec:
 
 def _draw(name: str, menagerie: Path | None) -> bytes:
     """Draw in a worker process."""
-    from matplotlib.image import imsave
+    from PIL import Image
 
     from mql.robots.picture import take_picture
 
     spec = registry.load(name, menagerie)
     buffer = BytesIO()
-    imsave(buffer, take_picture(spec, spec.compile()), format="png")
+    Image.fromarray(take_picture(spec, spec.compile())).save(buffer, format="png")
     return buffer.getvalue()

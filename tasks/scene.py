@@ -134,9 +134,13 @@ def _composed(files: tuple[tuple[str, str, int, Home], ...], tool_length: float 
 
 
 def _compiled(spec: Any) -> Any:
-    """Compile the whole. What MuJoCo warns of in a part was told when the part was compiled alone."""
+    """Compile the whole. What MuJoCo warns of in a part was told when the part was compiled alone.
+
+    Newer versions warn that names stay as they are, and of a part's settings for cameras and user data, where the
+    scene's hold.
+    """
     with warnings.catch_warnings(), unheard_warnings():
-        warnings.filterwarnings("ignore", message="Attaching a spec with an empty prefix")  # names stay, on purpose
+        warnings.filterwarnings("ignore", message="Attaching a spec with an empty prefix|Attach conflict")
         return spec.compile()
 
 

@@ -10,6 +10,8 @@ from mql.tasks.arm import DOWN
 from mql.tasks.arm_control import ArmKinematics
 from mql.tasks.scene import compose
 
+pytestmark = pytest.mark.newest
+
 HOME = (0.5, 0.0, 0.3)
 
 

@@ -16,6 +16,8 @@ from mql.tasks.definition_file import DefinitionFile, physical_bounds, read_defi
 from mql.tasks.definition_schema import Change
 from mql.tasks.distributions import LogUniform, Uniform
 
+pytestmark = pytest.mark.newest
+
 CHEETAH = """\
 schema: mql.task_family/1
 name: cheetah-vel-yaml

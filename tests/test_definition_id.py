@@ -14,6 +14,8 @@ from mql.errors import UserError
 from mql.tasks import registry
 from mql.tasks.gymnasium_family import GymnasiumFamily
 
+pytestmark = pytest.mark.newest
+
 CHEETAH = Path(__file__).parents[1] / "examples" / "cheetah-vel-yaml.yaml"
 TEXT = CHEETAH.read_text()
 
@@ -165,6 +167,7 @@ def test_mistakes_are_one_line_with_the_place(tmp_path: Path, old: str, new: str
         assert part in message
 
 
+@pytest.mark.needs_extra
 def test_a_dict_observation_shows_the_keys_that_are_named(tmp_path: Path) -> None:
     path = tmp_path / "push.yaml"
     path.write_text(

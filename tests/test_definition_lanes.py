@@ -19,6 +19,8 @@ from mql.tasks.definition_lanes import DefinedLanes
 from mql.tasks.derived import Deriver, empty
 from mql.tasks.quantities import LiveQuantities, quantities_of, read_lanes
 
+pytestmark = pytest.mark.newest
+
 REACH = """schema: mql.task_family/1
 name: lab-reach
 version: 1

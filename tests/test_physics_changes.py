@@ -16,6 +16,8 @@ from mql.tasks.change_fields import FIELDS
 from mql.tasks.definition_schema import Change
 from mql.tasks.physics_changes import PhysicsChanges
 
+pytestmark = pytest.mark.newest
+
 NUMBERS: dict[str, Any] = {
     "mass": "0.5",
     "friction": "0.8 0.005 0.0001",

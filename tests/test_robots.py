@@ -18,6 +18,8 @@ from mql.robots.humanoid import HUMANOID
 from mql.robots.reacher import REACHER
 from mql.robots.walker2d import WALKER2D, WALKER2D_OLD
 
+pytestmark = pytest.mark.newest
+
 ENVIRONMENTS = {
     "HalfCheetah-v5": HALF_CHEETAH,
     "Reacher-v5": REACHER,

@@ -174,5 +174,7 @@ def test_a_missing_package_is_one_line_and_leaves_the_other_families(monkeypatch
     monkeypatch.setattr(builtins, "__import__", without_metaworld)
     with pytest.raises(UserError) as caught:
         registry.build("ml1-reach")
-    assert str(caught.value) == "package metaworld is missing (family ml1-reach): install it with pip install metaworld"
+    assert str(caught.value) == (
+        "package metaworld is missing (family ml1-reach): install it with pip install 'mql[meta-world]'"
+    )
     assert registry.build("cheetah-vel").name == "cheetah-vel"

@@ -20,6 +20,8 @@ from mql.tasks.point_robot import PointRobot, point_robot
 from mql.tasks.reacher_goal import fingertip
 from mql.tasks.simulation import MujocoDynamics, MujocoFamily
 
+pytestmark = pytest.mark.newest
+
 
 def native(name: str) -> NativeFamily:
     family = registry.load(name)
