@@ -128,7 +128,9 @@ def check_learner(results: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("auto", "names"), [(torch.float32, {"fast"}), (torch.bfloat16, {"fast", "fast_float32"})], ids=str
+    ("auto", "names"),
+    [(torch.float32, {"fast"}), (torch.bfloat16, {"fast", "fast_float32"})],
+    ids=["float32", "bfloat16"],
 )
 def test_learner(auto: torch.dtype, names: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learner, "matmul_dtype", lambda precision: auto)
