@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import cloudpickle
@@ -165,6 +166,16 @@ def test_mistakes_are_one_line_with_the_place(tmp_path: Path, old: str, new: str
     assert "\n" not in message and "changed.yaml" in message
     for part in messages:
         assert part in message
+
+
+def test_without_gymnasium_robotics_an_unknown_id_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name.split(".")[0] == "gymnasium_robotics"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "gymnasium_robotics", None)  # None makes the import raise
+    message = error_of(changed(tmp_path, ("HalfCheetah-v5", "HalfCheeta-v5")))
+    assert "'HalfCheetah-v5'" in message and message.endswith("need pip install 'mql[gymnasium-robotics]'")
 
 
 @pytest.mark.needs_extra

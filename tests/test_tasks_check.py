@@ -19,8 +19,8 @@ from mql.tasks.family import Split
 from mql.tasks.parameter import Parameter
 from mql.tasks.point_robot import PointRobot, point_robot
 
-# Families that the command checks quickly; those of other kinds are added here. The second list takes half a minute: what
-# its families promise is tested by the walk over the registry and by the tests of the other packages, too.
+# Families that the command checks quickly; those of other kinds are added here. The second list takes half a minute.
+# What its families promise is tested by the walk over the registry and by the tests of the other packages, too.
 SHORT = ["point-robot", "cheetah-dir"]
 SAMPLE = [*SHORT, "cheetah-vel", "reacher-goal", "walker-params", "fetch-reach", "ml1-push"]
 WARNINGS = {("cheetah-dir", "splits")}  # its test tasks are its training tasks
