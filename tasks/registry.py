@@ -9,7 +9,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from mql.errors import UserError, nearest
+from mql.errors import UserError, missing_package, nearest
 from mql.tasks import packages as lab_packages
 from mql.tasks.families.meta_world.names import ENVIRONMENTS
 
@@ -136,8 +136,7 @@ def build(name: str) -> TaskFamily:
         package = (error.name or "").split(".")[0]
         if package in ("", "mql"):
             raise
-        mend = f"install it with pip install {package.replace('_', '-')}"
-        raise UserError(f"package {package} is missing", where=f"family {name}", mend=mend) from error
+        raise missing_package(package, where=f"family {name}") from error
     if family.name != name:
         raise ValueError(f"the table calls {family.name!r} {name!r}")
     return family

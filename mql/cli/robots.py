@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,10 +135,11 @@ def _load(name: str, menagerie: Path | None) -> RobotSpec:
 
 def _draw(name: str, menagerie: Path | None) -> bytes:
     """Draw in a worker process."""
-    import imageio.v3 as imageio
+    from PIL import Image
 
     from mql.robots.drawing.picture import take_picture
 
     spec = registry.load(name, menagerie)
-    picture = take_picture(spec, spec.compile())
-    return bytes(imageio.imwrite("<bytes>", picture, extension=".png"))
+    buffer = BytesIO()
+    Image.fromarray(take_picture(spec, spec.compile())).save(buffer, format="png")
+    return buffer.getvalue()

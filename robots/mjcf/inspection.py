@@ -131,7 +131,8 @@ def actuator_id(model: mujoco.MjModel, name: str) -> int | None:
 
 def driven_joint(model: mujoco.MjModel, actuator: int) -> int | None:
     """Return the joint that an actuator drives; None for tendons, sites and bodies."""
-    kinds = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+    # Plain numbers: newer versions of MuJoCo don't find an array's number in a tuple of their constants.
+    kinds = (mujoco.mjtTrn.mjTRN_JOINT.value, mujoco.mjtTrn.mjTRN_JOINTINPARENT.value)
     return int(model.actuator_trnid[actuator, 0]) if model.actuator_trntype[actuator] in kinds else None
 
 

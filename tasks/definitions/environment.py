@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Box
 
-from mql.errors import UserError, nearest
+from mql.errors import UserError, installation, nearest
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.terms import Terms, terms_of
 from mql.tasks.distributions import Value
@@ -197,12 +197,16 @@ def check_id(file: DefinitionFile) -> None:
     name = str(env.id)
     if ":" in name or name in gymnasium.registry:
         return
-    import gymnasium_robotics
-
-    gymnasium.register_envs(gymnasium_robotics)
+    more = ""
+    try:
+        import gymnasium_robotics
+    except ModuleNotFoundError as error:
+        more = f"; those of Gymnasium-Robotics need {installation(error.name or 'gymnasium_robotics')}"
+    else:
+        gymnasium.register_envs(gymnasium_robotics)
     if name not in gymnasium.registry:
         what = f"no environment {name!r} is registered with Gymnasium"
-        raise UserError(what, where=file.where("env.id"), mend=nearest(name, gymnasium.registry))
+        raise UserError(what, where=file.where("env.id"), mend=nearest(name, gymnasium.registry) + more)
 
 
 def is_numeric(value: Any) -> bool:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from mql.bench import timing
-from mql.cli import app as cli
-from mql.cli import bench as cli_bench
+from mql.cli.app import app as cli
+from mql.cli.app import bench as cli_bench
 
 RESULTS = {"env_steps_per_s": 20_000.5, "bytes": 1234, "paper": {"one_task_s": 0.25, "vs_sb3_td3": 1.5}}
 
@@ -162,7 +162,7 @@ def test_a_missing_peer_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys:
     assert cli.run(["bench", "learner", "--json"]) == 2
     out, err = capsys.readouterr()
     last = err.splitlines()[-1]
-    assert out == "" and last.startswith("error: ") and "stable_baselines3" in last and ".[bench]" in last
+    assert out == "" and last.startswith("error: ") and "stable_baselines3" in last and "'mql[bench]'" in last
 
 
 def test_every_part_has_a_file_of_its_own() -> None:

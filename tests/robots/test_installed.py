@@ -17,6 +17,8 @@ from mql.robots.checks.verdict import Verdict
 from mql.robots.mjcf.inspection import Inspection, joint_id
 from mql.robots.spec_yaml import ROBOT
 
+pytestmark = pytest.mark.newest
+
 ROOT = Path(__file__).parents[2]
 STATED = ("adroit-hand", "arm7", "fetch", "franka-kitchen", "mobile-base", "planar2", "sawyer", "shadow-hand")
 OURS = ("arm7", "mobile-base", "planar2")

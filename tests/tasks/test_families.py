@@ -13,6 +13,8 @@ from mql.errors import UserError
 from mql.tasks import registry
 from mql.tasks.family import BatchStep, Task, TaskFamily
 
+pytestmark = pytest.mark.newest
+
 # Families of other packages, which worker processes step, have tests of their own.
 FOREIGN = ("ml1-", "ml10", "ml45", "mt10", "fetch-", "hand-", "adroit-", "kitchen", "maze")
 NAMES = [name for name in registry.names() if not name.startswith(FOREIGN)]

@@ -10,6 +10,8 @@ from mql.tasks.control.kinematics import ArmKinematics
 from mql.tasks.families.arms.arm import DOWN
 from mql.tasks.scenes.compose import compose
 
+pytestmark = pytest.mark.newest
+
 HOME = (0.5, 0.0, 0.3)
 
 

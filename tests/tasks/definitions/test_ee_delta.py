@@ -18,6 +18,8 @@ from mql.tasks.control.effector import MocapEffector, ServoEffector, Stroke, str
 from mql.tasks.definitions.lanes import DefinedLanes
 from mql.tasks.stepping.lanes import Array
 
+pytestmark = pytest.mark.newest
+
 PULLED = {"mjcf": (' active="false"', "")}  # the robot desk, with its weld switched on
 
 
@@ -67,6 +69,7 @@ def test_a_unit_action_moves_the_site_by_the_scale_once_it_rests(
     np.testing.assert_allclose(moved(family, action), wanted, atol=0.06 * scale)
 
 
+@pytest.mark.needs_extra
 def test_the_control_step_is_that_of_the_modes_rate(tmp_path: Path) -> None:
     assert load(write_reaching(tmp_path, "arm7")).control_timestep == pytest.approx(0.05)
     assert load(write_reaching(tmp_path, "fetch")).control_timestep == pytest.approx(0.04)
@@ -136,6 +139,7 @@ def test_the_place_asked_for_runs_a_short_way_ahead() -> None:
     np.testing.assert_allclose(stroke(0.02, 20.0).ask(asked, np.array([1.0, -0.5, 0.0, 1.0]), place), [0.06, -0.01, 0])
 
 
+@pytest.mark.needs_extra
 def test_an_arm_that_was_held_up_turns_back_at_once(tmp_path: Path) -> None:
     """Fetch, stretched, can't go ahead; what was asked for meanwhile is not stored up."""
     family = seeing_end(tmp_path, "fetch")

@@ -16,6 +16,8 @@ from mql.tasks.definitions.file import DefinitionFile, physical_bounds, read_def
 from mql.tasks.definitions.schema import Change
 from mql.tasks.distributions import LogUniform, Uniform
 
+pytestmark = pytest.mark.newest
+
 CHEETAH = """\
 schema: mql.task_family/1
 name: cheetah-vel-yaml

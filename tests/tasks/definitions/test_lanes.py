@@ -19,6 +19,8 @@ from mql.tasks.definitions.lanes import DefinedLanes
 from mql.tasks.definitions.quantities import LiveQuantities, quantities_of, read_lanes
 from mql.tasks.stepping.derived import Deriver, empty
 
+pytestmark = pytest.mark.newest
+
 REACH = """schema: mql.task_family/1
 name: lab-reach
 version: 1

@@ -19,6 +19,8 @@ from mql.tasks.definitions.python import TaskValues
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 
+pytestmark = pytest.mark.newest
+
 DRAWER = Path(__file__).parents[3] / "examples" / "lab-drawer" / "lab-drawer.yaml"
 
 

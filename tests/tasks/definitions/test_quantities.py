@@ -14,6 +14,8 @@ from mql.robots import registry
 from mql.tasks import from_file
 from mql.tasks.definitions.quantities import LiveQuantities, chosen, plain_name, quantities_of
 
+pytestmark = pytest.mark.newest
+
 ODD = """<mujoco><worldbody><body name="1st body">
   <joint name="z-axis" type="slide" axis="0 0 1"/><geom size="0.1"/>
   <site name="robot0:grip" pos="1 2 3"/><site name="a:b"/><site name="a_b"/><site name="größe"/>
@@ -50,6 +52,7 @@ def test_quantities_of_odd_names_are_where_the_model_has_them() -> None:
     np.testing.assert_allclose(values["body_1st_body"], [0.0, 0.0, 0.5])
 
 
+@pytest.mark.needs_extra
 def test_the_grip_of_fetch_can_be_said() -> None:
     assert "site_robot0_grip" in quantities_of(registry.load("fetch").compile())
 

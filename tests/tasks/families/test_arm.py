@@ -15,6 +15,8 @@ from mql.tasks.families.arms.arm import ARM7, STROKE, WORKSPACE, ArmFamily, clos
 from mql.tasks.scenes.compose import compose
 from mql.tasks.stepping.lanes import State
 
+pytestmark = pytest.mark.newest
+
 NAMES = sorted(EXPERTS)
 # Of the 20 test tasks, how many the expert must solve; pushing a slippery puck is not always forgiven.
 SOLVED = {"arm-reach": 20, "arm-drawer": 20, "arm-push": 15, "arm-peg": 20}

@@ -16,6 +16,8 @@ from mql.tasks.stepping.derived import FROM_STATE, Deriver, empty
 from mql.tasks.stepping.lanes import Array, NativeFamily, Outcome, State
 from mql.tasks.stepping.rollout import MujocoFamily, compiled_model
 
+pytestmark = pytest.mark.newest
+
 FAMILIES = ["ant-dir", "ant-goal", "cheetah-faults", "hopper-params", "humanoid-dir", "walker-params"]
 
 

@@ -16,6 +16,8 @@ from mql.tasks.definitions.schema import Change
 from mql.tasks.physics.changes import PhysicsChanges
 from mql.tasks.physics.fields import FIELDS
 
+pytestmark = pytest.mark.newest
+
 NUMBERS: dict[str, Any] = {
     "mass": "0.5",
     "friction": "0.8 0.005 0.0001",

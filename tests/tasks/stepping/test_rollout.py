@@ -20,6 +20,8 @@ from mql.tasks.family import Task
 from mql.tasks.stepping.lanes import Array, LaneBatch, NativeFamily, Outcome, State
 from mql.tasks.stepping.rollout import MujocoDynamics, MujocoFamily
 
+pytestmark = pytest.mark.newest
+
 
 def native(name: str) -> NativeFamily:
     family = registry.load(name)

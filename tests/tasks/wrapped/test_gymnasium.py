@@ -21,6 +21,8 @@ from mql.tasks.family import Split, Task
 from mql.tasks.fault import EpisodeFault
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
 
+pytestmark = pytest.mark.newest
+
 GAINS = {"gain": Uniform(0.5, 2.0)}
 
 
