@@ -104,6 +104,10 @@ class TrainConfig(Section):
         description="Last environment steps of the run (half of it at most), over which agent.lr falls to a tenth.",
     )
     replay_capacity: Count = Field(default=1_000_000, description="Transitions kept for learning, over all tasks.")
+    refresh_rows_per_update: Whole = Field(
+        default=2048,
+        description="Stored steps per update whose GRU states are computed afresh, oldest first (context_mode carry).",
+    )
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
     keep_checkpoints: Count = Field(default=5, description="Newest checkpoints that are kept.")
@@ -221,7 +225,7 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         what = "agent.shared_encoder is false, but with agent.context_mode carry the replay keeps one encoder's states"
         keys = ["agent.shared_encoder", "agent.context_mode"]
         yield keys, what, "set agent.shared_encoder to true, or agent.context_mode to window"
-    if agent.context_mode == "carry":
+    if agent.context_mode == "carry" and agent.use_context:
         sizes = {
             "train.batch_size": train.batch_size,
             "adapt.batch_size": adapt.batch_size,

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 
 from mql.agent.agent import Agent
 from mql.collecting.rollout import collect_each
 from mql.config.schema import Config
-from mql.learning.contexts import context_plan
+from mql.learning.contexts import carried_state_dim, context_plan
 from mql.learning.replay import Replay
+from mql.learning.replay_size import ReplaySize
 from mql.learning.td3 import Learner
 from mql.seeding import generator, spawn_seeds, torch_generator
 from mql.tasks.family import Task, TaskFamily
@@ -52,15 +53,7 @@ class Trainer:
         seed = int(generator(config.seed, "agent").integers(2**31))
         self.agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=seed, device=config.device)
         self.learner = Learner(self.agent, lr=config.agent.lr)
-        self.replay = Replay(
-            n_tasks=len(self.tasks),
-            obs_dim=family.obs_dim,
-            action_dim=family.action_dim,
-            capacity=config.train.replay_capacity,
-            episode_length=family.episode_length,
-            context_dim=self.agent.state_dim,
-            device=config.device,
-        )
+        self.replay = Replay(**asdict(replay_size(config, family)), device=config.device)
         self.env_steps = 0
         self.iterations = 0
 
@@ -76,11 +69,16 @@ class Trainer:
             EpisodeFault: not one of the episodes could be finished.
         """
         begun = time.perf_counter()
+        steps_before = self.env_steps
         episodes, faults = self._collect()
         collected = time.perf_counter()
         updates_before = self.updates
         losses = self._update()
         self.iterations += 1
+        every = self.config.train.checkpoint_every
+        if self.env_steps // every > steps_before // every:
+            # A regular checkpoint: all states are computed afresh after it, so that it needs not hold them.
+            self.replay.forget_states()
         return Iteration(
             episodes=episodes,
             faults=faults,
@@ -128,7 +126,7 @@ class Trainer:
         noise = torch_generator(config.seed, "updates", self.iterations, device=config.device)
         plan = context_plan(config.agent)
         if due > 0 and self.agent.state_dim:
-            self.replay.refresh_states(self.agent.online.critic_encoder)
+            self.replay.refresh_states(self.agent.online.critic_encoder, at_most=due * train.refresh_rows_per_update)
         self.learner.lr = annealed_lr(config, self.env_steps)
         sums: dict[str, torch.Tensor] = {}
         counts: dict[str, int] = {}
@@ -140,8 +138,12 @@ class Trainer:
         return {name: float(total) / counts[name] for name, total in sums.items()}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """All tensors of a checkpoint: networks, targets and optimisers."""
-        return {**dict(self.agent.named_tensors()), **self.learner.optimizer_tensors()}
+        """All tensors of a checkpoint: networks, targets, optimisers and, where it needs them, the replay's states."""
+        return {
+            **dict(self.agent.named_tensors()),
+            **self.learner.optimizer_tensors(),
+            **self.replay.state_tensors(),
+        }
 
     def counters(self) -> dict[str, JSON]:
         """All else of a checkpoint that is not an episode."""
@@ -156,8 +158,21 @@ class Trainer:
         """
         load_agent(self.agent, tensors)
         self.learner.load_optimizer_tensors({n: v for n, v in tensors.items() if n.startswith("adam.")})
+        self.replay.restore_states(tensors)
         self.learner.updates = int(counters["updates"])
         self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
+
+
+def replay_size(config: Config, family: TaskFamily) -> ReplaySize:
+    """Return the size of the replay that a run with this configuration allocates."""
+    return ReplaySize(
+        n_tasks=len(family.tasks("train")),
+        obs_dim=family.obs_dim,
+        action_dim=family.action_dim,
+        capacity=config.train.replay_capacity,
+        episode_length=family.episode_length,
+        context_dim=carried_state_dim(config.agent),
+    )
 
 
 def annealed_lr(config: Config, env_steps: int) -> float:
