@@ -29,11 +29,11 @@ class Stored(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """`count` transitions of an episode, from its step `step` on."""
+    """`steps` transitions of an episode, from its step `first` on."""
 
     episode: Stored
-    step: int
-    count: int
+    first: int
+    steps: int
 
 
 def whole(episode: Stored) -> Stretch:

@@ -154,8 +154,8 @@ class Replay:
         if not stretches:
             return np.zeros(0, dtype=np.int64)
         ring = np.array([stretch.episode.task * self.rows for stretch in stretches])
-        start = np.array([stretch.episode.first + stretch.step for stretch in stretches])
-        count = np.array([stretch.count for stretch in stretches])
+        start = np.array([stretch.episode.first + stretch.first for stretch in stretches])
+        count = np.array([stretch.steps for stretch in stretches])
         within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
         rows: IntArray = np.repeat(ring, count) + (np.repeat(start, count) + within) % self.rows
         return rows
