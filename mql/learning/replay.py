@@ -105,7 +105,7 @@ class Replay:
         `number` is the episode's number in its run, by default the next one.
 
         Raises:
-            ValueError: the episode is longer than the ring, or its task is unknown.
+            ValueError: the episode is longer than the ring, its task is unknown, or restored states are not its own.
         """
         task, rows = episode.task, episode.length + 1
         if not 0 <= task < self.n_tasks or rows > self.rows:
@@ -133,6 +133,8 @@ class Replay:
         self._stored[task].append(stored)
         self._at[number], self._lengths[number] = stored, episode.length
         self.appended = number + 1
+        if not self.states.shape[1]:
+            return
         kept = self._kept_states.pop(number, None)
         if kept is None:
             self._order.add(number)

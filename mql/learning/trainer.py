@@ -77,7 +77,7 @@ class Trainer:
         self.iterations += 1
         every = self.config.train.checkpoint_every
         if self.env_steps // every > steps_before // every:
-            # A regular checkpoint: all states are computed afresh after it, so that it needs not hold them.
+            # A regular checkpoint: all states are computed afresh after it, so that it does not have to hold them.
             self.replay.forget_states()
         return Iteration(
             episodes=episodes,
