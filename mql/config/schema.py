@@ -105,7 +105,7 @@ class TrainConfig(Section):
     )
     replay_capacity: Count = Field(default=1_000_000, description="Transitions kept for learning, over all tasks.")
     refresh_rows_per_update: Whole = Field(
-        default=2048,
+        default=4096,
         description="Stored steps per update whose GRU states are computed afresh, oldest first (context_mode carry).",
     )
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
