@@ -137,6 +137,10 @@ class TrainConfig(Section):
         description="Last environment steps of the run (half of it at most), over which agent.lr falls to a tenth.",
     )
     replay_capacity: Count = Field(default=1_000_000, description="Transitions kept for learning, over all tasks.")
+    refresh_rows_per_update: Whole = Field(
+        default=4096,
+        description="Stored steps per update whose GRU states are computed afresh, oldest first (context_mode carry).",
+    )
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
     keep_checkpoints: Count = Field(default=5, description="Newest checkpoints that are kept.")
@@ -281,7 +285,7 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     if agent.context_mode == "carry" and agent.use_context and not ENCODERS[agent.encoder].carries:
         what = f"agent.context_mode is carry, but the encoder {agent.encoder} has no state to carry"
         yield ["agent.encoder", "agent.context_mode"], what, "set agent.context_mode to window"
-    if agent.context_mode == "carry":
+    if agent.context_mode == "carry" and agent.use_context:
         sizes = {
             "train.batch_size": train.batch_size,
             "adapt.batch_size": adapt.batch_size,

@@ -63,6 +63,7 @@ class TaskResult:
             "classifier_accuracy": report.get("classifier_accuracy"),
             "fraction_zero_weight": report.get("fraction_zero_weight"),
             "step2_skipped": report.get("step2_skipped"),
+            "tasks_covered": report.get("tasks_covered"),
             "random_return": _mean_return(by_chance),
             "random_success": _success_rate(by_chance),
             "adapt_seconds": report.get("adapt_seconds"),

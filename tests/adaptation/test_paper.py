@@ -216,6 +216,27 @@ def test_scored_rows_are_bounded_and_observations_can_be_features() -> None:
     assert np.array_equal(meta.features[:, :OBS], replay.table[torch.from_numpy(meta.rows)][:, :OBS].numpy())
 
 
+@pytest.mark.parametrize("mode", ["carry", "window"])
+@pytest.mark.parametrize("weighting", ["loss", "sample"])
+def test_few_scored_rows_come_from_all_tasks_and_the_report_says_so(mode: str, weighting: str) -> None:
+    meta_agent, replay = agent(mode), old_data()
+    settings = config(scored_transitions=25, weighting=weighting)
+    adapted = adapt(meta_agent, prepare(meta_agent, replay, settings), NEW, settings, seed=1)
+    assert adapted.report.tasks_covered == TASKS and len(adapted.weights) == 24
+    one = config(scored_transitions=1, weights="uniform")
+    assert adapt(meta_agent, prepare(meta_agent, replay, one), NEW, one, seed=1).report.tasks_covered == 1
+
+
+def test_preparing_leaves_the_states_of_training_as_they_are() -> None:
+    replay = old_data()
+    replay.refresh_states(agent().online.critic_encoder)
+    kept = replay.states.clone()
+    other = Agent(OBS, ACTION, agent().config, seed=1)
+    meta = prepare(other, replay, config())
+    assert torch.equal(replay.states, kept)
+    assert not torch.equal(meta.replay.states, kept)
+
+
 def test_without_new_data_there_is_nothing_to_adapt_to() -> None:
     meta_agent = agent()
     with pytest.raises(ValueError, match="at least one episode"):
