@@ -29,6 +29,7 @@ from mql.errors import UserError, nearest
 from mql.tasks.distributions import Value
 from mql.tasks.parameter import Parameter
 
+Array = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 

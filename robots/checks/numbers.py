@@ -8,8 +8,8 @@ import mujoco
 import numpy as np
 
 from mql.robots.checks.verdict import Verdict, judged
-from mql.robots.mjcf.inspection import (
-    Inspection,
+from mql.robots.inspection import Inspection
+from mql.robots.mjcf.lookup import (
     actuator_kind,
     actuator_name,
     driven_joint,

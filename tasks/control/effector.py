@@ -24,9 +24,9 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from mql.robots.mjcf.inspection import holding_controls
+from mql.robots.mjcf.lookup import holding_controls
 from mql.tasks.control.kinematics import ArmKinematics
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array
 
 LEAD_TIME = 0.1  # s; how far ahead of the end effector the place asked for may run, at full speed
 LEAST_LEAD = 3.0  # strokes of a full action; a slow arm needs two to keep up the speed that is asked for

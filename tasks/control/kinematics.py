@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array
 
 DAMPING = 0.03  # of the least squares, in m and rad: near a singular pose joints move at most this much faster
 POSTURE_GAIN = 0.1  # part of the way back to the nominal posture in one step, where the flange does not mind

@@ -11,10 +11,10 @@ import mujoco
 import numpy as np
 
 from mql.errors import UserError, nearest
-from mql.robots.mjcf.inspection import actuator_id, actuator_kind, body_id, driven_joint, joint_width, site_id
+from mql.robots.mjcf.lookup import actuator_id, actuator_kind, body_id, driven_joint, joint_width, site_id
 from mql.tasks.control.effector import Fingers, Indices, MocapEffector, ServoEffector, stroke
 from mql.tasks.control.kinematics import ArmKinematics
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array
 
 if TYPE_CHECKING:
     from mql.robots.spec import RobotSpec

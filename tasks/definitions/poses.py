@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.tasks.definitions.family import DefinedFamily
-from mql.tasks.definitions.lanes import DefinedLanes
+from mql.tasks.definitions.parallel import DefinedLanes
 from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.definitions.terms import Terms
-from mql.tasks.family import BoolArray, Task, TaskFamily
+from mql.tasks.family import Array, BoolArray, Task, TaskFamily
 from mql.tasks.stepping import derived
 from mql.tasks.stepping.derived import Deriver
-from mql.tasks.stepping.lanes import Array, State
+from mql.tasks.stepping.state import State
 
 _DRAWN = 2000  # poses
 _AT_ONCE = 500  # poses that are judged before success is looked for among them

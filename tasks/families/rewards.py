@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mql.tasks.family import BoolArray
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array, BoolArray
 
 
 def control_cost(action: Array, *, weight: float) -> Array:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import mujoco
 
 from mql.robots.description import View
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array
 from mql.tasks.stepping.live import LiveDynamics
 
 

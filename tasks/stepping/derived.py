@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import mujoco
 import numpy as np
 
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array
 
 # subtree_com [B, 3] m: centre of mass of each body with all that hangs on it, so that of body 0 is the robot's.
 # cinert [B, 10] and cvel [B, 6]: inertia and velocity of each body, seen from the robot's centre of mass.

@@ -15,10 +15,11 @@ import numpy as np
 
 from mql.robots.description import View
 from mql.tasks.control.effector import MocapEffector, ServoEffector, ServoEpisode, resting_controls
-from mql.tasks.definitions.model import whole_stepper
-from mql.tasks.stepping.lanes import Array, State
+from mql.tasks.family import Array
+from mql.tasks.stepping.advance import whole_stepper
 from mql.tasks.stepping.live import LiveDynamics
 from mql.tasks.stepping.rollout import MujocoDynamics
+from mql.tasks.stepping.state import State
 
 
 class ServoDynamics(MujocoDynamics):

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.robots.description import View
-from mql.robots.mjcf.inspection import blew_up
+from mql.robots.mjcf.lookup import blew_up
 from mql.robots.mjcf.warnings import warn_on_stderr
+from mql.tasks.family import Array
 from mql.tasks.stepping import derived as derived_quantities
 from mql.tasks.stepping.camera import Camera
-from mql.tasks.stepping.lanes import Array, State
+from mql.tasks.stepping.state import State
 
 
 class LiveDynamics(ABC):

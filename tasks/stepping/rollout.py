@@ -29,12 +29,13 @@ from mujoco.rollout import Rollout
 
 from mql.robots.description import Robot, View
 from mql.robots.mjcf.warnings import warn_on_stderr
-from mql.tasks.family import Task
+from mql.tasks.family import Array, Task
 from mql.tasks.stepping import derived as derived_quantities
 from mql.tasks.stepping.camera import Camera
 from mql.tasks.stepping.contact import ContactDynamics
 from mql.tasks.stepping.derived import FROM_SOLVER, Deriver
-from mql.tasks.stepping.lanes import Array, Dynamics, NativeFamily, State
+from mql.tasks.stepping.parallel import NativeFamily
+from mql.tasks.stepping.state import Dynamics, State
 
 _STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS.value
 _CONTROL = mujoco.mjtState.mjSTATE_CTRL.value

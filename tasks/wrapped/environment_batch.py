@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError
 from mql.tasks.family import BatchStep, FloatArray, Task, TaskFamily
-from mql.tasks.stepping.actions import checked_actions
+from mql.tasks.stepping.checked import checked_actions, checked_seeds
 from mql.tasks.wrapped.gymnasium_environment import GymnasiumEnvironment
 
 
@@ -32,11 +32,8 @@ class EnvironmentBatch:
             UserError: not one non-negative seed per lane.
             EpisodeFault: an environment failed.
         """
-        if len(seeds) != len(self._lanes) or any(seed < 0 for seed in seeds):
-            raise UserError(
-                f"{len(seeds)} seeds for {len(self._lanes)} lanes", mend="give one seed of 0 or more for each lane"
-            )
-        obs = np.stack([lane.reset(seed=int(seed))[0] for lane, seed in zip(self._lanes, seeds, strict=True)])
+        checked = checked_seeds(seeds, len(self._lanes))
+        obs = np.stack([lane.reset(seed=seed)[0] for lane, seed in zip(self._lanes, checked, strict=True)])
         lanes = len(self._lanes)
         flags = np.zeros(lanes, dtype=np.bool_)
         self._last = BatchStep(obs.copy(), np.zeros(lanes, np.float32), flags, flags.copy(), {})

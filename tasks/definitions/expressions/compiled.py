@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.tasks.definitions.expressions.functions import FOR_ONE, ShapeError, Vector
-from mql.tasks.definitions.expressions.lanes import FOR_LANES
+from mql.tasks.definitions.expressions.rows import FOR_LANES
 from mql.tasks.definitions.expressions.syntax import Use, translate
 
 MOST_CHARACTERS = 2_000

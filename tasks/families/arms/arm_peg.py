@@ -24,9 +24,9 @@ import numpy as np
 from mql.tasks.distributions import Disc, LogUniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.families.rewards import distance
-from mql.tasks.family import FloatArray
+from mql.tasks.family import Array, FloatArray
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.stepping.state import Outcome, State
 
 LARGEST_OFFSET = 0.015  # m, in training
 HOLE_TOP, HOLE_BOTTOM = 0.05, 0.01  # m; the bottom is where the peg's end is best

@@ -19,8 +19,9 @@ import numpy as np
 from mql.robots.description import Robot
 from mql.robots.models.ant import ANT
 from mql.tasks.distributions import Value
-from mql.tasks.stepping.lanes import Array, State
+from mql.tasks.family import Array
 from mql.tasks.stepping.rollout import MujocoFamily
+from mql.tasks.stepping.state import State
 
 EPISODE_LENGTH = 200  # control steps: 10 s
 RESET_NOISE = 0.1  # m or rad, uniform, for positions; m/s or rad/s, standard deviation, for velocities

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from mql.tasks.distributions import Disc
 from mql.tasks.families.locomotion.ant import AntFamily
 from mql.tasks.families.rewards import control_cost, manhattan_distance
-from mql.tasks.family import Split
+from mql.tasks.family import Array, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.stepping.state import Outcome, State
 
 GOAL_RADIUS = 3.0  # m; a walk of some 4 s for a good agent, of the 10 s of an episode
 OUTSIDE_RING = (3.05, 4.0)  # m

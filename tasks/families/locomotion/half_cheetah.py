@@ -18,8 +18,9 @@ import numpy as np
 from mql.robots.description import Robot
 from mql.robots.models.half_cheetah import HALF_CHEETAH, TORSO_HEIGHT
 from mql.tasks.distributions import Value
-from mql.tasks.stepping.lanes import Array, State
+from mql.tasks.family import Array
 from mql.tasks.stepping.rollout import MujocoFamily
+from mql.tasks.stepping.state import State
 
 EPISODE_LENGTH = 200  # control steps: 10 s
 CONTROL_COST_WEIGHT = 0.05  # per step and squared unit of action; full torque on all six joints costs 0.3

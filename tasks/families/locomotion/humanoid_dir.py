@@ -27,10 +27,10 @@ from mql.robots.description import Robot
 from mql.robots.models.humanoid import HUMANOID
 from mql.tasks.distributions import Angle, Value
 from mql.tasks.families.rewards import control_cost, outside, speed_along
-from mql.tasks.family import Split
+from mql.tasks.family import Array, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, Outcome, State
 from mql.tasks.stepping.rollout import MujocoFamily
+from mql.tasks.stepping.state import Outcome, State
 
 EPISODE_LENGTH = 200  # control steps: 3 s
 RESET_NOISE = 0.01  # m or rad for positions, m/s or rad/s for velocities; uniform

@@ -31,11 +31,11 @@ import numpy as np
 from mql.robots.description import Robot
 from mql.tasks.distributions import Distribution, LogUniform, Value
 from mql.tasks.families.rewards import control_cost
-from mql.tasks.family import BoolArray, Split, Task
+from mql.tasks.family import Array, BoolArray, Split, Task
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.varied_physics import SMALLEST_SCALE, scaled
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.physics.scaling import SMALLEST_SCALE, scaled
 from mql.tasks.stepping.rollout import MujocoFamily
+from mql.tasks.stepping.state import Outcome, State
 
 EPISODE_LENGTH = 200  # control steps
 RESET_NOISE = 5e-3  # m or rad for positions, m/s or rad/s for velocities; uniform

@@ -22,7 +22,7 @@ import numpy as np
 from mql.robots.models.walker2d import WALKER2D, WALKER2D_OLD
 from mql.tasks.families.locomotion.planar_runner import PlanarRunner, multipliers, splits
 from mql.tasks.family import BoolArray
-from mql.tasks.stepping.lanes import State
+from mql.tasks.stepping.state import State
 
 HEIGHTS = (0.8, 2.0)  # m; the torso is at 1.25 m when upright, and below 0.8 m it has fallen
 PITCH = 1.0  # rad; leaning this far, either way, is falling

@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from mql.tasks.distributions import Disc, Uniform, Value
 from mql.tasks.families.rewards import distance
-from mql.tasks.family import Split, Task
+from mql.tasks.family import Array, Split, Task
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, NativeFamily, Outcome, State
+from mql.tasks.stepping.parallel import NativeFamily
+from mql.tasks.stepping.state import Outcome, State
 
 EPISODE_LENGTH = 20  # control steps: enough to walk 2 m, about the mean way from one point of the square to another
 STEP_LENGTH = 0.1  # m, along each axis, for an action of 1

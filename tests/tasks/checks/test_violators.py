@@ -23,9 +23,9 @@ from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.run import CHECKS, run_check
 from mql.tasks.distributions import Fixed, Uniform
 from mql.tasks.families.small.point_robot import PointDynamics, PointRobot, point_robot
-from mql.tasks.family import BatchStep, Split, TaskFamily
+from mql.tasks.family import Array, BatchStep, Split, TaskFamily
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.stepping.state import Outcome, State
 
 EFFORT = replace(QUICK, speed_seconds=0.005)
 IDLE = Parameter(distribution=Uniform(0.0, 1.0), unit="1", doc="does nothing")

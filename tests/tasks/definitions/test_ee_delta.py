@@ -15,8 +15,8 @@ from mql.tasks.checks.effort import QUICK
 from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.run import CHECKS, run_check
 from mql.tasks.control.effector import MocapEffector, ServoEffector, Stroke, stroke
-from mql.tasks.definitions.lanes import DefinedLanes
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.definitions.parallel import DefinedLanes
+from mql.tasks.family import Array
 
 PULLED = {"mjcf": (' active="false"', "")}  # the robot desk, with its weld switched on
 

@@ -13,7 +13,7 @@ import pytest
 from mql.errors import UserError
 from mql.tasks.definitions.expressions.compiled import Expression, compile_expression
 from mql.tasks.definitions.expressions.functions import ARGUMENTS, FOR_ONE
-from mql.tasks.definitions.expressions.lanes import FOR_LANES
+from mql.tasks.definitions.expressions.rows import FOR_LANES
 
 SCOPE: dict[str, Any] = {
     "info": {"speed": 1.5, "flag": True, "tip": np.array([1.0, 2.0, 2.0], np.float32), "zero": 0, "nan": math.nan},

@@ -13,8 +13,8 @@ import pytest
 
 from mql.errors import UserError
 from mql.tasks.definitions.file import DefinitionFile, physical_bounds, read_definition
-from mql.tasks.definitions.schema import Change
 from mql.tasks.distributions import LogUniform, Uniform
+from mql.tasks.physics.fields import Change
 
 CHEETAH = """\
 schema: mql.task_family/1

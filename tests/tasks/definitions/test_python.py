@@ -14,10 +14,10 @@ from mql.agent.agent import Agent
 from mql.collecting.rollout import collect
 from mql.config.schema import AgentConfig
 from mql.errors import UserError
-from mql.tasks.definitions.model import stepper
 from mql.tasks.definitions.python import TaskValues
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
+from mql.tasks.stepping.advance import stepper
 
 DRAWER = Path(__file__).parents[3] / "examples" / "lab-drawer" / "lab-drawer.yaml"
 

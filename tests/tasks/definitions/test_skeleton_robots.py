@@ -11,8 +11,8 @@ from lab_definitions import MJCF
 
 from mql.robots import registry
 from mql.tasks import from_file
-from mql.tasks.definitions.lanes import DefinedLanes
 from mql.tasks.definitions.new.skeleton import skeleton_files
+from mql.tasks.definitions.parallel import DefinedLanes
 from mql.tasks.definitions.poses import reachable
 from mql.tasks.scenes.compose import compose
 

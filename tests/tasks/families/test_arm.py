@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from arm_experts import EXPERTS
 
+from mql.robots.models.arm7 import ARM7
 from mql.tasks import registry
-from mql.tasks.families.arms.arm import ARM7, STROKE, WORKSPACE, ArmFamily, closeness, tip
+from mql.tasks.families.arms.arm import STROKE, WORKSPACE, ArmFamily, closeness, tip
 from mql.tasks.scenes.compose import compose
-from mql.tasks.stepping.lanes import State
+from mql.tasks.stepping.state import State
 
 NAMES = sorted(EXPERTS)
 # Of the 20 test tasks, how many the expert must solve; pushing a slippery puck is not always forgiven.

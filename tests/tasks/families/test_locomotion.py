@@ -12,9 +12,11 @@ import pytest
 from mql.robots.models.ant import ANT
 from mql.robots.models.humanoid import HUMANOID
 from mql.tasks import registry
+from mql.tasks.family import Array
 from mql.tasks.stepping.derived import FROM_STATE, Deriver, empty
-from mql.tasks.stepping.lanes import Array, NativeFamily, Outcome, State
+from mql.tasks.stepping.parallel import NativeFamily
 from mql.tasks.stepping.rollout import MujocoFamily, compiled_model
+from mql.tasks.stepping.state import Outcome, State
 
 FAMILIES = ["ant-dir", "ant-goal", "cheetah-faults", "hopper-params", "humanoid-dir", "walker-params"]
 

@@ -16,9 +16,10 @@ from mql.tasks import registry
 from mql.tasks.families.locomotion.planar_runner import PlanarRunner
 from mql.tasks.families.small.point_robot import PointRobot, point_robot
 from mql.tasks.families.small.reacher_goal import fingertip
-from mql.tasks.family import Task
-from mql.tasks.stepping.lanes import Array, LaneBatch, NativeFamily, Outcome, State
+from mql.tasks.family import Array, Task
+from mql.tasks.stepping.parallel import LaneBatch, NativeFamily
 from mql.tasks.stepping.rollout import MujocoDynamics, MujocoFamily
+from mql.tasks.stepping.state import Outcome, State
 
 
 def native(name: str) -> NativeFamily:

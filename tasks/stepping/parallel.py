@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -21,58 +21,12 @@ import numpy.typing as npt
 
 from mql.errors import UserError
 from mql.tasks.distributions import Value
-from mql.tasks.family import BatchStep, BoolArray, FloatArray, Task, TaskFamily
-from mql.tasks.stepping.actions import checked_actions
-
-Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class State:
-    """The batched state: qpos [N, Q] and qvel [N, V] in SI units. Read only, and valid until the next step.
-
-    ``derived`` holds what a family asked for beyond those, such as the bodies' centre of mass: name -> [N, ...].
-    """
-
-    qpos: Array
-    qvel: Array
-    derived: Mapping[str, Array] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a step is worth: reward [N]; where the family has them, terminated [N] and at_goal [N]; info: name -> [N].
-
-    ``at_goal`` says that a lane is where success wants it now; how long it must stay is the family's `hold_steps`.
-    """
-
-    reward: Array
-    terminated: BoolArray | None = None
-    at_goal: BoolArray | None = None
-    info: dict[str, Array] = field(default_factory=dict)
-
-
-class Dynamics(Protocol):
-    """The laws of motion of N lanes."""
-
-    def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every lane at rest-time zero into the state qpos [N, Q], qvel [N, V]."""
-        ...
-
-    def advance(self, action: Array) -> tuple[State, State]:
-        """Advance by one control step with action [N, A] in [-1, 1]; return the states before and after.
-
-        A lane that diverges becomes NaN and stays so; the others go on as if it weren't there.
-        """
-        ...
-
-    def render(self, lane: int) -> npt.NDArray[np.uint8]:
-        """Return a picture [height, width, 3] of one lane."""
-        ...
-
-    def close(self) -> None:
-        """Release threads and rendering contexts."""
-        ...
+from mql.tasks.family import Array, BatchStep, FloatArray, Task, TaskFamily
+from mql.tasks.parameter import visible_values
+from mql.tasks.stepping.checked import checked_actions, checked_seeds
+from mql.tasks.stepping.single import TaskEnvironment
+from mql.tasks.stepping.state import Dynamics, Outcome, State
+from mql.tasks.stepping.success import HoldCounter
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,13 +35,21 @@ class NativeFamily(TaskFamily):
 
     Args:
         hold_steps: an episode is a success when its last `hold_steps` steps are all at the goal; 0: no success.
+        success_at_any_step: success is true at each step that ends `hold_steps` steps at the goal, not just at the
+            episode's last.
     """
 
     hold_steps: int = 0
+    success_at_any_step: bool = False
 
     def __post_init__(self) -> None:
         if self.has_success != (self.hold_steps > 0):
             raise ValueError(f"{self.name}: a success needs hold_steps, and only a success does")
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """The task parameters that stand at the end of the observation: an oracle's are all."""
+        return tuple(self.parameters) if self.oracle else ()
 
     @abstractmethod
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
@@ -114,9 +76,7 @@ class NativeFamily(TaskFamily):
         Raises:
             UserError: a task of another family, or an unknown render mode.
         """
-        from mql.tasks.stepping.one_lane import TaskEnvironment
-
-        return TaskEnvironment(self, task, render_mode=render_mode)
+        return TaskEnvironment(self, task, self.make_batch([task]), render_mode=render_mode)
 
     def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> LaneBatch:
         """Build all `tasks` side by side.
@@ -139,12 +99,9 @@ class LaneBatch:
             name: np.array([task.parameters[name] for task in self.tasks], dtype=np.float64)
             for name in family.parameters
         }
-        # What an oracle sees: [N, P], in the order of the family's parameters.
-        self._visible = np.concatenate(
-            [values.reshape(len(self.tasks), -1) for values in self._parameters.values()], axis=1
-        )
+        self._visible = visible_values(self._parameters, family.visible, len(self.tasks))
         self._steps = 0
-        self._at_goal_steps = np.zeros(len(self.tasks), dtype=np.int64)
+        self._held = HoldCounter(family.hold_steps)
         self._last: BatchStep | None = None
 
     def reset(self, seeds: Sequence[int]) -> FloatArray:
@@ -153,11 +110,7 @@ class LaneBatch:
         Raises:
             UserError: not one non-negative seed per lane.
         """
-        if len(seeds) != len(self.tasks) or any(seed < 0 for seed in seeds):
-            raise UserError(
-                f"{len(seeds)} seeds for {len(self.tasks)} lanes", mend="give one seed of 0 or more for each lane"
-            )
-        return self.reset_from([np.random.default_rng(int(seed)) for seed in seeds])
+        return self.reset_from([np.random.default_rng(seed) for seed in checked_seeds(seeds, len(self.tasks))])
 
     def reset_from(self, rngs: Sequence[np.random.Generator]) -> FloatArray:
         """Start an episode in every lane, each drawing from its own generator; return obs [N, O]."""
@@ -168,7 +121,7 @@ class LaneBatch:
         """Start an episode in every lane from a given state qpos [N, Q], qvel [N, V]; return obs [N, O]."""
         state = self._dynamics.place(np.asarray(qpos, dtype=np.float64), np.asarray(qvel, dtype=np.float64))
         self._steps = 0
-        self._at_goal_steps[:] = 0
+        self._held.reset()
         lanes = len(self.tasks)
         flags = np.zeros(lanes, dtype=np.bool_)
         obs = self._observe(state)
@@ -200,9 +153,10 @@ class LaneBatch:
             dict(outcome.info),
         )
         if outcome.at_goal is not None:
-            self._at_goal_steps = np.where(outcome.at_goal, self._at_goal_steps + 1, 0)
-            ended = step.terminated | step.truncated
-            step.info["success"] = ended & (self._at_goal_steps >= self.family.hold_steps)
+            held = self._held.count(outcome.at_goal)
+            if not self.family.success_at_any_step:
+                held &= step.terminated | step.truncated
+            step.info["success"] = held
         _mask_ended(step, last)
         # The caller owns the arrays of `step`; what masking needs is kept apart.
         self._last = step.copy()
@@ -218,7 +172,7 @@ class LaneBatch:
 
     def _observe(self, state: State) -> FloatArray:
         seen = self.family.observe(state)
-        if self.family.oracle:
+        if self._visible.size:
             seen = np.concatenate([seen, self._visible], axis=1)
         return seen.astype(np.float32)
 

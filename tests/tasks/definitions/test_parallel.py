@@ -15,7 +15,7 @@ from mql.agent.agent import Agent
 from mql.collecting.rollout import collect
 from mql.config.schema import AgentConfig
 from mql.errors import UserError
-from mql.tasks.definitions.lanes import DefinedLanes
+from mql.tasks.definitions.parallel import DefinedLanes
 from mql.tasks.definitions.quantities import LiveQuantities, quantities_of, read_lanes
 from mql.tasks.stepping.derived import Deriver, empty
 

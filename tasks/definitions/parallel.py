@@ -20,12 +20,12 @@ from typing import Any
 
 import mujoco
 import numpy as np
-import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots.description import View
 from mql.tasks.control.effector import MocapEffector, ServoEffector
-from mql.tasks.definitions.control import Control, control_of, frame_skip_of, robot_of
+from mql.tasks.control.joints import Control
+from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.model import Start, compiled_model, reopened, start_of
 from mql.tasks.definitions.quantities import (
@@ -40,11 +40,13 @@ from mql.tasks.definitions.quantities import (
 )
 from mql.tasks.definitions.terms import Terms, check_names, terms_of
 from mql.tasks.distributions import Value
-from mql.tasks.family import BatchStep, FloatArray, Task
+from mql.tasks.family import Array, Task
+from mql.tasks.parameter import visible_values
 from mql.tasks.physics.changes import PhysicsChanges
 from mql.tasks.stepping.effector import MocapDynamics, ServoDynamics
-from mql.tasks.stepping.lanes import Array, Dynamics, LaneBatch, NativeFamily, Outcome, State
+from mql.tasks.stepping.parallel import NativeFamily
 from mql.tasks.stepping.rollout import MujocoDynamics
+from mql.tasks.stepping.state import Dynamics, Outcome, State
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,14 @@ class DefinedLanes(NativeFamily):
         digest: of the definition and all its files, which must not change while the family lives.
     """
 
+    success_at_any_step: bool = True
     path: str
     digest: str
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """The task parameters that stand at the end of the observation: those that are not hidden."""
+        return (*super().visible, *self.mechanism.visible)
 
     @property
     def mechanism(self) -> Mechanism:
@@ -135,43 +143,14 @@ class DefinedLanes(NativeFamily):
             "action": action,
         }
         if known.reads_observation:
-            scope["obs"] = np.concatenate([self.observe(after), _visible(known, parameters, lanes)], axis=1)
+            scope["obs"] = np.concatenate(
+                [self.observe(after), visible_values(parameters, known.visible, lanes)], axis=1
+            )
         reward, terms = known.terms.reward_lanes(scope, lanes)
         lost = ~np.isfinite(after.qpos).all(axis=1)
         success = known.terms.success
         at_goal = None if success is None else success.evaluate_lanes(scope).astype(bool) & ~lost
         return Outcome(np.where(lost, np.nan, reward), at_goal=at_goal, info=terms)
-
-    def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> DefinedBatch:
-        """Build all `tasks` side by side.
-
-        Raises:
-            UserError: no tasks, tasks of another family, a thread count below 1, or a file has changed.
-        """
-        self.check_batch(tasks, threads)
-        return DefinedBatch(self, tasks, threads)
-
-
-class DefinedBatch(LaneBatch):
-    """Lanes that see the parameters which are not hidden, and that can succeed at any step."""
-
-    def __init__(self, family: DefinedLanes, tasks: Sequence[Task], threads: int) -> None:
-        super().__init__(family, tasks, threads)
-        self._shown = _visible(family.mechanism, self._parameters, len(self.tasks)).astype(np.float32)
-
-    def step(self, actions: npt.ArrayLike) -> BatchStep:
-        """Advance every lane by one control step. Raises UserError as `LaneBatch.step` does."""
-        last = self._last
-        step = super().step(actions)
-        if "success" in step.info and last is not None and self._last is not None:
-            held = self._at_goal_steps >= self.family.hold_steps
-            ended = last.terminated | last.truncated
-            step.info["success"] = np.where(ended, last.info["success"], held) if ended.any() else held
-            self._last.info["success"] = step.info["success"].copy()
-        return step
-
-    def _observe(self, state: State) -> FloatArray:
-        return np.concatenate([super()._observe(state), self._shown], axis=1)
 
 
 def lanes_family(file: DefinitionFile, shared: Mapping[str, Any]) -> DefinedLanes:
@@ -260,9 +239,3 @@ def _scaling(file: DefinitionFile, observed: Mapping[str, Quantity]) -> tuple[Ar
 
 def _arrays(state: State) -> dict[str, Array]:
     return {"qpos": state.qpos, "qvel": state.qvel, **state.derived}
-
-
-def _visible(known: Mechanism, parameters: Mapping[str, Array], lanes: int) -> Array:
-    """Return the parameters that are not hidden, [N, W]."""
-    shown = [parameters[name].reshape(lanes, -1) for name in known.visible]
-    return np.concatenate(shown, axis=1) if shown else np.zeros((lanes, 0))
