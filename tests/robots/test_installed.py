@@ -42,7 +42,7 @@ def model_of(name: str) -> mujoco.MjModel:
 
 
 def test_every_file_of_the_package_has_its_name() -> None:
-    files = {path.stem.replace("_", "-") for path in (ROOT / "robots").glob("*.yaml")}
+    files = {path.stem.replace("_", "-") for path in (ROOT / "robots" / "models").glob("*.yaml")}
     assert files == set(STATED) and files < set(registry.names())
     assert [registry.load(name).name for name in registry.names()] == registry.names()
 
@@ -102,7 +102,7 @@ def test_our_own_robots_are_made_of_primitive_geoms(name: str) -> None:
     model = model_of(name)
     assert model.nmesh == model.nhfield == model.ntex == 0
     spec = registry.load(name)
-    assert spec.licence == "Apache-2.0" and spec.path().parent.resolve() == ROOT / "robots"
+    assert spec.licence == "Apache-2.0" and spec.path().parent.resolve() == ROOT / "robots" / "models"
 
 
 def test_planar2_reaches_as_far_as_its_links() -> None:

@@ -227,5 +227,5 @@ def test_a_tool_without_a_changeable_length_is_refused() -> None:
 
 
 def test_two_modules_use_mjspec() -> None:
-    users = {path.name for path in (ROOT / "tasks").glob("*.py") if "MjSpec" in path.read_text(encoding="utf-8")}
-    assert users == {"scene.py", "scene_part.py"}
+    users = {path.name for path in (ROOT / "tasks").rglob("*.py") if "MjSpec" in path.read_text(encoding="utf-8")}
+    assert users == {"compose.py", "part.py"}
