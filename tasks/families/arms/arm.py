@@ -24,6 +24,7 @@ import numpy as np
 
 from mql.robots.description import Robot
 from mql.robots.models.arm7 import ARM7
+from mql.tasks.control.flange import FlangeControl
 from mql.tasks.control.kinematics import ArmKinematics, Flange
 from mql.tasks.distributions import Distribution, LogUniform, Uniform, Value
 from mql.tasks.family import Array, Split, Task
@@ -102,11 +103,7 @@ class ArmFamily(MujocoFamily):
 
     def control(self, state: State, action: Array) -> Array:
         """Return the joint targets [N, U] that move the flange by the action."""
-        flange = Flange(**state.derived)
-        low, high = WORKSPACE
-        displacement = np.clip(flange.position + STROKE * action, low, high) - flange.position
-        angles = state.qpos[:, self._kinematics.qpos]
-        return self._kinematics.targets(angles, flange, displacement, DOWN, self._posture)
+        return self._flange_control.targets(state.qpos, Flange(**state.derived), action)
 
     def observe_flange(self, state: State) -> Array:
         """Return the flange's place (dm, from where it starts) and velocity (dm/s): [N, 6]."""
@@ -133,6 +130,10 @@ class ArmFamily(MujocoFamily):
     @cached_property
     def _kinematics(self) -> ArmKinematics:
         return ArmKinematics(self._nominal, FLANGE)
+
+    @cached_property
+    def _flange_control(self) -> FlangeControl:
+        return FlangeControl(self._kinematics, STROKE, WORKSPACE, DOWN, self._posture)
 
     @cached_property
     def _posture(self) -> Array:
