@@ -34,7 +34,7 @@ class FlangeControl:
     posture: Array
 
     def targets(self, qpos: Array, flange: Flange, action: Array) -> Array:
-        """Return joint angles [N, J] for an action [N, 3] where the joints are at qpos [N, Q] and the flange is there."""
+        """Return joint angles [N, J] for an action [N, 3], with the joints at qpos [N, Q] and the flange as given."""
         low, high = self.workspace
         displacement = np.clip(flange.position + self.stroke * action, low, high) - flange.position
         angles = qpos[:, self.kinematics.qpos]

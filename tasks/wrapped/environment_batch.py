@@ -22,7 +22,7 @@ class EnvironmentBatch:
     def __init__(self, family: TaskFamily, tasks: Sequence[Task], environments: Sequence[GymnasiumEnvironment]) -> None:
         self.family = family
         self.tasks: tuple[Task, ...] = tuple(tasks)
-        self._lanes = list(environments)
+        self._environments = list(environments)
         self._last: BatchStep | None = None
 
     def reset(self, seeds: Sequence[int]) -> FloatArray:
@@ -32,9 +32,9 @@ class EnvironmentBatch:
             UserError: not one non-negative seed per lane.
             EpisodeFault: an environment failed.
         """
-        checked = checked_seeds(seeds, len(self._lanes))
-        obs = np.stack([lane.reset(seed=seed)[0] for lane, seed in zip(self._lanes, checked, strict=True)])
-        lanes = len(self._lanes)
+        checked = checked_seeds(seeds, len(self._environments))
+        obs = np.stack([each.reset(seed=seed)[0] for each, seed in zip(self._environments, checked, strict=True)])
+        lanes = len(self._environments)
         flags = np.zeros(lanes, dtype=np.bool_)
         self._last = BatchStep(obs.copy(), np.zeros(lanes, np.float32), flags, flags.copy(), {})
         return obs
@@ -49,9 +49,9 @@ class EnvironmentBatch:
         last = self._last
         if last is None:
             raise UserError("step before reset", where=f"family {self.family.name}", mend="call reset first")
-        action = checked_actions(self.family, len(self._lanes), actions)
+        action = checked_actions(self.family, len(self._environments), actions)
         last.reward[:] = 0.0
-        for lane, environment in enumerate(self._lanes):
+        for lane, environment in enumerate(self._environments):
             if last.terminated[lane] or last.truncated[lane]:
                 continue
             last.obs[lane], last.reward[lane], last.terminated[lane], last.truncated[lane], info = environment.advance(
@@ -59,18 +59,18 @@ class EnvironmentBatch:
             )
             for name, value in info.items():
                 if name not in last.info:
-                    last.info[name] = np.zeros(len(self._lanes), _type_of(name))
+                    last.info[name] = np.zeros(len(self._environments), _type_of(name))
                 last.info[name][lane] = value
         return last.copy()
 
     def render(self, lane: int = 0) -> npt.NDArray[np.uint8] | None:
         """Return a picture of one lane, if its environment was built for that."""
-        return self._lanes[lane].render()
+        return self._environments[lane].render()
 
     def close(self) -> None:
         """Give the environments back to the family, which keeps them for later tasks."""
-        for lane in self._lanes:
-            lane.close()
+        for environment in self._environments:
+            environment.close()
 
 
 def _type_of(name: str) -> type:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from arm_experts import EXPERTS
 
+from mql.robots import registry as robots
 from mql.robots.models.arm7 import ARM7
 from mql.tasks import registry
 from mql.tasks.families.arms.arm import STROKE, WORKSPACE, ArmFamily, closeness, tip
@@ -40,6 +41,15 @@ def test_facts_of_the_arm_equal_its_model() -> None:
         assert model.joint(model.actuator_trnid[index, 0]).name == actuator.joint
         assert tuple(model.actuator_ctrlrange[index]) == actuator.control_range
     assert {model.body(index).name: model.body_mass[index] for index in range(1, model.nbody)} == dict(ARM7.masses)
+
+
+def test_facts_of_the_arm_are_those_of_its_yaml() -> None:
+    spec = robots.load("arm7")
+    assert ARM7.joints == tuple(spec.joints) and ARM7.masses == spec.masses
+    assert ARM7.physics_timestep == spec.physics_timestep_s and ARM7.path == spec.path()
+    assert {each.joint: each.control_range for each in ARM7.actuators} == {
+        each.joint: each.control_range for each in spec.actuators.values()
+    }
 
 
 def test_the_arm_holds_its_home_by_itself_and_touches_nothing() -> None:
