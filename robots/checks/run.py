@@ -1,4 +1,4 @@
-"""Is a robot sound? Ten checks, each of which says pass, warn or fail with the reason and the mend.
+"""Is a robot sound? Ten checks, each of which says pass, warn or fail with the reason and the fix.
 
     inspection = Inspection(build=lambda: registry.load("planar2"))
     for name in CHECKS:

@@ -40,7 +40,7 @@ def effector_of(model: mujoco.MjModel, robot: RobotSpec, name: str) -> ServoEffe
     try:
         kinematics = ArmKinematics(model, site)
     except ValueError as error:
-        mend = f"mend the MJCF, {JOINT_MODE}"
+        mend = f"fix the MJCF, {JOINT_MODE}"
         raise UserError(f"inverse kinematics: {error}", where=where, mend=mend) from None
     servos = _servos(model, kinematics, site, where)
     return ServoEffector(

@@ -96,7 +96,7 @@ class IdEnvironment(DefinedEnvironment):
             raise
         except Exception as error:
             what = f"gymnasium.make({env.id!r}) raised {type(error).__name__}: {error}"
-            raise UserError(what, where=where, mend="mend id or kwargs") from error
+            raise UserError(what, where=where, mend="fix id or kwargs") from error
         self.spec, self.metadata, self.render_mode = self.inner.spec, self.inner.metadata, render_mode
         self._keys = env.observe or ()
         try:

@@ -63,9 +63,9 @@ def load_definition(path: Path, *, trust: bool = False) -> TaskFamily:
         return _id_family(file)
     if env.python is not None:
         return _python_family(file)
-    from mql.tasks.definitions.parallel import lanes_family
+    from mql.tasks.definitions.parallel import parallel_family
 
-    return lanes_family(file, _shared(file))
+    return parallel_family(file, _shared(file))
 
 
 def from_file(path: str | os.PathLike[str], trust: bool = False) -> TaskFamily:

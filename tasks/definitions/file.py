@@ -86,7 +86,7 @@ def read_definition(path: Path) -> DefinitionFile:
     """Read a definition file.
 
     Raises:
-        UserError: anything in it is out of order; one line with file, line, key and mend.
+        UserError: anything in it is out of order; one line with file, line, key and fix.
     """
     marked = read_marked(path, DEFINITION)
     _check_schema(marked)
@@ -280,7 +280,7 @@ def _inside(name: str, folder: Path, where: str) -> Path:
         mend = f"copy it into {folder}; a definition reads nothing outside its folder"
         raise UserError(f"{name!r} lies outside the definition's folder", where=where, mend=mend)
     if not os.path.isfile(path):
-        raise UserError(f"the file {name!r} is missing", where=where, mend=f"put it at {path}, or mend the path")
+        raise UserError(f"the file {name!r} is missing", where=where, mend=f"put it at {path}, or fix the path")
     if os.path.getsize(path) > MOST_BYTES:
         raise UserError(f"the file {name!r} is larger than 100 MB", where=where, mend="make it smaller")
     return path

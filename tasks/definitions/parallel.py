@@ -1,13 +1,13 @@
 """Definitions of a MuJoCo model without Python: stepped side by side, each task in a changed copy of the model.
 
 What expressions find below ``info`` and what is observed are named quantities of the model
-(`mql.tasks.definitions.quantities`), as arrays over lanes; only those that are named somewhere are computed. An episode
+(`mql.tasks.definitions.quantities`), as arrays over tasks; only those that are named somewhere are computed. An episode
 starts from the keyframe ``home``, else from the model's own pose, with a little noise on the joints that actuators
 move, and never ends early.
 
 Success is true at a step when the goal has been kept for as long as the definition's ``hold`` says.
 
-Shapes: N lanes, O observation, A action, W visible parameters.
+Shapes: N tasks, O observation, A action, W visible parameters.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mql.tasks.definitions.quantities import (
     check_readable,
     chosen,
     quantities_of,
-    read_lanes,
+    read_rows,
     sources_beyond_state,
     vector_sizes,
     whole_state,
@@ -44,7 +44,7 @@ from mql.tasks.family import Array, Task
 from mql.tasks.parameter import visible_values
 from mql.tasks.physics.changes import PhysicsChanges
 from mql.tasks.stepping.effector import MocapDynamics, ServoDynamics
-from mql.tasks.stepping.parallel import NativeFamily
+from mql.tasks.stepping.parallel import ParallelFamily
 from mql.tasks.stepping.rollout import MujocoDynamics
 from mql.tasks.stepping.state import Dynamics, Outcome, State
 
@@ -74,8 +74,8 @@ class Mechanism:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DefinedLanes(NativeFamily):
-    """A native family that a definition describes.
+class ParallelDefinedFamily(ParallelFamily):
+    """A parallel family that a definition describes.
 
     Args:
         path: of the definition.
@@ -126,7 +126,7 @@ class DefinedLanes(NativeFamily):
 
     def observe(self, state: State) -> Array:
         """Return the observed quantities one after another, [N, O - W]."""
-        values = read_lanes(self.mechanism.observed, _arrays(state)).values()
+        values = read_rows(self.mechanism.observed, _arrays(state)).values()
         seen: Array = np.concatenate([value.reshape(len(state.qpos), -1) for value in values], axis=1)
         if self.mechanism.scaling is not None:
             minus, per = self.mechanism.scaling
@@ -136,24 +136,24 @@ class DefinedLanes(NativeFamily):
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Judge one control step by the definition's expressions."""
         known = self.mechanism
-        lanes = len(after.qpos)
+        rows = len(after.qpos)
         scope: dict[str, Any] = {
-            "info": read_lanes(known.read, _arrays(after)),
+            "info": read_rows(known.read, _arrays(after)),
             "task": parameters,
             "action": action,
         }
         if known.reads_observation:
             scope["obs"] = np.concatenate(
-                [self.observe(after), visible_values(parameters, known.visible, lanes)], axis=1
+                [self.observe(after), visible_values(parameters, known.visible, rows)], axis=1
             )
-        reward, terms = known.terms.reward_lanes(scope, lanes)
+        reward, terms = known.terms.reward_rows(scope, rows)
         lost = ~np.isfinite(after.qpos).all(axis=1)
         success = known.terms.success
-        at_goal = None if success is None else success.evaluate_lanes(scope).astype(bool) & ~lost
+        at_goal = None if success is None else success.evaluate_rows(scope).astype(bool) & ~lost
         return Outcome(np.where(lost, np.nan, reward), at_goal=at_goal, info=terms)
 
 
-def lanes_family(file: DefinitionFile, shared: Mapping[str, Any]) -> DefinedLanes:
+def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> ParallelDefinedFamily:
     """Build the family of a definition without Python; `shared` are the fields that it says itself.
 
     Raises:
@@ -167,7 +167,7 @@ def lanes_family(file: DefinitionFile, shared: Mapping[str, Any]) -> DefinedLane
     obs_dim = sum(quantity.width for quantity in known.observed.values()) + visible
     sizes = vector_sizes(named) | {"obs": obs_dim, "action": known.commands.action_dim}
     check_names(file, known.terms, info=named, sizes=sizes)
-    return DefinedLanes(
+    return ParallelDefinedFamily(
         **shared,
         obs_dim=obs_dim,
         action_dim=known.commands.action_dim,

@@ -1,6 +1,6 @@
-"""The reward vocabulary: terms on arrays over lanes, from which every family's reward is built.
+"""The reward vocabulary: terms on arrays over tasks, from which every family's reward is built.
 
-Shapes: N lanes, A action, D dimensions of space.
+Shapes: N tasks, A action, D dimensions of space.
 """
 
 from __future__ import annotations

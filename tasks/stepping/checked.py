@@ -1,6 +1,6 @@
 """Checks what a caller gives: actions, seeds and render modes.
 
-Shapes: N lanes, A action.
+Shapes: N tasks, A action.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mql.tasks.family import Array, TaskFamily
 RENDER_MODES = ["rgb_array"]
 
 
-def checked_actions(family: TaskFamily, lanes: int, actions: npt.ArrayLike) -> Array:
+def checked_actions(family: TaskFamily, rows: int, actions: npt.ArrayLike) -> Array:
     """Return a copy of `actions` as [N, A] float64, clipped to [-1, 1].
 
     Raises:
@@ -24,18 +24,18 @@ def checked_actions(family: TaskFamily, lanes: int, actions: npt.ArrayLike) -> A
     """
     where = f"family {family.name}"
     action = np.array(actions, dtype=np.float64)
-    expected = (lanes, family.action_dim)
+    expected = (rows, family.action_dim)
     if action.shape != expected:
         raise UserError(
             f"actions have shape {list(action.shape)}",
             where=where,
-            mend=f"give {list(expected)}: {expected[0]} lanes with {expected[1]} numbers each",
+            mend=f"give {list(expected)}: {expected[0]} tasks with {expected[1]} numbers each",
         )
     finite = np.isfinite(action).all(axis=1)
     if not finite.all():
-        lane = int(np.flatnonzero(~finite)[0])
+        row = int(np.flatnonzero(~finite)[0])
         mend = "look for NaN or infinity in the policy's output"
-        raise UserError(f"the action of lane {lane} is not finite", where=where, mend=mend)
+        raise UserError(f"the action of task {row} is not finite", where=where, mend=mend)
     return np.clip(action, -1.0, 1.0, out=action)
 
 
@@ -52,14 +52,14 @@ def checked_action(family: TaskFamily, action: npt.ArrayLike) -> Array:
     return given
 
 
-def checked_seeds(seeds: Sequence[int], lanes: int) -> list[int]:
-    """Return the seeds of N lanes.
+def checked_seeds(seeds: Sequence[int], rows: int) -> list[int]:
+    """Return the seeds of N tasks.
 
     Raises:
-        UserError: not one non-negative seed per lane.
+        UserError: not one non-negative seed per task.
     """
-    if len(seeds) != lanes or any(seed < 0 for seed in seeds):
-        raise UserError(f"{len(seeds)} seeds for {lanes} lanes", mend="give one seed of 0 or more for each lane")
+    if len(seeds) != rows or any(seed < 0 for seed in seeds):
+        raise UserError(f"{len(seeds)} seeds for {rows} tasks", mend="give one seed of 0 or more for each task")
     return [int(seed) for seed in seeds]
 
 

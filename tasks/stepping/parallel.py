@@ -1,11 +1,11 @@
-"""Native families: many tasks stepped side by side as arrays, in one process.
+"""Parallel families: many tasks stepped side by side as arrays, in one process.
 
 A family states its task as functions of batched state: `initial_state`, `observe` and `outcome`. This file turns them
-into a batch of lanes: seeds, episode ends, masking of ended lanes, success, and the types of the contract. All
-arithmetic is in float64 and row by row, so a lane's numbers do not depend on its neighbours; observations and rewards
+into a batch: seeds, episode ends, masking of ended episodes, success, and the types of the contract. All
+arithmetic is in float64 and row by row, so a task's numbers do not depend on its neighbours; observations and rewards
 are rounded to float32 last.
 
-Shapes: N lanes, O observation, A action, Q positions (qpos), V velocities (qvel).
+Shapes: N tasks, O observation, A action, Q positions (qpos), V velocities (qvel).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mql.tasks.stepping.success import HoldCounter
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class NativeFamily(TaskFamily):
+class ParallelFamily(TaskFamily):
     """A family whose tasks are functions of batched state.
 
     Args:
@@ -53,11 +53,11 @@ class NativeFamily(TaskFamily):
 
     @abstractmethod
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
-        """Build the laws of motion of `tasks`, a lane each."""
+        """Build the laws of motion of `tasks`, in their order."""
 
     @abstractmethod
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
-        """Draw one lane's first qpos [Q] and qvel [V]. What is drawn must not depend on the task parameters."""
+        """Draw one episode's first qpos [Q] and qvel [V]. What is drawn must not depend on the task parameters."""
 
     @abstractmethod
     def observe(self, state: State) -> Array:
@@ -67,31 +67,31 @@ class NativeFamily(TaskFamily):
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Judge one control step. `parameters` maps a name to [N], or to [N, size] for a vector.
 
-        A lane that diverged has NaN in its state: its reward must be NaN too, and it must not count as terminated.
+        A task that diverged has NaN in its state: its reward must be NaN too, and it must not count as terminated.
         """
 
     def make(self, task: Task, render_mode: str | None = None) -> gymnasium.Env[FloatArray, FloatArray]:
-        """Build one Gymnasium environment for `task`: a one-lane view of the same batch, hence bit-equal to it.
+        """Build one Gymnasium environment for `task`: a view of a batch with this task alone, hence bit-equal to it.
 
         Raises:
             UserError: a task of another family, or an unknown render mode.
         """
         return TaskEnvironment(self, task, self.make_batch([task]), render_mode=render_mode)
 
-    def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> LaneBatch:
+    def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> ParallelBatch:
         """Build all `tasks` side by side.
 
         Raises:
             UserError: no tasks, tasks of another family, or a thread count below 1.
         """
         self.check_batch(tasks, threads)
-        return LaneBatch(self, tasks, threads)
+        return ParallelBatch(self, tasks, threads)
 
 
-class LaneBatch:
-    """The `TaskBatch` of a native family."""
+class ParallelBatch:
+    """The `TaskBatch` of a parallel family."""
 
-    def __init__(self, family: NativeFamily, tasks: Sequence[Task], threads: int) -> None:
+    def __init__(self, family: ParallelFamily, tasks: Sequence[Task], threads: int) -> None:
         self.family = family
         self.tasks: tuple[Task, ...] = tuple(tasks)
         self._dynamics = family.dynamics(self.tasks, threads)
@@ -105,33 +105,33 @@ class LaneBatch:
         self._last: BatchStep | None = None
 
     def reset(self, seeds: Sequence[int]) -> FloatArray:
-        """Start an episode in every lane; lane i draws its first state from ``numpy.random.default_rng(seeds[i])``.
+        """Start an episode of every task; task i draws its first state from ``numpy.random.default_rng(seeds[i])``.
 
         Raises:
-            UserError: not one non-negative seed per lane.
+            UserError: not one non-negative seed per task.
         """
         return self.reset_from([np.random.default_rng(seed) for seed in checked_seeds(seeds, len(self.tasks))])
 
     def reset_from(self, rngs: Sequence[np.random.Generator]) -> FloatArray:
-        """Start an episode in every lane, each drawing from its own generator; return obs [N, O]."""
+        """Start an episode of every task, each drawing from its own generator; return obs [N, O]."""
         drawn = [self.family.initial_state(rng, task.parameters) for rng, task in zip(rngs, self.tasks, strict=True)]
         return self.set_state(np.stack([qpos for qpos, _ in drawn]), np.stack([qvel for _, qvel in drawn]))
 
     def set_state(self, qpos: npt.ArrayLike, qvel: npt.ArrayLike) -> FloatArray:
-        """Start an episode in every lane from a given state qpos [N, Q], qvel [N, V]; return obs [N, O]."""
+        """Start an episode of every task from a given state qpos [N, Q], qvel [N, V]; return obs [N, O]."""
         state = self._dynamics.place(np.asarray(qpos, dtype=np.float64), np.asarray(qvel, dtype=np.float64))
         self._steps = 0
         self._held.reset()
-        lanes = len(self.tasks)
-        flags = np.zeros(lanes, dtype=np.bool_)
+        rows = len(self.tasks)
+        flags = np.zeros(rows, dtype=np.bool_)
         obs = self._observe(state)
-        self._last = BatchStep(obs, np.zeros(lanes, np.float32), flags, flags, {})
+        self._last = BatchStep(obs, np.zeros(rows, np.float32), flags, flags, {})
         return obs.copy()
 
     def step(self, actions: npt.ArrayLike) -> BatchStep:
-        """Advance every lane by one control step.
+        """Advance every task by one control step.
 
-        A lane whose physics diverges shows NaN, in observation and reward, to the end of its episode.
+        A task whose physics diverges shows NaN, in observation and reward, to the end of its episode.
 
         Raises:
             UserError: actions not of shape [N, A] or not finite, or no reset before the first step.
@@ -162,9 +162,9 @@ class LaneBatch:
         self._last = step.copy()
         return step
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Return a picture [height, width, 3] of one lane."""
-        return self._dynamics.render(lane)
+    def render(self, row: int = 0) -> npt.NDArray[np.uint8]:
+        """Return a picture [height, width, 3] of one task."""
+        return self._dynamics.render(row)
 
     def close(self) -> None:
         """Release threads and rendering contexts."""
@@ -178,7 +178,7 @@ class LaneBatch:
 
 
 def _mask_ended(step: BatchStep, last: BatchStep) -> None:
-    """Write the last values of the lanes that had ended before into `step`, with reward 0."""
+    """Write the last values of the tasks that had ended before into `step`, with reward 0."""
     ended = last.terminated | last.truncated
     if not ended.any():
         return

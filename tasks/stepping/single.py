@@ -1,4 +1,4 @@
-"""One task as a Gymnasium environment: a one-lane view of a native batch, for use with any other library."""
+"""One task as a Gymnasium environment: a view of a batch with that task alone, for use with any other library."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class StartableBatch(TaskBatch, Protocol):
     """A batch whose episodes also start from generators and from given states, and that can be drawn."""
 
     def reset_from(self, rngs: Sequence[np.random.Generator]) -> FloatArray:
-        """Start an episode in every lane, each drawing from its own generator; return obs [N, O]."""
+        """Start an episode of every task, each drawing from its own generator; return obs [N, O]."""
         ...
 
     def set_state(self, qpos: npt.ArrayLike, qvel: npt.ArrayLike) -> FloatArray:
-        """Start an episode in every lane from a given state qpos [N, Q], qvel [N, V]; return obs [N, O]."""
+        """Start an episode of every task from a given state qpos [N, Q], qvel [N, V]; return obs [N, O]."""
         ...
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Return a picture [height, width, 3] of one lane."""
+    def render(self, row: int = 0) -> npt.NDArray[np.uint8]:
+        """Return a picture [height, width, 3] of one task."""
         ...
 
 
 class TaskEnvironment(gymnasium.Env[FloatArray, FloatArray]):
-    """One task of a native family; it truncates itself after the family's episode length.
+    """One task of a parallel family; it truncates itself after the family's episode length.
 
     Args:
         family: the family.
@@ -58,7 +58,7 @@ class TaskEnvironment(gymnasium.Env[FloatArray, FloatArray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[FloatArray, dict[str, Any]]:
-        """Start an episode. With `seed` it is the same as a lane's with that seed; without, the next of the stream."""
+        """Start an episode. With `seed` it is as in a batch with that seed; without, the next of the stream."""
         super().reset(seed=seed)
         return self._batch.reset_from([self.np_random])[0], {}
 

@@ -1,6 +1,6 @@
 """What families and simulations hand to one another: the batched state, what a step was worth, the laws of motion.
 
-Shapes: N lanes, A action, Q positions (qpos), V velocities (qvel).
+Shapes: N tasks, A action, Q positions (qpos), V velocities (qvel).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class State:
 class Outcome:
     """What a step is worth: reward [N]; where the family has them, terminated [N] and at_goal [N]; info: name -> [N].
 
-    ``at_goal`` says that a lane is where success wants it now; how long it must stay is the family's `hold_steps`.
+    ``at_goal`` says that a task is where success wants it now; how long it must stay is the family's `hold_steps`.
     """
 
     reward: Array
@@ -41,21 +41,21 @@ class Outcome:
 
 
 class Dynamics(Protocol):
-    """The laws of motion of N lanes."""
+    """The laws of motion of N tasks."""
 
     def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every lane at rest-time zero into the state qpos [N, Q], qvel [N, V]."""
+        """Put every task at time zero into the state qpos [N, Q], qvel [N, V]."""
         ...
 
     def advance(self, action: Array) -> tuple[State, State]:
         """Advance by one control step with action [N, A] in [-1, 1]; return the states before and after.
 
-        A lane that diverges becomes NaN and stays so; the others go on as if it weren't there.
+        A task that diverges becomes NaN and stays so; the others go on as if it weren't there.
         """
         ...
 
-    def render(self, lane: int) -> npt.NDArray[np.uint8]:
-        """Return a picture [height, width, 3] of one lane."""
+    def render(self, row: int) -> npt.NDArray[np.uint8]:
+        """Return a picture [height, width, 3] of one task."""
         ...
 
     def close(self) -> None:

@@ -212,7 +212,7 @@ def _check_start(model: mujoco.MjModel, start: npt.NDArray[np.float64], where: s
             what = (
                 f"joint {model.joint(joint).name!r} starts at {at:.4g}, outside of its range, {low:.4g} to {high:.4g}"
             )
-            mend = 'mend its keyframe home or its range (in degrees, unless the file says <compiler angle="radian"/>)'
+            mend = 'fix its keyframe home or its range (in degrees, unless the file says <compiler angle="radian"/>)'
             raise UserError(what, where=where, mend=mend)
 
 

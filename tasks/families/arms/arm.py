@@ -7,7 +7,7 @@ or 40 to 85 % with the hidden gains. The tool keeps pointing down, and the flang
 What is seen of the arm is its flange: place and velocity, as joint encoders tell them. The tool's end, `tool_length`
 below it, is not seen. Lengths are observed in dm, so that a centimetre is not lost among the numbers of a network.
 
-Shapes: N lanes, J = 7 joints, U = 7 actuators; action [N, 3].
+Shapes: N tasks, J = 7 joints, U = 7 actuators; action [N, 3].
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class ArmFamily(MujocoFamily):
 
     @abstractmethod
     def change(self, model: mujoco.MjModel, values: Mapping[str, float]) -> None:
-        """Write what a task varies beyond tool length and gain into the lane's own `model`."""
+        """Write what a task varies beyond tool length and gain into the task's own `model`."""
 
     @abstractmethod
     def place(self, rng: np.random.Generator) -> Mapping[str, float]:

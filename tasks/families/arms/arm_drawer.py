@@ -11,7 +11,7 @@ the shortest the arm must first reach down into the gap; gain, a factor on the m
 Tasks outside: opening in [0.005, 0.025] and mass in [4.2, 6].
 Success: the opening is within 0.01 m of the goal in each of the last 10 steps; known at the last step.
 
-Shapes: N lanes; observation [N, 8]: flange place and velocity, opening and its speed.
+Shapes: N tasks; observation [N, 8]: flange place and velocity, opening and its speed.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ tool_length (m), uniform in [0.11, 0.17]; friction, the coefficient between peg 
 a factor on the motors' stiffness, loguniform in [0.6, 1.8]. Tasks outside: offsets of 0.016 to 0.02 m.
 Success: the peg's end is 25 mm deep in the hole in each of the last 10 steps; known at the last step.
 
-Shapes: N lanes; observation [N, 8]: flange place and velocity, the block's place.
+Shapes: N tasks; observation [N, 8]: flange place and velocity, the block's place.
 """
 
 from __future__ import annotations

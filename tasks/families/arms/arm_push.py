@@ -11,7 +11,7 @@ Success: the puck is within 0.04 m, its own radius, of the goal in each of the l
 The puck does not turn, and the table's friction acts along x and along y apart: a puck that is pushed askew meets up to
 1.4 times the friction of one that is pushed along an axis.
 
-Shapes: N lanes; observation [N, 12]: flange place and velocity, puck place and velocity, goal.
+Shapes: N tasks; observation [N, 12]: flange place and velocity, puck place and velocity, goal.
 """
 
 from __future__ import annotations

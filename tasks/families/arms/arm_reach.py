@@ -8,7 +8,7 @@ loguniform in [0.1, 2]; damping, a factor on the joints' own, loguniform in [1, 
 stiffness, loguniform in [0.6, 1.8]. Tasks outside: tool_length in [0.19, 0.22] and payload in [2.1, 3].
 Success: the tool's end is within 0.02 m of the target in each of the last 10 steps; known at the last step.
 
-Shapes: N lanes; observation [N, 9]: flange place and velocity, target.
+Shapes: N tasks; observation [N, 9]: flange place and velocity, target.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Variants: ``-contact`` observes Gymnasium's contact forces (105 numbers in all) 
 clipped to [-1, 1]. ``ant-dir-legacy`` is ant-dir itself: its 27 numbers are those of the published runs, where contact
 forces were always 0. The reward of 1 is also given at the step that ends an episode early, where Ant v5 gives none.
 
-Shapes: N lanes.
+Shapes: N tasks.
 """
 
 from __future__ import annotations

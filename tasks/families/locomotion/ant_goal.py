@@ -10,7 +10,7 @@ Variants: ``-contact`` observes Gymnasium's contact forces (107 numbers in all) 
 clipped to [-1, 1]. ``ant-goal-legacy`` has the 113 numbers of the published runs: the 29 of ant-goal and 84 zeros,
 where contact forces were always 0; its rewards are equal.
 
-Shapes: N lanes.
+Shapes: N tasks.
 """
 
 from __future__ import annotations

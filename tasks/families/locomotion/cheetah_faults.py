@@ -9,7 +9,7 @@ forward the torso's centre of mass lies of where it was, uniform in [-0.1, 0.1].
 torso_mass in [1.55, 2] and torso_shift in [-0.2, -0.11], a heavy load at the back.
 Success: none is defined; returns are compared.
 
-Shapes: N lanes; qpos [N, 9], qvel [N, 9]; observation [N, 17].
+Shapes: N tasks; qpos [N, 9], qvel [N, 9]; observation [N, 17].
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The model is Gymnasium's HalfCheetah v5; a seed gives the same first state as th
 
 A ``-legacy`` variant has the observation of the published runs, which ends in the torso's place; nothing else differs.
 
-Shapes: N lanes; qpos [N, 9] and qvel [N, 9]: x, z, pitch, then six joints; observation [N, 17], legacy [N, 20].
+Shapes: N tasks; qpos [N, 9] and qvel [N, 9]: x, z, pitch, then six joints; observation [N, 17], legacy [N, 20].
 """
 
 from __future__ import annotations

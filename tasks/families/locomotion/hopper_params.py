@@ -9,7 +9,7 @@ Success: none is defined; returns are compared.
 
 The reward of 1 is also given at the step that ends an episode, where Gymnasium's Hopper v5 gives none.
 
-Shapes: N lanes; qpos [N, 6], qvel [N, 6]; observation [N, 11].
+Shapes: N tasks; qpos [N, 6], qvel [N, 6]; observation [N, 11].
 """
 
 from __future__ import annotations

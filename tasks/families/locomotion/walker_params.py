@@ -10,7 +10,7 @@ Success: none is defined; returns are compared.
 Variant: ``walker-params-legacy`` has the older model, with less friction at the right foot, and steps of 0.016 s (four
 of 0.004 s). The reward of 1 is also given at the step that ends an episode, where Walker2d v5 gives none.
 
-Shapes: N lanes; qpos [N, 9], qvel [N, 9]; observation [N, 17].
+Shapes: N tasks; qpos [N, 9], qvel [N, 9]; observation [N, 17].
 """
 
 from __future__ import annotations

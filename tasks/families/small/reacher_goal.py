@@ -9,7 +9,7 @@ Success: the fingertip is within 0.02 m of the target in each of the last 10 ste
 Differences from Gymnasium's Reacher v5: target and distance are not observed but the fingertip's place is, effort costs
 a tenth, and distances are those after the step.
 
-Shapes: N lanes; qpos [N, 4]: two joint angles, target x and y; qvel [N, 4] likewise; observation [N, 8].
+Shapes: N tasks; qpos [N, 4]: two joint angles, target x and y; qvel [N, 4] likewise; observation [N, 8].
 """
 
 from __future__ import annotations

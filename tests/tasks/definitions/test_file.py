@@ -1,4 +1,4 @@
-"""Definitions in YAML: what they say, and every mistake as one line with file, line, key and mend."""
+"""Definitions in YAML: what they say, and every mistake as one line with file, line, key and fix."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_the_flange_stays_in_its_workspace_and_upright(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parameters_are_in_the_lanes_model_and_nowhere_else(name: str) -> None:
+def test_parameters_are_in_the_tasks_model_and_nowhere_else(name: str) -> None:
     family = load(name)
     task = family.tasks("test")[0]
     values: Any = task.parameters
@@ -170,7 +170,7 @@ def test_the_expert_solves_the_family_and_standing_still_does_not(name: str) -> 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_diverged_lane_is_nan_and_leaves_the_others_alone(name: str) -> None:
+def test_a_diverged_task_is_nan_and_leaves_the_others_alone(name: str) -> None:
     family = load(name)
     batch = family.make_batch(family.tasks("train")[:2])
     alone = family.make_batch(family.tasks("train")[1:2])
