@@ -1,4 +1,4 @@
-"""The order of the house: who may import whom, and what must not be imported for nothing."""
+"""The import order: who may import whom, and what must not be imported for nothing."""
 
 from __future__ import annotations
 

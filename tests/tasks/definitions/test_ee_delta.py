@@ -172,9 +172,9 @@ def test_with_a_python_class_it_moves_as_without(tmp_path: Path, robot: str, apa
     assert not alone.native
     env = alone.make(alone.tasks("train")[0])
     obs, _ = env.reset(seed=0)
-    rows = load(write_reaching(tmp_path, robot))
-    assert alone.action_dim == rows.action_dim and alone.control_timestep == rows.control_timestep
-    start, batch = rows.mechanism.start, rows.make_batch([rows.tasks("train")[0]])
+    parallel = load(write_reaching(tmp_path, robot))
+    assert alone.action_dim == parallel.action_dim and alone.control_timestep == parallel.control_timestep
+    start, batch = parallel.mechanism.start, parallel.make_batch([parallel.tasks("train")[0]])
     assert np.array_equal(batch.set_state(start.qpos[None], start.qvel[None])[0], obs)
     rng = np.random.default_rng(0)
     for _ in range(10):
