@@ -46,7 +46,7 @@ def test_facts_of_the_arm_equal_its_model() -> None:
 def test_facts_of_the_arm_are_those_of_its_yaml() -> None:
     spec = robots.load("arm7")
     assert ARM7.joints == tuple(spec.joints) and ARM7.masses == spec.masses
-    assert ARM7.physics_timestep == spec.physics_timestep_s and ARM7.path == spec.path()
+    assert ARM7.physics_timestep == spec.physics_timestep_s and ARM7.path.samefile(spec.path())
     assert {each.joint: each.control_range for each in ARM7.actuators} == {
         each.joint: each.control_range for each in spec.actuators.values()
     }
