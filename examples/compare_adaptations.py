@@ -14,17 +14,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mql.adaptation.paper import prepare
+from mql.cli.families import family_of
 from mql.config.loading import override
 from mql.evaluation.held_out import evaluate, summarize_results
 from mql.runs.run_dir import RunDir
 from mql.seeding import generator
-from mql.tasks import registry
-from mql.training.loop import load_trainer
+from mql.training.meta_q_learning import load_trainer
 
 VARIANTS = {
     "full method (lambda = 1 - ESS)": [],
@@ -39,7 +40,7 @@ VARIANTS = {
 }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate every variant at every checkpoint and write table.md and table.json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
@@ -51,10 +52,11 @@ def main() -> None:
     parser.add_argument("--anneal-lr", type=float)
     parser.add_argument("--anneal-steps", type=int, default=96_000)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    options = parser.parse_args()
+    parser.add_argument("--trust", action="store_true", help="run the Python of the run's own definition")
+    options = parser.parse_args(arguments)
 
     run = RunDir.open_readonly(options.run)
-    family = registry.load(run.config.family)
+    family = family_of(run, trust=options.trust)
     tasks = family.tasks(options.split)[: options.tasks]
     rows = []
     for checkpoint in options.checkpoints:

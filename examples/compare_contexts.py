@@ -9,28 +9,30 @@ One agent acts on the test tasks from the same reset seeds with the carried stat
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mql.cli.families import family_of
 from mql.evaluation.held_out import evaluate
 from mql.evaluation.statistics import paired_gain
 from mql.runs.run_dir import RunDir
-from mql.tasks import registry
-from mql.training.loop import load_trainer
+from mql.training.meta_q_learning import load_trainer
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate one agent with several contexts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--lengths", type=int, nargs="+", default=[8, 16, 32, 64])
     parser.add_argument("--checkpoint", type=int)
     parser.add_argument("--episodes", type=int, default=1)
-    options = parser.parse_args()
+    parser.add_argument("--trust", action="store_true", help="run the Python of the run's own definition")
+    options = parser.parse_args(arguments)
 
     run = RunDir.open_readonly(options.run)
-    config, family = run.config, registry.load(run.config.family)
+    config, family = run.config, family_of(run, trust=options.trust)
     agent = load_trainer(run, family, config, env_steps=options.checkpoint).agent
     tasks = family.tasks("test")
 

@@ -24,10 +24,12 @@ import gymnasium_robotics
 import numpy as np
 
 from mql.agent.agent import Agent
+from mql.cli.families import family_of, find_family
 from mql.collecting.rollout import collect
 from mql.config.loading import load_config
+from mql.runs.run_dir import RunDir
 from mql.seeding import spawn_seeds
-from mql.tasks import from_file, load, names
+from mql.tasks import names
 from mql.tasks.family import TaskFamily
 from mql.threads import limit_threads
 
@@ -49,27 +51,33 @@ ROBOTS = {
 }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the families named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("families", nargs="*", help="names, or files of definitions whose Python you trust")
+    parser.add_argument("families", nargs="*", help="names, or definitions or runs whose Python you trust")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     limit_threads(options.threads)
     gymnasium.register_envs(gymnasium_robotics)
     rows = []
     print("| family | collection, env steps/s | single environment, env steps/s | ratio |")
     print("| --- | ---: | ---: | ---: |")
     for name in options.families or names():
-        family = from_file(name, trust=True) if name.endswith(".yaml") else load(name)
-        row = measure(family, options.threads)
+        row = measure(find(name), options.threads)
         rows.append(row)
         single = f"{row['single']:,.0f} ({row['peer']})"
-        print(f"| {family.name} | {row['collection']:,.0f} | {single} | {row['ratio']:.1f} |")
+        print(f"| {row['family']} | {row['collection']:,.0f} | {single} | {row['ratio']:.1f} |")
         sys.stdout.flush()
         if options.output:  # after every family: a long measurement loses nothing
             options.output.write_text(json.dumps({"threads": options.threads, "families": rows}, indent=1) + "\n")
+
+
+def find(target: str) -> TaskFamily:
+    """Return the family of a name, a definition's file or a run directory."""
+    if target not in names() and Path(target).is_dir():
+        return family_of(RunDir.open_readonly(target), trust=True)
+    return find_family(target, trust=True)
 
 
 def measure(family: TaskFamily, threads: int) -> dict[str, Any]:
@@ -78,17 +86,18 @@ def measure(family: TaskFamily, threads: int) -> dict[str, Any]:
     lanes = NATIVE_LANES if family.native else EPISODES_PER_WORKER * threads
     tasks = family.sample("train", lanes, np.random.default_rng(0))
     seeds = spawn_seeds(lanes, 0, "measure")
-    robots = (env_id for robot, env_id in ROBOTS.items() if family.native and family.name.startswith(robot))
+    ours = family.native and family.name in names()
+    robots = (env_id for robot, env_id in ROBOTS.items() if ours and family.name.startswith(robot))
     peer_name = next(robots, "")
     peer = gymnasium.make(peer_name) if peer_name else family.make(tasks[0])
     inner: gymnasium.Env[Any, Any] = peer if peer_name or family.native else peer.inner  # type: ignore[attr-defined]
     if inner is not peer:
         peer.reset(seed=0)  # tells the environment its task
-    collect(agent, family, tasks[:threads], seeds[:threads], threads=threads)  # builds environments, starts processes
+    collect(agent, family, tasks[:threads], seeds[:threads], workers=threads)  # builds environments, starts processes
     collection, single = [], []
     for _ in range(ROUNDS):
         begun = time.perf_counter()
-        episodes = collect(agent, family, tasks, seeds, threads=threads)
+        episodes = collect(agent, family, tasks, seeds, workers=threads)
         collection.append(sum(episode.length for episode in episodes) / (time.perf_counter() - begun))
         single.append(step_alone(inner))
     peer.close()

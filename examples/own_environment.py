@@ -15,14 +15,13 @@ from pathlib import Path
 
 import gymnasium
 
-from mql import load_config, tasks
+from mql import load_config, meta_train, tasks
 from mql.runs.run_dir import RunDir
 from mql.tasks.distributions import Uniform
 from mql.tasks.parameter import Parameter
-from mql.training import loop as meta_train
 
 SETTINGS = {
-    "threads": 2,  # worker processes
+    "collect.workers": 2,  # processes that play episodes
     "agent.discount": 0.95,
     "train.env_steps": 60_000,
     "train.random_steps": 10_000,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mql.config.loading import load_config
     from mql.evaluation.held_out import evaluate
     from mql.tasks.registry import load as load_family
-    from mql.training.loop import meta_train
+    from mql.training.methods import meta_train
 
 __version__ = "0.1.0"
 
@@ -29,7 +29,7 @@ _HOMES = {
     "evaluate": ("mql.evaluation.held_out", "evaluate"),
     "load_config": ("mql.config.loading", "load_config"),
     "load_family": ("mql.tasks.registry", "load"),
-    "meta_train": ("mql.training.loop", "meta_train"),
+    "meta_train": ("mql.training.methods", "meta_train"),
 }
 
 

@@ -33,11 +33,11 @@ def user_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            what, mend = "the disk is full", "free some space, then go on with --resume"
+            what, mend = "the disk is full", "free some space, then continue with --resume"
         elif error.errno in (errno.EACCES, errno.EPERM):
-            what, mend = "no permission", "change the permissions, or choose another place"
+            what, mend = "no permission", "change the permissions, or choose another location"
         elif error.errno == errno.EROFS:
-            what, mend = "the file system is read-only", "choose another place"
+            what, mend = "the file system is read-only", "choose another location"
         elif error.errno == errno.ENOENT:
             what, mend = "the file or folder is missing", "restore it from a copy, or start the run again"
         else:

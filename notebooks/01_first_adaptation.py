@@ -31,7 +31,7 @@ from mql.learning.replay import Replay
 from mql.learning.trainer import Trainer
 from mql.report.curves import ADAPTED, UNTRAINED, ZERO_SHOT
 from mql.seeding import generator, spawn_seeds
-from mql.training.loop import evaluation
+from mql.training.meta_q_learning import evaluation
 
 SMALL = os.environ.get("MQL_NOTEBOOK_SIZE") == "small"  # a test of the code; the results mean nothing then
 torch.set_num_threads(1)  # the networks are small: more threads would only wait for one another

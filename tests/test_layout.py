@@ -152,6 +152,12 @@ def test_no_import_cycle() -> None:
     tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the cycle
 
 
+@pytest.mark.parametrize("name", ["mql.training.loop", "mql.training.learning"])
+def test_the_loop_knows_no_method(name: str) -> None:
+    known = {target for target in imports(name) if target.split(".")[1] in ("agent", "learning", "adaptation")}
+    assert not known, f"{name} must meet {known} by the protocol `Learning` alone"
+
+
 def test_files_are_short_and_named_for_what_they_do() -> None:
     folders = ("mql", "tasks", "robots", "configs", "tests", "examples", "notebooks")
     for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
@@ -187,16 +193,16 @@ def test_reading_a_config_needs_no_torch() -> None:
 
 
 def test_the_public_names_stay_the_public_ones() -> None:
-    """The module `mql.training.loop` holds the function of the same name; importing it must not hide the function."""
+    """Importing the module that holds a public function must not hide the function."""
     code = (
         "import mql\n"
         "assert mql.load_config('reacher-goal').family == 'reacher-goal'\n"
         "assert mql.load_family('reacher-goal').name == 'reacher-goal'\n"
-        "import mql.training.loop\n"
+        "import mql.training.methods\n"
         "assert set(mql.__all__) <= set(dir(mql))\n"
         "assert all(callable(getattr(mql, name)) for name in mql.__all__ if name != '__version__')\n"
         "from mql import meta_train\n"
-        "assert meta_train is sys.modules['mql.training.loop'].meta_train\n"
+        "assert meta_train is sys.modules['mql.training.methods'].meta_train\n"
         "assert not hasattr(mql, 'unknown')"
     )
     assert loaded_by("import sys\n" + code) == set()

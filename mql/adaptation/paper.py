@@ -23,7 +23,6 @@ from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
 from mql.learning.contexts import ContextPlan, context_plan, reads
 from mql.learning.replay import Replay
-from mql.learning.td3 import Learner
 from mql.seeding import generator, torch_generator
 from mql.threads import side_by_side
 from mql.types import Batch, Episode, FloatArray, IntArray
@@ -100,7 +99,7 @@ def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: Ada
     coef = scored.proximal_coef if config.proximal_coef == "auto" else config.proximal_coef
 
     adapted = agent.copy()
-    learner = Learner(adapted, lr=config.lr, anchor=agent)
+    learner = adapted.learner(lr=config.lr, anchor=agent)
     learner.proximal_coef = coef if config.step1_penalty else 0.0
     noise = torch_generator(seed, "adapt", device=str(agent.device))
     plan = context_plan(agent.config)
@@ -216,7 +215,7 @@ def _features(agent: Agent, replay: Replay, rows: IntArray, config: AdaptConfig)
         plan = context_plan(agent.config)
         features = torch.cat([encoder(replay.gather(part, plan).context) for part in parts])
     if config.features == "obs_context" or not encoder.context_dim:
-        features = torch.cat([replay.table[index, : agent.obs_dim], features], dim=-1)
+        features = torch.cat([agent.scaling.obs(replay.table[index, : agent.obs_dim]), features], dim=-1)
     result: FloatArray = features.cpu().numpy()
     return result
 
@@ -233,6 +232,7 @@ def _replay_of(agent: Agent, episodes: Sequence[Episode]) -> Replay:
         episode_length=longest,
         context_dim=agent.state_dim,
         device=str(agent.device),
+        scaling=agent.scaling,
     )
     for episode in episodes:
         replay.append(dataclasses.replace(episode, task=0))

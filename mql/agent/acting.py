@@ -1,8 +1,9 @@
-"""How the policy acts: in numpy, on the CPU, while its context grows with every step.
+"""How the policy acts on the CPU while its context grows with every step.
 
 A control loop asks for one action, or for some dozens, at a time. Then the cost is that of starting operators, which
-numpy does several times faster than PyTorch. A policy pickles, and needs no PyTorch where it is unpickled: worker
-processes act with it.
+numpy does several times faster than PyTorch. So an agent of known modules (a GRU or no encoder; ReLU layers and a tanh)
+acts in numpy; any other acts through its own modules. A policy pickles: worker processes act with it. In numpy it needs
+no PyTorch there.
 
 Shapes: N tasks side by side, O observation, A action, C = O + A + 1 context element, Z context variable,
 H context length.
@@ -10,15 +11,17 @@ H context length.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from mql.types import FloatArray
 
 if TYPE_CHECKING:
-    from mql.agent.networks import Actor, ContextEncoder
+    from mql.agent.protocols import Actor, Encoder
+    from mql.agent.scaling import Scaling
 
 
 @dataclass
@@ -35,20 +38,151 @@ class ActingContext:
     length: int = 0
 
 
-class Policy:
-    """Actor and context encoder in numpy. On the CPU they are the networks' own parameters (shared memory).
+class Policy(Protocol):
+    """Acts in N episodes side by side: `begin` once, then `act` and `observe` in turn."""
+
+    def begin(self, n: int, element_dim: int) -> ActingContext:
+        """Return the empty context of `n` episodes that start now, for elements of C numbers."""
+        ...
+
+    def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
+        """Return deterministic actions [N, A] for observations [N, O]."""
+        ...
+
+    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
+        """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
+        ...
+
+
+def make_policy(actor: Actor, encoder: Encoder, *, window: int, scaling: Scaling) -> Policy:
+    """Return the policy of these modules, which acts on what they learn later, too (on the CPU).
 
     Args:
         actor: maps observation and context variable to an action.
         encoder: maps the steps so far to the context variable.
         window: the last steps that the encoder looks at, H; 0: it carries its state from the episode's start.
+        scaling: of what they read.
+    """
+    policy = _modules_policy(actor, encoder, window=window)
+    if not scaling.may_act:
+        return policy
+    return ScaledPolicy(policy, _array(scaling.shift), _array(scaling.scale))
+
+
+def _modules_policy(actor: Actor, encoder: Encoder, *, window: int) -> Policy:
+    from mql.agent.encoders import GRUEncoder, NoEncoder
+
+    layers = actor.tanh_layers()
+    if layers is None or not isinstance(encoder, (GRUEncoder, NoEncoder)):
+        return TorchPolicy(actor, encoder, window=window)
+    gru = list(encoder.gru.parameters()) if isinstance(encoder, GRUEncoder) else []
+    return NumpyPolicy(
+        [tuple(_array(p) for p in layer.parameters()) for layer in layers],
+        [_array(p) for p in gru],
+        context_dim=encoder.context_dim,
+        window=window,
+    )
+
+
+def _array(parameter: Any) -> FloatArray:
+    """A parameter, transposed; on the CPU it is the parameter itself (shared memory)."""
+    array: FloatArray = parameter.detach().cpu().numpy().T
+    return array
+
+
+class ScaledPolicy:
+    """A policy that sees scaled observations and rewards (`scaling.Scaling`); actions need none.
+
+    Args:
+        policy: acts on scaled numbers.
+        shift, scale: [C], of the elements; on the CPU those of the agent (shared memory).
     """
 
-    def __init__(self, actor: Actor, encoder: ContextEncoder, *, window: int) -> None:
-        layers = [*actor.hidden, actor.output]
-        self._layers = [tuple(p.detach().cpu().numpy().T for p in layer.parameters()) for layer in layers]
-        self._gru = [p.detach().cpu().numpy().T for p in encoder.gru.parameters()] if encoder.gru else []
-        self._context_dim, self._window = encoder.context_dim, window
+    def __init__(self, policy: Policy, shift: FloatArray, scale: FloatArray) -> None:
+        self._policy, self._shift, self._scale = policy, shift, scale
+
+    def begin(self, n: int, element_dim: int) -> ActingContext:
+        """Return the empty context of `n` episodes that start now, for elements of C numbers."""
+        return replace(self._policy.begin(n, element_dim), policy=self)
+
+    def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
+        """Return deterministic actions [N, A] for observations [N, O]."""
+        return self._policy.act(self._scaled(obs), context)
+
+    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
+        """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
+        self._policy.observe(context, self._scaled(obs), action, (reward - self._shift[-1]) * self._scale[-1])
+
+    def _scaled(self, obs: FloatArray) -> FloatArray:
+        size = obs.shape[1]
+        scaled: FloatArray = (obs - self._shift[:size]) * self._scale[:size]
+        return scaled
+
+
+class TorchPolicy:
+    """The policy of any actor and encoder, computed by the modules themselves; see `make_policy`."""
+
+    def __init__(self, actor: Actor, encoder: Encoder, *, window: int) -> None:
+        self._actor, self._encoder, self._window = actor, encoder, window
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Copied, parameters have memory of their own; else each would bring along the vector that all of them lie in.
+        return {name: copy.deepcopy(value) for name, value in self.__dict__.items()}
+
+    def begin(self, n: int, element_dim: int) -> ActingContext:
+        """Return the empty context of `n` episodes that start now, for elements of C numbers."""
+        elements = np.zeros((self._window, n, element_dim), dtype=np.float32)
+        return ActingContext(state=self._encode(elements[:0]), elements=elements, policy=self)
+
+    def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
+        """Return deterministic actions [N, A] for observations [N, O]."""
+        return self._computed(lambda tensor: self._actor.act(tensor(obs), tensor(context.state)))
+
+    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
+        """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
+        element: FloatArray = np.concatenate((obs, action, reward[:, None]), axis=1)
+        if not self._window:
+            context.state = self._computed(lambda tensor: self._encoder.step(tensor(element), tensor(context.state)))
+            return
+        _take_up(context, element, self._window)
+        context.state = self._encode(context.elements[self._window - context.length :])
+
+    def _encode(self, elements: FloatArray) -> FloatArray:
+        from mql.types import Context
+
+        return self._computed(lambda tensor: self._encoder(Context(tensor(elements))))
+
+    def _computed(self, function: Any) -> FloatArray:
+        """Return ``function(tensor)`` as an array, where ``tensor`` moves an array to where the modules are."""
+        import torch
+
+        device = next(iter(self._actor.parameters())).device  # type: ignore[attr-defined]
+        with torch.no_grad():
+            result: FloatArray = function(lambda array: torch.from_numpy(array).to(device)).cpu().numpy()
+        return result
+
+
+def _take_up(context: ActingContext, element: FloatArray, window: int) -> None:
+    """Add an element [N, C] to the end of the window."""
+    context.elements = np.concatenate((context.elements[1:], element[None]))
+    context.length = min(context.length + 1, window)
+
+
+class NumpyPolicy:
+    """ReLU layers and a tanh behind a GRU, or behind no context at all.
+
+    Args:
+        layers: weight [in, out] and bias [out] of each.
+        gru: its four parameters, transposed; empty: no context.
+        context_dim: Z.
+        window: see `make_policy`.
+    """
+
+    def __init__(
+        self, layers: list[tuple[FloatArray, ...]], gru: list[FloatArray], *, context_dim: int, window: int
+    ) -> None:
+        self._layers, self._gru = layers, gru
+        self._context_dim, self._window = context_dim, window
 
     def begin(self, n: int, element_dim: int) -> ActingContext:
         """Return the empty context of `n` episodes that start now, for elements of C numbers."""
@@ -58,9 +192,9 @@ class Policy:
             policy=self,
         )
 
-    def act(self, obs: FloatArray, state: FloatArray) -> FloatArray:
-        """Map obs [N, O] and context variables [N, Z] to actions [N, A]."""
-        x: FloatArray = np.concatenate((obs, state), axis=1)
+    def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
+        """Return deterministic actions [N, A] for observations [N, O]."""
+        x: FloatArray = np.concatenate((obs, context.state), axis=1)
         for weight, bias in self._layers[:-1]:
             x = x @ weight
             x += bias
@@ -76,8 +210,7 @@ class Policy:
         if not self._window:
             context.state = self._step(element, context.state)
             return
-        context.elements = np.concatenate((context.elements[1:], element[None]))
-        context.length = min(context.length + 1, self._window)
+        _take_up(context, element, self._window)
         state = np.zeros_like(context.state)
         for past in context.elements[self._window - context.length :]:
             state = self._step(past, state)

@@ -6,76 +6,103 @@ Shapes: N tasks side by side, O observation, A action.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
-from mql.agent.acting import ActingContext, Policy
-from mql.agent.networks import Actor, ContextEncoder, TwinCritic
-from mql.config.schema import AgentConfig
+from mql.agent.acting import ActingContext, Policy, make_policy
+from mql.agent.parameter_vector import ParameterVector
+from mql.agent.protocols import Algorithm, Learner, find
+from mql.agent.scaling import Scaling
+from mql.config.schema import ALGORITHMS, AgentConfig
 from mql.types import FloatArray
 
 
-class Networks(nn.Module):
-    """Actor and twin critics with their context encoders (one and the same encoder if `shared_encoder`)."""
+@dataclass(frozen=True)
+class Part:
+    """Parameters that one loss trains, and their targets: the same ones of the target networks."""
 
-    def __init__(self, obs_dim: int, action_dim: int, config: AgentConfig) -> None:
-        super().__init__()
-        context_dim = config.context_dim if config.use_context else 0
-        element_dim = obs_dim + action_dim + 1
-        self.actor_encoder = ContextEncoder(element_dim, context_dim)
-        self.critic_encoder = self.actor_encoder if config.shared_encoder else ContextEncoder(element_dim, context_dim)
-        dtype = matmul_dtype(config.precision)
-        sizes = config.hidden_sizes
-        self.actor = Actor(obs_dim, action_dim, context_dim, sizes, dtype=dtype)
-        self.critic = TwinCritic(obs_dim, action_dim, context_dim, sizes, layer_norm=config.layer_norm, dtype=dtype)
-
-    @property
-    def shared_encoder(self) -> bool:
-        """Whether actor and critics read one encoder, which then only the critics' loss trains."""
-        return self.critic_encoder is self.actor_encoder
-
-    def actor_parameters(self) -> list[nn.Parameter]:
-        """Parameters that the actor's loss trains."""
-        encoder = [] if self.shared_encoder else list(self.actor_encoder.parameters())
-        return [*encoder, *self.actor.parameters()]
-
-    def critic_parameters(self) -> list[nn.Parameter]:
-        """Parameters that the critics' loss trains."""
-        return [*self.critic_encoder.parameters(), *self.critic.parameters()]
+    online: ParameterVector
+    target: ParameterVector
 
 
 class Agent:
-    """Online and target networks, and the deterministic policy they define."""
+    """Online and target networks, and the deterministic policy they define.
+
+    ``parts`` holds the parameters by the loss that trains them, each part's end to end in one vector. They lie there
+    from the start, so that learners come and go, and policies stay current.
+    """
 
     def __init__(self, obs_dim: int, action_dim: int, config: AgentConfig, *, seed: int, device: str = "cpu") -> None:
         self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
         self.device = torch.device(device)
         with torch.random.fork_rng(devices=[]):  # initial weights depend on `seed` alone
-            torch.manual_seed(seed)
-            self.online = Networks(obs_dim, action_dim, config).to(self.device)
-        self.target = copy.deepcopy(self.online).requires_grad_(False)
+            torch.default_generator.manual_seed(seed)  # (torch.manual_seed would seed the GPU's generators, too)
+            self.online: Any = self._algorithm.networks(obs_dim, action_dim, config).to(self.device)
+        self.target: Any = copy.deepcopy(self.online).requires_grad_(False)
+        self.scaling = Scaling(
+            obs_dim, action_dim, reward_scale=config.reward_scale, normalize=config.normalize, device=device
+        )
+        self.parts = self._laid_out()
 
     @property
     def state_dim(self) -> int:
         """Size of the state that the policy carries through an episode (0: it looks at a window, or is blind)."""
-        return self.online.actor_encoder.context_dim if self.config.context_mode == "carry" else 0
+        return int(self.online.actor_encoder.context_dim) if self.config.context_mode == "carry" else 0
 
     def copy(self) -> Agent:
         """Return an agent with equal, independent parameters."""
         return copy.deepcopy(self)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Agent:
+        twin = copy.copy(self)
+        twin.scaling = copy.deepcopy(self.scaling, memo)
+        twin.online, twin.target = copy.deepcopy(self.online, memo), copy.deepcopy(self.target, memo)
+        for parameter in twin.online.parameters():
+            parameter.grad = None
+        twin.parts = twin._laid_out()
+        return twin
+
+    def learner(self, *, lr: float, anchor: Agent | None = None) -> Learner:
+        """Return a learner that trains this agent in place by the algorithm of its configuration.
+
+        Args:
+            lr: Adam's step size; it may be changed between updates (`lr`).
+            anchor: an agent of the same form. With a ``proximal_coef`` lambda above 0, every update has the penalty
+                (lambda / 2) ||theta - theta_anchor||^2 over the trained online parameters.
+        """
+        return self._algorithm(self, lr=lr, anchor=anchor)
+
     def named_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Every learned tensor once, by name: what a checkpoint stores."""
+        """Every learned tensor and buffer once, by name: what a checkpoint stores."""
         for owner, networks in (("online", self.online), ("target", self.target)):
-            for name, parameter in networks.named_parameters():
-                yield f"{owner}.{name}", parameter.data
+            names: nn.Module = networks
+            saved = names.state_dict(keep_vars=True).keys()  # without buffers that are not to be saved
+            for name, tensor in (*names.named_parameters(), *names.named_buffers()):
+                if name in saved:
+                    yield f"{owner}.{name}", tensor.detach()
+        for name, tensor in self.scaling.named_tensors():
+            yield f"scaling.{name}", tensor
+
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Copy what `named_tensors` gave into this agent; tensors of other names are left alone.
+
+        Raises:
+            KeyError: a tensor is missing.
+            ValueError: a tensor has another shape than the agent's.
+        """
+        for name, tensor in self.named_tensors():
+            if tensors[name].shape != tensor.shape:
+                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}")
+            tensor.copy_(tensors[name])
 
     def policy(self) -> Policy:
-        """Return the deterministic policy in numpy; on the CPU it shares this agent's parameters."""
+        """Return the deterministic policy; on the CPU it shares this agent's parameters."""
         window = self.config.context_length if self.config.context_mode == "window" else 0
-        return Policy(self.online.actor, self.online.actor_encoder, window=window)
+        return make_policy(self.online.actor, self.online.actor_encoder, window=window, scaling=self.scaling)
 
     def begin(self, n: int) -> ActingContext:
         """Return the empty context of `n` episodes that start now."""
@@ -83,19 +110,20 @@ class Agent:
 
     def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
         """Return deterministic actions [N, A] for observations [N, O]."""
-        return context.policy.act(obs, context.state)
+        return context.policy.act(obs, context)
 
     def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
         """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
         context.policy.observe(context, obs, action, reward)
 
+    @property
+    def _algorithm(self) -> Algorithm:
+        algorithm: Algorithm = find(ALGORITHMS[self.config.algorithm])
+        return algorithm
 
-def matmul_dtype(precision: str) -> torch.dtype:
-    """The type that hidden layers are computed in; ``auto`` takes bfloat16 where the CPU has matrix units (AMX) for it.
-
-    Without them the compiled float32 layers (`layers.py`) are the faster ones, as far as measured.
-    """
-    if precision == "auto":
-        has_amx = getattr(torch.cpu, "_is_amx_tile_supported", None)  # no public name for it yet
-        precision = "bfloat16" if has_amx is not None and has_amx() else "float32"
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    def _laid_out(self) -> dict[str, Part]:
+        target = self.target.parts()
+        return {
+            name: Part(ParameterVector(parameters), ParameterVector(target[name]))
+            for name, parameters in self.online.parts().items()
+        }

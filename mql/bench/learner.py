@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from mql.agent.agent import Agent, matmul_dtype
+from mql.agent.agent import Agent
 from mql.bench.subjects import (
     CHEETAH_ACTION,
     CHEETAH_CONTEXT_DIM,
@@ -71,8 +71,10 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     announce(f"learner: filling replays with {sizes.transitions:,} transitions")
     contenders: dict[str, Call] = {"sb3_td3": _peer(sizes)}
     contenders["paper"] = _repeat(_update(sizes, _agent_config("paper", sizes), sizes.paper_batch), sizes.updates)
-    for name, config in _fast_configs(sizes).items():
-        contenders[name] = _repeat(_update(sizes, config, sizes.fast_batch), sizes.updates)
+    contenders["fast"] = _repeat(_update(sizes, _agent_config("fast", sizes), sizes.fast_batch), sizes.updates)
+    if _has_amx():
+        bfloat16 = _agent_config("fast", sizes, precision="bfloat16")
+        contenders["fast_bfloat16"] = _repeat(_update(sizes, bfloat16, sizes.fast_batch), sizes.updates)
     announce(f"learner: {sizes.rounds} rounds of {sizes.updates} updates each, on {threads} threads")
     seconds = medians(alternate({**contenders, "sgemm": make_sgemm()}, rounds=sizes.rounds))
     sgemm_gflops = SGEMM_GFLOP / seconds.pop("sgemm")
@@ -113,11 +115,10 @@ def _agent_config(profile: str, sizes: Sizes, **changes: object) -> AgentConfig:
     )
 
 
-def _fast_configs(sizes: Sizes) -> dict[str, AgentConfig]:
-    configs = {"fast": _agent_config("fast", sizes)}
-    if matmul_dtype(configs["fast"].precision) != torch.float32:
-        configs["fast_float32"] = _agent_config("fast", sizes, precision="float32")
-    return configs
+def _has_amx() -> bool:
+    """Whether the CPU has matrix units for bfloat16; without them it is the slower type."""
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)  # no public name for it yet
+    return supported is not None and bool(supported())
 
 
 def _update(sizes: Sizes, config: AgentConfig, batch: int) -> Call:
@@ -149,7 +150,9 @@ def _peer(sizes: Sizes) -> Call:
         from stable_baselines3 import TD3
     except ModuleNotFoundError as error:
         mend = "install the extra 'bench': pip install -e '.[bench]' in the clone (make setup does it)"
-        raise UserError(f"no package {error.name}, the peer", where="mql bench learner", mend=mend) from None
+        raise UserError(
+            f"package {error.name}, the peer, is not installed", where="mql bench learner", mend=mend
+        ) from None
     peer = TD3(
         "MlpPolicy",
         RandomNumbers(sizes.obs_dim, sizes.action_dim),

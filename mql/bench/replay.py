@@ -11,7 +11,6 @@ from mql.agent.agent import Agent
 from mql.bench.subjects import agent_config, batch_size, fill_replay
 from mql.bench.timing import Results, alternate, announce, medians
 from mql.learning.contexts import context_plan
-from mql.learning.td3 import Learner
 from mql.seeding import generator, torch_generator
 
 FLOAT_BYTES = 4
@@ -61,7 +60,7 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
         policy_delay=sizes.policy_delay,
     )
     agent = Agent(sizes.obs_dim, sizes.action_dim, config, seed=0)
-    learner = Learner(agent, lr=config.lr)
+    learner = agent.learner(lr=config.lr)
     plan, rng, noise = context_plan(config), generator(0, "bench draws"), torch_generator(0, "bench noise")
     batch = replay.sample(sizes.batch, plan, rng)
     announce(f"replay: {sizes.rounds} rounds of {sizes.calls_per_round} batches and updates, on {threads} threads")

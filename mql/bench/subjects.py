@@ -14,7 +14,6 @@ from mql.bench.timing import Call
 from mql.config.schema import PROFILES, AgentConfig, TrainConfig
 from mql.learning.contexts import context_plan
 from mql.learning.replay import Replay
-from mql.learning.td3 import Learner
 from mql.seeding import generator, torch_generator
 from mql.types import Episode, FloatArray
 
@@ -72,7 +71,7 @@ def _random_episode(rng: np.random.Generator, obs_dim: int, action_dim: int, len
 
 def make_update(agent: Agent, replay: Replay, transitions: int) -> Call:
     """Return a call that makes one update as training does: sample `transitions` of them, then learn."""
-    learner, plan = Learner(agent, lr=agent.config.lr), context_plan(agent.config)
+    learner, plan = agent.learner(lr=agent.config.lr), context_plan(agent.config)
     rng, noise = generator(0, "bench draws"), torch_generator(0, "bench noise")
 
     def update() -> None:

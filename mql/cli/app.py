@@ -1,8 +1,8 @@
 """The `mql` command: its arguments, and how it ends.
 
-Exit status 0 is success, 2 the user's mistake (one line on standard error), 1 a bug (a traceback), 130 Ctrl-C. Results
-go to standard output, all else to standard error. The commands' work is in `cli_train`, `cli_evaluate`, `cli_tasks`,
-`cli_robots` and `cli_bench`, imported when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
+Exit status 0 is success, 2 the user's mistake (one line on standard error), 1 a bug (a traceback), 130 stopped by
+Ctrl-C or SIGTERM. Results go to standard output, all else to standard error. The commands' work is in the modules
+beside this one, imported when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
 """
 
 from __future__ import annotations
@@ -34,16 +34,17 @@ app = typer.Typer(
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(robots_app, name="robots")
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, made by mql train.", show_default=False)]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory created by mql train.", show_default=False)]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE ...", help="Change a configuration key.", show_default=False),
+    typer.Option("--set", metavar="KEY=VALUE ...", help="Override configuration keys.", show_default=False),
 ]
 AdaptationEpisodes = Annotated[
-    int | None, typer.Option(min=1, metavar="K", help="Episodes collected on each new task.", show_default=False)
+    int | None, typer.Option(min=1, metavar="K", help="Episodes to collect on each new task.", show_default=False)
 ]
 Episodes = Annotated[
-    int | None, typer.Option(min=1, metavar="K", help="Episodes measured, before and after.", show_default=False)
+    int | None,
+    typer.Option(min=1, metavar="K", help="Evaluation episodes, before and after adaptation.", show_default=False),
 ]
 
 
@@ -68,47 +69,71 @@ def train(
         str,
         typer.Argument(
             metavar="FAMILY|FILE.yaml",
-            help="A task family, a file that defines one, or an experiment.",
+            help="A task family, a file that defines one, or an experiment file.",
             show_default=False,
         ),
     ],
     settings: Settings = None,
     run_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the run is written.", show_default="runs/FAMILY-SEED-TIME")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Directory to write the run to.", show_default="runs/FAMILY-SETTINGS-SEED-TIME"
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of every random stream.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir, as configured there.")] = (
-        False
-    ),
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed for all random numbers.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --run-dir with its own configuration.")
+    ] = False,
+    checkpoint: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="With --resume: continue from the checkpoint at N env steps, and delete later ones."
+        ),
+    ] = None,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Meta-train an agent on a family of tasks."""
     from mql.cli.train import train
 
-    train(target, settings=settings or [], run_dir=run_dir, seed=seed, resume=resume, trust=trust, as_json=as_json)
+    train(
+        target,
+        settings=settings or [],
+        run_dir=run_dir,
+        seed=seed,
+        resume=resume,
+        checkpoint=checkpoint,
+        trust=trust,
+        as_json=as_json,
+    )
 
 
 @app.command()
 def evaluate(
     run: Run,
-    split: Annotated[str | None, typer.Option(metavar="train|test|ood", help="Which tasks.")] = None,
-    tasks: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the split's first N tasks.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="train|test|ood", help="Tasks to evaluate on.")] = None,
+    tasks: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Use only the first N tasks of the split.")
+    ] = None,
     adaptation_episodes: AdaptationEpisodes = None,
     episodes: Episodes = None,
-    no_adapt: Annotated[bool, typer.Option("--no-adapt", help="Zero-shot only.")] = False,
+    no_adapt: Annotated[bool, typer.Option("--no-adapt", help="Evaluate zero-shot only.")] = False,
     protocol: Annotated[
         str | None,
         typer.Option(
-            metavar="meta-world", help="Meta-World's own protocol, beside an exact count.", show_default=False
+            metavar="meta-world",
+            help="Follow Meta-World's own protocol, with an exact count beside it.",
+            show_default=False,
         ),
     ] = None,
-    checkpoint: Annotated[int | None, typer.Option(metavar="N", help="The checkpoint after N env steps.")] = None,
+    checkpoint: Annotated[
+        int | None, typer.Option(metavar="N", help="Use the checkpoint at N environment steps.")
+    ] = None,
     settings: Settings = None,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a run's agent on tasks of its family, zero-shot and adapted."""
+    """Evaluate a run's agent, zero-shot and after adaptation."""
     from mql.cli.evaluate import evaluate, evaluate_by_protocol
 
     if no_adapt and adaptation_episodes is not None:
@@ -133,19 +158,23 @@ def adapt(
     run: Run,
     task: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE ...", help="A task parameter; a vector as NAME=1,2.", show_default=False),
+        typer.Option(
+            metavar="NAME=VALUE ...", help="Set a task parameter; write a vector as NAME=1,2.", show_default=False
+        ),
     ] = None,
     adaptation_episodes: AdaptationEpisodes = None,
     episodes: Episodes = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the adapted agent there.", show_default=False)
+        Path | None, typer.Option(metavar="DIR", help="Directory to write the adapted agent to.", show_default=False)
     ] = None,
-    checkpoint: Annotated[int | None, typer.Option(metavar="N", help="The checkpoint after N env steps.")] = None,
+    checkpoint: Annotated[
+        int | None, typer.Option(metavar="N", help="Use the checkpoint at N environment steps.")
+    ] = None,
     settings: Settings = None,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
-    """Adapt a run's agent to a task of your own."""
+    """Adapt a run's agent to a task of your choice."""
     from mql.cli.evaluate import adapt
 
     adapt(
@@ -166,16 +195,16 @@ def bench(
     part: Annotated[
         str,
         typer.Argument(
-            metavar="learner|replay|simulation|acting|adaptation|growth", help="What is measured.", show_default=False
+            metavar="learner|replay|simulation|acting|adaptation|growth", help="What to measure.", show_default=False
         ),
     ],
     threads: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, metavar="N", help="CPU threads.", show_default="the cores of this process"),
+        typer.Option(min=1, max=1024, metavar="N", help="CPU threads to use.", show_default="all cores available"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a part's speed on this machine, which should be idle, beside its peers and limits."""
+    """Measure how fast one part runs, compared with its peers. The machine should be idle."""
     from mql.cli.bench import bench
 
     bench(part, threads=threads, as_json=as_json)
@@ -207,7 +236,7 @@ def run(arguments: Sequence[str]) -> int:
 
         if not isinstance(error, EpisodeFault):
             raise
-        return _fail(UserError(str(error), mend="mend the environment, or leave this task out"))
+        return _fail(UserError(str(error), mend="fix the environment, or leave this task out"))
     return result if isinstance(result, int) else 0
 
 

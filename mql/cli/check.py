@@ -101,8 +101,8 @@ def _check_once(worker: Workers, inspection: Inspection, check: str, seconds: fl
     if seconds <= 0:
         total = inspection.effort.family_seconds
         return failed(
-            f"check {check} was not begun: the family's {total:g} s were used up by the checks before it; "
-            "mend those first, or make the environment faster"
+            f"check {check} was not started: the checks before it used up the family's {total:g} s; "
+            "fix those first, or make the environment faster"
         )
     diary = inspection.diary
     if diary is not None:

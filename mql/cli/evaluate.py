@@ -21,7 +21,7 @@ from mql.cli.train import check_device
 from mql.config.loading import override, parse_overrides
 from mql.config.schema import Config
 from mql.errors import UserError
-from mql.evaluation import held_out as meta_test
+from mql.evaluation import held_out
 from mql.files import TEMPORARY, sync_folder, to_json, user_errors, write_file
 from mql.learning.trainer import Trainer
 from mql.runs.definition import digest_entry
@@ -29,10 +29,11 @@ from mql.runs.run_dir import RunDir
 from mql.seeding import generator
 from mql.tasks.family import Task, TaskFamily
 from mql.threads import keep_freed_memory, limit_threads
-from mql.training.loop import evaluation_record, load_trainer
+from mql.training.meta_q_learning import evaluation_record, load_trainer
 from mql.types import JSON
 
-CHANGEABLE = ("adapt.", "evaluate.", "threads", "device")  # keys and sections that a finished training leaves open
+# Keys and sections that a finished training leaves open.
+CHANGEABLE = ("adapt.", "evaluate.", "threads", "collect.", "device")
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def evaluate_by_protocol(
 ) -> None:
     """Do what `mql evaluate --protocol` does; the arguments are the command's."""
     if protocol != "meta-world":
-        raise UserError(f"there is no protocol {protocol!r}", where="--protocol", mend="give meta-world")
+        raise UserError(f"there is no protocol {protocol!r}", where="--protocol", mend="use meta-world")
     from mql.evaluation import meta_world_protocol as meta_world
 
     run, config = _open(path, settings, adaptation_episodes=None, episodes=None)
@@ -116,6 +117,7 @@ def evaluate_by_protocol(
             adaptation_episodes=adaptation_episodes or meta_world.ADAPTATION_EPISODES,
             evaluation_episodes=episodes or meta_world.EVALUATION_EPISODES,
             threads=config.threads,
+            workers=config.workers,
             on_goals=lambda done: advance(done - 1),
         )
     record |= {"split": split, "env_steps": loaded.trainer.env_steps, **digest_entry(run.path)}
@@ -149,13 +151,13 @@ def adapt(
         _write(out, result, {"run": str(run.path), "seed": config.seed, **row}, config)
     print_json(row) if as_json else print_task_rows([row])
     if not task.in_training_range:
-        print("note: the task lies outside the range of the training tasks", file=sys.stderr)
+        print("note: the task is outside the range of the training tasks", file=sys.stderr)
 
 
-def adapt_to(loaded: LoadedRun, task: Task) -> meta_test.TaskResult:
-    """Adapt a run's agent to one task, and evaluate it before and after from the same reset seeds."""
+def adapt_to(loaded: LoadedRun, task: Task) -> held_out.TaskResult:
+    """Adapt a run's agent to one task, and evaluate it before and after; the result holds the adapted agent."""
     config, agent = loaded.config, loaded.trainer.agent
-    return meta_test.evaluate(
+    return held_out.evaluate(
         agent,
         loaded.family,
         [task],
@@ -164,6 +166,8 @@ def adapt_to(loaded: LoadedRun, task: Task) -> meta_test.TaskResult:
         meta=adaptation.prepare(agent, loaded.trainer.replay, config.adapt),
         config=config.adapt,
         threads=config.threads,
+        workers=config.workers,
+        keep_agents=True,
     )[0]
 
 
@@ -180,8 +184,8 @@ def _open(
     keep_freed_memory()
     for key in parse_overrides(settings):
         if not key.startswith(CHANGEABLE):
-            mend = "only adapt.*, evaluate.*, threads and device can differ"
-            raise UserError(f"{key} was settled when the agent was trained", where=f"--set {key}", mend=mend)
+            mend = "only adapt.*, evaluate.*, threads, collect.* and device can be changed now"
+            raise UserError(f"{key} was fixed when the agent was trained", where=f"--set {key}", mend=mend)
     run = RunDir.open_readonly(path)
     counts = {"adapt.adaptation_episodes": adaptation_episodes, "evaluate.evaluation_episodes": episodes}
     more = [f"{key}={count}" for key, count in counts.items() if count is not None]
@@ -193,7 +197,9 @@ def _open(
 def _load(run: RunDir, config: Config, family: TaskFamily, checkpoint: int | None) -> LoadedRun:
     if run.tasks["train"] != [task.to_json() for task in family.tasks("train")]:
         mend = "use the version of mql that trained it (see environment.json)"
-        raise UserError(f"the training tasks of {family.name} have changed since", where=str(run.path), mend=mend)
+        raise UserError(
+            f"the training tasks of {family.name} are no longer those of the run", where=str(run.path), mend=mend
+        )
     limit_threads(config.threads)
     return LoadedRun(config, family, load_trainer(run, family, config, env_steps=checkpoint))
 
@@ -211,8 +217,8 @@ def _task_parameters(given: Sequence[str]) -> dict[str, object]:
         try:
             numbers = [float(part) for part in value.split(",")]
         except ValueError:
-            mend = "give a number, or numbers with commas between them"
-            raise UserError(f"{value!r} is no value", where=f"--task {name}", mend=mend) from None
+            mend = "give a number, or numbers separated by commas"
+            raise UserError(f"{value!r} is not a number", where=f"--task {name}", mend=mend) from None
         parameters[name] = numbers if "," in value else numbers[0]
     return parameters
 
@@ -220,10 +226,10 @@ def _task_parameters(given: Sequence[str]) -> dict[str, object]:
 def _check_free(out: Path) -> None:
     with user_errors(out):
         if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
-            raise UserError("there is something of this name", where=str(out), mend="choose another --out")
+            raise UserError("the path already exists", where=str(out), mend="choose another --out")
 
 
-def _write(out: Path, result: meta_test.TaskResult, row: Mapping[str, JSON], config: Config) -> None:
+def _write(out: Path, result: held_out.TaskResult, row: Mapping[str, JSON], config: Config) -> None:
     """Write ``agent.safetensors`` and ``adaptation.json`` into a new folder, which appears when it is complete."""
     assert result.agent and result.report
     out = Path(os.path.abspath(out))

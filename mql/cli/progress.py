@@ -1,15 +1,17 @@
 """Shows how training goes, on standard error: a bar on a terminal, an occasional line anywhere else.
 
-Rates are those of the last minute or so: early random steps without updates would falsify the time left.
+The time left comes from the work that is known to be left, env steps and updates, each at its own rate in the last
+minute or so. Random steps before the first update say nothing about it: until then no time is given.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -18,7 +20,29 @@ from rich.table import Table
 from rich.text import Text
 
 LINE_INTERVAL = 30.0  # seconds between lines where there is no terminal
-RATE_WINDOW = 60.0  # seconds over which rates are taken
+RATE_WINDOW = 60.0  # seconds of training over which rates are taken
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What was done, and the seconds that it took: collecting env steps, and updates."""
+
+    env_steps: int = 0
+    updates: int = 0
+    collect_seconds: float = 0.0
+    update_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.collect_seconds + self.update_seconds
+
+    def __add__(self, other: _Work) -> _Work:
+        return _Work(
+            self.env_steps + other.env_steps,
+            self.updates + other.updates,
+            self.collect_seconds + other.collect_seconds,
+            self.update_seconds + other.update_seconds,
+        )
 
 
 def header(
@@ -41,26 +65,30 @@ class Progress:
 
     Args:
         total_env_steps: env steps at the end of the run.
+        total_updates: updates at its end.
         env_steps: env steps behind the run already (a resumed one).
         updates: updates behind it.
         console: where to write; standard error when None.
-        clock: seconds from any fixed start; tests hand in their own.
+        clock: seconds from any fixed start, for how often a line is written; tests hand in their own.
     """
 
     def __init__(
         self,
         total_env_steps: int,
+        total_updates: int,
         *,
         env_steps: int = 0,
         updates: int = 0,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._total, self._env_steps, self._updates = total_env_steps, env_steps, updates
+        self._total, self._env_steps = total_env_steps, env_steps
+        self._total_updates, self._updates = total_updates, updates
         self._console = Console(stderr=True, soft_wrap=True) if console is None else console
         self._clock = clock
-        self._past = deque([(clock(), env_steps, updates)])
+        self._past: deque[_Work] = deque()  # the iterations of the last RATE_WINDOW
         self._last_line = clock()
+        self._evaluating: tuple[int, int] | None = None
         self._zero_shot: float | None = None
         self._adapted: float | None = None
         self._random: float | None = None
@@ -77,23 +105,34 @@ class Progress:
     ) -> None:
         self.close()
 
-    def update(self, *, env_steps: int, updates: int) -> None:
-        """Say how far training is; call it as often as you like."""
-        now = self._clock()
+    def update(self, record: Mapping[str, Any]) -> None:
+        """Say how far training is: a line of metrics.jsonl, after each iteration."""
+        env_steps, updates = int(record["env_steps"]), int(record["updates"])
+        work = _Work(
+            env_steps - self._env_steps,
+            updates - self._updates,
+            float(record["collect_seconds"]),
+            float(record["update_seconds"]),
+        )
+        if work.updates and not self._spent().updates:
+            self._past.clear()  # random actions are cheaper than the agent's
         self._env_steps, self._updates = env_steps, updates
-        self._past.append((now, env_steps, updates))
-        while len(self._past) > 2 and self._past[1][0] <= now - RATE_WINDOW:
+        self._past.append(work)
+        while len(self._past) > 1 and self._spent().seconds - self._past[0].seconds >= RATE_WINDOW:
             self._past.popleft()
-        if self._live:
-            self._live.update(self._bar())
-        elif now - self._last_line >= LINE_INTERVAL:
-            self._line()
+        self._show()
+
+    def evaluating(self, done: int, tasks: int) -> None:
+        """Say that an evaluation is under way and has finished `done` of its tasks."""
+        self._evaluating = done, tasks
+        self._show()
 
     def evaluated(self, *, zero_shot: float, adapted: float | None, random: float | None = None) -> None:
         """Show the mean returns of an evaluation; `adapted` is None where nothing was adapted.
 
         `random` is that of random actions: where it is None, the one before stays.
         """
+        self._evaluating = None
         self._zero_shot, self._adapted = zero_shot, adapted
         self._random = self._random if random is None else random
         if self._live:
@@ -115,25 +154,45 @@ class Progress:
     def status(self) -> str:
         """Return the present state as one line of text."""
         parts = [f"{self._env_steps:,}/{self._total:,} env steps"]
-        steps_per_s, updates_per_s = self._rates()
-        if steps_per_s > 0:
-            parts.append(f"{steps_per_s:,.0f} env steps/s")
-            parts.append(f"{updates_per_s:,.1f} updates/s")
+        spent = self._spent()
+        if spent.seconds > 0:
+            parts.append(f"{spent.env_steps / spent.seconds:,.0f} env steps/s")
+            parts.append(f"{spent.updates / spent.seconds:,.1f} updates/s")
         if self._zero_shot is not None:
             parts.append(f"zero-shot {self._zero_shot:.1f}")
         if self._adapted is not None:
             parts.append(f"adapted {self._adapted:.1f}")
         if self._random is not None:
             parts.append(f"random actions {self._random:.1f}")
-        if steps_per_s > 0 and self._env_steps < self._total:
-            parts.append(f"{_duration((self._total - self._env_steps) / steps_per_s)} left")
+        if left := self._time_left():
+            parts.append(left)
+        if self._evaluating:
+            done, tasks = self._evaluating
+            parts.append(f"evaluating {min(done + 1, tasks)} of {tasks}")
         return " | ".join(parts)
 
-    def _rates(self) -> tuple[float, float]:
-        (start, first_steps, first_updates), (end, last_steps, last_updates) = self._past[0], self._past[-1]
-        if end <= start:
-            return 0.0, 0.0
-        return (last_steps - first_steps) / (end - start), (last_updates - first_updates) / (end - start)
+    def _spent(self) -> _Work:
+        return sum(self._past, _Work())
+
+    def _time_left(self) -> str:
+        """How long training goes on; empty at its end, and before anything was measured. Evaluations come on top."""
+        env_steps, updates = self._total - self._env_steps, max(self._total_updates - self._updates, 0)
+        spent = self._spent()
+        if env_steps <= 0 or not spent.env_steps:
+            return ""
+        seconds = env_steps * spent.collect_seconds / spent.env_steps
+        if updates:
+            if not spent.updates:
+                return "time left not known before the first update"
+            seconds += updates * spent.update_seconds / spent.updates
+        return f"{_duration(seconds)} of training left"
+
+    def _show(self) -> None:
+        """Redraw the bar; where there is none, write a line if the last one is old."""
+        if self._live:
+            self._live.update(self._bar())
+        elif self._clock() - self._last_line >= LINE_INTERVAL:
+            self._line()
 
     def _line(self) -> None:
         self._last_line = self._clock()

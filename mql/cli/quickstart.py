@@ -26,7 +26,9 @@ from mql.report.curves import draw_quickstart
 from mql.runs.run_dir import RunDir
 from mql.tasks import registry
 from mql.threads import keep_freed_memory, limit_threads
-from mql.training.loop import Interrupted, evaluation_record, meta_train
+from mql.training.loop import Interrupted
+from mql.training.meta_q_learning import evaluation_record
+from mql.training.methods import meta_train
 from mql.types import JSON
 
 FAMILY = "reacher-goal"
@@ -45,7 +47,7 @@ def main() -> None:
         sys.exit(2)
     except (Interrupted, KeyboardInterrupt):
         again = f"mql train {FAMILY} --run-dir {RUN} --resume"
-        print(f"stopped; begin again with make quickstart, or go on with {again}", file=sys.stderr)
+        print(f"stopped; start over with make quickstart, or continue with {again}", file=sys.stderr)
         sys.exit(130)
 
 
@@ -67,7 +69,10 @@ def quickstart(path: Path, *, overrides: Sequence[str] = ()) -> dict[str, JSON]:
         targets = family.tasks(config.evaluate.split)[: config.evaluate.final_tasks]
         fresh = Trainer(config, family).agent  # the parameters that training starts from
         untrained = evaluation_record(config, family, targets, fresh, None, split=config.evaluate.split)
-        print(f"an arm learns to find targets that it cannot see; then {len(targets)} new targets", file=sys.stderr)
+        print(
+            f"an arm learns to reach targets that it cannot see; then it is tested on {len(targets)} new ones",
+            file=sys.stderr,
+        )
         with Display(run, config) as display:
             last = meta_train(config, family, run, watchers=(display,))
         stages = {
@@ -122,7 +127,7 @@ def _print(summary: Record, path: Path) -> None:
         reached = f"{row['tasks_solved']} of {summary['tasks']}"
         table.add_row(label, f"{row['return']:.2f}", f"{100 * row['final_distance']:.1f} cm", reached)
     Console(highlight=False).print(table)
-    print(f"{summary['seconds'] / 60:.1f} minutes; the learning curve and each target: {path / 'report.png'}")
+    print(f"{summary['seconds'] / 60:.1f} minutes; the learning curve and all targets are in {path / 'report.png'}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`mql robots`: the commands and their arguments. Their work is in `cli_robots`, imported when a command runs."""
+"""`mql robots`: the commands and their arguments. Their work is in `robots`, imported when a command runs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import typer
 
 from mql.cli.task_commands import AsJson
 
-robots_app = typer.Typer(help="The robots.", rich_markup_mode=None)
+robots_app = typer.Typer(help="List, show, check and render robots.", rich_markup_mode=None)
 
 RobotName = Annotated[
     str,
-    typer.Argument(metavar="NAME|FILE", help="A robot, its file, or menagerie:<name>.", show_default=False),
+    typer.Argument(metavar="NAME|FILE", help="A robot's name, its file, or menagerie:<name>.", show_default=False),
 ]
 Menagerie = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="A copy of the MuJoCo Menagerie.", show_default="MENAGERIE_ROOT, or the package's cache"
+        metavar="DIR", help="Your copy of the MuJoCo Menagerie.", show_default="$MENAGERIE_ROOT, or the package's cache"
     ),
 ]
 
@@ -33,7 +33,7 @@ def robots_list(as_json: AsJson = False) -> None:
 
 @robots_app.command("show")
 def robots_show(name: RobotName, menagerie: Menagerie = None, as_json: AsJson = False) -> None:
-    """Show what is stated about a robot, and where its model is."""
+    """Show the facts stated about a robot, and where its model is."""
     from mql.cli.robots import show
 
     show(name, menagerie=menagerie, as_json=as_json)
@@ -44,13 +44,13 @@ def robots_check(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME|FILE ...]", help="Robots; without any, all that have a name.", show_default=False
+            metavar="[NAME|FILE ...]", help="Robots to check; all registered ones if none is given.", show_default=False
         ),
     ] = None,
     menagerie: Menagerie = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check whether robots are sound: a line of pass, warn or fail for each check, exit status 2 on any fail."""
+    """Check robots: each check passes, warns or fails. The exit status is 2 if any check fails."""
     from mql.cli.robots import check
 
     raise typer.Exit(check(names or [], menagerie=menagerie, as_json=as_json))
@@ -59,10 +59,12 @@ def robots_check(
 @robots_app.command("render")
 def robots_render(
     name: RobotName,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="A picture, .png.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="The .png file to write.", show_default=False)
+    ],
     menagerie: Menagerie = None,
 ) -> None:
-    """Draw a robot at home."""
+    """Draw a robot in its home pose."""
     from mql.cli.robots import render
 
     render(name, out=out, menagerie=menagerie)

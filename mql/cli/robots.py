@@ -87,9 +87,9 @@ def render(name: str, *, out: Path, menagerie: Path | None) -> None:
     """
     registry.check_name(name)
     if out.suffix.lower() != ".png":
-        raise UserError(f"can't draw into {str(out)!r}", where="--out", mend="end the name in .png")
+        raise UserError(f"can't write a picture to {str(out)!r}", where="--out", mend="give a name that ends in .png")
     if not out.parent.is_dir():
-        raise UserError("there is no such folder", where=str(out.parent), mend="make it, or choose another --out")
+        raise UserError("there is no such folder", where=str(out.parent), mend="create it, or choose another --out")
     open_opengl()
     workers = Workers(1)
     try:
@@ -98,7 +98,7 @@ def render(name: str, *, out: Path, menagerie: Path | None) -> None:
         workers.close()
     if isinstance(answer, WorkerLost):
         mend = f"{answer}; see 'mql robots check {name}'"
-        raise UserError("the process that draws was lost", where=f"robot {name}", mend=mend)
+        raise UserError("the process that draws the picture died", where=f"robot {name}", mend=mend)
     with user_errors(out):
         write_atomic(out, answer)
 

@@ -39,7 +39,9 @@ def print_families(rows: Iterable[Row]) -> None:
 def print_family(description: Row) -> None:
     """Print one family's sizes, task parameters and tasks, from `TaskFamily.describe`."""
     known = {key: "?" if value is None else value for key, value in description.items()}
-    sizes = "{obs_dim} observed numbers, {action_dim} actions, {episode_length} steps".format(**known)
+    sizes = "observations of {obs_dim} numbers, {action_dim} actions, {episode_length} steps per episode".format(
+        **known
+    )
     _print(f"{description['name']}: {description['summary']}", sizes)
     parameters = _table("parameter", "unit", "distribution", "meaning")
     for name, parameter in description["parameters"].items():
@@ -105,9 +107,9 @@ def print_evaluation(record: Row) -> None:
         if "fault" in row:
             _print(f"left out: {row['fault']}")
         if "random_fault" in row:
-            _print(f"random actions are left out in a task: {row['random_fault']}")
+            _print(f"random actions failed in a task: {row['random_fault']}")
     if record.get("shared_splits"):
-        _print("train and test are the same tasks in this family: nothing here is about unseen ones")
+        _print("in this family train and test are the same tasks: these figures say nothing about unseen tasks")
 
 
 def print_protocol(record: Row) -> None:
@@ -121,7 +123,7 @@ def print_protocol(record: Row) -> None:
     _print(
         f"{record['goals']} {record['split']} goals in {record['sub_environments']} sub-environments, "
         f"{record['adaptation_episodes']} adaptation and {record['evaluation_episodes']} evaluation episodes each",
-        "the official count takes the episodes that end first, and so favours goals that are solved",
+        "the official count takes the episodes that end first, which favours goals that are solved",
     )
 
 

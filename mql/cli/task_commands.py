@@ -1,4 +1,4 @@
-"""`mql tasks`: the commands and their arguments. Their work is in `cli_tasks`, imported when a command runs."""
+"""`mql tasks`: the commands and their arguments. Their work is in `tasks`, imported when a command runs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-tasks_app = typer.Typer(help="The task families.", rich_markup_mode=None)
+tasks_app = typer.Typer(help="List, show, check, render and create task families.", rich_markup_mode=None)
 
 Family = Annotated[
     str,
     typer.Argument(metavar="NAME|FILE.yaml", help="A task family, or the file that defines one.", show_default=False),
 ]
-Trust = Annotated[bool, typer.Option("--trust", help="Let a family definition run its own Python code.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Allow a family definition to run its own Python code.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
 
 
@@ -38,17 +38,19 @@ def tasks_check(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME|FILE.yaml ...]", help="Families; without any, all that have a name.", show_default=False
+            metavar="[NAME|FILE.yaml ...]",
+            help="Families to check; all registered ones if none is given.",
+            show_default=False,
         ),
     ] = None,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Play less; without names, check one family of each module of the task suite."),
+        typer.Option("--quick", help="Simulate less; without names, check one family per module of the task suite."),
     ] = False,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check whether families are sound: a line of pass, warn or fail for each check, exit status 2 on any fail."""
+    """Check task families: each check passes, warns or fails. The exit status is 2 if any check fails."""
     from mql.cli.tasks import check
 
     raise typer.Exit(check(names or [], quick=quick, trust=trust, as_json=as_json))
@@ -60,17 +62,19 @@ def tasks_render(
     out: Annotated[
         Path,
         typer.Option(
-            "-o", "--out", metavar="FILE", help=".png: a grid of tasks; .mp4: an episode.", show_default=False
+            "-o", "--out", metavar="FILE", help="A .png shows a grid of tasks, an .mp4 an episode.", show_default=False
         ),
     ],
-    split: Annotated[str, typer.Option(metavar="train|test|ood", help="Which tasks.")] = "test",
+    split: Annotated[
+        str, typer.Option(metavar="train|test|ood", help="Tasks to draw; a video shows the first one.")
+    ] = "test",
     tasks: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Tasks in the picture.", show_default="6")
+        int | None, typer.Option(min=1, metavar="N", help="Number of tasks in the picture.", show_default="6")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the start and of the actions.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed for the initial states and the actions.")] = 0,
     trust: Trust = False,
 ) -> None:
-    """Draw a family's tasks, or film an episode of the split's first task."""
+    """Draw a family's tasks, or record a video of an episode."""
     from mql.cli.tasks import render
 
     render(name, out=out, split=split, tasks=tasks, seed=seed, trust=trust)
@@ -82,15 +86,17 @@ def tasks_new(
     robot: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|FILE", help="A robot, its YAML file, or a bare MJCF (.xml).", show_default="a small arm"
+            metavar="NAME|FILE",
+            help="A robot's name, its YAML file, or a plain MJCF file (.xml).",
+            show_default="a small arm",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the folder NAME is made.", show_default="the current folder"),
+        typer.Option(metavar="DIR", help="Where to create the folder NAME.", show_default="the current folder"),
     ] = None,
 ) -> None:
-    """Write a folder NAME with a definition that works as it stands, its test, and what it needs."""
+    """Create a new task family. The folder NAME gets a working definition, its test and the files it needs."""
     from mql.cli.task_skeleton import new
 
     new(name, robot=robot, out=out)
@@ -98,7 +104,7 @@ def tasks_new(
 
 @tasks_app.command("schema")
 def tasks_schema() -> None:
-    """Say where the JSON schemas of definitions and robots are, for editors."""
+    """Print the paths of the JSON schemas. Editors check definitions and robots with them."""
     from mql.cli.task_skeleton import print_schemas
 
     print_schemas()

@@ -27,9 +27,9 @@ def new(name: str, *, robot: str | None, out: Path | None) -> None:
     parent = out or Path()
     folder = parent / name
     if not parent.is_dir():
-        raise UserError("there is no such folder", where=str(parent), mend="make it, or choose another --out")
+        raise UserError("there is no such folder", where=str(parent), mend="create it, or choose another --out")
     if os.path.lexists(folder):
-        raise UserError("the folder is already there", where=str(folder), mend="choose another NAME or --out")
+        raise UserError("the folder already exists", where=str(folder), mend="choose another NAME or --out")
     unfinished = parent / f".{name}.{os.getpid()}{TEMPORARY}"
     workers = Workers(1)  # a model that nobody knows may crash MuJoCo, and only that process
     try:
@@ -37,7 +37,7 @@ def new(name: str, *, robot: str | None, out: Path | None) -> None:
         answer = workers.bound(_write, timeout=_SECONDS)(name, robot, str(unfinished))
         if isinstance(answer, WorkerLost):
             mend = f"see 'mql robots check {robot}'"
-            raise UserError(f"the process that read the model was lost: {answer}", where=robot, mend=mend)
+            raise UserError(f"the process that read the model died: {answer}", where=robot, mend=mend)
         os.rename(unfinished, folder)
     except OSError as error:
         mend = "choose another --out, or change the permissions"

@@ -41,9 +41,9 @@ def list_families(*, as_json: bool) -> None:
         except UserError as error:
             missing[f"{error.what}: {error.mend}"] = missing.get(f"{error.what}: {error.mend}", 0) + 1
     for clash in registry.left_out():
-        print(f"a family is left out, {clash}", file=sys.stderr)
+        print(f"skipped a family: {clash}", file=sys.stderr)
     for why, count in missing.items():
-        print(f"{count} families are left out, {why}", file=sys.stderr)
+        print(f"skipped {count} {'family' if count == 1 else 'families'}: {why}", file=sys.stderr)
     print_json(rows) if as_json else print_families(rows)
 
 
@@ -56,7 +56,7 @@ def show(name: str, *, trust: bool, as_json: bool) -> None:
     try:
         description = find_family(name, trust=trust).describe()
     except Untrusted as error:
-        print(f"sizes are not known: {error}", file=sys.stderr)
+        print(f"sizes are unknown: {error}", file=sys.stderr)
         description = outline(Path(name)).describe() | {"obs_dim": None, "action_dim": None}
     print_json(description) if as_json else print_family(description)
 
@@ -100,12 +100,14 @@ def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int, tr
     suffix = out.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(
-            f"can't draw into {str(out)!r}", where="--out", mend="end the name in .png for a picture, .mp4 for a film"
+            f"can't write a picture to {str(out)!r}",
+            where="--out",
+            mend="give a name that ends in .png (picture) or .mp4 (video)",
         )
     if suffix == ".mp4" and tasks is not None:
-        raise UserError("a film shows one task", where="--tasks", mend="leave --tasks away, or write a .png")
+        raise UserError("a video shows a single task", where="--tasks", mend="leave out --tasks, or write a .png")
     if not out.parent.is_dir():
-        raise UserError("there is no such folder", where=str(out.parent), mend="make it, or choose another --out")
+        raise UserError("there is no such folder", where=str(out.parent), mend="create it, or choose another --out")
     open_opengl()
     workers = Workers(1)  # a broken OpenGL library ends the process that draws, and only that
     try:
@@ -114,7 +116,9 @@ def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int, tr
     finally:
         workers.close()
     if isinstance(answer, WorkerLost):
-        raise UserError("the process that draws was lost", where=f"family {name}", mend=f"{answer}; {NO_OPENGL}")
+        raise UserError(
+            "the process that draws the picture died", where=f"family {name}", mend=f"{answer}; {NO_OPENGL}"
+        )
     with user_errors(out):
         write_atomic(out, answer)
 

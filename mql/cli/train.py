@@ -15,17 +15,16 @@ from typing import Self
 import torch
 import typer
 
-from mql.agent.agent import matmul_dtype
 from mql.cli.families import check_unchanged, copy_of, family_of
 from mql.cli.progress import Progress, header
 from mql.cli.tables import print_evaluation, print_json
-from mql.config.loading import load_experiment, override
+from mql.config.loading import is_path, load_experiment, override
 from mql.config.schema import Config
 from mql.errors import UserError
 from mql.kernels.loading import status
-from mql.learning.trainer import Trainer
 from mql.runs.definition import digest_entry, kept_definition
-from mql.runs.run_dir import RunDir, default_run_path
+from mql.runs.naming import default_run_path
+from mql.runs.run_dir import RunDir
 from mql.runs.tracking import Tracker, open_tracker
 from mql.tasks import registry
 from mql.tasks.definitions.family import check_trust, load_definition
@@ -33,7 +32,9 @@ from mql.tasks.definitions.file import read_definition
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.threads import keep_freed_memory, limit_threads
-from mql.training.loop import Diverged, Interrupted, meta_train
+from mql.training.learning import Learning
+from mql.training.loop import Diverged, Interrupted
+from mql.training.methods import meta_train
 from mql.types import JSON
 
 Record = Mapping[str, JSON]
@@ -46,6 +47,7 @@ def train(
     run_dir: Path | None,
     seed: int | None,
     resume: bool,
+    checkpoint: int | None,
     trust: bool,
     as_json: bool,
 ) -> None:
@@ -53,20 +55,27 @@ def train(
     keep_freed_memory()
     if resume:
         if run_dir is None:
-            raise UserError("--resume does not say which run to go on with", mend="add --run-dir DIR")
-        run, definition = _open(target, run_dir, settings, seed)
+            raise UserError("--resume needs a run to continue", mend="add --run-dir DIR")
+        run, config, definition = _open(target, run_dir, settings, seed, checkpoint)
     else:
+        if checkpoint is not None:
+            raise UserError("--checkpoint needs a run to continue", where="--checkpoint", mend="add --resume")
         config, definition = load_experiment(target, overrides=settings, seed=seed, families=registry.names())
-        path = run_dir or default_run_path(config, datetime.now())
-        run = create_run(config, path, definition=definition, trust=trust)
+        if run_dir is None:
+            experiment = Path(target).stem if is_path(target) else None
+            path = default_run_path(config, datetime.now(), settings=settings, experiment=experiment)
+        run = create_run(config, run_dir or path, definition=definition, trust=trust, numbered=run_dir is None)
     with run:
         if definition is not None:  # the run's copy has the same bytes, so it may do what the original may
             check_trust(read_definition(definition), given=trust)
-        config, family = run.config, family_of(run, trust=trust or definition is not None)
-        if _complete(run, config):
-            _say(f"{_shown(run.path)} is finished; a larger train.env_steps (by --set) makes it longer")
+        family = family_of(run, trust=trust or definition is not None)
+        if checkpoint is None and _complete(run, config):
+            unchanged = "" if config == run.config else " and stays as it is"
+            _say(f"{_shown(run.path)} is finished{unchanged}; to train longer, set a larger train.env_steps")
             last: Record = run.summary
         else:
+            if resume:
+                run.update_config(config, checkpoint=checkpoint)
             last = _train(config, family, run, resume=resume, trust=trust)
     result = last_evaluation(last, run.path)
     if as_json:
@@ -77,7 +86,13 @@ def train(
 
 
 def create_run(
-    config: Config, path: Path, *, definition: Path | None = None, trust: bool = False, replace: bool = False
+    config: Config,
+    path: Path,
+    *,
+    definition: Path | None = None,
+    trust: bool = False,
+    replace: bool = False,
+    numbered: bool = False,
 ) -> RunDir:
     """Make the run directory of a new run, after a check of all that would only fail later.
 
@@ -87,6 +102,7 @@ def create_run(
         definition: the file that defines the family, where it is not one of a name.
         trust: the definition's Python may be run.
         replace: remove an earlier run of this name.
+        numbered: where the name is taken, add a number.
 
     Raises:
         UserError: a family, split or device that does not exist, more memory than the machine has, a folder in the way.
@@ -98,7 +114,9 @@ def create_run(
     tasks = {split: [task.to_json() for task in family.tasks(split)] for split in family.splits}
     command = ["mql", *sys.argv[1:]]
     copy = None if definition is None else copy_of(definition)
-    return RunDir.create(path, config=config, tasks=tasks, command=command, definition=copy, replace=replace)
+    return RunDir.create(
+        path, config=config, tasks=tasks, command=command, definition=copy, replace=replace, numbered=numbered
+    )
 
 
 def check_device(config: Config) -> None:
@@ -135,21 +153,25 @@ class Display:
         if self._tracker:
             self._tracker.close()
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, learning: Learning) -> None:
         """Write the header, start the progress bar and open the tracker."""
         config = self._config
-        precision = str(matmul_dtype(config.agent.precision)).removeprefix("torch.")
         line = header(
             family=config.family,
             profile=config.profile,
             seed=config.seed,
             threads=config.threads,
-            device=f"{config.device} ({precision}, {'no ' if status().reason else ''}compiled kernels)",
-            replay_bytes=trainer.replay.nbytes,
+            device=f"{config.device} ({config.agent.precision}, {'no ' if status().reason else ''}compiled kernels)",
+            replay_bytes=learning.replay_bytes,
             run_path=_shown(self._path),
         )
         _say(line.replace("replay up to", f"replay up to {config.train.replay_capacity:,} transitions,"))
-        self._progress = Progress(config.train.env_steps, env_steps=trainer.env_steps, updates=trainer.updates)
+        self._progress = Progress(
+            config.train.env_steps,
+            learning.updates_after(config.train.env_steps),
+            env_steps=learning.env_steps,
+            updates=learning.updates,
+        )
         self._progress.__enter__()
         self._tracker = open_tracker(
             config.tracking, run_path=self._path, config=config.model_dump(mode="json"), warn=self._progress.note
@@ -158,14 +180,19 @@ class Display:
     def on_iteration(self, record: Record) -> None:
         """Move the bar on."""
         assert self._progress and self._tracker
-        self._progress.update(env_steps=record["env_steps"], updates=record["updates"])
+        self._progress.update(record)
         for fault in record.get("faults", ()):
             self._progress.note(f"an episode was dropped: {fault}")
         self._tracker.log(record)
         if record["env_steps"] >= self._config.train.env_steps:
             self._progress.note(
-                f"trained; evaluating and adapting on at most {self._config.evaluate.final_tasks} tasks"
+                f"training is done; evaluating and adapting on up to {self._config.evaluate.final_tasks} tasks"
             )
+
+    def on_task(self, done: int, tasks: int) -> None:
+        """Say how far an evaluation is."""
+        assert self._progress
+        self._progress.evaluating(done, tasks)
 
     def on_evaluation(self, record: Record) -> None:
         """Show the latest mean returns."""
@@ -176,27 +203,33 @@ class Display:
         self._tracker.log({"env_steps": record["env_steps"], "evaluation": record["summary"]})
 
 
-def _open(target: str, path: Path, settings: Sequence[str], seed: int | None) -> tuple[RunDir, Path | None]:
-    """Open the run to go on with, its configuration changed by `settings`; return the definition file named, too."""
+def _open(
+    target: str, path: Path, settings: Sequence[str], seed: int | None, checkpoint: int | None
+) -> tuple[RunDir, Config, Path | None]:
+    """Open the run to go on with; return its configuration as `settings` change it, and the definition file named.
+
+    The configuration has been checked, and nothing has been written.
+    """
     run = RunDir.open_for_resume(path)
     try:
         old, kept = run.config, kept_definition(run.path)
         # A definition's name is known to its own run only.
         (family, definition) = _named(target, [*registry.names(), *([] if kept is None else [old.family])])
         if family != old.family:
-            mend = f"write mql train {old.family}, or choose another --run-dir"
-            raise UserError(f"the run is one of {old.family}, not of {family}", where=str(path), mend=mend)
+            mend = f"run mql train {old.family}, or choose another --run-dir"
+            raise UserError(f"the run's family is {old.family}, not {family}", where=str(path), mend=mend)
         if kept is not None and definition is not None:
-            mend = f"start a new run, or go on with the run's own copy: mql train {old.family} --run-dir ... --resume"
+            mend = (
+                f"start a new run, or continue with the run's own copy: mql train {old.family} --run-dir ... --resume"
+            )
             check_unchanged(kept, definition, mend=mend)
         new = override(old, [*settings, *([] if seed is None else [f"seed={seed}"])])
         check_device(new)
-        if new != old and not _complete(run, new):
-            run.update_config(new)
+        run.check_config(new, checkpoint=checkpoint)
     except BaseException:
         run.close()
         raise
-    return run, definition
+    return run, new, definition
 
 
 def _named(target: str, families: Sequence[str]) -> tuple[str, Path | None]:
@@ -218,16 +251,16 @@ def _train(config: Config, family: TaskFamily, run: RunDir, *, resume: bool, tru
         with display:
             return meta_train(config, family, run, resume=resume, watchers=(display,))
     except Interrupted as stop:
-        _say(f"stopped and saved after {stop.env_steps:,} env steps; to go on: {again}")
+        _say(f"stopped and saved after {stop.env_steps:,} env steps; to continue: {again}")
         raise typer.Exit(130) from None
     except KeyboardInterrupt:
-        _say(f"stopped at once; to go on from the last checkpoint: {again}")
+        _say(f"stopped immediately; to continue from the last checkpoint: {again}")
         raise typer.Exit(130) from None
     except Diverged as error:
         mend = f"start a new run with a lower agent.lr than {config.agent.lr:g}; this one's checkpoints are kept"
         raise UserError(f"training diverged, {error}", where=_shown(run.path), mend=mend) from error
     except EpisodeFault as error:
-        mend = "mend the environment or its tasks; this run's checkpoints are kept"
+        mend = "fix the environment or its tasks; this run's checkpoints are kept"
         raise UserError(f"no episode could be finished, {error}", where=_shown(run.path), mend=mend) from error
 
 
@@ -240,7 +273,7 @@ def _check_memory(config: Config, family: TaskFamily) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else math.inf
     if config.device == "cpu" and needed > memory:
         what = f"a replay of {config.train.replay_capacity:,} transitions needs {needed / 1e9:,.1f} GB"
-        mend = f"this machine has {memory / 1e9:,.1f} GB; lower it"
+        mend = f"lower it; this machine has {memory / 1e9:,.1f} GB"
         raise UserError(what, where="train.replay_capacity", mend=mend)
 
 

@@ -101,6 +101,9 @@ def read_resolved(path: Path) -> Config:
     layer, _ = read_text(read_yaml(path, EXPERIMENT), str(path))
     if "family" not in layer:
         raise UserError("no family is named", where=str(path), mend="restore the file from a copy")
+    precision = layer.get("agent.precision")
+    if precision is not None and precision.value == "auto":  # of earlier versions, which did not resolve it
+        layer["agent.precision"] = precision._replace(value="float32")
     return _resolve(layer)
 
 
@@ -134,7 +137,7 @@ def parse_overrides(overrides: Sequence[str]) -> Layer:
         try:
             layer[key] = Given(yaml.safe_load(value), where)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UserError(f"{value!r} is not a value", where=where, mend=f"quote it or mend it ({error})") from None
+            raise UserError(f"{value!r} is not a value", where=where, mend=f"quote it, or fix it ({error})") from None
     return layer
 
 
@@ -166,7 +169,7 @@ def _definition(target: str, given: Given) -> tuple[Given, Path | None]:
         raise UserError(error.what, where=where, mend=error.mend) from None
     if name is None:
         mend = "give a file with 'schema: mql.task_family/1'"
-        raise UserError(f"{value} defines no family", where=given.where, mend=mend)
+        raise UserError(f"{value} does not define a family", where=given.where, mend=mend)
     return name, path
 
 
@@ -197,7 +200,7 @@ def _flat(tree: Mapping[str, Any], where: str | None) -> Layer:
 
 
 def _resolve(*layers: Layer) -> Config:
-    """Lay later layers over earlier ones and validate the result."""
+    """Lay later layers over earlier ones, validate the result, and settle what it leaves to the program."""
     given: Layer = {}
     for layer in layers:
         for key in layer:
@@ -211,7 +214,7 @@ def _resolve(*layers: Layer) -> Config:
         else:
             tree[key] = value
     try:
-        return Config.model_validate(tree)
+        return Config.model_validate(tree).resolved()
     except ValidationError as error:
         raise _user_error(error, given) from None
 

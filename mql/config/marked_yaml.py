@@ -95,9 +95,9 @@ def parse_marked(text: str, file: str, wanted: Wanted) -> MarkedYaml:
         mark = error.problem_mark or error.context_mark
         where = f"{file}:{mark.line + 1}" if mark else file
         problem = error.problem or error.context or "cannot be parsed"
-        raise UserError(f"not valid YAML: {problem}", where=where, mend="mend the syntax of that line") from None
+        raise UserError(f"not valid YAML: {problem}", where=where, mend="fix the syntax of that line") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"not valid YAML: {error}", where=file, mend="mend the syntax") from None
+        raise UserError(f"not valid YAML: {error}", where=file, mend="fix the syntax") from None
     except RecursionError:
         raise _too_deep(file) from None
     finally:
@@ -117,10 +117,12 @@ def read_yaml(path: Path, wanted: Wanted) -> str:
     except IsADirectoryError:
         raise UserError("this is a directory", where=str(path), mend=f"give a YAML file{instead}") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the file ({error})", where=str(path), mend="check path and permissions") from None
+        raise UserError(
+            f"cannot read the file ({error})", where=str(path), mend="check the path and its permissions"
+        ) from None
     if len(data) > _MOST_BYTES:
-        what = f"a file larger than 1 MB is no {wanted.kind}"
-        raise UserError(what, where=str(path), mend="give another; those are short")
+        what = f"the {wanted.kind} is larger than 1 MB"
+        raise UserError(what, where=str(path), mend="give a smaller file")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -173,10 +175,10 @@ class _Reader:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise UserError("a key is not a word", where=f"{self._file}:{line}", mend="write 'key: value'")
             if key_node.tag == "tag:yaml.org,2002:merge":
-                raise UserError("a merge key", where=where, mend="write the values out")
+                raise UserError("merge keys (<<) are not read", where=where, mend="write the values out")
             if name in seen:
-                mend = f"line {seen[name]} gives it already; delete one"
-                raise UserError(f"the key {name!r} stands twice", where=where, mend=mend)
+                mend = f"it is already on line {seen[name]}; delete one of them"
+                raise UserError(f"the key {name!r} appears twice", where=where, mend=mend)
             seen[name] = line
             self.lines.setdefault(key, line)
             yield name, value, key
@@ -193,9 +195,9 @@ class _Reader:
         if value is None or isinstance(value, bool | int | float):
             return value
         given = f"{key.rpartition('.')[2]} is {repr(value)[:60]}"
-        what = f"{given}, a {type(value).__name__} instead of a text or a number"
+        what = f"{given}, a {type(value).__name__} instead of text or a number"
         raise UserError(what, where=where, mend="put it in quotes")
 
 
 def _too_deep(where: str) -> UserError:
-    return UserError("not valid YAML: nested too deeply", where=where, mend=f"at most {_DEEPEST} levels")
+    return UserError("not valid YAML: nested too deeply", where=where, mend=f"use at most {_DEEPEST} levels")

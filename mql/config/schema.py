@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
@@ -53,9 +53,29 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class AgentConfig(Section):
-    """What is learned, and how TD3 learns it."""
+class EncoderChoice(NamedTuple):
+    """Where a context encoder's class stands, and whether its state can be carried from step to step.
 
+    One that can't looks at windows of the last steps only.
+    """
+
+    place: str
+    carries: bool
+
+
+# The choices of `agent.encoder` and `agent.algorithm` (protocols.py): a new one is a new file, a row here and its name
+# in the field's Literal.
+ENCODERS: Mapping[str, EncoderChoice] = MappingProxyType(
+    {"gru": EncoderChoice("mql.agent.encoders:GRUEncoder", carries=True)}
+)
+ALGORITHMS: Mapping[str, str] = MappingProxyType({"td3": "mql.learning.td3:TD3"})
+
+
+class AgentConfig(Section):
+    """What is learned, and how."""
+
+    algorithm: Literal["td3"] = Field(default="td3", description="How actor and critics learn.")
+    encoder: Literal["gru"] = Field(default="gru", description="What computes the context variable z.")
     hidden_sizes: tuple[Count, ...] = Field(
         default=(256, 256), min_length=1, description="Units per hidden layer of actor and critics."
     )
@@ -84,10 +104,23 @@ class AgentConfig(Section):
         default=0.3, description="Standard deviation of the noise on target actions."
     )
     target_noise_clip: NotNegative = Field(default=0.5, description="Largest size of the noise on target actions.")
-    reward_scale: Positive = Field(default=1.0, description="Factor on rewards inside the losses.")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    reward_scale: Positive = Field(default=1.0, description="Factor on rewards, in the context and in the losses.")
+    normalize: bool = Field(
+        default=False,
+        description="Observations and rewards standardised by their mean and spread over the random steps.",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="Type of the hidden layers' products; bfloat16 is faster where the CPU has it (AMX).",
+    )
+
+
+class CollectConfig(Section):
+    """How episodes are collected, in training and in evaluations; no number depends on it."""
+
+    workers: Literal["auto"] | Annotated[Count, Field(le=1024)] = Field(
         default="auto",
-        description="Type of the hidden layers' products; auto: bfloat16 where the CPU has it.",
+        description="Worker processes that play episodes, or shares of a native simulation; auto: as `threads`.",
     )
 
 
@@ -107,6 +140,11 @@ class TrainConfig(Section):
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
     keep_checkpoints: Count = Field(default=5, description="Newest checkpoints that are kept.")
+
+    @property
+    def anneal_start(self) -> int:
+        """Environment steps from which on the learning rate falls: with anneal_steps 0, those of the whole run."""
+        return self.env_steps - min(self.anneal_steps, self.env_steps // 2)
 
 
 class AdaptConfig(Section):
@@ -159,6 +197,7 @@ class Config(Section):
     """One experiment, resolved: everything that a run depends on."""
 
     family: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the task family.")
+    method: Literal["mql"] = Field(default="mql", description="How it is learned; mql: Meta-Q-Learning.")
     profile: Literal["fast", "paper"] = Field(
         default="fast", description="Which set of defaults the other values start from."
     )
@@ -167,15 +206,27 @@ class Config(Section):
     )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the networks are trained.")
     threads: Annotated[Count, Field(le=1024)] = Field(
-        default=1, description="CPU threads; more than 1 only helps on cores that are idle."
+        default=1,
+        description="CPU threads for products (another number rounds differently), and tasks adapted at once. More "
+        "than 1 only helps on cores that are idle.",
     )
     tracking: Literal["none", "wandb"] = Field(
         default="none", description="Where metrics are sent besides the run directory."
     )
+    collect: CollectConfig = Field(default=CollectConfig(), description="How episodes are collected.")
     agent: AgentConfig = Field(default=AgentConfig(), description="What is learned, and how.")
     train: TrainConfig = Field(default=TrainConfig(), description="The meta-training loop.")
     adapt: AdaptConfig = Field(default=AdaptConfig(), description="Adaptation to a new task.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Evaluations.")
+
+    @property
+    def workers(self) -> int:
+        """``collect.workers`` as a number."""
+        return self.threads if self.collect.workers == "auto" else self.collect.workers
+
+    def resolved(self) -> Config:
+        """Return this configuration with numbers in the place of what it leaves to the program."""
+        return self.model_copy(update={"collect": CollectConfig(workers=self.workers)})
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Config:
@@ -194,7 +245,6 @@ PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
                 "context_mode": "window",
                 "shared_encoder": False,
                 "layer_norm": False,
-                "precision": "float32",
                 "lr": 3e-4,
             },
             "train": {
@@ -215,12 +265,22 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     """Yield (keys, what is wrong, how to mend it) for values that are fine alone but not together."""
     agent, train, adapt = config.agent, config.train, config.adapt
     if train.random_steps > train.env_steps:
-        what = f"train.random_steps is {train.random_steps}, more than all {train.env_steps} env_steps"
+        what = f"train.random_steps is {train.random_steps}, more than the {train.env_steps} env_steps of the run"
         yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"
+    if agent.normalize and train.random_steps == 0:
+        what = "agent.normalize is true, but there are no random steps to take mean and spread from"
+        yield (
+            ["agent.normalize", "train.random_steps"],
+            what,
+            "give train.random_steps, or set agent.normalize to false",
+        )
     if agent.context_mode == "carry" and not agent.shared_encoder:
         what = "agent.shared_encoder is false, but with agent.context_mode carry the replay keeps one encoder's states"
         keys = ["agent.shared_encoder", "agent.context_mode"]
         yield keys, what, "set agent.shared_encoder to true, or agent.context_mode to window"
+    if agent.context_mode == "carry" and agent.use_context and not ENCODERS[agent.encoder].carries:
+        what = f"agent.context_mode is carry, but the encoder {agent.encoder} has no state to carry"
+        yield ["agent.encoder", "agent.context_mode"], what, "set agent.context_mode to window"
     if agent.context_mode == "carry":
         sizes = {
             "train.batch_size": train.batch_size,
@@ -229,10 +289,10 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         }
         for key, size in sizes.items():
             if size % agent.segment_length:
-                what = f"{key} is {size}, which agent.segment_length = {agent.segment_length} does not divide"
+                what = f"{key} is {size}, not a multiple of agent.segment_length = {agent.segment_length}"
                 multiple = max(1, round(size / agent.segment_length)) * agent.segment_length
                 keys = [key, "agent.segment_length", "agent.context_mode"]
-                yield keys, what, f"with agent.context_mode carry give a multiple, such as {multiple}"
+                yield keys, what, f"agent.context_mode carry needs a multiple, such as {multiple}"
     if adapt.min_weight > math.exp(min(adapt.max_log_weight, 700.0)):
         what = f"adapt.min_weight is {adapt.min_weight:g}, above the largest weight exp({adapt.max_log_weight:g})"
         keys = ["adapt.min_weight", "adapt.max_log_weight"]

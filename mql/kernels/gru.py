@@ -7,54 +7,41 @@ own GRU is used. Both compute the same function and gradients (Cho et al. 2014 i
     r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)        u = sigmoid(W_iu x + b_iu + W_hu h + b_hu)
     n = tanh(W_in x + b_in + r * (W_hn h + b_hn))     h' = n + u (h - n)
 
+The elements' products with W_ih, and the weights' gradients, are single products of matrices over all steps and
+sequences. Only the recurrence between them is the kernel's.
+
 Shapes: T steps, S sequences, C inputs, Z state. Sequences may begin late: before element ``start``, of a sequence whose
 history is shorter than T, the state stays as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from mql.kernels.loading import Kernels, kernels_for
-from mql.kernels.pullback import Pullback, grad_of, plain_vjp
 from mql.types import Context
 
 
 def gru_states(gru: nn.GRU, context: Context, *, last_only: bool) -> torch.Tensor:
     """Return the states [T+1, S, Z] of a one-layer `gru`, or the last alone, [1, S, Z].
 
-    ``context.read`` has no part in this. Where automatic differentiation is on, PyTorch's own operators are used.
+    ``context.read`` has no part in this.
     """
-    kernels = _kernels(context)
-    if kernels is None or torch.is_grad_enabled():
-        return plain_gru_states(gru, context, last_only=last_only)
-    return _run(kernels, gru.all_weights[0], context, last_only=last_only, kept=None)
-
-
-def gru_vjp(gru: nn.GRU, context: Context, *, last_only: bool) -> tuple[torch.Tensor, Pullback]:
-    """Return `gru_states` and their pullback, which sets the gradients of the parameters (and returns an empty one)."""
-    kernels, elements = _kernels(context), context.elements
-    parameters = gru.all_weights[0]
+    elements, start, initial = context.elements, context.start, context.initial
+    kernels = kernels_for(elements.dtype) if elements.device.type == "cpu" else None
     if kernels is None:
-        return plain_vjp(
-            lambda _: plain_gru_states(gru, context, last_only=last_only), elements.new_empty(0), parameters
-        )
-    steps, rows, inputs = elements.shape
-    size = gru.hidden_size
-    kept = elements.new_empty(-(-rows // kernels.lanes) * steps * 5 * size * kernels.lanes)
-    states = _run(kernels, parameters, context, last_only=last_only, kept=kept)
-
-    def pullback(gradient: torch.Tensor) -> torch.Tensor:
-        kernels(
-            "gru_backward", steps, rows, inputs, size, elements.contiguous(), _contiguous(context.start),
-            parameters[1], steps if last_only else 0, gradient.contiguous(), kept, *map(grad_of, parameters),
-        )  # fmt: skip
-        return elements.new_empty(0)
-
-    return states, pullback
+        return plain_gru_states(gru, context, last_only=last_only)
+    steps, rows, size = elements.shape
+    w_ih, w_hh, b_ih, b_hh = gru.all_weights[0]
+    inputs = torch.mm(elements.reshape(steps * rows, size), w_ih.T).view(steps, rows, -1)
+    if not torch.is_grad_enabled():
+        return _run(kernels, inputs, initial, start, w_hh, b_ih, b_hh, first=steps if last_only else 0)
+    states: torch.Tensor = _Recurrence.apply(inputs, initial, start, w_hh, b_ih, b_hh, last_only)  # type: ignore[no-untyped-call]
+    return states
 
 
 def plain_gru_states(gru: nn.GRU, context: Context, *, last_only: bool) -> torch.Tensor:
@@ -74,30 +61,71 @@ def plain_gru_states(gru: nn.GRU, context: Context, *, last_only: bool) -> torch
     return states.gather(0, reads.clamp(min=0)[:, :, None].expand(-1, -1, gru.hidden_size))
 
 
-def _kernels(context: Context) -> Kernels | None:
-    elements = context.elements
-    return kernels_for(elements.dtype) if elements.device.type == "cpu" else None
+class _Recurrence(torch.autograd.Function):
+    """From the elements' products with W_ih, [T, S, 3 Z], to the states."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: torch.Tensor,
+        initial: torch.Tensor | None,
+        start: torch.Tensor | None,
+        w_hh: torch.Tensor,
+        b_ih: torch.Tensor,
+        b_hh: torch.Tensor,
+        last_only: bool,
+    ) -> torch.Tensor:
+        kernels = kernels_for(inputs.dtype)
+        assert kernels is not None
+        steps, rows, _ = inputs.shape
+        kept = inputs.new_empty(steps, rows, 4, w_hh.shape[1])
+        states = _run(kernels, inputs, initial, start, w_hh, b_ih, b_hh, first=0, kept=kept)
+        ctx.save_for_backward(start, w_hh, states, kept)
+        ctx.kernels, ctx.first = kernels, steps if last_only else 0
+        return states[ctx.first :]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_states: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        start, w_hh, states, kept = ctx.saved_tensors
+        steps, rows, _, size = kept.shape
+        of_sums, of_initial = torch.empty_like(kept), kept.new_empty(rows, size)
+        ctx.kernels(
+            "gru_backward", steps, rows, size, start, w_hh, states, kept, ctx.first, of_states.contiguous(), of_sums,
+            of_initial,
+        )  # fmt: skip
+        of_sums, before = of_sums.view(steps * rows, 4 * size), states[:-1].view(steps * rows, size)
+        # (This way round the product is twice as fast. Of its columns those of n's input part are not needed.)
+        products, of_biases = torch.mm(before.T, of_sums), of_sums.sum(dim=0)
+        of_w_hh = torch.cat([products[:, : 2 * size], products[:, 3 * size :]], dim=1).T
+        of_b_hh = torch.cat([of_biases[: 2 * size], of_biases[3 * size :]])
+        of_inputs = of_sums[:, : 3 * size].view(steps, rows, 3 * size)
+        return (
+            of_inputs,
+            of_initial if ctx.needs_input_grad[1] else None,
+            None,
+            of_w_hh,
+            of_biases[: 3 * size],
+            of_b_hh,
+            None,
+        )
 
 
 def _run(
     kernels: Kernels,
-    parameters: Sequence[nn.Parameter],
-    context: Context,
-    *,
-    last_only: bool,
-    kept: torch.Tensor | None,
+    inputs: torch.Tensor,
+    initial: torch.Tensor | None,
+    start: torch.Tensor | None,
+    *weights: torch.Tensor,
+    first: int,
+    kept: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return the states; `kept` takes what the way back needs."""
-    elements = context.elements
-    steps, rows, inputs = elements.shape
-    size, first = parameters[1].shape[1], steps if last_only else 0
-    states = elements.new_empty(steps + 1 - first, rows, size)
+    """Return the states from `first` on, [T + 1 - first, S, Z]; `kept` takes what the way back needs."""
+    steps, rows, gates = inputs.shape
+    states = inputs.new_empty(steps + 1 - first, rows, gates // 3)
     kernels(
-        "gru_forward", steps, rows, inputs, size, elements.contiguous(), _contiguous(context.initial),
-        _contiguous(context.start), *parameters, first, states, kept,
+        "gru_forward", steps, rows, gates // 3, inputs, None if initial is None else initial.contiguous(),
+        None if start is None else start.contiguous(), *(weight.contiguous() for weight in weights), first, states,
+        kept,
     )  # fmt: skip
     return states
-
-
-def _contiguous(tensor: torch.Tensor | None) -> torch.Tensor | None:
-    return None if tensor is None else tensor.contiguous()

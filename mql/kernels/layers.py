@@ -1,109 +1,163 @@
-"""Stacks of hidden layers: matrix product, bias, layer normalisation if wanted, ReLU; K networks side by side.
+"""What follows a hidden layer's matrix product: bias, layer normalisation if wanted, ReLU; K networks side by side.
 
-On the CPU, in float32 or float64 and with a C compiler, all that is not a matrix product is one pass of a kernel
-(`kernels.c`), and the way back is written out by hand: weights only where they are learned, inputs only in the columns
-that are asked for. `networks.py` has the plain version in PyTorch's own operators.
+On the CPU, in float32 or float64 and with a C compiler, that is one pass of a kernel (`kernels.c`), and one on the way
+back; else it is PyTorch's own operators. The matrix products before it are plain ones.
 
 Shapes: K networks (2 for twin critics), B transitions, W units of a layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
-from mql.kernels.loading import Kernels
+from mql.kernels.loading import Kernels, kernels_for
 
 EPSILON = 1e-5  # added to the variance in layer normalisation, as in PyTorch
 
-Tensors = Sequence[torch.Tensor]
 
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer's weight [K, in, W] and bias [K, 1, W], and where their gradients go (None: it is not learned)."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-    of_weight: torch.Tensor | None = None
-    of_bias: torch.Tensor | None = None
-
-
-@dataclass
-class HiddenPass:
-    """One way through hidden layers, and back.
+def hidden(product: torch.Tensor, bias: torch.Tensor, *, layer_norm: bool) -> torch.Tensor:
+    """Return the activations [K, B, W] of a layer from its product of inputs and weights, and bias [K, 1, W].
 
     Args:
+        product: [K, B, W]; it may be overwritten.
+        bias: one row for each network.
         layer_norm: normalise pre-activations (without scale and shift: the next layer has both).
-        head: a last layer of one unit without activation, if there is one.
     """
-
-    kernels: Kernels
-    layers: Sequence[Layer]
-    layer_norm: bool
-    head: Layer | None = None
-    _inputs: list[torch.Tensor] = field(default_factory=list)  # of each layer: [K, B, in]
-    _seen: list[torch.Tensor] = field(default_factory=list)  # of each: normalised pre-activations, or activations
-    _scales: list[torch.Tensor | None] = field(default_factory=list)  # of each: 1 / standard deviation, [K, B]
-
-    def forward(self, inputs: Tensors) -> torch.Tensor:
-        """Return the last hidden layer [K, B, W], or the head's values [K, B], over all columns of `inputs`, [B, .]."""
-        x = torch.cat(list(inputs), dim=-1)
-        networks, rows = len(self.layers[0].weight), len(x)
-        values = None if self.head is None else x.new_empty(networks, rows)
-        x = x.unsqueeze(0).expand(networks, -1, -1)
-        for i, layer in enumerate(self.layers):
-            self._inputs.append(x)
-            product = torch.bmm(x, layer.weight)
-            # Without normalisation the product isn't needed again: the activation overwrites it.
-            scale = product.new_empty(networks, rows) if self.layer_norm else None
-            x = torch.empty_like(product) if self.layer_norm else product
-            head = self.head if i == len(self.layers) - 1 else None
-            self.kernels(
-                "hidden_forward", networks, rows, product.shape[2], self.layer_norm, EPSILON, layer.bias.contiguous(),
-                product, scale, x, None if head is None else head.weight.contiguous(),
-                None if head is None else values,
-            )  # fmt: skip
-            self._seen.append(product)
-            self._scales.append(scale)
-        if values is None or self.head is None:
-            return x
-        return values.add_(self.head.bias[:, 0])
-
-    def backward(self, gradient: torch.Tensor, columns: slice) -> torch.Tensor:
-        """From the gradient of what `forward` gave to that of the input's `columns`, [B, .]; sets the layers' own.
-
-        Without a head, `gradient` is overwritten.
-        """
-        values, grad = (gradient.contiguous(), None) if self.head is not None else (None, gradient.contiguous())
-        for i in reversed(range(len(self.layers))):
-            layer, seen = self.layers[i], self._seen[i]
-            head = self.head if i == len(self.layers) - 1 else None
-            grad = torch.empty_like(seen) if grad is None else grad
-            of_bias = torch.empty_like(layer.bias) if layer.of_bias is None else layer.of_bias
-            of_head = None
-            if head is not None:
-                of_head = torch.empty_like(head.weight) if head.of_weight is None else head.of_weight
-            self.kernels(
-                "hidden_backward", *seen.shape, self.layer_norm, seen, self._scales[i], values if head else None,
-                None if head is None else head.weight.contiguous(), grad, of_bias, of_head,
-            )  # fmt: skip
-            if head is not None and head.of_bias is not None:
-                torch.sum(gradient, dim=1, out=head.of_bias[:, 0, 0])
-            if layer.of_weight is not None:
-                _multiply(self._inputs[i].transpose(1, 2), grad, out=layer.of_weight)
-            weight = layer.weight if i else layer.weight[:, columns]
-            grad = torch.bmm(grad, weight.transpose(1, 2))
-        if grad is None:
-            raise ValueError("there is no layer")
-        return grad[0] if len(grad) == 1 else grad.sum(dim=0)
+    kernels = _kernels(product)
+    if kernels is None:
+        return plain_hidden(product, bias, layer_norm=layer_norm)
+    if not torch.is_grad_enabled():
+        return _run(kernels, product, bias, layer_norm=layer_norm)[0]
+    out: torch.Tensor = _Hidden.apply(product, bias, layer_norm)[0]  # type: ignore[no-untyped-call]
+    return out
 
 
-def _multiply(a: torch.Tensor, b: torch.Tensor, *, out: torch.Tensor) -> None:
-    """Write the batched product of `a` and `b` to `out`, whichever of its last two dimensions is contiguous."""
-    if out.stride(1) == 1 and out.stride(2) != 1:
-        torch.bmm(b.transpose(1, 2), a.transpose(1, 2), out=out.transpose(1, 2))
-    else:
-        torch.bmm(a, b, out=out)
+def hidden_values(product: torch.Tensor, bias: torch.Tensor, head: torch.Tensor, *, layer_norm: bool) -> torch.Tensor:
+    """Return the products [K, B] of a layer's activations (see `hidden`) with a last layer of one unit, [K, W, 1]."""
+    kernels = _kernels(product)
+    if kernels is None:
+        # One unit: a product with a vector, whose batched outer product backward is slow as a matrix product.
+        x = plain_hidden(product, bias, layer_norm=layer_norm)
+        return (x.to(head.dtype) * head.transpose(1, 2)).sum(-1)
+    if not torch.is_grad_enabled():
+        return _run_values(kernels, product, bias, head, layer_norm=layer_norm)[0]
+    values: torch.Tensor = _HiddenValues.apply(product, bias, head, layer_norm)[0]  # type: ignore[no-untyped-call]
+    return values
+
+
+def plain_hidden(product: torch.Tensor, bias: torch.Tensor, *, layer_norm: bool) -> torch.Tensor:
+    """Compute `hidden` with PyTorch's own operators."""
+    x = product + bias.to(product.dtype)
+    if layer_norm:
+        x = torch.nn.functional.layer_norm(x, x.shape[-1:], eps=EPSILON)
+    return torch.relu(x)
+
+
+def _kernels(product: torch.Tensor) -> Kernels | None:
+    return kernels_for(product.dtype) if product.device.type == "cpu" else None
+
+
+def _run(
+    kernels: Kernels, product: torch.Tensor, bias: torch.Tensor, *, layer_norm: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return activations and, with `layer_norm`, 1 / standard deviation [K, B]; `product` becomes normalised.
+
+    Without it, the activations overwrite `product`.
+    """
+    networks, rows, units = product.shape
+    scale = product.new_empty(networks, rows) if layer_norm else None
+    out = torch.empty_like(product) if layer_norm else product
+    kernels(
+        "hidden_forward", networks, rows, units, layer_norm, EPSILON, bias.contiguous(), product, scale, out, None,
+        None,
+    )  # fmt: skip
+    return out, scale
+
+
+def _run_values(
+    kernels: Kernels, product: torch.Tensor, bias: torch.Tensor, head: torch.Tensor, *, layer_norm: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return values [K, B] and, with `layer_norm`, 1 / standard deviation; `product` is overwritten as in `_run`."""
+    networks, rows, units = product.shape
+    scale = product.new_empty(networks, rows) if layer_norm else None
+    values = product.new_empty(networks, rows)
+    kernels(
+        "hidden_forward", networks, rows, units, layer_norm, EPSILON, bias.contiguous(), product, scale, None,
+        head.contiguous(), values,
+    )  # fmt: skip
+    return values, scale
+
+
+class _Hidden(torch.autograd.Function):
+    """`hidden`. The product, which the kernel overwrites, is the second output, so that autograd knows of it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        product: torch.Tensor,
+        bias: torch.Tensor,
+        layer_norm: bool,
+    ) -> tuple[torch.Tensor, ...]:
+        kernels = _kernels(product)
+        assert kernels is not None
+        ctx.mark_dirty(product)
+        ctx.set_materialize_grads(False)
+        out, scale = _run(kernels, product, bias, layer_norm=layer_norm)
+        ctx.save_for_backward(product, scale)
+        ctx.kernels, ctx.layer_norm = kernels, layer_norm
+        return (out, product) if layer_norm else (product,)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_out: torch.Tensor | None, *_: None) -> tuple[torch.Tensor | None, ...]:
+        if of_out is None:
+            return None, None, None
+        seen, scale = ctx.saved_tensors
+        networks, rows, units = seen.shape
+        grad = torch.empty_like(seen)
+        of_bias = seen.new_empty(networks, 1, units) if ctx.needs_input_grad[1] else None
+        ctx.kernels(
+            "hidden_backward", networks, rows, units, ctx.layer_norm, seen, scale, of_out.contiguous(), None, None,
+            grad, of_bias, None,
+        )  # fmt: skip
+        return grad, of_bias, None
+
+
+class _HiddenValues(torch.autograd.Function):
+    """`hidden_values`. The product, which the kernel overwrites, is the second output, so that autograd knows of it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        product: torch.Tensor,
+        bias: torch.Tensor,
+        head: torch.Tensor,
+        layer_norm: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        kernels = _kernels(product)
+        assert kernels is not None
+        ctx.mark_dirty(product)
+        ctx.set_materialize_grads(False)
+        values, scale = _run_values(kernels, product, bias, head, layer_norm=layer_norm)
+        ctx.save_for_backward(product, scale, head)
+        ctx.kernels, ctx.layer_norm = kernels, layer_norm
+        return values, product
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_values: torch.Tensor | None, _: None) -> tuple[torch.Tensor | None, ...]:
+        if of_values is None:
+            return None, None, None, None
+        seen, scale, head = ctx.saved_tensors
+        networks, rows, units = seen.shape
+        grad = torch.empty_like(seen)
+        of_bias = seen.new_empty(networks, 1, units) if ctx.needs_input_grad[1] else None
+        of_head = torch.empty_like(head, memory_format=torch.contiguous_format) if ctx.needs_input_grad[2] else None
+        ctx.kernels(
+            "hidden_backward", networks, rows, units, ctx.layer_norm, seen, scale, None, of_values.contiguous(),
+            head.contiguous(), grad, of_bias, of_head,
+        )  # fmt: skip
+        return grad, of_bias, of_head, None

@@ -32,10 +32,10 @@ COMPILE_SECONDS = 120
 _INTEGER, _POINTER = ctypes.c_int64, ctypes.c_void_p
 _REAL = None  # stands for the library's number type
 _ARGUMENTS: dict[str, list[type[ctypes._SimpleCData[Any]] | None]] = {
-    "gru_forward": [*[_INTEGER] * 4, *[_POINTER] * 7, _INTEGER, *[_POINTER] * 2],
-    "gru_backward": [*[_INTEGER] * 4, *[_POINTER] * 3, _INTEGER, *[_POINTER] * 6],
+    "gru_forward": [*[_INTEGER] * 3, *[_POINTER] * 6, _INTEGER, *[_POINTER] * 2],
+    "gru_backward": [*[_INTEGER] * 3, *[_POINTER] * 4, _INTEGER, *[_POINTER] * 3],
     "hidden_forward": [*[_INTEGER] * 4, _REAL, *[_POINTER] * 6],
-    "hidden_backward": [*[_INTEGER] * 4, *[_POINTER] * 7],
+    "hidden_backward": [*[_INTEGER] * 4, *[_POINTER] * 8],
 }
 _NUMBERS = {int, float, bool}
 _TYPES = {torch.float32: ("f32", ctypes.c_float), torch.float64: ("f64", ctypes.c_double)}
@@ -57,9 +57,6 @@ class Kernels:
 
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
         suffix, real = _TYPES[dtype]
-        lanes = getattr(library, f"gru_lanes_{suffix}")
-        lanes.restype = _INTEGER
-        self.lanes: int = lanes()  # sequences that the GRU's kernel takes together
         self._functions = {}
         for name, kinds in _ARGUMENTS.items():
             function = getattr(library, f"{name}_{suffix}")

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mql.agent.networks import ContextEncoder
+from mql.agent.protocols import Encoder
+from mql.agent.scaling import Scaling
 from mql.learning.contexts import ContextPlan, Segments, Windows, reads
 from mql.types import Batch, Context, Episode, FloatArray, IntArray, Transition
 
@@ -34,6 +35,7 @@ class Replay:
         context_dim: size of the encoder state kept for every row, from which `Segments` start (0: none is kept, and
             segments start from an empty state).
         device: where the table lives and batches are made.
+        scaling: of what batches and states are made from (None: none); the table itself keeps its units.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class Replay:
         episode_length: int,
         context_dim: int = 0,
         device: str = "cpu",
+        scaling: Scaling | None = None,
     ) -> None:
+        self._scaling = scaling or Scaling(obs_dim, action_dim, reward_scale=1.0, normalize=False, device=device)
         self.n_tasks, self.obs_dim, self.action_dim = n_tasks, obs_dim, action_dim
         steps = max(capacity // n_tasks, episode_length)
         self.rows = steps + -(-steps // episode_length)  # a final row for each episode
@@ -137,6 +141,11 @@ class Replay:
                 count += rows - 1
         return np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64)
 
+    def observations_and_rewards(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Observations [n, O] and rewards [n] of all stored transitions, in their own units."""
+        rows = self._rows(self.all_rows())
+        return rows[:, : self.obs_dim], rows[:, -1]
+
     def sample_rows(self, n: int, rng: np.random.Generator) -> IntArray:
         """Draw `n` table rows of transitions with replacement: tasks with equal probability, then uniformly."""
         tasks_with_data = np.flatnonzero(self._size)
@@ -190,7 +199,7 @@ class Replay:
 
         begin = np.maximum(first - plan.burn_in, 0)
         steps = np.minimum(begin + np.arange(plan.burn_in + plan.length)[:, None], length)  # past the end: not read
-        elements = self._rows(episode.rows(steps))
+        elements = self._scaling.elements(self._rows(episode.rows(steps)))
         initial = None
         if self.states.shape[1]:
             initial = self.states.index_select(0, self._index(episode.rows(begin[None])[0])).to(elements.dtype)
@@ -210,17 +219,18 @@ class Replay:
         step = self.step[task, row].astype(np.int64)
         episode = _Episodes(task * self.rows, (row - step) % self.rows, self.rows)
         at = episode.rows(np.maximum(step + np.arange(-length, 1)[:, None], 0))
-        elements = self._rows(at)
+        rows_at = self._rows(at)
+        elements = self._scaling.elements(rows_at)
         missing = length - step  # steps by which the history is shorter than the window
         return Batch(
-            transition=self._transition(rows, elements[-1], self._rows(episode.rows(step[None] + 1)[0])),
+            transition=self._transition(rows, rows_at[-1], self._rows(episode.rows(step[None] + 1)[0])),
             context=Context(elements[:-1], start=self._index(np.maximum(missing, 0))),
             next_context=Context(elements[1:], start=self._index(np.maximum(missing - 1, 0))),
             weights=self._weights(np.ones(len(rows)) if importance is None else importance[rows]),
         )
 
     @torch.no_grad()
-    def refresh_states(self, encoder: ContextEncoder) -> None:
+    def refresh_states(self, encoder: Encoder) -> None:
         """Compute the state before every stored step, as `encoder` carries it from the episode's start.
 
         Segments then start from states of whole histories, as in acting; without this, a policy that carries its state
@@ -233,7 +243,7 @@ class Replay:
             some = slice(first, first + EPISODES_AT_ONCE)
             steps = np.arange(length[some].max())[:, None]
             at = _Episodes(task[some] * self.rows, row[some], self.rows).rows(steps)
-            states = encoder.states(self._rows(at))[:-1].to(self.states.dtype)
+            states = encoder.states(self._scaling.elements(self._rows(at)))[:-1].to(self.states.dtype)
             valid = steps < length[some]
             if valid.all():
                 self.states[self._index(at)] = states
@@ -272,13 +282,14 @@ class Replay:
     def _transition(self, at: IntArray, now: torch.Tensor, after: torch.Tensor) -> Transition:
         """The transitions in table rows `at` [B], whose contents are `now` and are followed by `after`, each [B, C]."""
         task, row = np.divmod(at, self.rows)
-        return Transition(
+        transition = Transition(
             obs=now[:, : self.obs_dim],
             action=now[:, self.obs_dim : -1],
             reward=now[:, -1],
             next_obs=after[:, : self.obs_dim],
             terminated=self._weights(self.terminated[task, row]),
         )
+        return self._scaling.transition(transition)
 
 
 @dataclass(frozen=True)

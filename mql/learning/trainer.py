@@ -14,10 +14,9 @@ import torch
 
 from mql.agent.agent import Agent
 from mql.collecting.rollout import collect_each
-from mql.config.schema import Config
+from mql.config.schema import Config, TrainConfig
 from mql.learning.contexts import context_plan
 from mql.learning.replay import Replay
-from mql.learning.td3 import Learner
 from mql.seeding import generator, spawn_seeds, torch_generator
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
@@ -51,7 +50,7 @@ class Trainer:
         self.tasks = family.tasks("train")
         seed = int(generator(config.seed, "agent").integers(2**31))
         self.agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=seed, device=config.device)
-        self.learner = Learner(self.agent, lr=config.agent.lr)
+        self.learner = self.agent.learner(lr=config.agent.lr)
         self.replay = Replay(
             n_tasks=len(self.tasks),
             obs_dim=family.obs_dim,
@@ -60,6 +59,7 @@ class Trainer:
             episode_length=family.episode_length,
             context_dim=self.agent.state_dim,
             device=config.device,
+            scaling=self.agent.scaling,
         )
         self.env_steps = 0
         self.iterations = 0
@@ -102,7 +102,7 @@ class Trainer:
             random_actions=self.env_steps < config.train.random_steps,
             rng=generator(config.seed, "exploration", number),
             policy_version=self.updates,
-            threads=config.threads,
+            workers=config.workers,
         )
         episodes = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
         faults = [outcome for outcome in outcomes if isinstance(outcome, EpisodeFault)]
@@ -123,10 +123,12 @@ class Trainer:
 
     def _update(self) -> dict[str, float]:
         config, train = self.config, self.config.train
-        due = int(max(self.env_steps - train.random_steps, 0) / train.env_steps_per_update) - self.updates
+        due = updates_after(train, self.env_steps) - self.updates
         rng = generator(config.seed, "replay", self.iterations)
         noise = torch_generator(config.seed, "updates", self.iterations, device=config.device)
         plan = context_plan(config.agent)
+        if due > 0 and self.agent.scaling.normalize and not self.agent.scaling.fitted:
+            self.agent.scaling.fit(*self.replay.observations_and_rewards())
         if due > 0 and self.agent.state_dim:
             self.replay.refresh_states(self.agent.online.critic_encoder)
         self.learner.lr = annealed_lr(config, self.env_steps)
@@ -154,10 +156,15 @@ class Trainer:
             KeyError: a tensor or counter is missing.
             ValueError: a tensor has another shape.
         """
-        load_agent(self.agent, tensors)
+        self.agent.load(tensors)
         self.learner.load_optimizer_tensors({n: v for n, v in tensors.items() if n.startswith("adam.")})
         self.learner.updates = int(counters["updates"])
         self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
+
+
+def updates_after(train: TrainConfig, env_steps: int) -> int:
+    """Return how many updates a run has made when it has collected `env_steps`, and will have made at its end."""
+    return int(max(env_steps - train.random_steps, 0) / train.env_steps_per_update)
 
 
 def annealed_lr(config: Config, env_steps: int) -> float:
@@ -166,20 +173,6 @@ def annealed_lr(config: Config, env_steps: int) -> float:
     Small steps at the end take out the noise that large ones keep in the policy. They take half of a run at most: one
     that is made short would otherwise never learn at the full rate.
     """
-    lr, span = config.agent.lr, min(config.train.anneal_steps, config.train.env_steps // 2)
+    lr, span = config.agent.lr, config.train.env_steps - config.train.anneal_start
     left = max(config.train.env_steps - env_steps, 0)
     return lr if left >= span else lr * (FINAL_LR + (1.0 - FINAL_LR) * left / span)
-
-
-def load_agent(agent: Agent, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Copy a checkpoint's learned tensors into `agent`.
-
-    Raises:
-        KeyError: a tensor is missing.
-        ValueError: a tensor has another shape than the agent's.
-    """
-    with torch.no_grad():
-        for name, tensor in agent.named_tensors():
-            if tensors[name].shape != tensor.shape:
-                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}")
-            tensor.copy_(tensors[name])

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mql.report.learning_curve import LearningCurve, Point, learning_curve
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -21,33 +23,42 @@ UNTRAINED, ZERO_SHOT, ADAPTED = "#999999", "#0072B2", "#D55E00"
 RANDOM = "#555555"
 RESOLUTION = 130  # dots per inch
 
+# Column of an evaluation, its name, colour, and marker in the curve; a diamond or star in the final evaluation.
+COLUMNS = (("zero_shot", "zero-shot", ZERO_SHOT, "o", "D"), ("adapted", "adapted", ADAPTED, "s", "*"))
 
-def draw_training(path: Path, metrics: Sequence[Record], evaluations: Sequence[Record], *, title: str = "") -> Path:
+
+def draw_training(
+    path: Path, metrics: Sequence[Record], evaluations: Sequence[Record], *, finished: bool, title: str = ""
+) -> Path:
     """Draw the learning curve: return on held-out tasks over env steps, zero-shot and adapted, mean and worst task.
 
-    Where the family has a success, its rate stands in a second picture beside it. A thin dotted line shows what random
-    actions get, where the run holds it.
+    The curve keeps to the tasks that all evaluations share. The final evaluation, on all its tasks, has a marker of its
+    own. A thin dotted line shows what random actions get in the curve's tasks, where the records hold it. Where the
+    family has a success, its rate stands in a second picture beside it.
 
     Args:
         path: where the picture goes; the suffix (.png, .pdf, .svg) chooses its format.
         metrics: records of metrics.jsonl; the last one tells steps, updates and wall clock.
         evaluations: records of evaluations.jsonl, at least one.
+        finished: the run came to its end: the last evaluation is the final one.
         title: what was trained.
 
     Returns:
         `path`.
 
     Raises:
-        ValueError: there is no evaluation.
+        ValueError: there is no evaluation, or the evaluations share no task.
     """
-    rates = _success_rates(evaluations)
-    figure = _figure(13.0 if rates else 8.0, 4.8)
-    axes = figure.add_subplot(1, 2 if rates else 1, 1)
-    _draw_curve(axes, evaluations, worst=True)
-    if rates:
-        _draw_success(figure.add_subplot(1, 2, 2), rates, _random_success(evaluations))
-    axes.set_title(title or "Return on held-out tasks", loc="left")
-    _write_cost(axes, [*metrics, *evaluations])
+    curve = learning_curve(evaluations, finished=finished)
+    successes = any(point.success is not None for points in curve.points.values() for point in points)
+    figure = _figure(13.0 if successes else 8.0, 5.2)
+    axes = figure.add_subplot(1, 2 if successes else 1, 1)
+    _draw_returns(axes, curve, worst=True)
+    if successes:
+        beside = figure.add_subplot(1, 2, 2)
+        _draw_success(beside, curve)
+        _write_title(beside, "Success", "share of tasks solved; symbols as on the left")
+    _write_title(axes, title or "Return on held-out tasks", _cost([*metrics, *evaluations]))
     return _save(figure, path)
 
 
@@ -59,7 +70,7 @@ def draw_quickstart(
     metrics: Sequence[Record] = (),
     title: str = "",
 ) -> Path:
-    """Draw the learning curve beside each held-out target's final distance: untrained, zero-shot, adapted.
+    """Draw a finished run's learning curve beside each held-out target's distance: untrained, zero-shot, adapted.
 
     Args:
         path: where the picture goes.
@@ -72,109 +83,118 @@ def draw_quickstart(
         `path`.
 
     Raises:
-        ValueError: there is no evaluation or no row.
+        ValueError: there is no evaluation or no row, or the evaluations share no task.
     """
     if not rows:
         raise ValueError("a quickstart picture needs at least one held-out task")
-    figure = _figure(11.0, 4.8)
+    figure = _figure(11.0, 5.2)
     curve, targets = figure.subplots(1, 2, width_ratios=[1.15, 1.0])
-    _draw_curve(curve, evaluations)
-    curve.set_title("Return on held-out tasks", loc="left")
-    _write_cost(curve, [*metrics, *evaluations])
+    _draw_returns(curve, learning_curve(evaluations, finished=True))
+    _write_title(curve, "Return on held-out targets", _cost([*metrics, *evaluations]))
     _draw_distances(targets, rows)
     if title:
         figure.suptitle(title, fontweight="bold")
     return _save(figure, path)
 
 
-def _success_rates(evaluations: Sequence[Record]) -> dict[str, list[tuple[int, float]]]:
-    """Return the success rate over tasks of each evaluation, (env steps, rate), by column; empty without a success."""
-    rates: dict[str, list[tuple[int, float]]] = {}
-    for record in evaluations:
-        for key in ("zero_shot", "adapted"):
-            values = [row[f"{key}_success"] for row in record.get("tasks", ()) if row.get(f"{key}_success") is not None]
-            if values:
-                rates.setdefault(key, []).append((record["env_steps"], sum(values) / len(values)))
-    return rates
+def _draw_returns(axes: Axes, curve: LearningCurve, *, worst: bool = False) -> None:
+    for place, (key, label, color, marker, final_marker) in enumerate(COLUMNS):
+        points, final = curve.points.get(key, []), curve.final.get(key)
+        # A single point, as of a column measured at the end only, is no curve where the final marker shows it.
+        if len(points) > 1:
+            steps, means, low, high, worsts = _lines(curve, key, "mean", "low", "high", "worst")
+            axes.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
+            text = f"{label}, {_count(curve.n_tasks)}"
+            axes.plot(steps, means, color=color, marker=marker, markersize=4, linewidth=1.8, label=text)
+            if worst:
+                text = f"{label}, worst of them"
+                axes.plot(steps, worsts, color=color, linestyle=":", marker=".", markersize=4, label=text)
+        elif points and final is None:
+            _draw_point(axes, points[0], f"{label}, {_count(curve.n_tasks)}", color, _style(marker, 5))
+        if final:
+            text = f"{label}, final evaluation: {_count(curve.n_final_tasks)}"
+            _draw_point(axes, final, text, color, _beside_last(axes, final_marker, place))
+    _draw_level(axes, curve.random_return, f"random actions, {_count(curve.n_tasks)}")
+    _label_steps(axes, curve)
+    axes.set_ylabel("return of an episode (mean, 95 % interval)")
+    axes.margins(y=0.08)
+    _legend_below(axes, ncols=2)
 
 
-def _random_success(evaluations: Sequence[Record]) -> float | None:
-    """Return the share of tasks that random actions solve, from the last evaluation that says it."""
-    for record in reversed(evaluations):
-        rates = [row["random_success"] for row in record.get("tasks", ()) if row.get("random_success") is not None]
-        if rates:
-            return float(sum(rates)) / len(rates)
-    return None
+def _draw_success(axes: Axes, curve: LearningCurve) -> None:
+    _draw_level(axes, None if curve.random_success is None else 100 * curve.random_success)
+    for place, (key, _, color, marker, final_marker) in enumerate(COLUMNS):
+        points, final = curve.points.get(key, []), curve.final.get(key)
+        if len(points) > 1 or (points and final is None):
+            steps, shares = _lines(curve, key, "success")
+            axes.plot(steps, [100 * s for s in shares], color=color, marker=marker, markersize=4, linewidth=1.8)
+        if final and final.success is not None:
+            style = _beside_last(axes, final_marker, place)
+            axes.plot([final.env_steps], [100 * final.success], color=color, linestyle="none", zorder=4, **style)
+    _label_steps(axes, curve)
+    axes.set_ylabel("tasks solved (%)")
+    axes.set_ylim(-3, 103)
 
 
-def _random_return(evaluations: Sequence[Record]) -> float | None:
-    """Return the mean return of random actions, from the last evaluation that says it: it is on most tasks."""
-    means = [record["summary"]["random"]["mean"] for record in evaluations if record["summary"].get("random")]
-    return means[-1] if means else None
+def _lines(curve: LearningCurve, key: str, *names: str) -> list[list[float]]:
+    """Return the steps of all evaluations, and of each name a column's values: NaN where it was not measured."""
+    points = {point.env_steps: point for point in curve.points[key]}
+
+    def value(steps: int, name: str) -> float:
+        known = getattr(points[steps], name) if steps in points else None
+        return float("nan") if known is None else float(known)
+
+    return [list(curve.env_steps), *([value(steps, name) for steps in curve.env_steps] for name in names)]
+
+
+def _draw_point(axes: Axes, point: Point, label: str, color: str, style: Mapping[str, Any]) -> None:
+    errors = [[point.mean - point.low], [point.high - point.mean]]
+    axes.errorbar(
+        [point.env_steps],
+        [point.mean],
+        yerr=errors,
+        color=color,
+        label=label,
+        capsize=4,
+        linestyle="none",
+        zorder=4,
+        **style,
+    )
+    axes.update_datalim([(point.env_steps, point.low), (point.env_steps, point.high)])  # a shifted marker does not
+    axes.autoscale_view()
+
+
+def _style(marker: str, size: float) -> dict[str, Any]:
+    return {"marker": marker, "markersize": size, "markeredgecolor": "white", "markeredgewidth": 1.0, "clip_on": False}
+
+
+def _beside_last(axes: Axes, marker: str, place: int) -> dict[str, Any]:
+    """Draw a final marker a little to the right of the last step, or it would hide the curve's end and its peer."""
+    from matplotlib.transforms import ScaledTranslation
+
+    shift = ScaledTranslation((14 + 16 * place) / 72, 0, axes.figure.dpi_scale_trans)
+    return {**_style(marker, 14 if marker == "*" else 8), "transform": axes.transData + shift}
 
 
 def _draw_level(axes: Axes, value: float | None, label: str = "") -> None:
     """Draw what random actions get, a thin dotted line right across; nothing where it is not known."""
     if value is not None:
-        axes.axhline(value, color=RANDOM, linestyle=":", linewidth=1.0, zorder=1, label=label)
+        axes.axhline(value, color=RANDOM, linestyle=(0, (1, 2)), linewidth=1.4, zorder=1, label=label)
 
 
-def _draw_success(axes: Axes, rates: Mapping[str, Sequence[tuple[int, float]]], by_chance: float | None) -> None:
-    _draw_level(axes, None if by_chance is None else 100 * by_chance)
-    for key, color, marker in (("zero_shot", ZERO_SHOT, "o"), ("adapted", ADAPTED, "s")):
-        if key in rates:
-            steps, values = zip(*rates[key], strict=True)
-            axes.plot(steps, [100 * value for value in values], color=color, marker=marker, markersize=4, linewidth=1.8)
-    axes.set_xlabel("env steps")
-    axes.set_ylabel("success over tasks (%)")
+def _label_steps(axes: Axes, curve: LearningCurve) -> None:
+    axes.set_xlabel("environment steps")
     axes.xaxis.set_major_formatter(_short_number)
-    axes.set_xlim(left=0)
-    axes.set_ylim(-3, 103)
+    axes.set_xlim(0, 1.1 * max(curve.env_steps) or 1)
 
 
-def _draw_curve(axes: Axes, evaluations: Sequence[Record], *, worst: bool = False) -> None:
-    if not evaluations:
-        raise ValueError("a learning curve needs at least one evaluation")
-    for key, label, color, marker in (
-        ("zero_shot", "zero-shot (context only)", ZERO_SHOT, "o"),
-        ("adapted", "adapted", ADAPTED, "s"),
-    ):
-        _draw_series(axes, evaluations, key, label, color, marker)
-        points = [(r["env_steps"], r["summary"][key]["min"]) for r in evaluations if r["summary"].get(key)]
-        if worst and points:
-            axes.plot(
-                *zip(*points, strict=True), color=color, linestyle=":", label=f"{label.split(' (')[0]}, worst task"
-            )
-    _draw_level(axes, _random_return(evaluations), "random actions")
-    axes.set_xlabel("env steps")
-    axes.set_ylabel("mean return (band: 95 % interval over tasks)")
-    axes.xaxis.set_major_formatter(_short_number)
-    axes.set_xlim(left=0)
-    axes.margins(y=0.08)
-    axes.legend(frameon=False, loc="best")
+def _legend_below(axes: Axes, *, ncols: int) -> None:
+    """Put the legend under the axes: inside it could hide a line."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False, ncols=ncols, fontsize=9)
 
 
-def _draw_series(axes: Axes, evaluations: Sequence[Record], key: str, label: str, color: str, marker: str) -> None:
-    """Draw one column of the evaluations; those without it (nothing adapted yet) are left out."""
-    points = [(record["env_steps"], record["summary"][key]) for record in evaluations if record["summary"].get(key)]
-    if not points:
-        return
-    steps = [step for step, _ in points]
-    means = [summary["mean"] for _, summary in points]
-    low, high = zip(*(summary["ci95"] for _, summary in points), strict=True)
-    if len(points) == 1:  # a band has no width there
-        axes.errorbar(
-            steps,
-            means,
-            yerr=[[means[0] - low[0]], [high[0] - means[0]]],
-            color=color,
-            marker=marker,
-            capsize=4,
-            label=label,
-        )
-        return
-    axes.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
-    axes.plot(steps, means, color=color, marker=marker, markersize=4, linewidth=1.8, label=label)
+def _count(tasks: int) -> str:
+    return f"{tasks} task{'' if tasks == 1 else 's'}"
 
 
 def _draw_distances(axes: Axes, rows: Sequence[Record]) -> None:
@@ -194,25 +214,30 @@ def _draw_distances(axes: Axes, rows: Sequence[Record]) -> None:
         text = f"{label}: mean {mean:.1f} cm"
         axes.scatter(columns[key], heights, color=color, marker=marker, s=26, zorder=2, label=text, clip_on=False)
         axes.axvline(mean, color=color, linewidth=1, linestyle=":", zorder=0)
-    axes.set_title("Final distance to each held-out target", loc="left")
+    _write_title(axes, "Final distance to each held-out target", "dotted: the mean of each")
     axes.set_xlabel("distance at the end of the episode (cm)")
     axes.set_ylabel("held-out targets")
     axes.set_yticks([])
     axes.set_xlim(left=0)
-    legend = axes.legend(loc="upper center", frameon=False, ncols=3, fontsize=8.5, handletextpad=0.1, columnspacing=0.9)
-    legend.set_bbox_to_anchor((0.46, -0.14), transform=axes.transAxes)  # inside the axes it could hide a target
+    _legend_below(axes, ncols=1)
 
 
-def _write_cost(axes: Axes, records: Sequence[Record]) -> None:
-    """Write below the axes what the run took, as far as the records tell."""
+def _cost(records: Sequence[Record]) -> str:
+    """Say what the run took, as far as the records tell."""
 
     def last(key: str) -> float:
         return max((float(record[key]) for record in records if record.get(key) is not None), default=0.0)
 
-    parts = [f"{last('env_steps'):,.0f} env steps", f"{last('updates'):,.0f} updates"]
+    parts = [f"{last('env_steps'):,.0f} environment steps", f"{last('updates'):,.0f} updates"]
     if seconds := last("wall_seconds"):
         parts.append(f"{_duration(seconds)} wall clock")
-    axes.text(0.0, -0.17, ", ".join(parts), transform=axes.transAxes, fontsize=9, color="#555555", va="top")
+    return ", ".join(parts)
+
+
+def _write_title(axes: Axes, title: str, note: str) -> None:
+    """Write the title above the axes, and a note in small print between the two."""
+    axes.set_title(title, loc="left", pad=22)
+    axes.text(0.0, 1.02, note, transform=axes.transAxes, fontsize=9, color="#555555", va="bottom")
 
 
 def _figure(width: float, height: float) -> Figure:

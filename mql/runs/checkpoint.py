@@ -245,9 +245,9 @@ def _read_manifest(run: Path, env_steps: int) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads(text)
     if str(manifest["env_steps"]) != path.parent.name:
         what = f"the folder holds checkpoint {manifest['env_steps']}"
-        raise UserError(what, where=str(path.parent), mend="give the folder its old name back")
+        raise UserError(what, where=str(path.parent), mend="rename the folder back")
     if manifest["format_version"] != FORMAT_VERSION:
-        what = f"the checkpoint has format {manifest['format_version']}, this program reads {FORMAT_VERSION}"
+        what = f"the checkpoint has format {manifest['format_version']}, but this version reads {FORMAT_VERSION}"
         raise UserError(what, where=str(path), mend="use the version of mql that wrote it (see environment.json)")
     return manifest
 
@@ -261,7 +261,9 @@ def _damaged(run: Path, env_steps: int, path: Path) -> UserError:
     others = [steps for steps in list_checkpoints(run) if steps < env_steps]
     mend = "restore it from a copy"
     if others:
-        mend += f", or delete the folder {path.parent} to go on from checkpoint {others[-1]}"
+        mend += (
+            f", or add --checkpoint {others[-1]} to use the one before (mql train --resume deletes the later ones then)"
+        )
     return UserError("the checkpoint is damaged", where=str(path), mend=mend + ("" if others else ", or start again"))
 
 
@@ -271,7 +273,9 @@ def _damaged_chunk(run: Path, env_steps: int, chunk: Chunk, what: str) -> UserEr
     without = [steps for steps, names in named.items() if names is not None and chunk.file not in names]
     mend = "restore it from a copy, or "
     if without:
-        mend += f"use checkpoint {without[-1]}, which does without it (to resume there, delete the later ones)"
+        mend += (
+            f"add --checkpoint {without[-1]}, which does without it (mql train --resume deletes the later ones then)"
+        )
     else:
         mend += "start the run again"
     where = str(run / "replay" / chunk.file)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import secrets
 import shutil
 import weakref
 from collections.abc import Mapping
@@ -15,6 +17,14 @@ from mql.files import TEMPORARY, read_json, sync_folder, user_errors, write_file
 
 FORMAT = "mql.run"
 FORMAT_VERSION = 1
+
+
+class NameTaken(UserError):
+    """Something stands where a new run was to be."""
+
+    def __init__(self, path: Path) -> None:
+        mend = "continue it with --resume, or choose another --run-dir"
+        super().__init__("the run directory already exists", where=str(path), mend=mend)
 
 
 class WriterLock:
@@ -62,14 +72,13 @@ def create_run_folder(path: Path, files: Mapping[str, bytes], *, replace: bool) 
     if nobody writes it; another kind of folder never is.
     """
     old = _claim(path, replace=replace) if _is_taken(path) else None
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
-    earlier = path.with_name(f".{path.name}.{os.getpid()}.old{TEMPORARY}")
+    own = secrets.token_hex(8)  # two machines on one disk can have the same process id
+    unfinished = path.with_name(f".{path.name}.{own}{TEMPORARY}")
+    earlier = path.with_name(f".{path.name}.{own}.old{TEMPORARY}")
     lock = None
     try:
         with user_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            for leftover in (unfinished, earlier):
-                shutil.rmtree(leftover, ignore_errors=True)
             for folder in (unfinished, unfinished / "checkpoints", unfinished / "replay"):
                 os.mkdir(folder)
             lock = WriterLock(unfinished / "lock")
@@ -81,7 +90,7 @@ def create_run_folder(path: Path, files: Mapping[str, bytes], *, replace: bool) 
             sync_folder(unfinished)
             if old is not None:
                 os.rename(path, earlier)
-            os.rename(unfinished, path)
+            _claim_name(unfinished, path)
             sync_folder(path.parent)
             shutil.rmtree(earlier, ignore_errors=True)
     except BaseException:
@@ -95,6 +104,16 @@ def create_run_folder(path: Path, files: Mapping[str, bytes], *, replace: bool) 
     return lock
 
 
+def _claim_name(unfinished: Path, path: Path) -> None:
+    """Give a complete folder its name, unless another process was faster: renaming replaces empty folders only."""
+    try:
+        os.rename(unfinished, path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise NameTaken(path) from None
+        raise
+
+
 def read_environment(path: Path) -> dict[str, Any]:
     """Read ``environment.json``. Raises UserError where `path` is not a run directory, or one of another format."""
     with user_errors(path):
@@ -102,7 +121,7 @@ def read_environment(path: Path) -> dict[str, Any]:
     if not exists:
         raise UserError("there is no such run directory", where=str(path), mend="check the path")
     if not is_run:
-        mend = "give a folder that mql train made (it holds environment.json)"
+        mend = "give a folder created by mql train (it contains environment.json)"
         raise UserError("the folder is not a run directory", where=str(path), mend=mend)
     environment = read_json(path / "environment.json")
     if not isinstance(environment, dict) or environment.get("format") != FORMAT:
@@ -110,7 +129,7 @@ def read_environment(path: Path) -> dict[str, Any]:
     version = environment.get("format_version")
     if version != FORMAT_VERSION:
         mend = "use the version of mql that wrote it (see environment.json), or start a new run"
-        what = f"the run has format {version}, this program reads {FORMAT_VERSION}"
+        what = f"the run has format {version}, but this version reads {FORMAT_VERSION}"
         raise UserError(what, where=str(path), mend=mend)
     return dict(environment)
 
@@ -124,10 +143,11 @@ def _is_taken(path: Path) -> bool:
 def _claim(path: Path, *, replace: bool) -> WriterLock:
     """Take the lock of the run that is to be replaced."""
     if not replace:
-        mend = "go on with it by --resume, or choose another --run-dir"
-        raise UserError("the run directory exists", where=str(path), mend=mend)
+        raise NameTaken(path)
     if path.is_symlink():
-        raise UserError("a link is not replaced", where=str(path), mend="remove it, or choose another --run-dir")
+        raise UserError(
+            "the path is a link, which is not replaced", where=str(path), mend="remove it, or choose another --run-dir"
+        )
     read_environment(path)
     return WriterLock(path / "lock")
 

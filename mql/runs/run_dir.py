@@ -12,14 +12,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
 
-from mql.config.loading import flat, read_resolved, to_yaml
+from mql.config.loading import read_resolved, to_yaml
 from mql.config.schema import Config
 from mql.errors import UserError
 from mql.files import (
@@ -35,21 +34,16 @@ from mql.files import (
     write_atomic,
 )
 from mql.runs import checkpoint as storage
+from mql.runs.changes import check_change
 from mql.runs.checkpoint import Checkpoint, Chunk
 from mql.runs.definition import DefinitionCopy, digest_entry
-from mql.runs.folder import WriterLock, create_run_folder, read_environment
+from mql.runs.folder import NameTaken, WriterLock, create_run_folder, read_environment
 from mql.runs.machine import describe_environment
 from mql.types import JSON, Episode
 
 MACHINE_SUFFIXES = ("_seconds", "_per_s", "_memory")  # only keys that end so may differ between equal runs
-CHANGEABLE = ("train.env_steps", "train.keep_checkpoints", "threads", "tracking", "evaluate")  # keys, sections
 
 METRICS, EVALUATIONS = "metrics.jsonl", "evaluations.jsonl"
-
-
-def default_run_path(config: Config, now: datetime) -> Path:
-    """Where a run goes that was given no folder: ``runs/<family>-<seed>-<date and time>``."""
-    return Path("runs") / f"{config.family}-{config.seed}-{now:%Y%m%d-%H%M%S}"
 
 
 def without_machine_keys(record: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -81,6 +75,7 @@ class RunDir:
         command: Sequence[str],
         definition: DefinitionCopy | None = None,
         replace: bool = False,
+        numbered: bool = False,
     ) -> RunDir:
         """Make a new run directory; it appears under its name only when it is complete.
 
@@ -91,6 +86,7 @@ class RunDir:
             command: the command line, for the record.
             definition: of the family, where a file defines it; the run keeps it.
             replace: remove an earlier run of this name (of no other folder).
+            numbered: where the name is taken, take the first free one of ``<name>-2``, ``<name>-3`` and so on.
         """
         path = Path(os.path.abspath(path))
         facts, copied = (definition.facts, definition.in_run) if definition else ({}, {})
@@ -101,7 +97,15 @@ class RunDir:
             METRICS: b"",
             EVALUATIONS: b"",
         }
-        return cls(path, create_run_folder(path, files, replace=replace), at_checkpoint=True)
+        free, number = path, 1
+        while True:
+            try:
+                return cls(free, create_run_folder(free, files, replace=replace), at_checkpoint=True)
+            except NameTaken:
+                if not numbered:
+                    raise
+            number += 1
+            free = path.with_name(f"{path.name}-{number}")
 
     @classmethod
     def open_for_resume(cls, path: str | os.PathLike[str]) -> RunDir:
@@ -149,28 +153,36 @@ class RunDir:
         """What `mark_finished` was given."""
         return dict(read_json(self.path / "finished.json"))
 
-    def update_config(self, config: Config) -> None:
-        """Go on with another configuration, of which only CHANGEABLE keys and sections may differ.
+    def check_config(self, config: Config, *, checkpoint: int | None = None) -> None:
+        """Refuse a configuration with which the run can't go on from `checkpoint` (None: the newest one).
+
+        Raises:
+            UserError: there is no such checkpoint, or `mql.runs.changes.check_change` refuses it.
+        """
+        known = self.checkpoints()
+        if checkpoint is not None:
+            self._check_known(checkpoint)
+        done = max(known, default=0) if checkpoint is None else checkpoint
+        check_change(self.config, config, done=done, checkpoints=known)
+
+    def update_config(self, config: Config, *, checkpoint: int | None = None) -> None:
+        """Go on with another configuration, from `checkpoint` where one is given: later ones are deleted then.
 
         A larger ``train.env_steps`` takes the mark of the end away.
 
         Raises:
-            UserError: another key differs, or the run is already longer than its new length.
+            UserError: `check_config` refuses it, or the checkpoint is damaged.
         """
         self._check_writable(cut_back=False)
-        new, old = flat(config), flat(self.config)
-        for key in new:
-            if new[key] != old[key] and not {key, key.partition(".")[0]} & set(CHANGEABLE):
-                what = f"{key} is {new[key]}, but the run was started with {old[key]}"
-                raise UserError(what, where=key, mend="leave it as it was, or start a new run")
-        done, steps = max(self.checkpoints(), default=0), config.train.env_steps
-        if steps < done and steps != old["train.env_steps"]:  # the last iteration may have gone a little beyond it
-            what = f"train.env_steps is {steps}, but the run has a checkpoint at {done}"
-            raise UserError(what, where="train.env_steps", mend=f"give at least {done}")
+        self.check_config(config, checkpoint=checkpoint)
+        old = self.config
+        if checkpoint is not None:
+            self.cut_back(self.load_checkpoint(checkpoint))
         with user_errors(self.path / "config.yaml"):
-            if steps > old["train.env_steps"]:
+            if config.train.env_steps > old.train.env_steps:
                 (self.path / "finished.json").unlink(missing_ok=True)
-            write_atomic(self.path / "config.yaml", to_yaml(config).encode())
+            if config != old:
+                write_atomic(self.path / "config.yaml", to_yaml(config).encode())
 
     def append_metrics(self, record: Mapping[str, JSON]) -> None:
         """Add one line to ``metrics.jsonl``; it is on the disk when this returns."""
@@ -196,11 +208,10 @@ class RunDir:
         """Read and verify a checkpoint, by default the newest one. A damaged one is an error, never skipped."""
         known = self.checkpoints()
         if not known:
-            mend = "wait for the first checkpoint, or go on with --resume"
+            mend = "wait for the first checkpoint, or continue the run with --resume"
             raise UserError("the run has no checkpoint yet", where=str(self.path), mend=mend)
-        if env_steps is not None and env_steps not in known:
-            mend = "choose one of " + ", ".join(map(str, known))
-            raise UserError(f"there is no checkpoint {env_steps}", where=str(self.path), mend=mend)
+        if env_steps is not None:
+            self._check_known(env_steps)
         return storage.read_checkpoint(self.path, known[-1] if env_steps is None else env_steps)
 
     def save_checkpoint(
@@ -281,6 +292,12 @@ class RunDir:
         self._check_writable()
         with user_errors(self.path):
             write_atomic(self.path / "finished.json", to_json({**summary, **digest_entry(self.path)}, indent=1))
+
+    def _check_known(self, env_steps: int) -> None:
+        known = self.checkpoints()
+        if env_steps not in known:
+            mend = "choose one of " + ", ".join(map(str, known)) if known else "leave it out: the run starts over"
+            raise UserError(f"there is no checkpoint {env_steps}", where=str(self.path), mend=mend)
 
     def _prune(self) -> None:
         for steps in self.checkpoints()[: -self.config.train.keep_checkpoints]:

@@ -150,7 +150,9 @@ class WandbTracker:
     def _switch_off(self, reason: str) -> None:
         if not self._off.is_set():
             self._off.set()
-            self._warn(f"tracking by wandb is off from here on ({reason}); training goes on, metrics.jsonl has it all")
+            self._warn(
+                f"tracking with wandb is now off ({reason}); training continues, and metrics.jsonl has everything"
+            )
 
 
 def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

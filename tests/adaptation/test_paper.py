@@ -13,7 +13,7 @@ from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig, AgentConfig
 from mql.learning.contexts import context_plan
 from mql.learning.replay import Replay
-from mql.learning.td3 import Learner
+from mql.learning.td3 import TD3
 from mql.types import Batch, Episode
 
 OBS, ACTION, LENGTH, TASKS = 3, 2, 20, 3
@@ -177,13 +177,13 @@ def test_step_one_penalty_can_be_switched_off() -> None:
 @pytest.mark.parametrize("mode", ["carry", "window"])
 def test_step_one_can_draw_batches_of_the_new_data(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[torch.Tensor] = []
-    update = Learner.update
+    update = TD3.update
 
-    def watched(learner: Learner, batch: Batch, *, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def watched(learner: TD3, batch: Batch, *, generator: torch.Generator) -> dict[str, torch.Tensor]:
         drawn.append(batch.transition.obs.clone())
         return update(learner, batch, generator=generator)
 
-    monkeypatch.setattr(Learner, "update", watched)
+    monkeypatch.setattr(TD3, "update", watched)
     meta_agent = agent(mode)
     small = config(step1_batch_size=16, step1_updates=5, step2_updates=0)
     meta = prepare(meta_agent, old_data(), small)
@@ -232,7 +232,7 @@ def test_new_episodes_of_several_lengths() -> None:
 def test_fresh_optimiser_and_own_learning_rate() -> None:
     """The first Adam step of an adaptation has the size of its own learning rate, whatever came before."""
     meta_agent = agent()
-    learner = Learner(meta_agent, lr=1e-2)
+    learner = TD3(meta_agent, lr=1e-2)
     replay = old_data()
     rng, noise = np.random.default_rng(0), torch.Generator().manual_seed(0)
     for _ in range(3):

@@ -17,7 +17,7 @@ import torch
 from mql.agent.agent import Agent
 from mql.bench import acting, adaptation, growth, learner, replay, simulation, timing
 from mql.bench.subjects import act_in_loop, agent_config, fill_replay
-from mql.cli import bench as cli_bench
+from mql.cli.app import bench as cli_bench
 from mql.collecting.rollout import collect
 from mql.tasks.families.locomotion.cheetah_vel import cheetah_vel
 from mql.tasks.stepping.rollout import compiled_model
@@ -128,10 +128,10 @@ def check_learner(results: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("auto", "names"), [(torch.float32, {"fast"}), (torch.bfloat16, {"fast", "fast_float32"})], ids=str
+    ("amx", "names"), [(False, {"fast"}), (True, {"fast", "fast_bfloat16"})], ids=["float32 only", "AMX"]
 )
-def test_learner(auto: torch.dtype, names: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learner, "matmul_dtype", lambda precision: auto)
+def test_learner(names: set[str], monkeypatch: pytest.MonkeyPatch, *, amx: bool) -> None:
+    monkeypatch.setattr(learner, "_has_amx", lambda: amx)
     results = learner.measure(1, LEARNER)
     assert set(results) == {"paper", "sb3_td3", "sgemm_gflops", *names}
     check_learner(results)

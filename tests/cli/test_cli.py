@@ -129,12 +129,15 @@ def test_tasks_list_and_show(mql: Command) -> None:
     assert "goal x and y" in mql("tasks", "show", "point-robot")
 
 
+NAME = r"point-robot-env_steps=600-random_steps=200-.*-and\d+more-seed7-\d{8}-\d{6}"
+
+
 def test_train_prints_the_last_evaluation(mql: Command, tmp_path: Path) -> None:
     result = mql.json("train", "point-robot", "--seed", 7, *SETTINGS)
     check_evaluation(result)
     assert result["seed"] == 7 and result["env_steps"] == 600 and len(result["tasks"]) == 3
     path = Path(result["run_dir"])
-    assert path.parent == tmp_path / "runs" and re.fullmatch(r"point-robot-7-\d{8}-\d{6}", path.name)
+    assert path.parent == tmp_path / "runs" and re.fullmatch(NAME, path.name)
     run = RunDir.open_readonly(path)
     assert run.finished and run.config.seed == 7 and run.checkpoints() == [200, 400, 600]
     assert run.tasks.keys() == {"train", "test", "ood"} and len(run.tasks["train"]) == 40
@@ -165,7 +168,7 @@ def test_resume(mql: Command, run: Path) -> None:
     ).replace("0.001", str(RunDir.open_readonly(run).config.agent.lr))
     assert "seed is 5" in mql.error(*again, "--set", "train.env_steps=1000", "--seed", 5)
     wrong = mql.error("train", "cheetah-vel", "--run-dir", run, "--resume")
-    assert wrong.startswith("the run is one of point-robot, not of cheetah-vel")
+    assert wrong.startswith("the run's family is point-robot, not cheetah-vel")
 
 
 def test_evaluate(mql: Command, finished: Path) -> None:
@@ -201,7 +204,7 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
     far = mql.json("adapt", finished, "--task", "goal=1.8,0", "--adaptation-episodes", 2, "--set", "adapt.lr=1e-4")
     assert not far["in_training_range"] and "outside the range of the training tasks" in mql.err
     assert "goal (0.5, -0.25)" in mql("adapt", finished, "--task", "goal=0.5,-0.25", "--checkpoint", 400)
-    assert "something of this name" in mql.error("adapt", finished, "--task", "goal=0,0", "--out", "out")
+    assert "the path already exists" in mql.error("adapt", finished, "--task", "goal=0,0", "--out", "out")
 
 
 @pytest.mark.parametrize(
@@ -218,10 +221,10 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
         ("train point-robot --seed -1", "(--seed): it must be a whole number"),
         ("train missing.yaml", "no such file (missing.yaml)"),
         ("train bad.yaml", "unknown key 'env_stpes' (bad.yaml:3 train.env_stpes): did you mean 'env_steps'"),
-        ("train point-robot --resume", "--resume does not say which run to go on with: add --run-dir DIR"),
+        ("train point-robot --resume", "--resume needs a run to continue: add --run-dir DIR"),
         ("train point-robot --resume --run-dir missing", "there is no such run directory"),
-        ("train point-robot --run-dir bad.yaml", "the run directory exists"),
-        ("train point-robot --set train.replay_capacity=1e12", "(train.replay_capacity): this machine has"),
+        ("train point-robot --run-dir bad.yaml", "the run directory already exists"),
+        ("train point-robot --set train.replay_capacity=1e12", "(train.replay_capacity): lower it; this machine has"),
         ("train cheetah-dir --set evaluate.split=ood", "no split 'ood' (family cheetah-dir)"),
         ("tasks show raecher-goal", "unknown task family 'raecher-goal': did you mean 'reacher-goal'"),
         ("evaluate missing", "there is no such run directory"),
@@ -231,12 +234,12 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
         ("evaluate RUN --tasks 99", "test has 20 tasks, not 99 (--tasks): ask for fewer"),
         ("evaluate RUN --checkpoint 250", "there is no checkpoint 250"),
         ("evaluate RUN --no-adapt --adaptation-episodes 2", "contradict each other"),
-        ("evaluate RUN --set agent.lr=1", "only adapt.*, evaluate.*, threads and device can differ"),
+        ("evaluate RUN --set agent.lr=1", "only adapt.*, evaluate.*, threads, collect.* and device can be changed now"),
         ("evaluate RUN --set adapt.lrr=1", "unknown key 'lrr' (--set adapt.lrr)"),
         ("adapt RUN", "task parameter 'goal' is missing (family point-robot)"),
         ("adapt RUN --task gaol=1,2", "unknown task parameter 'gaol' (family point-robot): did you mean 'goal'?"),
         ("adapt RUN --task goal=1", "task parameter 'goal' is 1.0 (family point-robot): give 2 numbers in m"),
-        ("adapt RUN --task goal=1,x", "'1,x' is no value (--task goal)"),
+        ("adapt RUN --task goal=1,x", "'1,x' is not a number (--task goal)"),
         ("adapt RUN --task goal", "--task 'goal' has no '='"),
         ("adapt RUN --task goal=1,nan", "give a finite number in m"),
         ("adapt RUN --task goal=1,1e6", "can't be 1e+06 m (family point-robot): physics allows -100 to 100 m"),

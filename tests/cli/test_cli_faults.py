@@ -17,6 +17,7 @@ import pytest
 
 import mql.runs.checkpoint
 from mql.cli import app as cli
+from mql.errors import UserError
 from mql.runs.run_dir import RunDir, without_machine_keys
 
 TINY = {
@@ -92,7 +93,7 @@ def flip(path: Path) -> None:
 
 def test_a_run_that_exists(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     before = saved(run)
-    assert "the run directory exists" in error(capsys, train(run))
+    assert "the run directory already exists" in error(capsys, train(run))
     assert saved(run) == before
 
 
@@ -117,7 +118,8 @@ def test_a_run_of_another_version(capsys: pytest.CaptureFixture[str], run: Path,
 
 
 def test_a_half_written_run(capsys: pytest.CaptureFixture[str], run: Path) -> None:
-    (run / "config.yaml").write_bytes((run / "config.yaml").read_bytes()[:100])
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text[: text.index("hidden_sizes") + len("hidden_sizes: [")])
     assert str(run / "config.yaml") in error(capsys, ["evaluate", str(run)])
     (run / "environment.json").unlink()
     assert "the folder is not a run directory" in error(capsys, ["evaluate", str(run)])
@@ -127,7 +129,7 @@ def test_a_run_whose_tasks_have_changed(capsys: pytest.CaptureFixture[str], run:
     tasks = json.loads((run / "tasks.json").read_text())
     tasks["train"][0]["goal"][0] += 0.1
     (run / "tasks.json").write_text(json.dumps(tasks))
-    assert "the training tasks of point-robot have changed" in error(capsys, ["evaluate", str(run)])
+    assert "the training tasks of point-robot are no longer those of the run" in error(capsys, ["evaluate", str(run)])
 
 
 @pytest.mark.parametrize("pattern", ["checkpoints/600/agent.safetensors", "checkpoints/600/*.json", "replay/*"])
@@ -211,7 +213,52 @@ def test_a_simulation_that_fails_names_its_task(
     assert "no episode could be finished, family point-robot: step 1 gave numbers that are not finite (task" in message
 
 
-def test_ctrl_c(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("agent.lr=0.5", "agent.lr is 0.5, but the run was started with"),
+        ("seed=5", "seed is 5, but the run was started with 0"),
+        ("train.env_steps=300", "train.env_steps is 300, but the run has a checkpoint at 600"),
+    ],
+)
+def test_a_finished_run_refuses_what_an_unfinished_one_refuses(
+    capsys: pytest.CaptureFixture[str], run: Path, setting: str, message: str
+) -> None:
+    before = saved(run)
+    assert message in error(capsys, train(run, setting, resume=True))
+    assert saved(run) == before
+    assert cli.run(train(run, "threads=2", "evaluate.final_tasks=2", resume=True)) == 0  # may differ, but not any more
+    assert "is finished and stays as it is" in capsys.readouterr().err and saved(run) == before
+
+
+def test_going_on_from_an_earlier_checkpoint(
+    capsys: pytest.CaptureFixture[str], finished: Path, run: Path, tmp_path: Path
+) -> None:
+    assert "there is no checkpoint 500" in error(capsys, [*train(run, resume=True), "--checkpoint", "500"])
+    assert "add --resume" in error(capsys, [*train(tmp_path / "new"), "--checkpoint", "400"])
+    assert "agent.lr is 0.5" in error(capsys, [*train(run, "agent.lr=0.5", resume=True), "--checkpoint", "400"])
+    assert saved(run) == saved(finished)
+    flip(run / "checkpoints" / "600" / "agent.safetensors")  # as good as any reason to go back
+    assert cli.run([*train(run, resume=True), "--checkpoint", "400"]) == 0
+    assert records(run) == records(finished)
+    assert RunDir.open_readonly(run).load_checkpoint().env_steps == 600
+
+
+def test_what_cannot_go_on_is_not_changed(
+    capsys: pytest.CaptureFixture[str], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(name: str) -> None:
+        raise UserError(f"unknown family {name!r}", mend="see 'mql tasks list'")
+
+    before = saved(run)
+    monkeypatch.setattr("mql.tasks.registry.load", unknown)
+    arguments = [*train(run, "train.env_steps=800", resume=True), "--checkpoint", "400"]
+    assert "unknown family 'point-robot'" in error(capsys, arguments)
+    assert saved(run) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_stop(tmp_path: Path, number: signal.Signals) -> None:
     """A real one, to a real process: it saves, says how to go on and exits with 130."""
     path = tmp_path / "run"
     command = [sys.executable, "-m", "mql", *train(path, "train.env_steps=1000000", "train.evaluate_every=1000000")]
@@ -221,7 +268,7 @@ def test_ctrl_c(tmp_path: Path) -> None:
     try:
         while process.poll() is None and not (path.exists() and RunDir.open_readonly(path).checkpoints()):
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=120)
     finally:
         process.kill()

@@ -93,7 +93,7 @@ def test_an_experiment_names_its_definition(tmp_path: Path, capsys: pytest.Captu
     Path("lab/experiment.yaml").write_text("family: crt.yaml\n")
     assert "no such file (lab/experiment.yaml:1 family)" in error(capsys, "train", "lab/experiment.yaml")
     Path("lab/experiment.yaml").write_text("family: experiment.yaml\n")
-    assert "defines no family (lab/experiment.yaml:1 family)" in error(capsys, "train", "lab/experiment.yaml")
+    assert "does not define a family (lab/experiment.yaml:1 family)" in error(capsys, "train", "lab/experiment.yaml")
 
 
 def test_a_definition_gets_the_experiment_of_its_name(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert "did you mean 'planar2'" in fails(capsys, "check", "planar22")
     assert "did you mean 'planar2'" in fails(capsys, "show", "planar22")
     assert "no such file" in fails(capsys, "show", tmp_path / "none.yaml")
-    assert "end the name in .png" in fails(capsys, "render", "planar2", "-o", tmp_path / "a.gif")
+    assert "give a name that ends in .png" in fails(capsys, "render", "planar2", "-o", tmp_path / "a.gif")
     assert "no such folder" in fails(capsys, "render", "planar2", "-o", tmp_path / "none" / "a.png")
     bad = write_robot(tmp_path, mjcf=('mass="0.5"', 'mass="nan"'))
     assert "lift.xml:9" in fails(capsys, "render", bad, "-o", tmp_path / "a.png")

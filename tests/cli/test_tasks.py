@@ -52,11 +52,9 @@ def test_a_failing_check_is_spelled_out_and_ends_with_status_2(
 def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "did you mean 'point-robot'" in fails(capsys, "tasks", "check", "point-robt")
     assert "did you mean 'point-robot'" in fails(capsys, "tasks", "render", "point-robt", "-o", tmp_path / "a.png")
-    assert ".png for a picture, .mp4 for a film" in fails(
-        capsys, "tasks", "render", "point-robot", "-o", tmp_path / "a.gif"
-    )
+    assert ".png (picture) or .mp4 (video)" in fails(capsys, "tasks", "render", "point-robot", "-o", tmp_path / "a.gif")
     film = tmp_path / "a.mp4"
-    assert "a film shows one task" in fails(capsys, "tasks", "render", "point-robot", "-o", film, "--tasks", 2)
+    assert "a video shows a single task" in fails(capsys, "tasks", "render", "point-robot", "-o", film, "--tasks", 2)
     assert "no such folder" in fails(capsys, "tasks", "render", "point-robot", "-o", tmp_path / "none" / "a.png")
     assert "did you mean 'test'" in fails(
         capsys, "tasks", "render", "point-robot", "-o", tmp_path / "a.png", "--split", "tset"
@@ -135,4 +133,4 @@ def test_help_says_what_quick_leaves_out() -> None:
     import sys
 
     done = subprocess.run([sys.executable, "-m", "mql", "tasks", "check", "--help"], capture_output=True, text=True)
-    assert done.returncode == 0 and "one family of each module" in " ".join(done.stdout.split())
+    assert done.returncode == 0 and "one family per module" in " ".join(done.stdout.split())

@@ -187,7 +187,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert "nothing in the model has a name" in error(capsys, "mine", "--robot", "unclear.xml")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "kept").touch()
-    assert "already there" in error(capsys, "mine")
+    assert "already exists" in error(capsys, "mine")
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["broken.xml", "limp.xml", "mine", "unclear.xml"]
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["kept"]
 

@@ -115,6 +115,28 @@ def test_resolved_text_reads_back_the_same(tmp_path: Path) -> None:
     assert set(flat(config)) == set(FIELDS)
 
 
+def test_workers_are_as_many_as_threads_unless_given_and_are_saved_as_a_number(tmp_path: Path) -> None:
+    def workers(*overrides: str) -> object:
+        config = load_config("point-robot", overrides=overrides)
+        assert config.workers == config.collect.workers
+        return yaml.safe_load(to_yaml(config))["collect"]["workers"]
+
+    assert [workers(), workers("threads=3"), workers("threads=3", "collect.workers=2")] == [1, 3, 2]
+    assert Config(family="point-robot", threads=4).workers == 4
+    config = load_config("point-robot", overrides=["collect.workers=2"])
+    assert override(config, ["threads=5"]).workers == 2
+    assert override(config, ["threads=5", "collect.workers=auto"]).workers == 5
+
+
+def test_a_saved_configuration_without_workers_has_as_many_as_threads(tmp_path: Path) -> None:
+    """Of runs from before there was the key: one number stood for both."""
+    old = yaml.safe_load(to_yaml(load_config("point-robot", overrides=["threads=3"])))
+    del old["collect"]
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(old))
+    assert read_resolved(path).workers == read_resolved(path).collect.workers == 3
+
+
 def test_override_changes_only_what_it_names() -> None:
     config = load_config("cheetah-dir", overrides=["profile=paper"])
     longer = override(config, ["train.env_steps=2e6"])
@@ -144,8 +166,8 @@ def test_unknown_key_names_file_line_and_nearest_key(experiment: Path) -> None:
         ("family: a\n1: 2\n", 2, "unknown key '1'"),
         ("family: a\ntrain: 5\n", 2, "'train' is a section"),
         ("family: a\ntrain: [5]\n", 2, "'train' is a section"),
-        ("family: a\nseed: 1\nseed: 2\n", 3, "the key 'seed' stands twice"),
-        ("family: a\nagent:\n  lr: 1\n  tau: 1\n  lr: 1\n", 5, "line 3 gives it already"),
+        ("family: a\nseed: 1\nseed: 2\n", 3, "the key 'seed' appears twice"),
+        ("family: a\nagent:\n  lr: 1\n  tau: 1\n  lr: 1\n", 5, "it is already on line 3"),
         ("family: a\nseed: {\n", 3, "not valid YAML"),
         ("family: a\n\tseed: 1\n", 2, "not valid YAML"),
         ("family: a\nseed: !!python/object:os.system {}\n", 2, "not valid YAML"),
@@ -225,6 +247,8 @@ def test_an_empty_section_changes_nothing(experiment: Path) -> None:
         ("adapt.proximal_coef=none", "'none'", "'auto' or a number from 0 to 1"),
         ("seed=-1", "-1", "a whole number from 0 to"),
         ("threads=0", "0", "a whole number from 1 to 1_024"),
+        ("collect.workers=0", "0", "'auto' or a whole number from 1 to 1_024"),
+        ("collect.workers=all", "'all'", "'auto' or a whole number from 1 to 1_024"),
     ],
 )
 def test_wrong_values_are_shown_with_what_is_allowed(given: str, shown: str, must_be: str) -> None:
@@ -243,7 +267,7 @@ def test_wrong_values_are_shown_with_what_is_allowed(given: str, shown: str, mus
         ("tau=5", "unknown key 'tau' (--set tau): did you mean 'agent.tau'?"),
         ("trian.tau=5", "unknown key 'trian.tau' (--set trian.tau): did you mean 'agent.tau'?"),
         ("agent.tua=5", "unknown key 'tua' (--set agent.tua): did you mean 'tau'"),
-        ("agent.lr=[", "'[' is not a value (--set agent.lr): quote it or mend it"),
+        ("agent.lr=[", "'[' is not a value (--set agent.lr): quote it, or fix it"),
     ],
 )
 def test_mistakes_in_overrides(text: str, message: str) -> None:
@@ -256,11 +280,11 @@ def test_mistakes_in_overrides(text: str, message: str) -> None:
     ("given", "words"),
     [
         (["train.random_steps=7", "train.env_steps=6"], "(--set train.env_steps): lower train.random_steps or raise"),
-        (["agent.segment_length=7"], "train.batch_size is 256, which agent.segment_length = 7 does not divide"),
-        (["adapt.batch_size=100"], "adapt.batch_size is 100, which agent.segment_length = 8 does not divide"),
+        (["agent.segment_length=7"], "train.batch_size is 256, not a multiple of agent.segment_length = 7"),
+        (["adapt.batch_size=100"], "adapt.batch_size is 100, not a multiple of agent.segment_length = 8"),
         (
             ["adapt.batch_size=100"],
-            "(--set adapt.batch_size): with agent.context_mode carry give a multiple, such as 96",
+            "(--set adapt.batch_size): agent.context_mode carry needs a multiple, such as 96",
         ),
         (["adapt.min_weight=3"], "adapt.min_weight is 3, above the largest weight exp(1) (--set adapt.min_weight)"),
     ],
@@ -285,4 +309,4 @@ def test_family_names_are_checked_where_they_are_known(tmp_path: Path, experimen
 
 
 def test_a_family_without_an_experiment_has_the_defaults() -> None:
-    assert load_config("no-experiment-for-this") == Config(family="no-experiment-for-this")
+    assert load_config("no-experiment-for-this") == Config(family="no-experiment-for-this").resolved()

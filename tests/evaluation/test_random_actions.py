@@ -19,14 +19,17 @@ from mql.config.loading import load_config
 from mql.config.schema import Config
 from mql.evaluation.held_out import TaskResult, evaluate, summarize_results
 from mql.learning.trainer import Trainer
-from mql.report.curves import _draw_curve, _draw_success, _random_success, _success_rates, draw_training
+from mql.report.curves import _draw_returns, _draw_success, draw_training
+from mql.report.learning_curve import learning_curve
 from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.seeding import generator, spawn_seeds
 from mql.tasks import registry
 from mql.tasks.families.small.point_robot import PointRobot, point_robot
 from mql.tasks.family import Array, TaskFamily
 from mql.tasks.stepping.state import Outcome, State
-from mql.training.loop import evaluation, evaluation_record, load_trainer, meta_train
+from mql.training.learning import Learning
+from mql.training.meta_q_learning import evaluation, evaluation_record, load_trainer
+from mql.training.methods import meta_train
 from mql.types import Episode
 
 TINY = {
@@ -106,7 +109,7 @@ def test_it_is_reproducible_and_changes_nothing_else(trained: Trainer) -> None:
 
 
 def test_a_task_s_number_depends_on_neither_the_other_tasks_nor_the_threads(trained: Trainer) -> None:
-    many = rows_of(results_of(trained, tasks=5, threads=2, with_random=True))
+    many = rows_of(results_of(trained, tasks=5, threads=2, workers=2, with_random=True))
     few = rows_of(results_of(trained, tasks=2, with_random=True))
     assert [row["random_return"] for row in many[:2]] == [row["random_return"] for row in few]
     assert len({row["random_return"] for row in many}) == 5
@@ -164,9 +167,11 @@ def test_a_run_goes_on_with_it_as_if_never_stopped(run: Path, tmp_path: Path) ->
         pass
 
     class Watcher:
-        def on_start(self, trainer: Trainer) -> None: ...
+        def on_start(self, learning: Learning) -> None: ...
 
         def on_iteration(self, record: Mapping[str, Any]) -> None: ...
+
+        def on_task(self, done: int, tasks: int) -> None: ...
 
         def on_evaluation(self, record: Mapping[str, Any]) -> None:
             if record["env_steps"] >= 800:
@@ -206,7 +211,7 @@ def test_where_only_random_actions_fail_the_task_s_own_numbers_stand(capsys: pyt
     kept = [row["random_return"] for row in record["tasks"] if "random_fault" not in row]
     assert record["summary"]["random"]["mean"] == pytest.approx(np.mean(kept))
     cli_tables.print_evaluation(record | {"env_steps": 0})
-    assert "random actions are left out in a task: " in capsys.readouterr().out
+    assert "random actions failed in a task: " in capsys.readouterr().out
 
 
 def test_the_table_shows_return_and_success_beside_the_agent_s(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,20 +235,21 @@ def test_records_without_it_are_shown_and_drawn_as_before(
             del row["random_return"], row["random_success"]
     cli_tables.print_evaluation(old[-1])
     assert "random" not in capsys.readouterr().out
-    assert draw_training(tmp_path / "curve.png", [], old).stat().st_size > 1000
+    assert draw_training(tmp_path / "curve.png", [], old, finished=True).stat().st_size > 1000
     for evaluations, lines in ((old, 0), (records, 1)):
         curve, success = Figure().subplots(1, 2)
-        _draw_curve(curve, evaluations)
-        _draw_success(success, _success_rates(evaluations), _random_success(evaluations))
-        for axes, level in ((curve, records[-1]["summary"]["random"]["mean"]), (success, None)):
+        _draw_returns(curve, learning_curve(evaluations, finished=True))
+        _draw_success(success, learning_curve(evaluations, finished=True))
+        # On the curve's tasks, which are those of the first evaluation.
+        for axes, level in ((curve, records[0]["summary"]["random"]["mean"]), (success, None)):
             levels = [line for line in axes.lines if list(line.get_xdata()) == [0, 1]]  # right across
             assert len(levels) == lines
             if levels and level is not None:
-                assert list(levels[0].get_ydata()) == [level, level] and levels[0].get_linestyle() == ":"
+                assert list(levels[0].get_ydata()) == [level, level] and levels[0].get_linestyle() not in ("-", "None")
 
 
 def test_progress_keeps_showing_it() -> None:
-    progress = Progress(100)
+    progress = Progress(100, 0)
     progress.evaluated(zero_shot=-5.0, adapted=None, random=-50.0)
     progress.evaluated(zero_shot=-4.0, adapted=-3.0)
     assert "zero-shot -4.0 | adapted -3.0 | random actions -50.0" in progress.status()

@@ -6,17 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from mql.agent.networks import Actor, ContextEncoder, TwinCritic
-from mql.kernels.gru import gru_states, gru_vjp, plain_gru_states
+from mql.agent.encoders import GRUEncoder
+from mql.agent.networks import Actor, TwinCritic
+from mql.config.schema import AgentConfig
+from mql.kernels.gru import gru_states, plain_gru_states
+from mql.kernels.layers import hidden, hidden_values
 from mql.kernels.loading import kernels_for, status
-from mql.kernels.pullback import Pullback
 from mql.types import Context
 
 PRECISIONS = [(torch.float64, 1e-10), (torch.float32, 1e-5)]
@@ -40,51 +42,76 @@ def threads(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def agree(
-    vjp: Callable[[], tuple[torch.Tensor, Pullback]],
-    plain: torch.Tensor,
-    learned: Sequence[torch.nn.Parameter],
-    point: torch.Tensor | None,
-    tolerance: float,
-) -> None:
-    """Values agree, and the gradients of a random projection to each of `learned` and to `point`, as parts of norms."""
-    with torch.no_grad():
-        value, pullback = vjp()
+def agree(value: torch.Tensor, plain: torch.Tensor, variables: Sequence[torch.Tensor], tolerance: float) -> None:
+    """Values agree, and the gradients of a random projection to each of `variables`, as parts of norms."""
     assert value.shape == plain.shape
     assert (value - plain).norm() <= tolerance * plain.norm()
     direction = torch.randn_like(plain)
-    variables = [*learned, *([] if point is None else [point])]
-    expected = torch.autograd.grad((plain * direction).sum(), variables)
-    with torch.no_grad():
-        of_point = pullback(direction.clone())
-    found = [parameter.grad for parameter in learned] + ([] if point is None else [of_point])
+    expected = torch.autograd.grad((plain * direction).sum(), variables, retain_graph=True)
+    found = torch.autograd.grad((value * direction).sum(), variables)
     for a, b in zip(found, expected, strict=True):
-        assert a is not None and a.shape == b.shape
+        assert a.shape == b.shape
         assert (a - b).norm() <= tolerance * b.norm()
+
+
+def late_starts(steps: int, rows: int) -> torch.Tensor:
+    """Beginnings of sequences: one at 0, one that is padding throughout."""
+    start = torch.randint(steps + 1, (rows,))
+    start[0] = 0
+    start[-1] = steps if rows > 1 else 0
+    return start
 
 
 @needs_compiler
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
-@pytest.mark.parametrize(("steps", "rows", "inputs", "size"), [(1, 1, 2, 1), (7, 5, 4, 3), (20, 70, 24, 30)])
+@pytest.mark.parametrize(
+    ("steps", "rows", "inputs", "size"), [(1, 1, 2, 1), (7, 5, 4, 3), (20, 70, 24, 30), (3, 9, 5, 70)]
+)
 @pytest.mark.parametrize("last_only", [False, True])
 @pytest.mark.parametrize("late", [False, True])
 def test_gru(
     dtype: torch.dtype, tolerance: float, steps: int, rows: int, inputs: int, size: int, *, last_only: bool, late: bool
 ) -> None:
-    """From zero and from given states, for whole sequences and for padded ones (one is padding throughout)."""
+    """From zero and from given states, for whole sequences and for padded ones; gradients also to what goes in."""
     torch.manual_seed(steps)
     gru = torch.nn.GRU(inputs, size).to(dtype)
-    elements = torch.randn(steps, rows, inputs, dtype=dtype)
-    start = torch.randint(steps + 1, (rows,)) if late else None
-    if start is not None:
-        start[0] = 0
-        start[-1] = steps if rows > 1 else 0
-    for initial in (None, torch.randn(rows, size, dtype=dtype)):
+    elements = torch.randn(steps, rows, inputs, dtype=dtype, requires_grad=True)
+    start = late_starts(steps, rows) if late else None
+    for initial in (None, torch.randn(rows, size, dtype=dtype, requires_grad=True)):
         context = Context(elements, start=start, initial=initial)
         plain = plain_gru_states(gru, context, last_only=last_only)
-        agree(partial(gru_vjp, gru, context, last_only=last_only), plain, list(gru.parameters()), None, tolerance)
+        variables = [*gru.parameters(), elements, *([] if initial is None else [initial])]
+        agree(gru_states(gru, context, last_only=last_only), plain, variables, tolerance)
         with torch.no_grad():
             assert (gru_states(gru, context, last_only=last_only) - plain).norm() <= tolerance * plain.norm()
+
+
+@needs_compiler
+@pytest.mark.parametrize("last_only", [False, True])
+@pytest.mark.parametrize("late", [False, True])
+def test_gradients_of_the_gru_are_those_of_small_differences(*, last_only: bool, late: bool) -> None:
+    torch.manual_seed(0)
+    gru = torch.nn.GRU(2, 3).double()
+    elements = torch.randn(4, 3, 2, dtype=torch.float64, requires_grad=True)
+    initial = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+    start = late_starts(4, 3) if late else None
+
+    def states(elements: torch.Tensor, initial: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return gru_states(gru, Context(elements, start=start, initial=initial), last_only=last_only)
+
+    assert torch.autograd.gradcheck(states, (elements, initial, *gru.parameters()))
+
+
+@needs_compiler
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_gradients_of_a_layer_are_those_of_small_differences(*, layer_norm: bool) -> None:
+    torch.manual_seed(0)
+    x, bias, head = (
+        torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 4, 5), (2, 1, 5), (2, 5, 1))
+    )
+    # (x * 1: the layer may overwrite what it is given)
+    assert torch.autograd.gradcheck(lambda x, b: hidden(x * 1, b, layer_norm=layer_norm), (x, bias))
+    assert torch.autograd.gradcheck(lambda x, b, h: hidden_values(x * 1, b, h, layer_norm=layer_norm), (x, bias, head))
 
 
 @needs_compiler
@@ -92,15 +119,27 @@ def test_gru(
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize(("rows", "sizes"), [(1, (3,)), (37, (40, 24)), (200, (96, 64, 80))])
 def test_critics(dtype: torch.dtype, tolerance: float, rows: int, sizes: tuple[int, ...], *, layer_norm: bool) -> None:
+    """Against each critic in `torch.nn.functional`; frozen ones give their inputs the same gradients."""
     torch.manual_seed(rows)
     critic = TwinCritic(5, 2, 3, sizes, layer_norm=layer_norm, dtype=torch.float32).to(dtype)
-    obs, action, z = (torch.randn(rows, width, dtype=dtype, requires_grad=True) for width in (5, 2, 3))
-    plain, learned = critic(obs, action, z), list(critic.parameters())
-    agree(partial(critic.vjp, obs.detach(), action.detach(), z.detach()), plain, learned, z, tolerance)
-    plain = critic(obs, action, z)[0]
-    agree(partial(critic.first_vjp, obs.detach(), action.detach(), z.detach()), plain, [], action, tolerance)
+    inputs = [torch.randn(rows, width, dtype=dtype, requires_grad=True) for width in (5, 2, 3)]
+    plain = torch.stack([one_critic(critic, k, inputs) for k in range(2)])
+    agree(critic(*inputs), plain, [*critic.parameters(), *inputs], tolerance)
+    agree(critic.frozen(*inputs), plain, inputs, tolerance)
+    agree(critic.frozen(*inputs, critics=1)[0], plain[0], inputs, tolerance)
     with torch.no_grad():
-        assert (critic(obs, action, z)[0] - plain).norm() <= tolerance * plain.norm()
+        assert (critic(*inputs) - plain).norm() <= tolerance * plain.norm()
+
+
+def one_critic(critic: TwinCritic, k: int, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    x = torch.cat(list(inputs), dim=1)
+    *between, (weight, bias) = zip(critic.weights, critic.biases, strict=True)
+    for w, b in between:
+        x = F.linear(x, w[k].T, b[k, 0])
+        if critic.layer_norm:
+            x = F.layer_norm(x, x.shape[1:], eps=1e-5)
+        x = torch.relu(x)
+    return F.linear(x, weight[k].T, bias[k, 0])[:, 0]
 
 
 @needs_compiler
@@ -110,10 +149,20 @@ def test_actor(dtype: torch.dtype, tolerance: float, rows: int, sizes: tuple[int
     torch.manual_seed(rows)
     actor = Actor(5, 2, 3, sizes, dtype=torch.float32).to(dtype)
     obs, z = (torch.randn(rows, width, dtype=dtype, requires_grad=True) for width in (5, 3))
-    plain = actor(obs, z)
-    agree(partial(actor.vjp, obs.detach(), z.detach()), plain, list(actor.parameters()), z, tolerance)
+    plain = torch.cat([obs, z], dim=1)
+    for layer in actor.hidden:
+        plain = torch.relu(layer(plain))
+    plain = torch.tanh(actor.output(plain))
+    agree(actor(obs, z), plain, [*actor.parameters(), obs, z], tolerance)
     with torch.no_grad():
         assert (actor(obs, z) - plain).norm() <= tolerance * plain.norm()
+
+
+def test_frozen_critics_get_no_gradient() -> None:
+    critic = TwinCritic(3, 2, 1, (8,), layer_norm=True, dtype=torch.float32)
+    action = torch.randn(4, 2, requires_grad=True)
+    critic.frozen(torch.randn(4, 3), action, torch.randn(4, 1)).sum().backward()  # type: ignore[no-untyped-call]
+    assert action.grad is not None and all(p.grad is None for p in critic.parameters())
 
 
 @pytest.mark.parametrize("plain", [False, True])
@@ -125,10 +174,25 @@ def test_encoder_reads_states_and_sends_their_gradients_back(
     if plain:
         monkeypatch.setattr("mql.kernels.gru.kernels_for", lambda dtype: None)
     torch.manual_seed(0)
-    encoder = ContextEncoder(5, 3).double()
-    index = None if read is None else torch.tensor(read)
-    context = Context(torch.randn(6, 2, 5, dtype=torch.float64), read=index)
-    agree(partial(encoder.vjp, context), encoder(context), list(encoder.parameters()), None, 1e-10)
+    encoder = GRUEncoder(5, AgentConfig(context_dim=3)).double()
+    elements = torch.randn(6, 2, 5, dtype=torch.float64, requires_grad=True)
+    states = torch.cat([torch.zeros(1, 2, 3), encoder.gru(elements)[0]])
+    if read is None:
+        index, expected = None, states[-1]
+    else:
+        index = torch.tensor(read)
+        expected = torch.stack([states[k, s] for s, ks in enumerate(read) for k in ks])
+    agree(encoder(Context(elements, read=index)), expected, [*encoder.parameters(), elements], 1e-10)
+
+
+@needs_compiler
+def test_states_do_not_depend_on_the_sequences_beside_them() -> None:
+    gru = torch.nn.GRU(4, 7)
+    elements = torch.randn(5, 23, 4)
+    with torch.no_grad():
+        together = gru_states(gru, Context(elements), last_only=True)
+        alone = [gru_states(gru, Context(elements[:, k : k + 1]), last_only=True) for k in range(23)]
+    assert torch.allclose(together, torch.cat(alone, dim=1), atol=1e-6)
 
 
 @needs_compiler
@@ -149,8 +213,9 @@ def test_nan_is_not_hidden() -> None:
 )
 def test_without_kernels_pytorch_does_the_work(environment: dict[str, str], reason: str, tmp_path: Path) -> None:
     code = (
-        "import torch; from mql.kernels.loading import status; from mql.agent.networks import ContextEncoder\n"
-        "with torch.no_grad(): print(ContextEncoder(3, 2).states(torch.ones(4, 5, 3)).shape)\n"
+        "import torch; from mql.config.schema import AgentConfig; from mql.kernels.loading import status\n"
+        "from mql.agent.encoders import GRUEncoder\n"
+        "print(GRUEncoder(3, AgentConfig(context_dim=2)).states(torch.ones(4, 5, 3)).shape)\n"
         "print(status().reason)"
     )
     inherited = {name: value for name, value in os.environ.items() if name not in ("CC", "MQL_KERNELS")}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mql.agent.networks import ContextEncoder
+from mql.agent.encoders import GRUEncoder
+from mql.config.schema import AgentConfig
 from mql.learning.contexts import Segments, Windows
 from mql.learning.replay import Replay
 from mql.types import Batch, Context, Episode
@@ -103,7 +104,7 @@ def test_only_termination_is_stored_as_termination() -> None:
 def test_segments_start_from_the_state_carried_since_the_reset() -> None:
     """So that z is, up to rounding, what the policy that carries its state had: also far into an episode."""
     torch.manual_seed(0)
-    encoder = ContextEncoder(OBS + ACTION + 1, 5)
+    encoder = GRUEncoder(OBS + ACTION + 1, AgentConfig(context_dim=5))
     buffer = Replay(n_tasks=2, obs_dim=OBS, action_dim=ACTION, capacity=60, episode_length=12, context_dim=5)
     rng = np.random.default_rng(0)
     for number in range(17):

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mql.agent.agent import Agent
+from mql.agent.networks import Networks
 from mql.config.schema import AgentConfig
-from mql.learning.td3 import (
-    Learner,
-    actor_loss,
-    actor_loss_gradient,
-    critic_loss,
-    critic_loss_gradient,
-    smooth_target_action,
-    td_target,
-)
+from mql.learning.td3 import TD3, actor_loss, critic_loss, smooth_target_action, td_target
 from mql.types import Batch, Context, Transition
 
 OBS, ACTION = 3, 2
@@ -72,16 +67,6 @@ def test_actor_loss_is_the_weighted_negative_mean() -> None:
     assert actor_loss(torch.tensor([2.0, 4.0]), torch.tensor([1.0, 0.5])).item() == pytest.approx(-2.0)
 
 
-def test_gradients_of_the_losses() -> None:
-    torch.manual_seed(0)
-    values = torch.randn(2, 7, requires_grad=True)
-    target, weights = torch.randn(7), torch.rand(7)
-    (expected,) = torch.autograd.grad(critic_loss(values, target, weights), values)
-    assert torch.allclose(critic_loss_gradient(values.detach(), target, weights), expected)
-    (expected,) = torch.autograd.grad(actor_loss(values[0], weights), values)
-    assert torch.allclose(actor_loss_gradient(weights), expected[0])
-
-
 def test_target_noise_is_clipped_and_actions_stay_in_range() -> None:
     g = torch.Generator().manual_seed(0)
     action = torch.zeros(10_000, 1)
@@ -93,7 +78,7 @@ def test_target_noise_is_clipped_and_actions_stay_in_range() -> None:
 
 def test_actor_and_targets_move_every_policy_delay_updates_only() -> None:
     agent = small_agent(policy_delay=3, shared_encoder=False)
-    learner = Learner(agent, lr=1e-3)
+    learner = TD3(agent, lr=1e-3)
     g = torch.Generator().manual_seed(0)
     actor, target = copy.deepcopy(agent.online.actor), copy.deepcopy(agent.target)
 
@@ -112,7 +97,7 @@ def test_the_learning_rate_of_the_next_step_can_be_changed() -> None:
     for lr in (1e-2, 1e-4):
         agent = small_agent()
         before = agent.online.critic.weights[-1].detach().clone()
-        learner = Learner(agent, lr=1e-3)
+        learner = TD3(agent, lr=1e-3)
         learner.lr = lr
         learner.update(random_batch(), generator=torch.Generator().manual_seed(0))
         steps.append(float((agent.online.critic.weights[-1].detach() - before).abs().max()))
@@ -122,7 +107,7 @@ def test_the_learning_rate_of_the_next_step_can_be_changed() -> None:
 def test_targets_are_a_polyak_average() -> None:
     agent = small_agent(policy_delay=1, tau=0.25)
     before = [p.clone() for p in agent.target.parameters()]
-    Learner(agent, lr=1e-2).update(random_batch(), generator=torch.Generator().manual_seed(0))
+    TD3(agent, lr=1e-2).update(random_batch(), generator=torch.Generator().manual_seed(0))
     for old, new, online in zip(before, agent.target.parameters(), agent.online.parameters(), strict=True):
         assert torch.allclose(new, 0.75 * old + 0.25 * online, atol=1e-7)
 
@@ -132,7 +117,7 @@ def test_equal_weights_give_the_unweighted_update(shared: bool) -> None:
     updated = []
     for weights in (None, torch.full((12,), 1.0)):
         agent = small_agent(shared_encoder=shared)
-        learner = Learner(agent, lr=1e-3)
+        learner = TD3(agent, lr=1e-3)
         g = torch.Generator().manual_seed(3)
         for _ in range(4):
             learner.update(random_batch(weights), generator=g)
@@ -149,46 +134,151 @@ def test_zero_weight_hides_a_transition() -> None:
         agent = small_agent()
         batch = random_batch(weights)
         batch.transition.reward[3] = reward
-        Learner(agent, lr=1e-3).update(batch, generator=torch.Generator().manual_seed(3))
+        TD3(agent, lr=1e-3).update(batch, generator=torch.Generator().manual_seed(3))
         updated.append(parameters(agent))
     assert all(torch.equal(a, b) for a, b in zip(*updated, strict=True))
 
 
-def test_proximal_pull_is_the_gradient_of_the_penalty() -> None:
-    meta = small_agent(shared_encoder=False)
-    batch = random_batch()
-    gradients = {}
-    for coef in (0.0, 0.5):
-        agent = meta.copy()
+class Naive:
+    """TD3 as on the paper's page: ordinary modules, `torch.optim.Adam`, the penalty as a term of the loss."""
+
+    def __init__(self, agent: Agent, *, lr: float, anchor: Agent | None = None, proximal_coef: float = 0.0) -> None:
+        self.config, self.coef, self.updates = agent.config, proximal_coef, 0
+        self.online, self.target = copy.deepcopy(agent.online), copy.deepcopy(agent.target)
+        self.actor, self.critic = self.online.parts().values()
+        self.anchor = (
+            {}
+            if anchor is None
+            else {p: q.detach() for p, q in zip(self.online.parameters(), anchor.online.parameters(), strict=True)}
+        )
+        self.adam = [torch.optim.Adam(parameters, lr=lr) for parameters in (self.actor, self.critic)]
+
+    def q(self, nets: Networks, k: int, obs: torch.Tensor, action: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        x = torch.cat([obs, action, z], dim=1)
+        *between, (weight, bias) = zip(nets.critic.weights, nets.critic.biases, strict=True)
+        for w, b in between:
+            x = x @ w[k] + b[k]
+            x = torch.relu(F.layer_norm(x, x.shape[1:]) if self.config.layer_norm else x)
+        return (x @ weight[k] + bias[k])[:, 0]
+
+    def act(self, nets: Networks, obs: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        x = torch.cat([obs, z], dim=1)
+        for layer in nets.actor.hidden:
+            x = torch.relu(layer(x))
+        return torch.tanh(nets.actor.output(x))
+
+    def encode(self, encoder: torch.nn.Module, context: Context) -> torch.Tensor:
+        assert context.read is not None
+        states = torch.cat([torch.zeros(1, *context.elements.shape[1:2], 4), encoder.gru(context.elements)[0]])
+        return torch.stack([states[int(k), s] for s, ks in enumerate(context.read) for k in ks])
+
+    def step(self, adam: torch.optim.Adam, loss: torch.Tensor, parameters: list[torch.nn.Parameter]) -> None:
+        for p in parameters if self.anchor else ():
+            loss = loss + self.coef / 2 * (p - self.anchor[p]).square().sum()
+        for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            p.grad = gradient
+        adam.step()
+
+    def update(self, batch: Batch, generator: torch.Generator) -> None:
+        t, c = batch.transition, self.config
         with torch.no_grad():
-            for p in agent.online.parameters():
-                p.add_(0.1)
-        learner = Learner(agent, lr=0.0, anchor=meta)
-        learner.proximal_coef = coef
-        learner.updates = 1  # so that the next update moves the actor, too
-        learner.update(batch, generator=torch.Generator().manual_seed(0))
-        gradients[coef] = [p.grad.clone() for p in agent.online.parameters() if p.grad is not None]
-    penalty = sum(
-        ((p - q.detach()) ** 2).sum() for p, q in zip(agent.online.parameters(), meta.online.parameters(), strict=True)
-    )
-    expected = torch.autograd.grad(0.5 / 2 * penalty, list(agent.online.parameters()))
-    assert len(gradients[0.0]) == len(expected)
-    for without, with_pull, pull in zip(gradients[0.0], gradients[0.5], expected, strict=True):
-        assert torch.allclose(with_pull - without, pull, atol=1e-6)
+            z = self.encode(self.target.critic_encoder, batch.next_context)
+            action = self.act(self.target, t.next_obs, self.encode(self.target.actor_encoder, batch.next_context))
+            noise = c.target_policy_noise * torch.randn(action.shape, generator=generator)
+            action = (action + noise.clamp(-c.target_noise_clip, c.target_noise_clip)).clamp(-1, 1)
+            value = torch.minimum(*(self.q(self.target, k, t.next_obs, action, z) for k in range(2)))
+            goal = t.reward + c.discount * (1 - t.terminated) * value
+        z = self.encode(self.online.critic_encoder, batch.context)
+        errors = [self.q(self.online, k, t.obs, t.action, z) - goal for k in range(2)]
+        self.step(self.adam[1], sum((batch.weights * e**2).mean() for e in errors), self.critic)  # type: ignore[arg-type]
+        self.updates += 1
+        if self.updates % c.policy_delay:
+            return
+        z_actor = z.detach()
+        if not c.shared_encoder:
+            z_actor = self.encode(self.online.actor_encoder, batch.context)
+            z = self.encode(self.online.critic_encoder, batch.context)
+        action = self.act(self.online, t.obs, z_actor)
+        self.step(self.adam[0], -(batch.weights * self.q(self.online, 0, t.obs, action, z.detach())).mean(), self.actor)
+        with torch.no_grad():
+            for p, q in zip(self.target.parameters(), self.online.parameters(), strict=True):
+                p.copy_((1 - c.tau) * p + c.tau * q)
+
+
+@pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "plain"])
+@pytest.mark.parametrize("layer_norm", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("proximal_coef", [0.0, 0.7])
+def test_updates_are_those_of_a_naive_implementation(
+    monkeypatch: pytest.MonkeyPatch, *, kernels: bool, layer_norm: bool, shared: bool, proximal_coef: float
+) -> None:
+    if not kernels:
+        for module in ("mql.kernels.gru", "mql.kernels.layers"):
+            monkeypatch.setattr(f"{module}.kernels_for", lambda dtype: None)
+    meta = small_agent(layer_norm=layer_norm, shared_encoder=shared, tau=0.1)
+    agent = meta.copy()
+    naive = Naive(agent, lr=1e-3, anchor=meta, proximal_coef=proximal_coef)
+    learner = TD3(agent, lr=1e-3, anchor=meta)
+    learner.proximal_coef = proximal_coef
+    ours, theirs = (torch.Generator().manual_seed(0) for _ in range(2))
+    for seed in range(6):
+        batch = random_batch(torch.rand(12, generator=torch.Generator().manual_seed(seed)), seed=seed)
+        learner.update(batch, generator=ours)
+        naive.update(batch, theirs)
+    for mine, expected in ((agent.online, naive.online), (agent.target, naive.target)):
+        for p, q in zip(mine.parameters(), expected.parameters(), strict=True):
+            assert torch.allclose(p, q, atol=2e-5), float((p - q).detach().abs().max())
+    for p, q in zip(agent.online.parameters(), meta.online.parameters(), strict=True):
+        assert (p - q).detach().abs().max() > 1e-4
+
+
+def test_a_second_learner_trains_the_same_agent() -> None:
+    agent = small_agent(policy_delay=1)
+    first, second = TD3(agent, lr=1e-3), TD3(agent, lr=1e-3)
+    policy = agent.policy()  # made before any of them learns
+    obs = np.ones((1, OBS), dtype=np.float32)
+    for seed, learner in enumerate((first, second, first)):
+        before = [p.clone() for p in agent.online.parameters()]
+        acted = policy.act(obs, policy.begin(1, OBS + ACTION + 1))
+        learner.update(random_batch(seed=seed), generator=torch.Generator().manual_seed(0))
+        assert all(not torch.equal(p, q) for p, q in zip(agent.online.parameters(), before, strict=True))
+        now = policy.act(obs, policy.begin(1, OBS + ACTION + 1))
+        assert not np.array_equal(now, acted)
+        assert np.array_equal(now, agent.act(obs, agent.begin(1)))
+
+
+def test_a_copy_has_parameters_of_its_own() -> None:
+    agent = small_agent(policy_delay=1)
+    before = parameters(agent)
+    twin = agent.copy()
+    assert all(torch.equal(p, q) for p, q in zip(parameters(twin), before, strict=True))
+    TD3(twin, lr=1e-2).update(random_batch(), generator=torch.Generator().manual_seed(0))
+    assert all(torch.equal(p, q) for p, q in zip(parameters(agent), before, strict=True))
+    assert not any(torch.equal(p, q) for p, q in zip(parameters(twin), before, strict=True))
+    for part in twin.parts.values():
+        for vector in (part.online, part.target):
+            first = vector.parameters[0]
+            assert first.untyped_storage().data_ptr() == vector.data.untyped_storage().data_ptr()
+
+
+def test_an_update_leaves_no_gradients_behind() -> None:
+    agent = small_agent(policy_delay=1)
+    TD3(agent, lr=1e-3).update(random_batch(), generator=torch.Generator().manual_seed(0))
+    assert all(p.grad is None for p in agent.online.parameters())
 
 
 def test_shared_encoder_is_trained_by_the_critics_alone() -> None:
     agent = small_agent(shared_encoder=True)
     assert agent.online.actor_encoder is agent.online.critic_encoder
-    actor_side = {id(p) for p in agent.online.actor_parameters()}
+    actor_side = {id(p) for p in agent.online.parts()["actor"]}
     assert actor_side.isdisjoint(id(p) for p in agent.online.actor_encoder.parameters())
 
 
 def test_optimizer_state_round_trips() -> None:
-    first = Learner(small_agent(), lr=1e-3)
+    first = TD3(small_agent(), lr=1e-3)
     for seed in range(3):
         first.update(random_batch(seed=seed), generator=torch.Generator().manual_seed(seed))
-    second = Learner(first.agent.copy(), lr=1e-3)
+    second = TD3(first.agent.copy(), lr=1e-3)
     second.load_optimizer_tensors({name: t.clone() for name, t in first.optimizer_tensors().items()})
     second.updates = first.updates
     for learner in (first, second):
@@ -198,7 +288,7 @@ def test_optimizer_state_round_trips() -> None:
 
 def test_targets_stay_outside_the_graph() -> None:
     agent = small_agent(policy_delay=1)
-    Learner(agent, lr=1e-3).update(random_batch(), generator=torch.Generator().manual_seed(0))
+    TD3(agent, lr=1e-3).update(random_batch(), generator=torch.Generator().manual_seed(0))
     assert all(p.grad_fn is None and not p.requires_grad for p in agent.target.parameters())
 
 
@@ -213,22 +303,3 @@ def test_bfloat16_layers_stay_close_to_float32() -> None:
     assert values[1].dtype == torch.float32
     assert not torch.equal(values[0], values[1])
     assert (values[0] - values[1]).norm() / values[0].norm() < 0.02
-
-
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("layer_norm", [False, True])
-def test_compiled_kernels_give_the_plain_gradients(
-    monkeypatch: pytest.MonkeyPatch, *, shared: bool, layer_norm: bool
-) -> None:
-    """The whole of two updates with the compiled kernels, against the same in PyTorch's own operators."""
-    found: list[list[torch.Tensor]] = []
-    for plain in (False, True):
-        if plain:
-            for module in ("mql.kernels.gru", "mql.agent.networks"):
-                monkeypatch.setattr(f"{module}.kernels_for", lambda dtype: None)
-        agent = small_agent(shared_encoder=shared, layer_norm=layer_norm, policy_delay=1)
-        Learner(agent, lr=0.0).update(random_batch(rows=40), generator=torch.Generator().manual_seed(0))
-        found.append([p.grad.clone() for p in agent.online.parameters() if p.grad is not None])
-    assert len(found[0]) == len(list(agent.online.parameters()))
-    for ours, expected in zip(*found, strict=True):
-        assert (ours - expected).norm() <= 1e-5 * expected.norm()

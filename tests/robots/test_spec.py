@@ -105,12 +105,12 @@ def test_a_short_spec_is_enough(tmp_path: Path) -> None:
         ("rod: 0.2}", "rod: .nan}", 21, ["masses.rod is nan"]),
         ("joints.swing.effort_limit", "joints.swung.effort_limit", 7, ["no key", "'swing'"]),
         ("view: {body", "view: {bodi", 22, ["unknown key 'bodi'", "'body'"]),
-        ("version: 2", "version: 2\nversion: 3", 4, ["'version' stands twice", "line 3 gives it already"]),
+        ("version: 2", "version: 2\nversion: 3", 4, ["'version' appears twice", "it is already on line 3"]),
         ("version: 2", "version: [2", 4, ["not valid YAML"]),
         ("version: 2", "version: !!timestamp x", 3, ["'x' can't be read", "version"]),
         ("version: 2", "version: !!bool x", 3, ["'x' can't be read", "version"]),
         ("version: 2", "version: !!set {2}", 3, ["not valid YAML", "the tag"]),
-        ("version: 2", "version: 2020-01-01", 3, ["a date instead of a text or a number"]),
+        ("version: 2", "version: 2020-01-01", 3, ["a date instead of text or a number"]),
         ("home: {swing: 0.2, reach: 0.05}", "home: &a {swing: 0.2}\nmount: *a", 12, ["anchor", "write the values out"]),
         ("version: 2", "mount: {quat: [1, 1, 0, 0]}", 3, ["mount.quat", "length 1"]),
         ("version: 2", "randomise: {body_mass: {low: 2, high: 1}}", 3, ["low is above high"]),
@@ -136,7 +136,7 @@ def test_files_that_are_no_specs(tmp_path: Path) -> None:
         ("empty.yaml", b"", "the file is empty"),
         ("list.yaml", b"- 1\n- 2\n", "not a mapping"),
         ("bytes.yaml", b"\xff\xfe\x00", "not UTF-8"),
-        ("huge.yaml", b"a" * 2_000_000, "no robot's spec"),
+        ("huge.yaml", b"a" * 2_000_000, "robot's spec is larger than 1 MB"),
         ("deep.yaml", b"a: " + b"[" * 5000 + b"]" * 5000, "deep.yaml"),
     ):
         path = tmp_path / name

@@ -186,7 +186,7 @@ def test_any_damage_to_a_chunk_is_found_and_named(run: Path) -> None:
     chunk = run / "replay" / "000000003-000000004.safetensors"
 
     def check(what: str) -> None:
-        with pytest.raises(UserError, match=r"use checkpoint 10, which does without it") as caught:
+        with pytest.raises(UserError, match=r"add --checkpoint 10, which does without it") as caught:
             read_checkpoint(run, 20)
         assert str(chunk) in str(caught.value), what
         assert drain(read_checkpoint(run, 10)) == [0, 1, 2]
@@ -205,7 +205,10 @@ def test_a_chunk_damaged_after_loading_is_found_while_reading(run: Path) -> None
 
 def test_messages_say_how_to_go_on(run: Path) -> None:
     (run / "checkpoints" / "20" / "agent.safetensors").write_bytes(b"")
-    with pytest.raises(UserError, match=r"delete the folder .*checkpoints/20 to go on from checkpoint 10$"):
+    with pytest.raises(
+        UserError,
+        match=r"add --checkpoint 10 to use the one before \(mql train --resume deletes the later ones then\)$",
+    ):
         read_checkpoint(run, 20)
     (run / "checkpoints" / "10" / "agent.safetensors").write_bytes(b"")
     with pytest.raises(UserError, match=r"restore it from a copy, or start again$"):
@@ -220,7 +223,7 @@ def test_a_checkpoint_under_another_ones_name_is_refused(run: Path) -> None:
 
 def test_another_format_version_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mql.runs.checkpoint.FORMAT_VERSION", 2)
-    with pytest.raises(UserError, match="the checkpoint has format 1, this program reads 2"):
+    with pytest.raises(UserError, match="the checkpoint has format 1, but this version reads 2"):
         read_checkpoint(run, 20)
 
 

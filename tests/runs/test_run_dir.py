@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 from mql.config.loading import override
 from mql.config.schema import Config
 from mql.errors import UserError
-from mql.runs.run_dir import RunDir, default_run_path, without_machine_keys
+from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.types import Episode
 
 CONFIG = override(Config(family="point-robot"), ["train.keep_checkpoints=2", "train.random_steps=0"])
@@ -92,11 +91,6 @@ def test_a_new_run_holds_what_it_was_started_with(run: RunDir, path: Path) -> No
     assert environment["machine"]["cores"] >= 1 and environment["machine"]["platform"]
 
 
-def test_default_path_names_family_seed_and_time() -> None:
-    time = datetime(2024, 5, 6, 7, 8, 9)
-    assert default_run_path(override(CONFIG, ["seed=3"]), time) == Path("runs/point-robot-3-20240506-070809")
-
-
 def test_the_commit_is_none_outside_a_repository_and_without_git(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,10 +105,12 @@ def test_the_commit_is_none_outside_a_repository_and_without_git(
 def test_an_existing_run_is_refused_and_an_empty_folder_is_not(path: Path) -> None:
     path.mkdir(parents=True)
     create(path).close()
-    with pytest.raises(UserError, match=r"the run directory exists \(.*one\): go on with it by --resume, or choose"):
+    with pytest.raises(
+        UserError, match=r"the run directory already exists \(.*one\): continue it with --resume, or choose"
+    ):
         create(path)
     (path.parent / "file").write_text("")
-    with pytest.raises(UserError, match="the run directory exists"):
+    with pytest.raises(UserError, match="the run directory already exists"):
         create(path.parent / "file")
     with pytest.raises(UserError, match="cannot read or write"):
         create(path.parent / "file" / "below")
@@ -137,7 +133,7 @@ def test_replace_removes_an_earlier_run_and_nothing_else(path: Path) -> None:
         with pytest.raises(UserError):
             create(other, replace=True)
     (path.parent / "link").symlink_to(path)
-    with pytest.raises(UserError, match="a link is not replaced"):
+    with pytest.raises(UserError, match="the path is a link"):
         create(path.parent / "link", replace=True)
     assert (other / "thesis.txt").read_text() == "all of it"
     assert RunDir.open_readonly(path).read_metrics() == [{"a": 1}]
@@ -276,7 +272,7 @@ def test_a_run_of_another_format_is_refused(path: Path) -> None:
     create(path).close()
     environment = json.loads((path / "environment.json").read_text())
     (path / "environment.json").write_text(json.dumps({**environment, "format_version": 2}))
-    with pytest.raises(UserError, match=r"the run has format 2, this program reads 1 .*: use the version of mql"):
+    with pytest.raises(UserError, match=r"the run has format 2, but this version reads 1 .*: use the version of mql"):
         RunDir.open_for_resume(path)
 
 
@@ -287,7 +283,9 @@ def test_a_changed_config_must_agree_with_the_run(path: Path) -> None:
     with RunDir.open_for_resume(path) as run:
         run.update_config(override(CONFIG, ["threads=2"]))
         assert (path / "finished.json").exists()
-        longer = override(CONFIG, ["train.env_steps=1e6", "threads=2", "tracking=wandb", "evaluate.tasks=3"])
+        longer = override(
+            CONFIG, ["train.env_steps=1e6", "threads=2", "collect.workers=3", "tracking=wandb", "evaluate.tasks=3"]
+        )
         run.update_config(longer)
         assert run.config == longer and not run.finished
         with pytest.raises(UserError, match=r"agent\.lr is 0\.5, but the run was started with 0\.001 \(agent\.lr\)"):

@@ -236,7 +236,7 @@ def test_a_full_disk_leaves_earlier_checkpoints_and_no_rubbish(
                     full = False
                 except UserError as error:
                     assert str(error).startswith("the disk is full (")
-                    assert str(error).endswith("free some space, then go on with --resume")
+                    assert str(error).endswith("free some space, then continue with --resume")
             if full:
                 assert content(path) == before
                 assert [number for number, _ in run.load_checkpoint().episodes] == [0, 1]
@@ -294,5 +294,5 @@ def test_what_the_system_refuses_is_told_with_its_path(
 def test_a_folder_without_permission(path: Path) -> None:
     path.parent.mkdir()
     path.parent.chmod(0o500)
-    with pytest.raises(UserError, match=r"no permission .*: change the permissions, or choose another place"):
+    with pytest.raises(UserError, match=r"no permission .*: change the permissions, or choose another location"):
         create(path)

@@ -118,7 +118,7 @@ def test_a_failure_warns_once_and_training_goes_on(
         tracker.log({"env_steps": step})
     tracker.close()
     assert len(warnings) == 1
-    assert "tracking by wandb is off" in warnings[0]
+    assert "tracking with wandb is now off" in warnings[0]
     assert "\n" not in warnings[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +17,15 @@ import torch
 
 from mql.config.loading import load_config
 from mql.config.schema import Config
+from mql.errors import UserError
 from mql.learning.trainer import Trainer, annealed_lr
 from mql.runs.checkpoint import Checkpoint
 from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.tasks import registry
-from mql.training.loop import Diverged, Interrupted, load_trainer, meta_train
+from mql.training.learning import Learning
+from mql.training.loop import Diverged, Interrupted
+from mql.training.meta_q_learning import load_trainer
+from mql.training.methods import meta_train
 
 # 100 steps an iteration; the replay holds one episode per task, so that old ones are forgotten.
 TINY = {
@@ -50,17 +55,21 @@ def config_of(*settings: str) -> Config:
 
 
 class Watcher:
-    """Calls `act` with the env steps after every iteration, and `during_evaluation` after every evaluation."""
+    """Calls `act` with the env steps after every iteration; keeps where the run began and what evaluations say."""
 
     def __init__(self, act: Callable[[int], None]) -> None:
         self.act = act
         self.started_at = -1
+        self.evaluating: list[tuple[int, int]] = []
 
-    def on_start(self, trainer: Trainer) -> None:
-        self.started_at = trainer.env_steps
+    def on_start(self, learning: Learning) -> None:
+        self.started_at = learning.env_steps
 
     def on_iteration(self, record: Mapping[str, Any]) -> None:
         self.act(record["env_steps"])
+
+    def on_task(self, done: int, tasks: int) -> None:
+        self.evaluating.append((done, tasks))
 
     def on_evaluation(self, record: Mapping[str, Any]) -> None:
         pass
@@ -165,6 +174,15 @@ def test_ctrl_c_saves_and_the_run_goes_on_as_if_nothing_had_happened(whole: Path
     assert_equal_runs(whole, tmp_path / "run")
 
 
+def test_watchers_are_told_how_far_each_evaluation_is(tmp_path: Path) -> None:
+    watcher = at(-1, lambda: None)
+    config = config_of("train.env_steps=400", "evaluate.tasks=2", "evaluate.final_tasks=100000")
+    start(tmp_path / "run", config, watcher)
+    tasks = [len(row["tasks"]) for row in lines(tmp_path / "run")[1]]
+    assert len(tasks) == 2 and 2 == tasks[0] < tasks[1] < 100_000  # a split has as many as it has
+    assert watcher.evaluating == [(done, n) for n in tasks for done in range(n + 1)]
+
+
 def test_ctrl_c_during_an_evaluation(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The evaluation is cut short, and made again on the way on."""
     import mql.evaluation.held_out
@@ -238,6 +256,55 @@ def test_the_learning_rate_falls_to_a_tenth_over_the_last_steps() -> None:
     while trainer.env_steps < 1600:
         trainer.iterate()
     assert trainer.learner.lr == pytest.approx(0.001)
+
+
+ANNEALED = ("train.anneal_steps=600", "train.keep_checkpoints=4")
+
+
+@pytest.fixture(scope="module")
+def annealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 1,600 steps whose learning rate fell over the last 600, with a checkpoint every 400."""
+    path = tmp_path_factory.mktemp("runs") / "annealed"
+    start(path, config_of(*ANNEALED))
+    return path
+
+
+def test_a_run_whose_learning_rate_has_fallen_is_not_made_longer_from_its_end(annealed: Path) -> None:
+    """It would learn on with a rate ten times as large, and not be a run of that length."""
+    before = {file: file.read_bytes() for file in annealed.rglob("*") if file.is_file() and file.name != "lock"}
+    message = r"has fallen since 1000 env steps .*: add --checkpoint 800 to go on from before that, which deletes"
+    with pytest.raises(UserError, match=message):
+        resume(annealed, config=config_of(*ANNEALED, "train.env_steps=2400"))
+    assert all(file.read_bytes() == data for file, data in before.items())
+
+
+def test_from_a_checkpoint_before_it_fell_it_becomes_a_run_of_that_length(annealed: Path, tmp_path: Path) -> None:
+    longer = config_of(*ANNEALED, "train.env_steps=2000")  # it falls from 1,400 on
+    start(tmp_path / "long", longer)
+    path = Path(shutil.copytree(annealed, tmp_path / "run"))
+    watcher = at(-1, lambda: None)
+    with RunDir.open_for_resume(path) as run:
+        run.update_config(longer, checkpoint=800)
+        assert run.checkpoints() == [400, 800] and not run.finished
+    resume(path, watcher)
+    assert watcher.started_at == 800
+    assert_equal_runs(path, tmp_path / "long")
+
+
+def test_a_checkpoint_in_a_fall_fits_a_run_of_its_own_length_only(annealed: Path, tmp_path: Path) -> None:
+    """Longer or shorter, its rate has been another; up to where the fall begins in both, a run can have either."""
+    with RunDir.open_for_resume(Path(shutil.copytree(annealed, tmp_path / "run"))) as run:
+        run.check_config(config_of(*ANNEALED), checkpoint=1200)
+        run.check_config(config_of(*ANNEALED, "train.env_steps=1400"), checkpoint=800)  # falls from 800 on
+        for steps in (1599, 1601):
+            with pytest.raises(UserError, match="has fallen since 1000 env steps"):
+                run.check_config(config_of(*ANNEALED, f"train.env_steps={steps}"), checkpoint=1200)
+        with pytest.raises(UserError, match=r"would fall from 799 env steps on.*give at least 1400"):
+            run.check_config(config_of(*ANNEALED, "train.env_steps=1399"), checkpoint=800)
+        for steps in (400, 800):
+            shutil.rmtree(run.path / "checkpoints" / str(steps))
+        with pytest.raises(UserError, match="start a new run of this length: no checkpoint from before that is kept"):
+            run.check_config(config_of(*ANNEALED, "train.env_steps=2000"))
 
 
 def test_divergence_says_so_and_keeps_the_checkpoints(tmp_path: Path) -> None:

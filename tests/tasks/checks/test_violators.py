@@ -292,4 +292,4 @@ def test_a_family_that_uses_up_its_time_says_which_checks_were_not_begun() -> No
     effort = replace(EFFORT, family_seconds=0.0)
     (found,) = check_families({"point-robot": point_robot}, effort, opengl=False, slots=1, checks=("builds", "ood"))
     assert [line.result for line in found.results] == ["fail", "fail"]
-    assert "check ood was not begun" in found.results[1].message
+    assert "check ood was not started" in found.results[1].message

@@ -65,8 +65,8 @@ def test_episodes_in_workers_are_reproducible(drawer: TaskFamily) -> None:
     agent = Agent(drawer.obs_dim, drawer.action_dim, config, seed=0)
     chosen = drawer.tasks("train")[:3]
     runs = [
-        collect(agent, drawer, chosen, [7, 8, 9], random_actions=True, rng=np.random.default_rng(1), threads=threads)
-        for threads in (1, 2)
+        collect(agent, drawer, chosen, [7, 8, 9], random_actions=True, rng=np.random.default_rng(1), workers=workers)
+        for workers in (1, 2)
     ]
     for one, other in zip(*runs, strict=True):
         assert one.length == 150 and not one.success

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-from mql.agent.acting import Policy
+from mql.agent.acting import NumpyPolicy
 from mql.agent.agent import Agent
 from mql.collecting.rollout import collect
 from mql.config.schema import AgentConfig
@@ -204,7 +204,7 @@ def test_worker_processes_play_the_same_episode() -> None:
     reach = replace(family("ml1-reach"), episode_length=6)
     agent = Agent(reach.obs_dim, reach.action_dim, AgentConfig(hidden_sizes=(8,), context_dim=4), seed=0)
     tasks = reach.tasks("test")[:2]
-    there = collect(agent, reach, tasks, [1, 2], threads=2)
+    there = collect(agent, reach, tasks, [1, 2], workers=2)
     for episode, task in zip(there, tasks, strict=True):
         env = reach.make(task)
         rows = run(env, episode.action)
@@ -212,7 +212,7 @@ def test_worker_processes_play_the_same_episode() -> None:
         assert np.array_equal(episode.reward, np.array([row[-1] for row in rows[1:]], np.float32))
         assert episode.success is False and set(episode.final_info) == set(reach.info_keys)
         env.close()
-    assert isinstance(agent.policy(), Policy)
+    assert isinstance(agent.policy(), NumpyPolicy)
 
 
 def test_the_probe_gives_nothing_away() -> None:

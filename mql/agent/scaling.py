@@ -1,0 +1,95 @@
+"""Brings observations and rewards into a range that networks learn from well.
+
+Everything that a network reads passes through one `Scaling`: the batches and states that a replay makes, and what a
+policy sees while it acts. What is stored (replay, episodes, logs) keeps its units.
+
+An element (o, a, r) becomes ``(element - shift) * scale``. The reward that a loss sees is only multiplied, never
+shifted: a constant added to every reward would change what an early end of an episode is worth.
+
+Shapes: O observation, A action, C = O + A + 1 element of a context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from mql.types import Transition
+
+# A quantity that varies by less than this part of its largest magnitude counts as constant: dividing by such a spread
+# would blow rounding noise up to unit variance.
+CONSTANT_SPREAD = 1e-6
+
+
+class Scaling:
+    """``shift`` and ``scale`` [C], shared by all that reads or writes them; without `fit` only `reward_scale` acts.
+
+    Args:
+        reward_scale: a factor on rewards, in the context and in the losses.
+        normalize: `fit` may standardise observations and rewards.
+    """
+
+    def __init__(self, obs_dim: int, action_dim: int, *, reward_scale: float, normalize: bool, device: str) -> None:
+        self.obs_dim, self.normalize = obs_dim, normalize
+        self._reward_scale = reward_scale
+        self.shift = torch.zeros(obs_dim + action_dim + 1, device=device)
+        self.scale = torch.ones_like(self.shift)
+        self.scale[-1] = reward_scale
+        self.fitted = torch.zeros((), dtype=torch.bool, device=device)
+
+    @property
+    def may_act(self) -> bool:
+        """Whether anything is changed, now or after `fit`."""
+        return self._reward_scale != 1.0 or self.normalize
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything is changed now."""
+        return self._reward_scale != 1.0 or bool(self.fitted)
+
+    def fit(self, obs: torch.Tensor, reward: torch.Tensor) -> None:
+        """Standardise by the mean and spread of observations [n, O] and rewards [n]; once, for good.
+
+        A reward then varies by `reward_scale`. Constant quantities are shifted to 0 and otherwise left alone.
+
+        Raises:
+            RuntimeError: it was fitted before, or is not to be.
+        """
+        if not self.normalize or self.fitted:
+            raise RuntimeError("observations and rewards are standardised once, and only where agent.normalize says so")
+        for place, values in ((slice(0, self.obs_dim), obs), (slice(-1, None), reward[:, None])):
+            exact = values.double()
+            mean, spread = exact.mean(dim=0), exact.std(dim=0, correction=0)
+            constant = spread <= CONSTANT_SPREAD * exact.abs().amax(dim=0)
+            self.shift[place] = mean
+            self.scale[place] = 1.0 / torch.where(constant, 1.0, spread)
+        self.scale[-1] *= self._reward_scale
+        self.fitted.fill_(True)
+
+    def obs(self, obs: torch.Tensor) -> torch.Tensor:
+        """Scale observations [..., O]."""
+        if not self.fitted:
+            return obs
+        return (obs - self.shift[: self.obs_dim]) * self.scale[: self.obs_dim]
+
+    def elements(self, elements: torch.Tensor) -> torch.Tensor:
+        """Scale elements [..., C] of contexts."""
+        return (elements - self.shift) * self.scale if self.acts else elements
+
+    def transition(self, transition: Transition) -> Transition:
+        """Scale what a loss sees: observations, and rewards by their factor alone."""
+        if not self.acts:
+            return transition
+        return Transition(
+            obs=self.obs(transition.obs),
+            action=transition.action,
+            reward=transition.reward * self.scale[-1],
+            next_obs=self.obs(transition.next_obs),
+            terminated=transition.terminated,
+        )
+
+    def named_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """What a checkpoint stores; nothing where nothing can be fitted."""
+        if self.normalize:
+            yield from (("shift", self.shift), ("scale", self.scale), ("fitted", self.fitted))

@@ -1,0 +1,54 @@
+"""Adam with a pull to an anchor, and the move of the targets, on the vectors that an agent's parameters lie in."""
+
+from __future__ import annotations
+
+import torch
+from torch.optim.adam import adam
+
+from mql.agent.agent import Part
+from mql.agent.parameter_vector import ParameterVector
+
+
+class Adam:
+    """Adam (Kingma and Ba 2015, with PyTorch's defaults) of the parameters that one loss trains.
+
+    Args:
+        parameters: moved in place.
+        anchor: the vector of other values for them, which a step can pull to.
+    """
+
+    def __init__(self, parameters: ParameterVector, *, anchor: torch.Tensor | None = None) -> None:
+        self._parameters = parameters
+        self._anchor = None if anchor is None else anchor.clone()
+        # Both moments, and the number of steps (a tensor, as the fused operator wants it).
+        self._first, self._second = torch.zeros_like(parameters.data), torch.zeros_like(parameters.data)
+        self._steps = torch.zeros((), device=parameters.data.device)
+
+    def step(self, loss: torch.Tensor, *, lr: float, proximal_coef: float = 0.0) -> None:
+        """Move the parameters down the gradient of ``loss + (proximal_coef / 2) ||theta - anchor||^2``.
+
+        No other parameter's gradient is computed.
+        """
+        # (A loss that does not depend on a parameter gives it a gradient of zero.)
+        found = torch.autograd.grad(loss, self._parameters.parameters, materialize_grads=True)
+        gradient = self._parameters.gathered(found)
+        if proximal_coef and self._anchor is not None:
+            gradient.add_(self._parameters.data - self._anchor, alpha=proximal_coef)
+        # PyTorch's Adam as a function: the class around it costs more than the arithmetic.
+        adam(
+            [self._parameters.data], [gradient], [self._first], [self._second], [], [self._steps], fused=True,
+            amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the state by each parameter's place: ``0.exp_avg``, ``0.exp_avg_sq``, ``0.step``, ``1.exp_avg`` ..."""
+        found: dict[str, torch.Tensor] = {}
+        moments = zip(self._parameters.views(self._first), self._parameters.views(self._second), strict=True)
+        for index, (first, second) in enumerate(moments):
+            found |= {f"{index}.exp_avg": first, f"{index}.exp_avg_sq": second, f"{index}.step": self._steps}
+        return found
+
+
+def move_target(part: Part, tau: float) -> None:
+    """Polyak averaging: move the targets by `tau` of the way to the online parameters."""
+    part.target.data.lerp_(part.online.data, tau)

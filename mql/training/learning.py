@@ -1,0 +1,122 @@
+"""What a method that learns from many tasks must offer, so that `mql.training.loop` can drive it.
+
+The loop knows no more of a method than this. It decides when there is an evaluation or a checkpoint and when training
+ends; it writes the run directory, and goes on from there. Put together, what it does is::
+
+    learning.restore(...)                          # only where a run goes on
+    while learning.env_steps < total:
+        record = learning.evaluate(final=False)    # now and then: a line of evaluations.jsonl
+        iteration = learning.iterate()             # a line of metrics.jsonl
+        save(learning.tensors(), learning.counters(), episodes not yet saved)   # now and then: a checkpoint
+    record = learning.evaluate(final=True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from mql.errors import UserError
+from mql.runs.checkpoint import Checkpoint
+from mql.types import JSON, Episode
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What one iteration did.
+
+    ``metrics`` is the method's part of a line of metrics.jsonl: losses, the mean return of what was collected, and so
+    on. A number among them that is not finite ends the run. ``episodes`` are new, and a run that goes on needs them;
+    empty where a method learns from no old ones. Both durations are in seconds.
+    """
+
+    metrics: Mapping[str, JSON]
+    episodes: Sequence[Episode]
+    collect_seconds: float
+    update_seconds: float
+
+
+class Learning(Protocol):
+    """A method in training: a state that `iterate` changes and `evaluate` does not.
+
+    The state at the end of an iteration is `tensors`, `counters` and the episodes that iterations have given, from
+    ``first_live_episode`` on. All that follows must depend on nothing else (random numbers come from streams that are
+    named by seed and counters), so that a run that was stopped ends as if it had not been.
+    """
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps collected so far; every iteration adds some."""
+
+    @property
+    def updates(self) -> int:
+        """Updates made so far."""
+
+    @property
+    def iterations(self) -> int:
+        """Iterations made so far."""
+
+    @property
+    def first_live_episode(self) -> int:
+        """Number of the oldest episode that is still learned from; the run directory keeps it and all newer ones."""
+
+    @property
+    def replay_bytes(self) -> int:
+        """The most memory that stored episodes may take (0: none are stored)."""
+
+    def updates_after(self, env_steps: int) -> int:
+        """Return how many updates there will have been after `env_steps`; the time that is left is told from it."""
+
+    def iterate(self) -> Iteration:
+        """Collect episodes and learn from them.
+
+        Raises:
+            EpisodeFault: not one of the episodes could be finished; the state is as before.
+        """
+
+    def evaluate(
+        self, *, final: bool, with_random: bool, on_task: Callable[[int, int], None] | None = None
+    ) -> dict[str, JSON]:
+        """Evaluate on held-out tasks: a line of evaluations.jsonl. It draws from random streams of its own.
+
+        Args:
+            final: training has ended; otherwise it goes on, and a shorter evaluation will do.
+            with_random: what random actions get stands beside it.
+            on_task: called with (done, tasks): with 0 first, then as tasks finish. What it raises ends the evaluation.
+        """
+
+    def tensors(self) -> Mapping[str, torch.Tensor]:
+        """All tensors of the state by name, of any dtype and shape: parameters, buffers, optimisers, statistics."""
+
+    def counters(self) -> Mapping[str, JSON]:
+        """All else of the state that is no episode. The loop adds ``evaluated`` and ``wall_seconds`` of its own."""
+
+    def restore(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        counters: Mapping[str, JSON],
+        episodes: Iterable[tuple[int, Episode]],
+    ) -> None:
+        """Take over a state; `episodes` come with their numbers, and begin at or before ``first_live_episode``.
+
+        Raises:
+            KeyError: a tensor or counter is missing.
+            ValueError: a tensor has another shape.
+        """
+
+
+def restore(learning: Learning, checkpoint: Checkpoint) -> None:
+    """Put `learning` into the state that `checkpoint` holds.
+
+    Raises:
+        UserError: the checkpoint does not fit the run's configuration, or is damaged.
+    """
+    try:
+        learning.restore(checkpoint.tensors, checkpoint.state, checkpoint.episodes)
+    except (KeyError, ValueError) as error:
+        where = f"{checkpoint.run}/checkpoints/{checkpoint.env_steps}"
+        mend = "it was written with other settings or another version; use that version, or another checkpoint"
+        raise UserError(f"the checkpoint does not fit: {error}", where=where, mend=mend) from error

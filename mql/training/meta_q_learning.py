@@ -1,0 +1,182 @@
+"""Meta-Q-Learning as a method that the loop drives: the trainer, and its evaluation on held-out tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+
+from mql.adaptation.paper import prepare
+from mql.agent.agent import Agent
+from mql.config.schema import Config
+from mql.evaluation.held_out import evaluate, summarize_results
+from mql.learning.trainer import Trainer, updates_after
+from mql.runs.run_dir import RunDir
+from mql.seeding import generator
+from mql.tasks.family import Task, TaskFamily
+from mql.training.learning import Iteration, restore
+from mql.types import JSON, Episode
+
+
+class MetaQLearning:
+    """A `Trainer` as a `Learning`; `evaluate` measures its agent zero-shot and adapted."""
+
+    def __init__(self, config: Config, family: TaskFamily) -> None:
+        self.trainer = Trainer(config, family)
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps collected so far."""
+        return self.trainer.env_steps
+
+    @property
+    def updates(self) -> int:
+        """Updates made so far."""
+        return self.trainer.updates
+
+    @property
+    def iterations(self) -> int:
+        """Iterations made so far."""
+        return self.trainer.iterations
+
+    @property
+    def first_live_episode(self) -> int:
+        """Number of the oldest episode in the replay."""
+        return self.trainer.replay.first_live_episode
+
+    @property
+    def replay_bytes(self) -> int:
+        """The most memory that the replay may take."""
+        return self.trainer.replay.nbytes
+
+    def updates_after(self, env_steps: int) -> int:
+        """Return how many updates there will have been after `env_steps`."""
+        return updates_after(self.trainer.config.train, env_steps)
+
+    def iterate(self) -> Iteration:
+        """Collect one episode in each of some tasks, then make the updates that are due.
+
+        Raises:
+            EpisodeFault: not one of the episodes could be finished.
+        """
+        done = self.trainer.iterate()
+        metrics: dict[str, JSON] = {
+            "collected_return": sum(episode.episode_return for episode in done.episodes) / len(done.episodes),
+            **({"faults": [str(fault) for fault in done.faults]} if done.faults else {}),
+            **done.losses,
+        }
+        return Iteration(metrics, done.episodes, done.collect_seconds, done.update_seconds)
+
+    def evaluate(
+        self, *, final: bool, with_random: bool, on_task: Callable[[int, int], None] | None = None
+    ) -> dict[str, JSON]:
+        """Evaluate on ``evaluate.tasks`` tasks or, at the end, on ``evaluate.final_tasks``, where it always adapts."""
+        settings = self.trainer.config.evaluate
+        return evaluation(
+            self.trainer,
+            tasks=settings.final_tasks if final else settings.tasks,
+            adapt=final or settings.adapt_while_training,
+            with_random=with_random,
+            on_task=on_task,
+        )
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Networks, targets and optimisers."""
+        return self.trainer.tensors()
+
+    def counters(self) -> dict[str, JSON]:
+        """Environment steps, iterations and updates."""
+        return self.trainer.counters()
+
+    def restore(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        counters: Mapping[str, JSON],
+        episodes: Iterable[tuple[int, Episode]],
+    ) -> None:
+        """Take over tensors, counters and the replay's episodes.
+
+        Raises:
+            KeyError: a tensor or counter is missing.
+            ValueError: a tensor has another shape.
+        """
+        self.trainer.restore(tensors, counters)
+        for number, episode in episodes:
+            self.trainer.replay.append(episode, number=number)
+
+
+def load_trainer(run: RunDir, family: TaskFamily, config: Config, *, env_steps: int | None = None) -> Trainer:
+    """Load the agent and the replay of a run's checkpoint (by default the newest)."""
+    learning = MetaQLearning(config, family)
+    restore(learning, run.load_checkpoint(env_steps))
+    return learning.trainer
+
+
+def evaluation(
+    trainer: Trainer,
+    *,
+    tasks: int,
+    adapt: bool,
+    with_random: bool = False,
+    on_task: Callable[[int, int], None] | None = None,
+) -> dict[str, JSON]:
+    """Evaluate the agent in training on the first `tasks` tasks of ``evaluate.split``.
+
+    Draws from streams of its own: whether and how often a run evaluates does not change what it learns. `on_task` is
+    called with (done, tasks), with 0 first.
+    """
+    config = trainer.config
+    chosen = trainer.family.tasks(config.evaluate.split)[:tasks]
+    if on_task:
+        on_task(0, len(chosen))
+    record = evaluation_record(
+        config,
+        trainer.family,
+        chosen,
+        trainer.agent,
+        trainer if adapt else None,
+        split=config.evaluate.split,
+        with_random=with_random,
+        on_task=(lambda index: on_task(index + 1, len(chosen))) if on_task else None,
+    )
+    # The contract of the two jsonl files: what depends on the machine stands at the top.
+    record["adapt_seconds"] = [row.pop("adapt_seconds") for row in record["tasks"]]
+    return record
+
+
+def evaluation_record(
+    config: Config,
+    family: TaskFamily,
+    tasks: list[Task],
+    agent: Agent,
+    trainer: Trainer | None,
+    *,
+    split: str,
+    with_random: bool = False,
+    on_task: Callable[[int], None] | None = None,
+) -> dict[str, JSON]:
+    """Evaluate `agent` on `tasks`, adapted too if `trainer` is there to give its replay: what `mql evaluate` prints.
+
+    With `with_random`, what uniform random actions get stands beside it.
+    """
+    results = evaluate(
+        agent,
+        family,
+        tasks,
+        evaluation_episodes=config.evaluate.evaluation_episodes,
+        seed=int(generator(config.seed, "evaluate", split).integers(2**31)),
+        meta=prepare(agent, trainer.replay, config.adapt) if trainer else None,
+        config=config.adapt if trainer else None,
+        with_random=with_random,
+        threads=config.threads,
+        workers=config.workers,
+        on_task=(lambda index, _: on_task(index)) if on_task else None,
+    )
+    return {
+        "family": family.name,
+        "split": split,
+        "shared_splits": family.shared_splits,
+        "seed": config.seed,
+        "tasks": [result.to_json() for result in results],
+        "summary": summarize_results(results),
+    }

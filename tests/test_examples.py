@@ -1,0 +1,75 @@
+"""The examples work on runs of any family, also on those of a definition of one's own that has moved since."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab_definitions import SETTINGS, write_parallel, write_python
+
+from mql.cli import app as cli
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def example(name: str, *arguments: object) -> None:
+    runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def lab_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny run of a family that only its own folder knows."""
+    folder = tmp_path_factory.mktemp("lab-run")
+    definition = write_parallel(folder / "lab")
+    assert cli.run(["train", str(definition), "--run-dir", str(folder / "run"), *SETTINGS]) == 0
+    shutil.rmtree(folder / "lab")
+    return folder / "run"
+
+
+def test_adaptations_are_compared(lab_run: Path, tmp_path: Path) -> None:
+    example("compare_adaptations", lab_run, "--tasks", 1, "--checkpoints", 144, "-o", tmp_path)
+    rows: Any = json.loads((tmp_path / "table.json").read_text())
+    assert len(rows) == 5 and {row["env_steps"] for row in rows} == {144}
+
+
+def test_contexts_are_compared(lab_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example("compare_contexts", lab_run, "--lengths", 4)
+    assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "carried since the reset",
+        "window of   4 steps",
+    ]
+
+
+def test_a_learning_curve_is_drawn_and_drawn_again(lab_run: Path, tmp_path: Path) -> None:
+    example("draw_learning_curve", lab_run, "-o", tmp_path / "result")
+    kept = {"curve.png", "config.yaml", "environment.json", "evaluations.jsonl"}
+    assert {file.name for file in (tmp_path / "result").iterdir()} == kept
+    first = (tmp_path / "result" / "curve.png").read_bytes()
+    (tmp_path / "result" / "curve.png").unlink()
+    example("draw_learning_curve", tmp_path / "result")
+    assert (tmp_path / "result" / "curve.png").stat().st_size == pytest.approx(len(first), rel=0.1)
+
+
+def test_random_actions_of_an_older_run_are_played_in_its_tasks(lab_run: Path, tmp_path: Path) -> None:
+    """They get what the run itself would have written."""
+    old = shutil.copytree(lab_run, tmp_path / "run")
+    lines = [json.loads(line) for line in (old / "evaluations.jsonl").read_text().splitlines()]
+    known = [row["random_return"] for row in lines[0]["tasks"]]
+    for record in lines:
+        for row in record["tasks"]:
+            del row["random_return"], row["random_success"]
+    (old / "evaluations.jsonl").write_text("".join(json.dumps(record) + "\n" for record in lines))
+    example("draw_learning_curve", old, "-o", tmp_path / "result", "--random")
+    rows = json.loads((tmp_path / "result" / "random.json").read_text())["tasks"]
+    assert [row["random_return"] for row in rows] == known and None not in known
+
+
+def test_families_are_measured(lab_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = runpy.run_path(str(EXAMPLES / "measure_families.py"))
+    assert measured["find"](str(lab_run)).name == "lab-cart"
+    assert measured["find"](str(write_python(tmp_path / "lab"))).name == "lab-cart"
+    assert measured["find"]("point-robot").name == "point-robot"
