@@ -108,7 +108,7 @@ def _check_robot(name: str, menagerie: Path | None, *, opengl: bool) -> Iterator
     """Do the checks of one robot in a process of its own, until one fails without which the others are of no use."""
     from mql.robots.checks.run import CHECKS, CheckResult, goes_on, run_check
     from mql.robots.checks.verdict import Verdict, failed
-    from mql.robots.mjcf.inspection import Inspection
+    from mql.robots.inspection import Inspection
 
     inspection = Inspection(partial(_load, name, menagerie), opengl)
     workers = Workers(1)

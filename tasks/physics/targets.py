@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 
 from mql.errors import UserError, nearest
-from mql.tasks.definitions.schema import Change
+from mql.tasks.physics.fields import Change
 
 _KINDS = {
     "body": mujoco.mjtObj.mjOBJ_BODY,

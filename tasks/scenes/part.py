@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots.mjcf.compiled import compile_mjcf
-from mql.robots.mjcf.inspection import holding_controls, joint_width
+from mql.robots.mjcf.lookup import holding_controls, joint_width
 from mql.robots.mjcf.warnings import unheard_warnings
 
 TIP, ROD = "tip", "rod"  # what `tool_length` changes: the body at the tool's end, and the capsule up to there

@@ -14,7 +14,8 @@ from lab_robots import verdicts
 from mql.config.marked_yaml import parse_marked
 from mql.robots import registry
 from mql.robots.checks.verdict import Verdict
-from mql.robots.mjcf.inspection import Inspection, joint_id
+from mql.robots.inspection import Inspection
+from mql.robots.mjcf.lookup import joint_id
 from mql.robots.spec_yaml import ROBOT
 
 pytestmark = pytest.mark.newest

@@ -13,6 +13,7 @@ import pytest
 from mql.errors import UserError
 from mql.tasks import gymnasium_registration, registry
 from mql.tasks.distributions import Uniform
+from mql.tasks.families import table
 from mql.tasks.families.small.point_robot import PointRobot
 from mql.tasks.family import Split
 from mql.tasks.parameter import Parameter
@@ -36,7 +37,7 @@ def test_an_unknown_family_names_the_nearest() -> None:
 
 
 def test_a_name_that_stands_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_TABLE", (*registry._TABLE, registry._TABLE[0]))
+    monkeypatch.setattr(table, "TABLE", (*table.TABLE, table.TABLE[0]))
     with pytest.raises(ValueError, match="two families of one name"):
         registry.load("cheetah-vel")
 

@@ -62,20 +62,20 @@ def test_quick_takes_the_first_family_of_each_module() -> None:
     assert len({registry.module_of(name) for name in chosen}) == len(chosen)
 
 
-def test_an_episode_is_the_same_alone_and_as_a_lane() -> None:
+def test_an_episode_is_the_same_alone_and_as_a_task() -> None:
     inspection = Inspection(point_robot, QUICK)
     family = inspection.family
     tasks = family.tasks("train")[:3]
     batch = family.make_batch(tasks)
-    lanes = play_batch(family, batch, tasks, [5, 6, 7])
-    for task, seed, lane in zip(tasks, [5, 6, 7], lanes, strict=True):
+    rows = play_batch(family, batch, tasks, [5, 6, 7])
+    for task, seed, row in zip(tasks, [5, 6, 7], rows, strict=True):
         alone = inspection.play_alone(task, seed)
-        assert alone.first_difference(lane) is None and len(alone.rewards) == 20
-        assert lane.obs.shape == (21, 2) and lane.actions.shape == (20, 2)
-    assert lanes[0].first_difference(lanes[1]) == 0
-    rewards = lanes[0].rewards.copy()
+        assert alone.first_difference(row) is None and len(alone.rewards) == 20
+        assert row.obs.shape == (21, 2) and row.actions.shape == (20, 2)
+    assert rows[0].first_difference(rows[1]) == 0
+    rewards = rows[0].rewards.copy()
     rewards[6] += 1.0
-    assert lanes[0].first_difference(replace(lanes[0], rewards=rewards)) == 7
+    assert rows[0].first_difference(replace(rows[0], rewards=rewards)) == 7
 
 
 def family_of(**parameters: Parameter) -> PointRobot:

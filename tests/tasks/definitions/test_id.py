@@ -151,7 +151,7 @@ def test_a_file_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
     [
         ("info.x_velocity - task", "info.x_velocty - task", ("'x_velocty'", "did you mean 'x_velocity'", ":14")),
         ("HalfCheetah-v5", "HalfCheeta-v5", ("no environment 'HalfCheeta-v5'", "'HalfCheetah-v5'", ":6")),
-        ("ctrl_cost_weight", "ctrl_cost_wight", ("raised TypeError", "mend id or kwargs")),
+        ("ctrl_cost_weight", "ctrl_cost_wight", ("raised TypeError", "fix id or kwargs")),
         ("{ctrl_cost_weight: 0.05}", "{xml_file: /etc/passwd}", ("xml_file is the path", "mjcf: FILE.xml")),
         ("{ctrl_cost_weight: 0.05}", "{xml_file: ./own.xml}", ("xml_file is the path",)),
         ("name: cheetah-vel-yaml", "name: cheetah-vel", ("a family of mql's own", ":2")),

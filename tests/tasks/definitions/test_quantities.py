@@ -7,7 +7,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import pytest
-from lab_definitions import MJCF, PYTHON, REWARD, SUCCESS, YAML, write_lanes
+from lab_definitions import MJCF, PYTHON, REWARD, SUCCESS, YAML, write_parallel
 
 from mql.errors import UserError
 from mql.robots import registry
@@ -70,7 +70,7 @@ def test_a_name_of_two_things_is_refused_with_both() -> None:
 def cart(folder: Path, name: str, *, tip: str = "arm:tip", more: str = "") -> Path:
     """Write the cart with a site called `tip`, and a reward that reads info.`name`."""
     reward = REWARD.replace("-abs(info.joint_rail - task.goal)", f"-abs(info.{name}[0] - task.goal)")
-    path = write_lanes(folder, reward=reward, success="", env=f", observe: [site_{name.partition('_')[2]}]")
+    path = write_parallel(folder, reward=reward, success="", env=f", observe: [site_{name.partition('_')[2]}]")
     model = MJCF.replace('<site name="tip"', f'{more}<site name="{tip}"').replace('site="tip"', f'site="{tip}"')
     (folder / "cart.xml").write_text(model, encoding="utf-8")
     return path

@@ -11,8 +11,7 @@ import pytest
 from mql.errors import UserError
 from mql.robots.models.half_cheetah import HALF_CHEETAH
 from mql.tasks import registry
-from mql.tasks.family import Task
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array, Task
 from mql.tasks.stepping.rollout import MujocoFamily, compiled_model
 
 pytestmark = pytest.mark.newest

@@ -209,7 +209,7 @@ def test_missing_attachment_points_are_named(tmp_path: Path) -> None:
 
 def test_broken_files_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.xml").write_text("<mujoco><worldbody>", encoding="utf-8")
-    assert "broken.xml:1): mend the syntax" in refusal("arm7", "broken.xml", folder=tmp_path)
+    assert "broken.xml:1): fix the syntax" in refusal("arm7", "broken.xml", folder=tmp_path)
     part(tmp_path, "negative.xml", '<body name="one"><geom size="-0.1"/></body>')
     assert "MuJoCo refuses the model" in refusal("arm7", "negative.xml", folder=tmp_path)
 
