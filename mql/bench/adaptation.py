@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from mql.adaptation.paper import Adapted, MetaData, adapt, adapt_all, prepare
 from mql.agent.agent import Agent
 from mql.bench.timing import Results, alternate, announce, medians
+from mql.collecting.exploration import random_actions
 from mql.collecting.rollout import collect
 from mql.config.loading import load_config
 from mql.config.schema import AdaptConfig, Config
@@ -104,7 +105,8 @@ def _collect(family: TaskFamily, agent: Agent, sizes: Sizes, threads: int) -> Re
     rng = generator(0, "bench exploration")
     for turn in range(max(sizes.transitions // (len(tasks) * family.episode_length), 1)):
         seeds = spawn_seeds(len(tasks), 0, "bench reset", turn)
-        for episode in collect(agent, family, tasks, seeds, random_actions=True, rng=rng, threads=threads):
+        explorer = random_actions(family)
+        for episode in collect(agent, family, tasks, seeds, explorer=explorer, rng=rng, threads=threads):
             replay.append(episode)
     return replay
 

@@ -3,7 +3,7 @@
 Native families are shared out to threads: each one runs its own lanes, simulation and policy, from reset to end, and
 waits for no other at every control step. All other families go to worker processes, one whole episode at a time.
 
-Shapes: N lanes (a task and a seed each), T steps, A action.
+Lanes are episodes side by side: a task and a seed each.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import numpy as np
 
 from mql.agent.agent import Agent
 from mql.collecting.episodes import play
+from mql.collecting.exploration import Explorer, begin
 from mql.collecting.workers import WorkerLost, workers
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.threads import side_by_side
-from mql.types import Episode, FloatArray, IntArray
+from mql.types import Episode, IntArray
 
 
 def collect(
@@ -28,9 +29,8 @@ def collect(
     tasks: Sequence[Task],
     seeds: Sequence[int],
     *,
-    exploration_noise: float = 0.0,
-    random_actions: bool = False,
-    rng: np.random.Generator | None = None,
+    explorer: Explorer | None = None,
+    rng: np.random.Generator | Sequence[np.random.Generator] | None = None,
     policy_version: int = 0,
     threads: int = 1,
 ) -> list[Episode]:
@@ -38,13 +38,12 @@ def collect(
 
     Args:
         agent: acts deterministically, from the context of its own episode only.
-        exploration_noise: standard deviation of Gaussian noise on actions (clipped to [-1, 1]).
-        random_actions: act uniformly at random instead (warm-up).
-        rng: draws noise and random actions; needed for either.
+        explorer: changes the agent's actions; None: they are taken as they are.
+        rng: draws what the explorer needs: one generator for all episodes, or one for each.
         threads: shares of lanes, or worker processes, that run at the same time.
 
     Raises:
-        ValueError: noise or random actions without `rng`, or not one seed per task.
+        ValueError: an explorer without `rng`, or not one seed (or generator, where there are several) per task.
         EpisodeFault: an episode could not be finished.
     """
     episodes = []
@@ -53,8 +52,7 @@ def collect(
         family,
         tasks,
         seeds,
-        exploration_noise=exploration_noise,
-        random_actions=random_actions,
+        explorer=explorer,
         rng=rng,
         policy_version=policy_version,
         threads=threads,
@@ -71,31 +69,24 @@ def collect_each(
     tasks: Sequence[Task],
     seeds: Sequence[int],
     *,
-    exploration_noise: float = 0.0,
-    random_actions: bool = False,
-    given: FloatArray | None = None,
-    rng: np.random.Generator | None = None,
+    explorer: Explorer | None = None,
+    rng: np.random.Generator | Sequence[np.random.Generator] | None = None,
     policy_version: int = 0,
     threads: int = 1,
 ) -> list[Episode | EpisodeFault]:
     """Do as `collect`, but let the fault stand in the place of an episode that could not be finished.
 
-    ``given`` are actions [T, N, A] to take instead of the agent's, for as many steps as an episode can have.
-
     Raises:
-        ValueError: noise or random actions without `rng`, or not one seed per task.
+        ValueError: an explorer without `rng`, or not one seed (or generator, where there are several) per task.
     """
-    if rng is None and (exploration_noise or random_actions):
+    if explorer is not None and rng is None:
         raise ValueError("exploration needs a random generator")
     if len(tasks) != len(seeds):
         raise ValueError(f"{len(tasks)} tasks but {len(seeds)} seeds")
-    # Drawn for all lanes at once, so that random numbers do not depend on how lanes are shared out.
-    shape = (family.episode_length, len(tasks), family.action_dim)
-    noise = None
-    if random_actions and rng is not None:
-        given = rng.uniform(-1.0, 1.0, size=shape).astype(np.float32)
-    elif exploration_noise and rng is not None:
-        noise = exploration_noise * rng.standard_normal(shape, dtype=np.float32)
+    # Begun for all episodes at once, so that random numbers do not depend on how episodes are shared out.
+    exploration = None
+    if explorer is not None and rng is not None:
+        exploration = begin(explorer, len(tasks), rng)
     policy = agent.policy()
     if family.native:
         shares = np.array_split(np.arange(len(tasks)), min(threads, len(tasks)))
@@ -108,8 +99,7 @@ def collect_each(
         outcome = play_there(
             [tasks[lane] for lane in share],
             [int(seeds[lane]) for lane in share],
-            None if given is None else given[:, share],
-            None if noise is None else noise[:, share],
+            None if exploration is None else exploration.share(share),
             policy_version=policy_version,
         )
         if isinstance(outcome, WorkerLost):

@@ -14,6 +14,7 @@ import numpy as np
 
 from mql.adaptation.paper import AdaptationReport, MetaData, adapt
 from mql.agent.agent import Agent
+from mql.collecting.exploration import Explorer, explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import AdaptConfig
 from mql.evaluation.statistics import bootstrap_interval, summarize
@@ -152,7 +153,7 @@ def _adaptation_data(
         tasks,
         resets,
         threads=threads,
-        exploration_noise=config.exploration_noise,
+        explorer=explorer_for(family, agent.config.exploration, config.exploration_noise),
         rng=generator(seed, "adaptation noise"),
     )
 
@@ -167,15 +168,14 @@ def _beside_random(
 ) -> list[TaskResult]:
     """Add an episode of random actions to each result, from the start that its first evaluation episode had."""
     places = [place for place, result in enumerate(results) if result.fault is None]
-    # A stream for each task: what is drawn for it does not depend on the other tasks.
-    shape = (family.episode_length, family.action_dim)
-    drawn = [generator(seed, "random actions", place).uniform(-1.0, 1.0, shape) for place in places]
     outcomes = collect_each(
         agent,
         family,
         [results[place].task for place in places],
         [resets[place] for place in places],
-        given=np.stack(drawn, axis=1).astype(np.float32),
+        explorer=random_actions(family),
+        # A stream for each task: what is drawn for it does not depend on the other tasks.
+        rng=[generator(seed, "random actions", place) for place in places],
         threads=threads,
     )
     played = dict(zip(places, outcomes, strict=True))
@@ -212,15 +212,13 @@ def _episodes(
     seeds: Sequence[Sequence[int]],
     *,
     threads: int,
-    exploration_noise: float = 0.0,
+    explorer: Explorer | None = None,
     rng: np.random.Generator | None = None,
 ) -> list[list[Episode] | EpisodeFault]:
     """Run len(seeds[i]) episodes of each task i, all side by side; a fault stands for a task where one failed."""
     lanes = [task for task, own in zip(tasks, seeds, strict=True) for _ in own]
     flat = [seed for own in seeds for seed in own]
-    outcomes = iter(
-        collect_each(agent, family, lanes, flat, exploration_noise=exploration_noise, rng=rng, threads=threads)
-    )
+    outcomes = iter(collect_each(agent, family, lanes, flat, explorer=explorer, rng=rng, threads=threads))
     return [_whole([next(outcomes) for _ in own]) for own in seeds]
 
 

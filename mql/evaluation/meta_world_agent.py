@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.agent.agent import Agent
+from mql.collecting.exploration import Exploration, Explorer
 from mql.tasks.family import Task
 from mql.types import Episode, FloatArray
 
@@ -33,8 +34,8 @@ class ProtocolAgent:
         count: number of sub-environments, G.
         tasks: says which task each sub-environment has now.
         finish: adapts to these tasks: called with them and the episodes collected for each, returns the agents.
-        exploration_noise: standard deviation of the noise on actions while data is collected.
-        rng: draws the noise.
+        explorer: changes actions while data is collected; None: they are taken as they are.
+        rng: of the explorer; each sub-environment has a stream of its own.
     """
 
     def __init__(
@@ -44,11 +45,11 @@ class ProtocolAgent:
         count: int,
         tasks: Callable[[], list[Task]],
         finish: Callable[[Sequence[Task], Sequence[Sequence[Episode]]], list[Agent]],
-        exploration_noise: float,
+        explorer: Explorer | None,
         rng: np.random.Generator,
     ) -> None:
         self._agent, self._tasks, self._finish = agent, tasks, finish
-        self._noise, self._rng = exploration_noise, rng
+        self._explorer, self._streams = explorer, rng.spawn(count)
         self._lanes = [_Lane(agent) for _ in range(count)]
         self.env_steps = 0
 
@@ -58,11 +59,11 @@ class ProtocolAgent:
         self._lanes = [_Lane(self._agent) for _ in self._lanes]
 
     def adapt_action(self, observations: npt.NDArray[Any]) -> tuple[FloatArray, Mapping[str, npt.NDArray[Any]]]:
-        """Act while data is collected: with exploration noise."""
+        """Act while data is collected: as the explorer does."""
         action = self.eval_action(observations)
-        if self._noise:
-            noise = self._noise * self._rng.standard_normal(action.shape, dtype=np.float32)
-            action = np.clip(action + noise, -1.0, 1.0)
+        if self._explorer is not None:
+            lanes = zip(self._lanes, action, observations, self._streams, strict=True)
+            action = np.stack([lane.explore(own, seen, self._explorer, rng) for lane, own, seen, rng in lanes])
         return action, {}
 
     def step(self, timestep: Timestep) -> None:
@@ -102,6 +103,7 @@ class _Lane:
     def begin_episode(self) -> None:
         """Forget the running episode."""
         self._context: ActingContext = self._agent.begin(1)
+        self._exploration: Exploration | None = None
         self._last: FloatArray | None = None  # observation before the last action
         self._obs: list[FloatArray] = []
         self._action: list[FloatArray] = []
@@ -118,6 +120,16 @@ class _Lane:
         self._last = obs
         chosen: FloatArray = self._agent.act(obs, self._context)[0]
         return chosen
+
+    def explore(
+        self, action: FloatArray, seen: npt.NDArray[Any], explorer: Explorer, rng: np.random.Generator
+    ) -> FloatArray:
+        """Return what the explorer makes of an action [A] of the running episode, which begins with its first one."""
+        if self._exploration is None:
+            self._exploration = explorer.begin(1, rng)
+        obs = np.asarray(seen[: self._agent.obs_dim], dtype=np.float32)
+        explored: FloatArray = self._exploration.act(action[None], obs[None], len(self._reward))[0]
+        return explored
 
     def keep(self, seen: npt.NDArray[Any], action: npt.NDArray[Any], reward: float) -> None:
         """Keep one step of the running episode: what was seen before it, the action and its reward."""

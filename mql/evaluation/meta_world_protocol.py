@@ -20,6 +20,7 @@ import numpy as np
 
 from mql.adaptation.paper import MetaData, adapt
 from mql.agent.agent import Agent
+from mql.collecting.exploration import explorer_for
 from mql.collecting.rollout import collect
 from mql.config.schema import AdaptConfig
 from mql.errors import UserError
@@ -110,7 +111,7 @@ def official_evaluation(
         count=len(groups),
         tasks=lambda: current_tasks(envs, family, groups),
         finish=finish,
-        exploration_noise=config.exploration_noise,
+        explorer=explorer_for(family, agent.config.exploration, config.exploration_noise),
         rng=generator(seed, "meta-world noise"),
     )
     try:

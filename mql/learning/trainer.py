@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from mql.agent.agent import Agent
+from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import Config
 from mql.learning.contexts import context_plan
@@ -51,6 +52,8 @@ class Trainer:
         self.tasks = family.tasks("train")
         seed = int(generator(config.seed, "agent").integers(2**31))
         self.agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=seed, device=config.device)
+        self._warm_up = random_actions(family)
+        self._explorer = explorer_for(family, config.agent.exploration, config.agent.exploration_noise)
         self.learner = Learner(self.agent, lr=config.agent.lr)
         self.replay = Replay(
             n_tasks=len(self.tasks),
@@ -98,8 +101,7 @@ class Trainer:
             self.family,
             tasks,
             spawn_seeds(len(tasks), config.seed, "reset", number),
-            exploration_noise=config.agent.exploration_noise,
-            random_actions=self.env_steps < config.train.random_steps,
+            explorer=self._warm_up if self.env_steps < config.train.random_steps else self._explorer,
             rng=generator(config.seed, "exploration", number),
             policy_version=self.updates,
             threads=config.threads,
