@@ -20,6 +20,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mql.collecting.pink import pink_noise
 from mql.tasks.family import TaskFamily
 from mql.types import FloatArray, IntArray
 
@@ -92,6 +93,7 @@ def white_noise(shape: Shape, rng: np.random.Generator) -> FloatArray:
 EXPLORERS: Mapping[str, Callable[[float, int, int], Explorer]] = MappingProxyType(
     {
         "white": partial(AddedNoise, white_noise),
+        "pink": partial(AddedNoise, pink_noise),
     }
 )
 

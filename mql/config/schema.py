@@ -77,7 +77,9 @@ class AgentConfig(Section):
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
     tau: Annotated[Positive, Field(le=1)] = Field(default=0.005, description="Polyak step of the target networks.")
     policy_delay: Count = Field(default=2, description="Critic updates per actor update.")
-    exploration: Literal["white"] = Field(default="white", description="Kind of noise on collected actions.")
+    exploration: Literal["white", "pink"] = Field(
+        default="white", description="Noise on collected actions: independent at each step, or correlated in time."
+    )
     exploration_noise: NotNegative = Field(
         default=0.3, description="Standard deviation of the noise on collected actions."
     )
