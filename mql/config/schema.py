@@ -115,6 +115,9 @@ class TrainConfig(Section):
 class AdaptConfig(Section):
     """Adaptation to a new task: propensity, then step 1 on the new data, then step 2 on weighted old data."""
 
+    method: Literal["paper", "context"] = Field(
+        default="paper", description="Meta-Q-Learning as published, or nothing but the context (no gradient step)."
+    )
     adaptation_episodes: Count = Field(default=1, description="Episodes collected on the new task.")
     exploration_noise: NotNegative = Field(
         default=0.0, description="Standard deviation of the action noise in these episodes."

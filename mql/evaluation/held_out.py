@@ -8,11 +8,13 @@ random actions get on the same tasks can stand beside them, so that a return mea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from mql.adaptation.paper import AdaptationReport, MetaData, adapt
+from mql.adaptation.adapted import Report
+from mql.adaptation.adapters import adapt
 from mql.agent.agent import Agent
 from mql.collecting.exploration import Explorer, explorer_for, random_actions
 from mql.collecting.rollout import collect_each
@@ -23,6 +25,17 @@ from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.threads import side_by_side
 from mql.types import JSON, Episode
+
+# Of an adaptation's report: these stand in every row, None where the method has no such figure; others as they come.
+FIGURES = (
+    "normalized_ess",
+    "proximal_coef",
+    "classifier_auc",
+    "classifier_accuracy",
+    "fraction_zero_weight",
+    "step2_skipped",
+    "adapt_seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -36,14 +49,13 @@ class TaskResult:
     task: Task
     zero_shot: list[Episode]
     adapted: list[Episode] | None = None
-    report: AdaptationReport | None = None
+    report: Report | None = None
     agent: Agent | None = None
     fault: str | None = None
     random: Episode | EpisodeFault | None = None
 
     def to_json(self) -> dict[str, JSON]:
         """One row of ``mql evaluate --json``."""
-        report = asdict(self.report) if self.report else {}
         by_chance = [self.random] if isinstance(self.random, Episode) else None
         return {
             "parameters": self.task.to_json(),
@@ -53,15 +65,10 @@ class TaskResult:
             "adapted_success": _success_rate(self.adapted),
             "zero_shot_final": _final_info(self.zero_shot),
             "adapted_final": _final_info(self.adapted),
-            "normalized_ess": report.get("normalized_ess"),
-            "proximal_coef": report.get("proximal_coef"),
-            "classifier_auc": report.get("classifier_auc"),
-            "classifier_accuracy": report.get("classifier_accuracy"),
-            "fraction_zero_weight": report.get("fraction_zero_weight"),
-            "step2_skipped": report.get("step2_skipped"),
+            **dict.fromkeys(FIGURES),
+            **(self.report or {}),
             "random_return": _mean_return(by_chance),
             "random_success": _success_rate(by_chance),
-            "adapt_seconds": report.get("adapt_seconds"),
             **({"fault": self.fault} if self.fault else {}),
             **({"random_fault": str(self.random)} if isinstance(self.random, EpisodeFault) else {}),
         }
@@ -74,7 +81,7 @@ def evaluate(
     *,
     evaluation_episodes: int,
     seed: int,
-    meta: MetaData | None = None,
+    meta: Any = None,
     config: AdaptConfig | None = None,
     with_random: bool = False,
     threads: int = 1,

@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mql.adaptation.paper import MetaData, adapt
+from mql.adaptation.adapters import adapt
 from mql.agent.agent import Agent
 from mql.collecting.exploration import explorer_for
 from mql.collecting.rollout import collect
@@ -43,7 +43,7 @@ EVALUATION_EPISODES = 3
 
 def official_evaluation(
     agent: Agent,
-    meta: MetaData | None,
+    meta: Any,
     family: TaskFamily,
     config: AdaptConfig,
     *,

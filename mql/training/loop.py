@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from mql.adaptation.paper import prepare
+from mql.adaptation.adapters import prepare
 from mql.agent.agent import Agent
 from mql.config.schema import Config
 from mql.errors import UserError
