@@ -16,7 +16,8 @@ class Adapted:
     """The adapted agent (the meta-trained one is untouched) and how it went.
 
     ``report`` holds ``new_transitions`` and ``adapt_seconds``, and what else the method has to say: these figures go
-    into the rows of ``mql evaluate --json`` and ``mql adapt --json`` under their names.
+    into the rows of ``mql evaluate --json`` and ``mql adapt --json`` under their names. But for ``adapt_seconds`` they
+    follow from what was given: an evaluation made again gives the same.
     """
 
     agent: Agent

@@ -26,7 +26,8 @@ def coloured_noise(shape: tuple[int, int, int], rng: np.random.Generator, *, bet
     """Draw Gaussian noise of power 1 / f^beta, with mean 0 and variance 1 at every step.
 
     Every frequency k / T of the discrete Fourier transform gets a complex Gaussian amplitude of the wanted power. The
-    constant part, which has no power of its own in that law (f = 0), gets that of the lowest frequency.
+    constant part, which has no power of its own in that law (f = 0), gets that of the lowest frequency. What comes out
+    is one period of a periodic signal: its end leads back to its beginning.
 
     Args:
         shape: [T, N, A]; the signals run along T and are independent of each other.
