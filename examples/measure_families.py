@@ -84,11 +84,11 @@ def measure(family: TaskFamily, threads: int) -> dict[str, Any]:
     inner: gymnasium.Env[Any, Any] = peer if peer_name or family.native else peer.inner  # type: ignore[attr-defined]
     if inner is not peer:
         peer.reset(seed=0)  # tells the environment its task
-    collect(agent, family, tasks[:threads], seeds[:threads], threads=threads)  # builds environments, starts processes
+    collect(agent, family, tasks[:threads], seeds[:threads], workers=threads)  # builds environments, starts processes
     collection, single = [], []
     for _ in range(ROUNDS):
         begun = time.perf_counter()
-        episodes = collect(agent, family, tasks, seeds, threads=threads)
+        episodes = collect(agent, family, tasks, seeds, workers=threads)
         collection.append(sum(episode.length for episode in episodes) / (time.perf_counter() - begun))
         single.append(step_alone(inner))
     peer.close()

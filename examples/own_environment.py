@@ -22,7 +22,7 @@ from mql.tasks.parameter import Parameter
 from mql.training import loop as meta_train
 
 SETTINGS = {
-    "threads": 2,  # worker processes
+    "collect.workers": 2,  # processes that play episodes
     "agent.discount": 0.95,
     "train.env_steps": 60_000,
     "train.random_steps": 10_000,

@@ -7,10 +7,13 @@ them back at once, so that every step pays for fresh pages again: 20 to 40 % of 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -23,6 +26,15 @@ Result = TypeVar("Result")
 _M_TRIM_THRESHOLD, _TRIM_THRESHOLD = -1, 1 << 30  # free memory at the heap's end that is kept before any goes back
 _M_TOP_PAD, _TOP_PAD = -2, 64 << 20  # how much more than needed the heap grows by
 _M_MMAP_THRESHOLD, _MMAP_THRESHOLD = -3, 32 << 20  # smaller blocks come from the heap (the most that glibc allows)
+
+# What libraries with threads of their own look at when they are loaded.
+_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 
 
 def keep_freed_memory() -> None:
@@ -42,9 +54,13 @@ def keep_freed_memory() -> None:
 
 
 def limit_threads(threads: int) -> None:
-    """Let numpy's, scikit-learn's and PyTorch's products use at most `threads` CPU threads each."""
+    """Let numpy's, scikit-learn's and PyTorch's products use at most `threads` CPU threads each.
+
+    That holds for libraries that are loaded later, too: they read the environment when they start.
+    """
     import torch
 
+    _set_variables(dict.fromkeys(_VARIABLES, str(threads)))
     _pools().limit(limits=threads)
     torch.set_num_threads(threads)
 
@@ -55,27 +71,64 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], *, t
     Meanwhile no product starts threads of its own. Idle threads of a pool wait by spinning for a while, on cores that
     others could use.
     """
+    with _one_thread_each():
+        if threads == 1 or len(items) < 2:
+            yield from map(function, items)
+        else:
+            with ThreadPoolExecutor(min(threads, len(items)), initializer=_one_thread_here) as pool:
+                yield from pool.map(function, items)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Keep products to one thread; afterwards libraries loaded meanwhile get the number that PyTorch had before."""
     import torch
 
-    before = torch.get_num_threads()
-    with _pools().limit(limits=1):
-        torch.set_num_threads(1)
-        try:
-            if threads == 1 or len(items) < 2:
-                yield from map(function, items)
-            else:
-                # OpenMP's number of threads is each thread's own.
-                with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                    yield from pool.map(function, items)
-        finally:
-            torch.set_num_threads(before)
+    known, before = _pools(), torch.get_num_threads()
+    variables = {name: os.environ.get(name) for name in _VARIABLES}
+    _set_variables(dict.fromkeys(_VARIABLES, "1"))
+    try:
+        with known.limit(limits=1):
+            torch.set_num_threads(1)
+            yield
+    finally:
+        torch.set_num_threads(before)
+        _set_variables(variables)
+        files = {library.filepath for library in known.lib_controllers}
+        for library in _pools().lib_controllers:
+            if library.filepath not in files:
+                library.set_num_threads(before)
 
 
-@cache
+def _one_thread_here() -> None:
+    """Limit this thread's OpenMP, too: its number of threads is each thread's own, not the process's."""
+    import torch
+
+    torch.set_num_threads(1)
+    _pools().select(user_api="openmp").limit(limits=1)
+
+
+def _set_variables(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 def _pools() -> ThreadpoolController:
-    """The thread pools of the libraries loaded so far (looking for them takes milliseconds, so it is done once)."""
+    """The thread pools of the libraries loaded so far.
+
+    Looking for them takes milliseconds: it is done again only where modules were imported since.
+    """
     import numpy  # noqa: F401
     import torch  # noqa: F401
+
+    return _pools_of(len(sys.modules))
+
+
+@lru_cache(maxsize=1)
+def _pools_of(modules: int) -> ThreadpoolController:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -108,7 +108,7 @@ def _collect(family: TaskFamily, agent: Agent, sizes: Sizes, threads: int) -> Re
     for turn in range(max(sizes.transitions // (len(tasks) * family.episode_length), 1)):
         seeds = spawn_seeds(len(tasks), 0, "bench reset", turn)
         explorer = random_actions(family)
-        for episode in collect(agent, family, tasks, seeds, explorer=explorer, rng=rng, threads=threads):
+        for episode in collect(agent, family, tasks, seeds, explorer=explorer, rng=rng, workers=threads):
             replay.append(episode)
     return replay
 
@@ -127,7 +127,7 @@ def _time_scoring(agent: Agent, replay: Replay, config: AdaptConfig, threads: in
 def _subject(family: TaskFamily, agent: Agent, replay: Replay, config: Config, sizes: Sizes, threads: int) -> Subject:
     """Collect the new tasks' episodes; where an untrained agent's weights would all be cut to zero, cut none."""
     tasks = family.tasks("test")[: sizes.tasks]
-    data = adaptation_data(agent, family, tasks, config.adapt, seed=0, threads=threads)
+    data = adaptation_data(agent, family, tasks, config.adapt, seed=0, workers=threads)
     subject = Subject(agent, prepare(agent, replay, config.adapt), data, config.adapt)
     if not _skips_step2(subject, threads):
         return subject

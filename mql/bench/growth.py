@@ -134,4 +134,4 @@ def _time_lanes(threads: int, sizes: Sizes) -> dict[str, float]:
 
 def _collection(agent: Agent, family: CheetahVel, lanes: int, threads: int) -> Call:
     tasks, seeds = family.tasks("train"), spawn_seeds(lanes, 0, "bench reset")
-    return lambda: collect(agent, family, [tasks[i % len(tasks)] for i in range(lanes)], seeds, threads=threads)
+    return lambda: collect(agent, family, [tasks[i % len(tasks)] for i in range(lanes)], seeds, workers=threads)

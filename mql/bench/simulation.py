@@ -110,7 +110,7 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
 
 def _collection(agent: Agent, family: CheetahVel, tasks: Sequence[Task], threads: int) -> Call:
     seeds = spawn_seeds(len(tasks), 0, "bench reset")
-    return lambda: collect(agent, family, tasks, seeds, threads=threads)
+    return lambda: collect(agent, family, tasks, seeds, workers=threads)
 
 
 def _bare_rollout(agent: Agent, family: CheetahVel, tasks: Sequence[Task], threads: int) -> Call:
@@ -119,7 +119,7 @@ def _bare_rollout(agent: Agent, family: CheetahVel, tasks: Sequence[Task], threa
     How long a step of physics takes depends on what the body does: contacts cost. So the limit gets the same actions.
     """
     seeds, lanes = spawn_seeds(len(tasks), 0, "bench reset"), len(tasks)
-    episodes = collect(agent, family, tasks, seeds, threads=threads)
+    episodes = collect(agent, family, tasks, seeds, workers=threads)
     model, frames = compiled_model(str(family.robot.path)), family.robot.frame_skip
     threads = min(threads, lanes)
     models, data = [model] * lanes, [mujoco.MjData(model) for _ in range(threads)]

@@ -21,7 +21,7 @@ from mql.cli.train import check_device
 from mql.config.loading import override, parse_overrides
 from mql.config.schema import Config
 from mql.errors import UserError
-from mql.evaluation import held_out as meta_test
+from mql.evaluation import held_out
 from mql.files import TEMPORARY, sync_folder, to_json, user_errors, write_file
 from mql.learning.trainer import Trainer
 from mql.runs.definition import digest_entry
@@ -32,7 +32,8 @@ from mql.threads import keep_freed_memory, limit_threads
 from mql.training.loop import evaluation_record, load_trainer
 from mql.types import JSON
 
-CHANGEABLE = ("adapt.", "evaluate.", "threads", "device")  # keys and sections that a finished training leaves open
+# Keys and sections that a finished training leaves open.
+CHANGEABLE = ("adapt.", "evaluate.", "threads", "collect.", "device")
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def evaluate_by_protocol(
             adaptation_episodes=adaptation_episodes or meta_world.ADAPTATION_EPISODES,
             evaluation_episodes=episodes or meta_world.EVALUATION_EPISODES,
             threads=config.threads,
+            workers=config.workers,
             on_goals=lambda done: advance(done - 1),
         )
     record |= {"split": split, "env_steps": loaded.trainer.env_steps, **digest_entry(run.path)}
@@ -152,10 +154,10 @@ def adapt(
         print("note: the task lies outside the range of the training tasks", file=sys.stderr)
 
 
-def adapt_to(loaded: LoadedRun, task: Task) -> meta_test.TaskResult:
-    """Adapt a run's agent to one task, and evaluate it before and after from the same reset seeds."""
+def adapt_to(loaded: LoadedRun, task: Task) -> held_out.TaskResult:
+    """Adapt a run's agent to one task, and evaluate it before and after; the result holds the adapted agent."""
     config, agent = loaded.config, loaded.trainer.agent
-    return meta_test.evaluate(
+    return held_out.evaluate(
         agent,
         loaded.family,
         [task],
@@ -164,6 +166,8 @@ def adapt_to(loaded: LoadedRun, task: Task) -> meta_test.TaskResult:
         meta=prepare(agent, loaded.trainer.replay, config.adapt),
         config=config.adapt,
         threads=config.threads,
+        workers=config.workers,
+        keep_agents=True,
     )[0]
 
 
@@ -180,7 +184,7 @@ def _open(
     keep_freed_memory()
     for key in parse_overrides(settings):
         if not key.startswith(CHANGEABLE):
-            mend = "only adapt.*, evaluate.*, threads and device can differ"
+            mend = "only adapt.*, evaluate.*, threads, collect.* and device can differ"
             raise UserError(f"{key} was settled when the agent was trained", where=f"--set {key}", mend=mend)
     run = RunDir.open_readonly(path)
     counts = {"adapt.adaptation_episodes": adaptation_episodes, "evaluate.evaluation_episodes": episodes}
@@ -223,7 +227,7 @@ def _check_free(out: Path) -> None:
             raise UserError("there is something of this name", where=str(out), mend="choose another --out")
 
 
-def _write(out: Path, result: meta_test.TaskResult, row: Mapping[str, JSON], config: Config) -> None:
+def _write(out: Path, result: held_out.TaskResult, row: Mapping[str, JSON], config: Config) -> None:
     """Write ``agent.safetensors`` and ``adaptation.json`` into a new folder, which appears when it is complete."""
     assert result.agent is not None and result.report is not None
     out = Path(os.path.abspath(out))

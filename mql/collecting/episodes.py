@@ -24,36 +24,39 @@ def play(
     exploration: Exploration | None,
     *,
     policy_version: int,
-    threads: int = 1,
+    padding: tuple[int, int] = (0, 0),
 ) -> list[Episode | EpisodeFault]:
     """Run one episode of each of `tasks`; the fault stands where an episode could not be finished.
 
     Args:
         exploration: of these episodes; None: the policy's own actions are taken.
-        threads: for the simulation.
+        padding: empty rows before and after those of `tasks` in what the policy computes (BLAS rounds
+            differently for other numbers of rows, so equal episodes need equal numbers).
     """
     try:
-        batch = family.make_batch(tasks, threads=threads)
+        batch = family.make_batch(tasks)
     except EpisodeFault as fault:
         return [fault] * len(tasks)
     try:
         lanes, steps = len(tasks), family.episode_length
-        obs = np.zeros((steps + 1, lanes, family.obs_dim), dtype=np.float32)
-        action = np.zeros((steps, lanes, family.action_dim), dtype=np.float32)
-        reward = np.zeros((steps, lanes), dtype=np.float32)
+        rows = padding[0] + lanes + padding[1]
+        own = slice(padding[0], padding[0] + lanes)
+        obs = np.zeros((steps + 1, rows, family.obs_dim), dtype=np.float32)
+        action = np.zeros((steps, rows, family.action_dim), dtype=np.float32)
+        reward = np.zeros((steps, rows), dtype=np.float32)
         length = np.zeros(lanes, dtype=np.int64)
         success = np.zeros(lanes, dtype=bool)
         final: list[dict[str, float]] = [{} for _ in range(lanes)]
         faults: dict[int, EpisodeFault] = {}
         running = np.ones(lanes, dtype=bool)
         follows_policy = exploration is None or exploration.follows_policy
-        obs[0] = batch.reset(seeds)
-        context = policy.begin(lanes, family.obs_dim + family.action_dim + 1)
+        obs[0, own] = batch.reset(seeds)
+        context = policy.begin(rows, family.obs_dim + family.action_dim + 1)
         t = 0
         while running.any():
-            act: FloatArray = policy.act(obs[t], context.state) if follows_policy else np.zeros_like(action[t])
+            act: FloatArray = (policy.act(obs[t], context.state) if follows_policy else action[t])[own]
             if exploration is not None:
-                act = exploration.act(act, obs[t], t)
+                act = exploration.act(act, obs[t, own], t)
             step = batch.step(act)
             broken = running & ~(np.isfinite(step.obs).all(axis=1) & np.isfinite(step.reward))
             for lane in map(int, np.flatnonzero(broken)):
@@ -61,7 +64,7 @@ def play(
             if faults:
                 running &= ~broken
                 step.obs[list(faults)], step.reward[list(faults)] = 0.0, 0.0
-            action[t], reward[t], obs[t + 1] = act, step.reward, step.obs
+            action[t, own], reward[t, own], obs[t + 1, own] = act, step.reward, step.obs
             length += running
             if "success" in step.info:
                 success |= running & step.info["success"]
@@ -70,7 +73,7 @@ def play(
                 final[lane] = {name: float(values[lane]) for name, values in step.info.items() if name != "success"}
             running &= ~ended
             if follows_policy and running.any():
-                policy.observe(context, obs[t], act, step.reward)
+                policy.observe(context, obs[t], action[t], reward[t])
             t += 1
     except EpisodeFault as fault:  # an environment that raises ends its batch
         return [fault] * len(tasks)
@@ -80,9 +83,9 @@ def play(
         faults[lane]
         if lane in faults
         else Episode(
-            obs=obs[: n + 1, lane].copy(),
-            action=action[:n, lane].copy(),
-            reward=reward[:n, lane].copy(),
+            obs=obs[: n + 1, padding[0] + lane].copy(),
+            action=action[:n, padding[0] + lane].copy(),
+            reward=reward[:n, padding[0] + lane].copy(),
             terminated=bool(step.terminated[lane]),
             truncated=bool(step.truncated[lane]),
             task=task.index,

@@ -1,7 +1,9 @@
 """Collection: (policy, tasks, seeds) -> whole episodes, many tasks side by side. No state is kept between calls.
 
 Native families are shared out to threads: each one runs its own lanes, simulation and policy, from reset to end, and
-waits for no other at every control step. All other families go to worker processes, one whole episode at a time.
+waits for no other at every control step. All other families go to worker processes, one whole episode at a time. How
+many threads or processes there are changes no bit of an episode: BLAS rounds by the number of rows that it multiplies,
+so the policy computes as many rows in a share as it would for all lanes at once.
 
 Lanes are episodes side by side: a task and a seed each.
 """
@@ -16,11 +18,14 @@ import numpy as np
 from mql.agent.agent import Agent
 from mql.collecting.episodes import play
 from mql.collecting.exploration import Explorer, begin
-from mql.collecting.workers import WorkerLost, workers
+from mql.collecting.workers import WorkerLost
+from mql.collecting.workers import workers as worker_processes
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.threads import side_by_side
 from mql.types import Episode, IntArray
+
+ALONE = 8  # lanes whose actions are computed together, where an episode must not depend on how many others there are
 
 
 def collect(
@@ -32,7 +37,7 @@ def collect(
     explorer: Explorer | None = None,
     rng: np.random.Generator | Sequence[np.random.Generator] | None = None,
     policy_version: int = 0,
-    threads: int = 1,
+    workers: int = 1,
 ) -> list[Episode]:
     """Run one episode of each of `tasks`, reset with the seed beside it, and return them in the same order.
 
@@ -40,7 +45,7 @@ def collect(
         agent: acts deterministically, from the context of its own episode only.
         explorer: changes the agent's actions; None: they are taken as they are.
         rng: draws what the explorer needs: one generator for all episodes, or one for each.
-        threads: shares of lanes, or worker processes, that run at the same time.
+        workers: shares of lanes, or worker processes, that run at the same time.
 
     Raises:
         ValueError: an explorer without `rng`, or not one seed (or generator, where there are several) per task.
@@ -55,7 +60,7 @@ def collect(
         explorer=explorer,
         rng=rng,
         policy_version=policy_version,
-        threads=threads,
+        workers=workers,
     ):
         if isinstance(outcome, EpisodeFault):
             raise outcome
@@ -71,10 +76,14 @@ def collect_each(
     *,
     explorer: Explorer | None = None,
     rng: np.random.Generator | Sequence[np.random.Generator] | None = None,
+    alone: bool = False,
     policy_version: int = 0,
-    threads: int = 1,
+    workers: int = 1,
 ) -> list[Episode | EpisodeFault]:
     """Do as `collect`, but let the fault stand in the place of an episode that could not be finished.
+
+    With ``alone``, and a generator for each where there is an explorer, an episode depends on its own task, seed and
+    generator only, bit for bit; otherwise the number of episodes shows in how actions are rounded.
 
     Raises:
         ValueError: an explorer without `rng`, or not one seed (or generator, where there are several) per task.
@@ -88,12 +97,18 @@ def collect_each(
     if explorer is not None and rng is not None:
         exploration = begin(explorer, len(tasks), rng)
     policy = agent.policy()
+    lanes = np.arange(len(tasks))
     if family.native:
-        shares = np.array_split(np.arange(len(tasks)), min(threads, len(tasks)))
+        shares = np.split(lanes, lanes[ALONE::ALONE]) if alone else np.array_split(lanes, min(workers, len(tasks)))
         play_there: Callable[..., list[Episode | EpisodeFault] | WorkerLost] = partial(play, family, policy)
     else:
-        shares = np.array_split(np.arange(len(tasks)), len(tasks))
-        play_there = workers(threads).bound(play, family, policy, timeout=family.episode_timeout)
+        shares = np.split(lanes, lanes[1:])
+        play_there = worker_processes(workers).bound(play, family, policy, timeout=family.episode_timeout)
+
+    def padding(share: IntArray) -> tuple[int, int]:
+        if not family.native:
+            return 0, 0
+        return (0, ALONE - len(share)) if alone else (int(share[0]), len(tasks) - 1 - int(share[-1]))
 
     def run(share: IntArray) -> list[Episode | EpisodeFault]:
         outcome = play_there(
@@ -101,9 +116,21 @@ def collect_each(
             [int(seeds[lane]) for lane in share],
             None if exploration is None else exploration.share(share),
             policy_version=policy_version,
+            padding=padding(share),
         )
         if isinstance(outcome, WorkerLost):
             return [episode_fault(tasks[lane], str(outcome)) for lane in share]
+        _check_answer(outcome, [(tasks[lane].index, int(seeds[lane])) for lane in share])
         return outcome
 
-    return [outcome for part in side_by_side(run, shares, threads=threads) for outcome in part]
+    return [outcome for part in side_by_side(run, shares, threads=workers) for outcome in part]
+
+
+def _check_answer(outcomes: Sequence[Episode | EpisodeFault], asked: Sequence[tuple[int, int]]) -> None:
+    """Compare the tasks and seeds that episodes name with those asked for: another answer is an error."""
+    if len(outcomes) != len(asked):
+        raise RuntimeError(f"{len(outcomes)} episodes came back, {len(asked)} were asked for")
+    for outcome, (task, seed) in zip(outcomes, asked, strict=True):
+        if isinstance(outcome, Episode) and (outcome.task, outcome.seed) != (task, seed):
+            got = f"task {outcome.task} with seed {outcome.seed}"
+            raise RuntimeError(f"an episode of {got} came back, one of task {task} with seed {seed} was asked for")

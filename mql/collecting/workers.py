@@ -2,7 +2,8 @@
 
 A worker is a fresh Python process (no fork: simulators and threads do not survive one). It gets functions and values by
 cloudpickle, keeps the ones that come with every job, and never uses more than one thread for products. What a worker
-prints goes to standard error. One that dies, or does not answer in time, is replaced; only its job is lost.
+prints goes to standard error. One that dies, does not answer in time or is left in the middle of a job (Ctrl-C) is
+replaced; only its job is lost.
 """
 
 from __future__ import annotations
@@ -72,11 +73,13 @@ class Workers:
         parcels = [_parcel(value) for value in (function, *shared)]
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            worker = self._idle.get()
+            worker = None
             try:
+                worker = self._idle.get()
                 return worker.call(parcels, (args, kwargs), timeout)
             finally:
-                self._idle.put(worker)
+                if worker is not None:
+                    self._idle.put(worker)
 
         return call
 
@@ -95,27 +98,36 @@ def workers(count: int) -> Workers:
 
 
 class _Worker:
-    """One process and the connection to it."""
+    """One process and the connection to it. It is either idle or stopped: no call leaves an answer behind."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
         self._sent: set[bytes] = set()
+        self._jobs = 0  # calls made so far: each job's number, which its answer repeats
 
     def call(
         self, parcels: list[tuple[bytes, bytes]], job: tuple[tuple[Any, ...], dict[str, Any]], timeout: float
     ) -> Any:
-        connection = self._started()
+        packed = cloudpickle.dumps(job)
         try:
+            connection = self._started()
+            self._jobs += 1
             known = [(digest, None if digest in self._sent else blob) for digest, blob in parcels]
-            connection.send_bytes(pickle.dumps((known, cloudpickle.dumps(job))))
+            connection.send_bytes(pickle.dumps((self._jobs, known, packed)))
             self._sent.update(digest for digest, _ in parcels)
             if not connection.poll(timeout):
                 self.stop()
                 return WorkerLost(f"it did not end within {timeout:g} s, its process was stopped")
-            outcome, value, forgotten = pickle.loads(connection.recv_bytes())
+            number, outcome, value, forgotten = pickle.loads(connection.recv_bytes())
+            if number != self._jobs:
+                raise RuntimeError(f"a worker process answered job {number} when asked for job {self._jobs}")
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return WorkerLost(f"its process died ({self._end()})")
+        except BaseException:
+            # Ctrl-C above all. The answer is still to come: the next call would take it for its own.
+            self.stop()
+            raise
         self._sent.difference_update(forgotten)
         if outcome == "raised":
             raise value
@@ -129,10 +141,12 @@ class _Worker:
 
     def _end(self) -> str:
         """Wait for the process's end, forget it, and say how it ended."""
-        assert self._process is not None and self._connection is not None
-        self._connection.close()
-        code = self._process.wait()
+        process, connection = self._process, self._connection
         self._process, self._connection, self._sent = None, None, set()
+        assert process is not None
+        if connection is not None:
+            connection.close()
+        code = process.wait()
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
     def _started(self) -> Connection[Any, Any]:
@@ -182,7 +196,7 @@ def serve(descriptor: int) -> None:
     kept: OrderedDict[bytes, Any] = OrderedDict()
     while True:
         try:
-            known, job = pickle.loads(connection.recv_bytes())
+            number, known, job = pickle.loads(connection.recv_bytes())
         except (EOFError, ConnectionResetError):
             return
         try:
@@ -197,13 +211,13 @@ def serve(descriptor: int) -> None:
             error.add_note(f"in a worker process:\n{traceback.format_exc()}")
             outcome, value = "raised", error
         forgotten = [kept.popitem(last=False)[0] for _ in range(len(kept) - _KEPT)]
-        connection.send_bytes(_packed(outcome, value, forgotten))
+        connection.send_bytes(_packed(number, outcome, value, forgotten))
 
 
-def _packed(outcome: str, value: Any, forgotten: list[bytes]) -> bytes:
+def _packed(number: int, outcome: str, value: Any, forgotten: list[bytes]) -> bytes:
     try:
-        return bytes(cloudpickle.dumps((outcome, value, forgotten)))
+        return bytes(cloudpickle.dumps((number, outcome, value, forgotten)))
     except Exception as error:
         failure = RuntimeError(f"a worker's {outcome} value can't be sent back: {error}")
         failure.add_note(repr(value))
-        return bytes(cloudpickle.dumps(("raised", failure, forgotten)))
+        return bytes(cloudpickle.dumps((number, "raised", failure, forgotten)))

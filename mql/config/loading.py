@@ -197,7 +197,7 @@ def _flat(tree: Mapping[str, Any], where: str | None) -> Layer:
 
 
 def _resolve(*layers: Layer) -> Config:
-    """Lay later layers over earlier ones and validate the result."""
+    """Lay later layers over earlier ones, validate the result, and settle what it leaves to the program."""
     given: Layer = {}
     for layer in layers:
         for key in layer:
@@ -211,7 +211,7 @@ def _resolve(*layers: Layer) -> Config:
         else:
             tree[key] = value
     try:
-        return Config.model_validate(tree)
+        return Config.model_validate(tree).resolved()
     except ValidationError as error:
         raise _user_error(error, given) from None
 

@@ -94,6 +94,15 @@ class AgentConfig(Section):
     )
 
 
+class CollectConfig(Section):
+    """How episodes are collected, in training and in evaluations; no number depends on it."""
+
+    workers: Literal["auto"] | Annotated[Count, Field(le=1024)] = Field(
+        default="auto",
+        description="Worker processes that play episodes, or shares of a native simulation; auto: as `threads`.",
+    )
+
+
 class TrainConfig(Section):
     """The meta-training loop."""
 
@@ -173,15 +182,27 @@ class Config(Section):
     )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the networks are trained.")
     threads: Annotated[Count, Field(le=1024)] = Field(
-        default=1, description="CPU threads; more than 1 only helps on cores that are idle."
+        default=1,
+        description="CPU threads for products (another number rounds differently), and tasks adapted at once. More "
+        "than 1 only helps on cores that are idle.",
     )
     tracking: Literal["none", "wandb"] = Field(
         default="none", description="Where metrics are sent besides the run directory."
     )
+    collect: CollectConfig = Field(default=CollectConfig(), description="How episodes are collected.")
     agent: AgentConfig = Field(default=AgentConfig(), description="What is learned, and how.")
     train: TrainConfig = Field(default=TrainConfig(), description="The meta-training loop.")
     adapt: AdaptConfig = Field(default=AdaptConfig(), description="Adaptation to a new task.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Evaluations.")
+
+    @property
+    def workers(self) -> int:
+        """``collect.workers`` as a number."""
+        return self.threads if self.collect.workers == "auto" else self.collect.workers
+
+    def resolved(self) -> Config:
+        """Return this configuration with numbers in the place of what it leaves to the program."""
+        return self.model_copy(update={"collect": CollectConfig(workers=self.workers)})
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Config:

@@ -1,14 +1,18 @@
-"""Meta-test: held-out tasks, zero-shot and adapted, exactly k episodes per task.
+"""Evaluation on held-out tasks, zero-shot and adapted, exactly k episodes per task.
 
 Zero-shot means context only, no gradient step. Both policies act deterministically from the same reset seeds, so their
 difference is paired. The adaptation episodes (collected with a stated exploration noise) count in neither. What uniform
 random actions get on the same tasks can stand beside them, so that a return means something.
+
+All that is drawn for a task comes from streams of its own, named by the seed and the task's place: its result does not
+depend on how many others are evaluated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from threading import Semaphore
 from typing import Any
 
 import numpy as np
@@ -19,7 +23,7 @@ from mql.agent.agent import Agent
 from mql.collecting.exploration import Explorer, explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import AdaptConfig
-from mql.evaluation.statistics import bootstrap_interval, summarize
+from mql.evaluation.statistics import paired_gain, summarize
 from mql.seeding import generator, spawn_seeds
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
@@ -42,8 +46,9 @@ FIGURES = (
 class TaskResult:
     """What one task gave: its evaluation episodes before and after adaptation (``adapted`` None: not asked for).
 
-    ``agent`` is the adapted one. ``fault`` says what went wrong where an episode could not be finished; then the task
-    counts in no summary. ``random`` is an episode of random actions (None: not asked for), or what went wrong in it.
+    ``agent`` is the adapted one (None: not asked for; each takes megabytes). ``fault`` says what went wrong where an
+    episode could not be finished; then the task counts in no summary. ``random`` is an episode of random actions
+    (None: not asked for), or what went wrong in it.
     """
 
     task: Task
@@ -84,7 +89,9 @@ def evaluate(
     meta: Any = None,
     config: AdaptConfig | None = None,
     with_random: bool = False,
+    keep_agents: bool = False,
     threads: int = 1,
+    workers: int = 1,
     on_task: Callable[[int, TaskResult], None] | None = None,
 ) -> list[TaskResult]:
     """Evaluate `agent` on each of `tasks`; with `meta` and `config`, also adapt to each and evaluate that.
@@ -93,15 +100,20 @@ def evaluate(
         evaluation_episodes: episodes per task, for zero-shot and adapted each.
         seed: every reset, noise and adaptation seed derives from it and the task's place in `tasks`.
         with_random: play an episode of uniform random actions in each task, too; all else stays what it is without.
-        threads: tasks that are adapted at the same time, with one thread each; results do not depend on it.
+        keep_agents: results hold the adapted agents.
+        threads: tasks that are adapted at the same time, with one thread each.
+        workers: as of `collect_each`. Results depend on neither.
         on_task: called with (index, result) as tasks finish, in order, before random actions are played.
 
     Raises:
         EpisodeFault: no task could be evaluated.
     """
     resets = [spawn_seeds(evaluation_episodes, seed, "evaluation", index) for index in range(len(tasks))]
-    zero_shot = _episodes(agent, family, tasks, resets, threads=threads)
-    new_data = _adaptation_data(agent, family, tasks, config, seed=seed, threads=threads) if meta and config else []
+    zero_shot = _episodes(agent, family, tasks, resets, workers=workers)
+    new_data = _adaptation_data(agent, family, tasks, config, seed=seed, workers=workers) if meta and config else []
+    adapting = Semaphore(threads)
+    # A thread of this process simulates one native task; to a worker process it only talks.
+    each = 1 if family.native else workers
 
     def one(index: int) -> TaskResult:
         task, before = tasks[index], zero_shot[index]
@@ -112,20 +124,22 @@ def evaluate(
         data = new_data[index]
         if isinstance(data, EpisodeFault):
             return TaskResult(task, before, fault=str(data))
-        outcome = adapt(agent, meta, data, config, seed=seed + index)
-        after = _episodes(outcome.agent, family, [task], [resets[index]], threads=1)[0]
+        with adapting:
+            outcome = adapt(agent, meta, data, config, seed=seed + index)
+        after = _episodes(outcome.agent, family, [task], [resets[index]], workers=each)[0]
         if isinstance(after, EpisodeFault):
             return TaskResult(task, before, fault=str(after))
-        return TaskResult(task, before, after, outcome.report, outcome.agent)
+        return TaskResult(task, before, after, outcome.report, outcome.agent if keep_agents else None)
 
     results = []
-    for index, result in enumerate(side_by_side(one, range(len(tasks)), threads=threads)):
+    # As many tasks under way as can be adapted or can play: while some wait for a worker, others are adapted.
+    for index, result in enumerate(side_by_side(one, range(len(tasks)), threads=max(threads, workers))):
         results.append(result)
         if on_task:
             on_task(index, result)
     if results and all(result.fault for result in results):
         raise EpisodeFault(f"no task could be evaluated; {results[0].fault}")
-    return _beside_random(results, agent, family, [own[0] for own in resets], seed, threads) if with_random else results
+    return _beside_random(results, agent, family, [own[0] for own in resets], seed, workers) if with_random else results
 
 
 def adaptation_data(
@@ -135,7 +149,7 @@ def adaptation_data(
     config: AdaptConfig,
     *,
     seed: int,
-    threads: int = 1,
+    workers: int = 1,
 ) -> list[list[Episode]]:
     """Collect ``config.adaptation_episodes`` episodes of each task: what adaptation may learn from.
 
@@ -143,7 +157,7 @@ def adaptation_data(
         EpisodeFault: an episode could not be finished.
     """
     collected = []
-    for episodes in _adaptation_data(agent, family, tasks, config, seed=seed, threads=threads):
+    for episodes in _adaptation_data(agent, family, tasks, config, seed=seed, workers=workers):
         if isinstance(episodes, EpisodeFault):
             raise episodes
         collected.append(episodes)
@@ -151,17 +165,19 @@ def adaptation_data(
 
 
 def _adaptation_data(
-    agent: Agent, family: TaskFamily, tasks: Sequence[Task], config: AdaptConfig, *, seed: int, threads: int
+    agent: Agent, family: TaskFamily, tasks: Sequence[Task], config: AdaptConfig, *, seed: int, workers: int
 ) -> list[list[Episode] | EpisodeFault]:
     resets = [spawn_seeds(config.adaptation_episodes, seed, "adaptation", index) for index in range(len(tasks))]
+    streams = [generator(seed, "adaptation noise", index) for index in range(len(tasks))]
     return _episodes(
         agent,
         family,
         tasks,
         resets,
-        threads=threads,
+        workers=workers,
         explorer=explorer_for(family, agent.config.exploration, config.exploration_noise),
-        rng=generator(seed, "adaptation noise"),
+        # A stream for each episode of a task.
+        rng=[own for stream in streams for own in stream.spawn(config.adaptation_episodes)],
     )
 
 
@@ -171,7 +187,7 @@ def _beside_random(
     family: TaskFamily,
     resets: Sequence[int],
     seed: int,
-    threads: int,
+    workers: int,
 ) -> list[TaskResult]:
     """Add an episode of random actions to each result, from the start that its first evaluation episode had."""
     places = [place for place, result in enumerate(results) if result.fault is None]
@@ -183,7 +199,8 @@ def _beside_random(
         explorer=random_actions(family),
         # A stream for each task: what is drawn for it does not depend on the other tasks.
         rng=[generator(seed, "random actions", place) for place in places],
-        threads=threads,
+        alone=True,
+        workers=workers,
     )
     played = dict(zip(places, outcomes, strict=True))
     return [replace(result, random=played.get(place)) for place, result in enumerate(results)]
@@ -206,9 +223,8 @@ def summarize_results(results: Sequence[TaskResult], *, seed: int = 0) -> dict[s
         "random": summarize(by_chance, rng=generator(seed, "bootstrap of random")) if by_chance else None,
     }
     if all(value is not None for value in adapted):
-        gain = np.array(adapted) - np.array(zero_shot)
         summary["adapted"] = summarize(np.array(adapted), rng=rng)
-        summary["gain"] = {"mean": float(gain.mean()), "ci95": list(bootstrap_interval(gain, rng=rng))}
+        summary["gain"] = paired_gain(np.array(zero_shot), np.array(adapted), rng=rng)
     return summary
 
 
@@ -218,14 +234,17 @@ def _episodes(
     tasks: Sequence[Task],
     seeds: Sequence[Sequence[int]],
     *,
-    threads: int,
+    workers: int,
     explorer: Explorer | None = None,
-    rng: np.random.Generator | None = None,
+    rng: Sequence[np.random.Generator] | None = None,
 ) -> list[list[Episode] | EpisodeFault]:
-    """Run len(seeds[i]) episodes of each task i, all side by side; a fault stands for a task where one failed."""
+    """Run len(seeds[i]) episodes of each task i, all side by side; a fault stands for a task where one failed.
+
+    ``rng`` holds a generator for each episode, one task's after the other's.
+    """
     lanes = [task for task, own in zip(tasks, seeds, strict=True) for _ in own]
     flat = [seed for own in seeds for seed in own]
-    outcomes = iter(collect_each(agent, family, lanes, flat, explorer=explorer, rng=rng, threads=threads))
+    outcomes = iter(collect_each(agent, family, lanes, flat, explorer=explorer, rng=rng, alone=True, workers=workers))
     return [_whole([next(outcomes) for _ in own]) for own in seeds]
 
 

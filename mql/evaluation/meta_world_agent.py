@@ -35,7 +35,7 @@ class ProtocolAgent:
         tasks: says which task each sub-environment has now.
         finish: adapts to these tasks: called with them and the episodes collected for each, returns the agents.
         explorer: changes actions while data is collected; None: they are taken as they are.
-        rng: of the explorer; each sub-environment has a stream of its own.
+        rng_of: makes the stream that the exploration of a task draws from.
     """
 
     def __init__(
@@ -46,54 +46,55 @@ class ProtocolAgent:
         tasks: Callable[[], list[Task]],
         finish: Callable[[Sequence[Task], Sequence[Sequence[Episode]]], list[Agent]],
         explorer: Explorer | None,
-        rng: np.random.Generator,
+        rng_of: Callable[[Task], np.random.Generator],
     ) -> None:
         self._agent, self._tasks, self._finish = agent, tasks, finish
-        self._explorer, self._streams = explorer, rng.spawn(count)
-        self._lanes = [_Lane(agent) for _ in range(count)]
+        self._explorer, self._rng_of = explorer, rng_of
+        self._recorders = [_EpisodeRecorder(agent) for _ in range(count)]
         self.env_steps = 0
 
     def init(self) -> None:
         """Start with the next goals, and with the meta-trained agent again."""
         self._goals = self._tasks()
-        self._lanes = [_Lane(self._agent) for _ in self._lanes]
+        self._rngs = [self._rng_of(goal) for goal in self._goals]
+        self._recorders = [_EpisodeRecorder(self._agent) for _ in self._recorders]
 
     def adapt_action(self, observations: npt.NDArray[Any]) -> tuple[FloatArray, Mapping[str, npt.NDArray[Any]]]:
         """Act while data is collected: as the explorer does."""
         action = self.eval_action(observations)
         if self._explorer is not None:
-            lanes = zip(self._lanes, action, observations, self._streams, strict=True)
-            action = np.stack([lane.explore(own, seen, self._explorer, rng) for lane, own, seen, rng in lanes])
+            each = zip(self._recorders, action, observations, self._rngs, strict=True)
+            action = np.stack([own.explore(act, seen, self._explorer, rng) for own, act, seen, rng in each])
         return action, {}
 
     def step(self, timestep: Timestep) -> None:
         """Keep a step of the data that is collected."""
-        self.env_steps += len(self._lanes)
+        self.env_steps += len(self._recorders)
         ended = np.logical_or(timestep.terminated, timestep.truncated)
-        for index, lane in enumerate(self._lanes):
-            lane.keep(timestep.observation[index], timestep.action[index], float(timestep.reward[index]))
+        for index, recorder in enumerate(self._recorders):
+            recorder.keep(timestep.observation[index], timestep.action[index], float(timestep.reward[index]))
             if ended[index]:
-                lane.end_episode(task=self._goals[index].index)
+                recorder.end_episode(task=self._goals[index].index)
 
     def adapt(self) -> None:
         """Adapt each sub-environment's agent to what was collected there."""
-        agents = self._finish(self._goals, [lane.episodes for lane in self._lanes])
-        self._lanes = [_Lane(agent) for agent in agents]
+        agents = self._finish(self._goals, [recorder.episodes for recorder in self._recorders])
+        self._recorders = [_EpisodeRecorder(agent) for agent in agents]
 
     def eval_action(self, observations: npt.NDArray[Any]) -> FloatArray:
         """Act [G, A] without noise."""
-        actions = [lane.act(seen) for lane, seen in zip(self._lanes, observations, strict=True)]
+        actions = [recorder.act(seen) for recorder, seen in zip(self._recorders, observations, strict=True)]
         return np.stack(actions)
 
     def reset(self, env_mask: npt.NDArray[np.bool_]) -> None:
         """Forget the episode of the sub-environments that begin another one."""
-        for lane, begins in zip(self._lanes, env_mask, strict=True):
+        for recorder, begins in zip(self._recorders, env_mask, strict=True):
             if begins:
-                lane.begin_episode()
+                recorder.begin_episode()
 
 
-class _Lane:
-    """One sub-environment's agent, its running episode and the finished ones."""
+class _EpisodeRecorder:
+    """Acts in one sub-environment, and records its running episode and the finished ones."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent

@@ -1,4 +1,4 @@
-"""Meta-World's own meta-test protocol, run with our agents, beside an exact count.
+"""Meta-World's own evaluation protocol for held-out tasks, run with our agents, beside an exact count.
 
 The package (``metaworld.evaluation.metalearning_evaluation``) lets an agent act for 10 episodes in each
 sub-environment, asks it to adapt, and then counts 3 evaluation episodes *per environment name*, whichever
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mql.adaptation.adapters import adapt
+from mql.adaptation.adapters import adapt_all
 from mql.agent.agent import Agent
 from mql.collecting.exploration import explorer_for
 from mql.collecting.rollout import collect
@@ -27,6 +27,7 @@ from mql.errors import UserError
 from mql.evaluation.meta_world_agent import ProtocolAgent
 from mql.seeding import generator, spawn_seeds
 from mql.tasks.family import Task, TaskFamily
+from mql.threads import side_by_side
 from mql.types import JSON, Episode
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def official_evaluation(
     evaluation_episodes: int = EVALUATION_EPISODES,
     sub_environments: int = SUB_ENVIRONMENTS,
     threads: int = 1,
+    workers: int = 1,
     on_goals: Callable[[int], None] | None = None,
 ) -> dict[str, JSON]:
     """Run the package's protocol on `tasks`, and count the adapted agents' successes exactly.
@@ -69,7 +71,8 @@ def official_evaluation(
             are what the protocol was made for: with 20 sub-environments, all goals get their turn.
         seed: of the order of goals, of noise and of adaptation.
         sub_environments: at most so many side by side; the largest number that divides the goals is taken.
-        threads: worker processes for the exact count.
+        threads: sub-environments whose agents are adapted at the same time, with one thread each.
+        workers: worker processes for the exact count. Results depend on neither.
         on_goals: called with the number of goals done so far.
 
     Returns:
@@ -90,33 +93,41 @@ def official_evaluation(
     envs = make_vector(family, groups, seed=seed)
     counts = _Counts()
 
-    def finish(lane_tasks: Sequence[Task], data: Sequence[Sequence[Episode]]) -> list[Agent]:
+    # A goal's random numbers are named by its place in `tasks`: other goals and their order change none.
+    places = {id(task): place for place, task in enumerate(tasks)}
+
+    def finish(goals: Sequence[Task], data: Sequence[Sequence[Episode]]) -> list[Agent]:
         """Adapt to each sub-environment's goal, and count that goal's successes."""
-        adapted = []
-        for task, episodes in zip(lane_tasks, data, strict=True):
-            own = spawn_seeds(1, seed, "meta-world", counts.goals)[0]
-            changed = agent if meta is None else adapt(agent, meta, episodes, config, seed=own).agent
-            adapted.append(changed)
-            counting = time.perf_counter()
-            resets = spawn_seeds(evaluation_episodes, seed, "meta-world resets", counts.goals)
-            played = collect(changed, family, [task] * evaluation_episodes, resets, threads=threads)
-            counts.add(family.environment_name(task), played)
-            counts.seconds += time.perf_counter() - counting
+        seeds = [spawn_seeds(1, seed, "meta-world", places[id(goal)])[0] for goal in goals]
+        adapted = [agent] * len(goals)
+        if meta is not None:
+            adapted = [each.agent for each in adapt_all(agent, meta, data, config, seeds=seeds, threads=threads)]
+        counting = time.perf_counter()
+
+        def play(one: tuple[Agent, Task]) -> list[Episode]:
+            own, goal = one
+            resets = spawn_seeds(evaluation_episodes, seed, "meta-world resets", places[id(goal)])
+            return collect(own, family, [goal] * evaluation_episodes, resets, workers=workers)
+
+        played = side_by_side(play, list(zip(adapted, goals, strict=True)), threads=workers)
+        for goal, episodes in zip(goals, played, strict=True):
+            counts.add(family.environment_name(goal), episodes)
+        counts.seconds += time.perf_counter() - counting
         if on_goals is not None:
             on_goals(counts.goals)
         return adapted
 
-    lanes = ProtocolAgent(
+    actor = ProtocolAgent(
         agent,
         count=len(groups),
         tasks=lambda: current_tasks(envs, family, groups),
         finish=finish,
         explorer=explorer_for(family, agent.config.exploration, config.exploration_noise),
-        rng=generator(seed, "meta-world noise"),
+        rng_of=lambda goal: generator(seed, "meta-world noise", places[id(goal)]),
     )
     try:
         success, mean_return, per_environment = metalearning_evaluation(
-            cast("MetaLearningAgent", lanes),
+            cast("MetaLearningAgent", actor),
             envs,
             num_evals=len(groups[0]),
             adaptation_episodes=adaptation_episodes,
@@ -140,7 +151,7 @@ def official_evaluation(
             "per_environment": {name.removesuffix("-v3"): float(rate) for name, rate in per_environment.items()},
         },
         "exact": counts.to_json(),
-        "adaptation_env_steps": lanes.env_steps,
+        "adaptation_env_steps": actor.env_steps,
         "wall_clock_s": time.perf_counter() - begun,
         "exact_count_s": counts.seconds,
     }

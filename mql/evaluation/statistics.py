@@ -1,7 +1,7 @@
 """Statistics of returns over tasks and runs: robust means and seeded bootstrap intervals.
 
 Source: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", arXiv 2108.13264
-(interquartile mean, stratified bootstrap, probability of improvement).
+(interquartile mean, bootstrap over tasks).
 
 Shapes: n values, R bootstrap resamples. A statistic maps [..., n] to [...].
 """
@@ -85,7 +85,6 @@ def bootstrap_interval(
     values: Values,
     statistic: Statistic | None = None,
     *,
-    strata: Sequence[int] | npt.NDArray[np.integer] | None = None,
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
     rng: np.random.Generator | None = None,
@@ -97,45 +96,22 @@ def bootstrap_interval(
     Args:
         values: [n], finite.
         statistic: maps [R, n] to [R]; the mean when None.
-        strata: a label [n] per value (its task, say, when there are several runs): each stratum is resampled within
-            itself and keeps its size. None resamples all values together.
         resamples: R.
         confidence: the share of resamples inside the interval, in (0, 1).
         rng: where resamples are drawn from; a fixed stream when None.
 
     Raises:
-        ValueError: no value, one that is not finite, strata of another length, or a confidence outside (0, 1).
+        ValueError: no value, one that is not finite, or a confidence outside (0, 1).
     """
     array = _checked(values)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
     rng = np.random.default_rng(0) if rng is None else rng
-    groups = [np.arange(len(array))] if strata is None else _groups(strata, len(array))
-    drawn = [group[rng.integers(len(group), size=(resamples, len(group)))] for group in groups]
-    resampled = array[np.concatenate(drawn, axis=1)]
+    resampled = array[rng.integers(len(array), size=(resamples, len(array)))]
     estimates = np.asarray(np.mean(resampled, axis=-1) if statistic is None else statistic(resampled))
     tail = (1 - confidence) / 2
     low, high = np.quantile(estimates, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def probability_of_improvement(before: Values, after: Values) -> float:
-    """Return the probability that a value of `after` [m] exceeds one of `before` [n] drawn apart from it.
-
-    Every value is compared with every other; a tie counts one half (the Mann-Whitney statistic divided by n m).
-
-    Raises:
-        ValueError: no value, or one that is not finite.
-    """
-    difference = _checked(after)[:, None] - _checked(before)[None, :]
-    return float(np.mean((np.sign(difference) + 1) / 2))
-
-
-def _groups(strata: Sequence[int] | npt.NDArray[np.integer], n: int) -> list[npt.NDArray[np.intp]]:
-    labels = np.asarray(strata)
-    if labels.shape != (n,):
-        raise ValueError(f"strata need one label per value: {n} values, labels of shape {labels.shape}")
-    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
 def _checked(values: Values) -> FloatArray:

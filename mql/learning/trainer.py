@@ -104,7 +104,7 @@ class Trainer:
             explorer=self._warm_up if self.env_steps < config.train.random_steps else self._explorer,
             rng=generator(config.seed, "exploration", number),
             policy_version=self.updates,
-            threads=config.threads,
+            workers=config.workers,
         )
         episodes = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
         faults = [outcome for outcome in outcomes if isinstance(outcome, EpisodeFault)]

@@ -42,7 +42,8 @@ from mql.runs.machine import describe_environment
 from mql.types import JSON, Episode
 
 MACHINE_SUFFIXES = ("_seconds", "_per_s", "_memory")  # only keys that end so may differ between equal runs
-CHANGEABLE = ("train.env_steps", "train.keep_checkpoints", "threads", "tracking", "evaluate")  # keys, sections
+# Keys and sections that a run that goes on may change.
+CHANGEABLE = ("train.env_steps", "train.keep_checkpoints", "threads", "collect", "tracking", "evaluate")
 
 METRICS, EVALUATIONS = "metrics.jsonl", "evaluations.jsonl"
 

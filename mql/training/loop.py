@@ -197,6 +197,7 @@ def evaluation_record(
         config=config.adapt if trainer else None,
         with_random=with_random,
         threads=config.threads,
+        workers=config.workers,
         on_task=(lambda index, _: on_task(index)) if on_task else None,
     )
     return {

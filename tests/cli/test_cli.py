@@ -231,7 +231,7 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
         ("evaluate RUN --tasks 99", "test has 20 tasks, not 99 (--tasks): ask for fewer"),
         ("evaluate RUN --checkpoint 250", "there is no checkpoint 250"),
         ("evaluate RUN --no-adapt --adaptation-episodes 2", "contradict each other"),
-        ("evaluate RUN --set agent.lr=1", "only adapt.*, evaluate.*, threads and device can differ"),
+        ("evaluate RUN --set agent.lr=1", "only adapt.*, evaluate.*, threads, collect.* and device can differ"),
         ("evaluate RUN --set adapt.lrr=1", "unknown key 'lrr' (--set adapt.lrr)"),
         ("adapt RUN", "task parameter 'goal' is missing (family point-robot)"),
         ("adapt RUN --task gaol=1,2", "unknown task parameter 'gaol' (family point-robot): did you mean 'goal'?"),

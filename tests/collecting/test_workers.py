@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import pickle
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 from lab_environments import FAULTS, Cart, set_gain
 
 from mql.agent.agent import Agent
+from mql.collecting import rollout
 from mql.collecting.episodes import play
 from mql.collecting.exploration import EXPLORERS, explorer_for, random_actions
 from mql.collecting.rollout import collect, collect_each
@@ -24,6 +30,7 @@ from mql.config.schema import AdaptConfig, AgentConfig, Config
 from mql.errors import UserError
 from mql.evaluation.held_out import evaluate, summarize_results
 from mql.runs.run_dir import RunDir
+from mql.tasks import registry
 from mql.tasks.distributions import Choice, Uniform
 from mql.tasks.family import Split
 from mql.tasks.fault import EpisodeFault
@@ -42,6 +49,11 @@ def pair() -> Iterator[Workers]:
 
 # Sent by value: a function of this file would make a worker import it, and PyTorch with it.
 add = lambda first, second, *, third=0: first + second + third  # noqa: E731
+
+
+def by_value(function: FunctionType) -> FunctionType:
+    """Return the function as one of no module, so that it is sent as it is."""
+    return FunctionType(function.__code__, {"time": time})
 
 
 def test_a_call_returns_what_the_function_returns(pair: Workers) -> None:
@@ -68,6 +80,61 @@ def test_a_process_that_dies_or_hangs_is_replaced(pair: Workers, end: Any, how: 
     lost = pair.bound(end, timeout=1.0)()
     assert isinstance(lost, WorkerLost) and str(lost) == how
     assert pair.bound(add, 1, timeout=30.0)(1) == 2
+
+
+def interrupt_soon(seconds: float) -> None:
+    """Send this process Ctrl-C's signal a little later."""
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def slow(seconds: float, answer: str) -> str:
+    time.sleep(seconds)
+    return answer
+
+
+def test_after_an_interrupt_in_mid_call_every_call_gets_its_own_answer() -> None:
+    alone = Workers(1)
+    call = alone.bound(by_value(slow), timeout=30.0)
+    assert call(0.0, "up") == "up"
+    interrupt_soon(0.2)
+    with pytest.raises(KeyboardInterrupt):
+        call(1.0, "interrupted")
+    assert [call(0.0, "first"), call(0.0, "second")] == ["first", "second"]
+    alone.close()
+
+
+def test_an_interrupt_while_a_process_starts_leaves_none_behind() -> None:
+    alone = Workers(1)
+    interrupt_soon(0.05)
+    with pytest.raises(KeyboardInterrupt):
+        alone.bound(by_value(slow), timeout=30.0)(5.0, "never")
+    assert alone.bound(add, 1, timeout=30.0)(1) == 2
+    alone.close()
+
+
+def test_an_answer_with_another_job_s_number_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Workers(1)
+    assert alone.bound(add, 1, timeout=30.0)(1) == 2
+    alone._all[0]._connection.send_bytes(
+        pickle.dumps((99, [], cloudpickle.dumps(((), {}))))
+    )  # a job that nobody waits for, as an interrupt might leave it
+    with pytest.raises(RuntimeError, match="answered job 99 when asked for job 2"):
+        alone.bound(add, 1, timeout=30.0)(2)
+    assert alone.bound(add, 1, timeout=30.0)(3) == 4
+    alone.close()
+
+
+@pytest.mark.parametrize("field", ["task", "seed"])
+def test_an_episode_of_another_task_or_seed_is_never_returned(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    family = registry.load("point-robot")
+    agent = Agent(family.obs_dim, family.action_dim, AgentConfig(hidden_sizes=(8,)), seed=0)
+
+    def stale(*args: Any, **kwargs: Any) -> list[Any]:
+        return [dataclasses.replace(episode, **{field: 11}) for episode in play(*args, **kwargs)]
+
+    monkeypatch.setattr(rollout, "play", stale)
+    with pytest.raises(RuntimeError, match="came back, one of task 2 with seed 5 was asked for"):
+        collect(agent, family, family.tasks("train")[2:3], [5])
 
 
 def test_a_worker_uses_one_thread_and_keeps_standard_output_free(
@@ -138,9 +205,9 @@ def test_episodes_do_not_depend_on_the_number_of_workers(mode: str, kind: str | 
             [0, 1, 2, 3, 4],
             rng=np.random.default_rng(1),
             explorer=explorer,
-            threads=threads,
+            workers=workers,
         )
-        for threads in (1, 2)
+        for workers in (1, 2)
     ]
     for one, other in zip(*runs, strict=True):
         assert np.array_equal(one.obs, other.obs) and np.array_equal(one.action, other.action)
@@ -150,7 +217,7 @@ def test_episodes_do_not_depend_on_the_number_of_workers(mode: str, kind: str | 
 def test_failed_episodes_are_dropped_and_the_others_go_on() -> None:
     family = carts(timeout=3.0, task1="raise", task3="nan", task5="crash", task7="hang")
     train = family.tasks("train")
-    outcomes = collect_each(agent_for(family), family, train, list(range(12)), threads=2)
+    outcomes = collect_each(agent_for(family), family, train, list(range(12)), workers=2)
     faults = {index: str(fault) for index, fault in enumerate(outcomes) if isinstance(fault, EpisodeFault)}
     assert {index: text.split(" (task train")[0] for index, text in faults.items()} == {
         1: "family carts: step 3 raised ValueError: the gearbox is jammed",
@@ -159,18 +226,18 @@ def test_failed_episodes_are_dropped_and_the_others_go_on() -> None:
         7: "family carts: it did not end within 3 s, its process was stopped",
     }
     assert "(task train 7: gain 1.2, fault 6)" in faults[7]
-    whole = collect(agent_for(carts()), carts(), carts().tasks("train"), list(range(12)), threads=2)
+    whole = collect(agent_for(carts()), carts(), carts().tasks("train"), list(range(12)), workers=2)
     for index, outcome in enumerate(outcomes):
         if isinstance(outcome, Episode):
             assert np.array_equal(outcome.reward, whole[index].reward)
     with pytest.raises(EpisodeFault, match="gearbox"):
-        collect(agent_for(family), family, train[:2], [0, 1], threads=1)
+        collect(agent_for(family), family, train[:2], [0, 1], workers=1)
 
 
 def test_a_task_that_fails_in_an_evaluation_counts_in_no_summary() -> None:
     family = carts(task1="raise")
     agent = agent_for(family)
-    results = evaluate(agent, family, family.tasks("train")[:3], evaluation_episodes=2, seed=0, threads=1)
+    results = evaluate(agent, family, family.tasks("train")[:3], evaluation_episodes=2, seed=0)
     rows = [result.to_json() for result in results]
     assert ["fault" in row for row in rows] == [False, True, False]
     assert "gearbox" in rows[1]["fault"] and rows[1]["zero_shot_return"] is None

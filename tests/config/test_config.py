@@ -115,6 +115,28 @@ def test_resolved_text_reads_back_the_same(tmp_path: Path) -> None:
     assert set(flat(config)) == set(FIELDS)
 
 
+def test_workers_are_as_many_as_threads_unless_given_and_are_saved_as_a_number(tmp_path: Path) -> None:
+    def workers(*overrides: str) -> object:
+        config = load_config("point-robot", overrides=overrides)
+        assert config.workers == config.collect.workers
+        return yaml.safe_load(to_yaml(config))["collect"]["workers"]
+
+    assert [workers(), workers("threads=3"), workers("threads=3", "collect.workers=2")] == [1, 3, 2]
+    assert Config(family="point-robot", threads=4).workers == 4
+    config = load_config("point-robot", overrides=["collect.workers=2"])
+    assert override(config, ["threads=5"]).workers == 2
+    assert override(config, ["threads=5", "collect.workers=auto"]).workers == 5
+
+
+def test_a_saved_configuration_without_workers_has_as_many_as_threads(tmp_path: Path) -> None:
+    """Of runs from before there was the key: one number stood for both."""
+    old = yaml.safe_load(to_yaml(load_config("point-robot", overrides=["threads=3"])))
+    del old["collect"]
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(old))
+    assert read_resolved(path).workers == read_resolved(path).collect.workers == 3
+
+
 def test_override_changes_only_what_it_names() -> None:
     config = load_config("cheetah-dir", overrides=["profile=paper"])
     longer = override(config, ["train.env_steps=2e6"])
@@ -225,6 +247,8 @@ def test_an_empty_section_changes_nothing(experiment: Path) -> None:
         ("adapt.proximal_coef=none", "'none'", "'auto' or a number from 0 to 1"),
         ("seed=-1", "-1", "a whole number from 0 to"),
         ("threads=0", "0", "a whole number from 1 to 1_024"),
+        ("collect.workers=0", "0", "'auto' or a whole number from 1 to 1_024"),
+        ("collect.workers=all", "'all'", "'auto' or a whole number from 1 to 1_024"),
     ],
 )
 def test_wrong_values_are_shown_with_what_is_allowed(given: str, shown: str, must_be: str) -> None:
@@ -285,4 +309,4 @@ def test_family_names_are_checked_where_they_are_known(tmp_path: Path, experimen
 
 
 def test_a_family_without_an_experiment_has_the_defaults() -> None:
-    assert load_config("no-experiment-for-this") == Config(family="no-experiment-for-this")
+    assert load_config("no-experiment-for-this") == Config(family="no-experiment-for-this").resolved()

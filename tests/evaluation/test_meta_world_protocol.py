@@ -1,10 +1,10 @@
-"""Meta-World's own meta-test with our agents, and why its figure needs an exact count beside it."""
+"""Meta-World's own evaluation protocol with our agents, and why its figure needs an exact count beside it."""
 
 from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -63,6 +63,10 @@ def tiny_agent() -> Agent:
     return Agent(39, 4, AgentConfig(hidden_sizes=(16,), context_dim=5, segment_length=4, burn_in=4), seed=0)
 
 
+def without_clock(report: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in report.items() if key not in ("wall_clock_s", "exact_count_s")}
+
+
 def vectors(envs: SyncVectorEnv) -> list[list[list[float]]]:
     return [[pickle.loads(task.data)["rand_vec"].tolist() for task in tasks] for tasks in envs.get_attr("tasks")]
 
@@ -77,26 +81,37 @@ def test_an_untrained_agent_goes_through_the_protocol(monkeypatch: pytest.Monkey
     for episode in collect_here(agent, reach, reach.tasks("train")[:4], [0, 1, 2, 3]):
         replay.append(episode)
     given: list[Sequence[Episode]] = []
-    real = meta_world_protocol.adapt
+    real = meta_world_protocol.adapt_all
 
-    def adapt(agent: Agent, meta: Any, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int) -> Adapted:
-        given.append(episodes)
-        return real(agent, meta, episodes, config, seed=seed)
+    def adapt_all(
+        agent: Agent, meta: Any, data: Sequence[Sequence[Episode]], config: AdaptConfig, **options: Any
+    ) -> Iterator[Adapted]:
+        given.extend(data)
+        return real(agent, meta, data, config, **options)
 
-    monkeypatch.setattr(meta_world_protocol, "adapt", adapt)
+    monkeypatch.setattr(meta_world_protocol, "adapt_all", adapt_all)
     told: list[int] = []
-    report = official_evaluation(
-        agent,
-        prepare(agent, replay, config),
-        reach,
-        config,
-        tasks=reach.tasks("test")[:FEW],
-        seed=5,
-        adaptation_episodes=2,
-        evaluation_episodes=3,
-        sub_environments=2,
-        on_goals=told.append,
-    )
+
+    def report_of(**options: Any) -> Any:
+        return official_evaluation(
+            agent,
+            prepare(agent, replay, config),
+            reach,
+            config,
+            tasks=reach.tasks("test")[:FEW],
+            seed=5,
+            adaptation_episodes=2,
+            evaluation_episodes=3,
+            sub_environments=2,
+            **options,
+        )
+
+    report = report_of(on_goals=told.append)
+    again = report_of(threads=2, workers=2)
+    assert without_clock(again) == without_clock(report)
+    assert report["exact"]["mean_return"] != 0.0
+    assert sorted(episodes[0].task for episodes in given[FEW:]) == [0, 1, 2, 3]
+    del given[FEW:]
     json.dumps(report)
     assert told == [2, 4]
     assert (report["goals"], report["sub_environments"], report["exact"]["episodes"]) == (4, 2, 12)
@@ -242,7 +257,7 @@ def test_goals_are_shared_out_as_the_package_does() -> None:
     assert [len(group) for group in meta_world_protocol._groups(reach, reach.tasks("test"), 20)] == [5] * 10
 
 
-def test_what_is_no_meta_test_is_refused() -> None:
+def test_a_family_without_held_out_environments_is_refused() -> None:
     ml10 = registry.load("ml10")
     assert isinstance(ml10, MetaWorldFamily)
     with pytest.raises(UserError, match="take ml1-\\*, ml10 or ml45"):
@@ -254,7 +269,7 @@ def test_what_is_no_meta_test_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", EXPLORERS)
-def test_a_sub_environment_explores_on_a_stream_of_its_own(kind: str) -> None:
+def test_a_goal_is_explored_on_a_stream_of_its_own(kind: str) -> None:
     """Whole episodes of noise, begun with each episode, whatever happens in the others."""
     reach, agent = family(), tiny_agent()
     explorer = explorer_for(reach, kind, 0.1)
@@ -266,7 +281,7 @@ def test_a_sub_environment_explores_on_a_stream_of_its_own(kind: str) -> None:
             tasks=lambda: reach.tasks("test")[:count],
             finish=lambda tasks, data: [agent] * len(tasks),
             explorer=explorer,
-            rng=np.random.default_rng(3),
+            rng_of=lambda goal: np.random.default_rng(goal.index),
         )
         own.init()
         return own
@@ -283,7 +298,7 @@ def test_a_sub_environment_explores_on_a_stream_of_its_own(kind: str) -> None:
 
     alone, beside = steps(lanes(1), 1, {}), steps(lanes(2), 2, {1: 2})
     assert np.array_equal(alone[:, 0], beside[:, 0])
-    stream = np.random.default_rng(3).spawn(2)[1]
+    stream = np.random.default_rng(1)
     assert explorer is not None
     first, second = explorer.begin(1, stream), explorer.begin(1, stream)
     still, obs = lanes(2).eval_action(np.zeros((2, 45)))[1:], np.zeros((1, 39), np.float32)

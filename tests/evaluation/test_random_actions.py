@@ -106,7 +106,7 @@ def test_it_is_reproducible_and_changes_nothing_else(trained: Trainer) -> None:
 
 
 def test_a_task_s_number_depends_on_neither_the_other_tasks_nor_the_threads(trained: Trainer) -> None:
-    many = rows_of(results_of(trained, tasks=5, threads=2, with_random=True))
+    many = rows_of(results_of(trained, tasks=5, threads=2, workers=2, with_random=True))
     few = rows_of(results_of(trained, tasks=2, with_random=True))
     assert [row["random_return"] for row in many[:2]] == [row["random_return"] for row in few]
     assert len({row["random_return"] for row in many}) == 5

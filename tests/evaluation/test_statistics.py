@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mql.evaluation.statistics import bootstrap_interval, iqm, paired_gain, probability_of_improvement, summarize
+from mql.evaluation.statistics import bootstrap_interval, iqm, paired_gain, summarize
 
 
 def test_summary_of_four_values() -> None:
@@ -74,24 +74,10 @@ def test_interval_of_another_statistic() -> None:
     assert bootstrap_interval(values, iqm)[1] < 19.0 < bootstrap_interval(values)[1]
 
 
-def test_strata_keep_their_sizes() -> None:
-    """Runs that agree within each task leave no uncertainty, however far tasks lie apart."""
-    values, tasks = [0.0, 0.0, 0.0, 100.0], [7, 7, 7, 9]
-    assert bootstrap_interval(values, strata=tasks) == (25.0, 25.0)
-    low, high = bootstrap_interval(values)
-    assert (low, high) == (0.0, 75.0)
-
-
 def test_gain_is_paired() -> None:
     """Tasks differ by hundreds, each gains exactly one: the pairs leave no doubt."""
     assert paired_gain([0.0, 100.0, 700.0], [1.0, 101.0, 701.0]) == {"mean": 1.0, "ci95": [1.0, 1.0]}
     assert paired_gain([1.0, 2.0], [3.0, 1.0])["mean"] == 0.5
-
-
-def test_probability_of_improvement_by_hand() -> None:
-    assert probability_of_improvement([0.0], [1.0]) == 1.0
-    assert probability_of_improvement([0.0, 2.0], [1.0, 2.0]) == pytest.approx((1 + 0 + 1 + 0.5) / 4)
-    assert probability_of_improvement([1.0, 2.0], [1.0, 2.0]) == 0.5
 
 
 @pytest.mark.parametrize("values", [[], [1.0, float("nan")], [float("inf")], [[1.0, 2.0]]])
@@ -103,7 +89,5 @@ def test_values_that_are_no_sample_are_refused(values: list[float]) -> None:
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="equal lengths"):
         paired_gain([1.0], [1.0, 2.0])
-    with pytest.raises(ValueError, match="one label per value"):
-        bootstrap_interval([1.0, 2.0], strata=[0])
     with pytest.raises(ValueError, match="confidence"):
         bootstrap_interval([1.0, 2.0], confidence=95)

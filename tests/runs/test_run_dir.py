@@ -287,7 +287,9 @@ def test_a_changed_config_must_agree_with_the_run(path: Path) -> None:
     with RunDir.open_for_resume(path) as run:
         run.update_config(override(CONFIG, ["threads=2"]))
         assert (path / "finished.json").exists()
-        longer = override(CONFIG, ["train.env_steps=1e6", "threads=2", "tracking=wandb", "evaluate.tasks=3"])
+        longer = override(
+            CONFIG, ["train.env_steps=1e6", "threads=2", "collect.workers=3", "tracking=wandb", "evaluate.tasks=3"]
+        )
         run.update_config(longer)
         assert run.config == longer and not run.finished
         with pytest.raises(UserError, match=r"agent\.lr is 0\.5, but the run was started with 0\.001 \(agent\.lr\)"):

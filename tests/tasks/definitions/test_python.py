@@ -73,9 +73,9 @@ def test_episodes_in_workers_are_reproducible(drawer: TaskFamily) -> None:
             [7, 8, 9],
             explorer=random_actions(drawer),
             rng=np.random.default_rng(1),
-            threads=threads,
+            workers=workers,
         )
-        for threads in (1, 2)
+        for workers in (1, 2)
     ]
     for one, other in zip(*runs, strict=True):
         assert one.length == 150 and not one.success

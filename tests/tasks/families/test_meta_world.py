@@ -204,7 +204,7 @@ def test_worker_processes_play_the_same_episode() -> None:
     reach = replace(family("ml1-reach"), episode_length=6)
     agent = Agent(reach.obs_dim, reach.action_dim, AgentConfig(hidden_sizes=(8,), context_dim=4), seed=0)
     tasks = reach.tasks("test")[:2]
-    there = collect(agent, reach, tasks, [1, 2], threads=2)
+    there = collect(agent, reach, tasks, [1, 2], workers=2)
     for episode, task in zip(there, tasks, strict=True):
         env = reach.make(task)
         rows = run(env, episode.action)

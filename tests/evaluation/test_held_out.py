@@ -1,0 +1,152 @@
+"""Evaluation on held-out tasks: what a task's result depends on, and what is kept of it."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mql.adaptation.paper import Adapted, prepare
+from mql.adaptation.paper import adapt as real_adapt
+from mql.agent.agent import Agent
+from mql.config.loading import load_config
+from mql.config.schema import AdaptConfig
+from mql.evaluation import held_out
+from mql.evaluation.held_out import TaskResult, adaptation_data, evaluate
+from mql.learning.trainer import Trainer
+from mql.runs.run_dir import without_machine_keys
+from mql.tasks import registry
+from mql.tasks.family import TaskFamily
+from mql.types import Episode
+
+SETTINGS = {
+    "train.episodes_per_iteration": 4,
+    "train.random_steps": 100,
+    "train.batch_size": 16,
+    "train.env_steps_per_update": 50,
+    "agent.hidden_sizes": [64, 64],
+    "agent.context_dim": 30,
+    "agent.segment_length": 8,
+    "agent.burn_in": 4,
+    "adapt.adaptation_episodes": 2,
+    "adapt.exploration_noise": 0.3,
+    "adapt.step1_updates": 1,
+    "adapt.step2_updates": 1,
+    "adapt.batch_size": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+    config = load_config("point-robot", overrides=[f"{key}={value}" for key, value in SETTINGS.items()])
+    made = Trainer(config, registry.load("point-robot"))
+    for _ in range(5):
+        made.iterate()
+    return made
+
+
+def results_of(trainer: Trainer, tasks: int, family: TaskFamily | None = None, **options: Any) -> list[TaskResult]:
+    return evaluate(
+        trainer.agent,
+        family or trainer.family,
+        trainer.family.tasks("test")[:tasks],
+        evaluation_episodes=2,
+        seed=5,
+        meta=prepare(trainer.agent, trainer.replay, trainer.config.adapt),
+        config=trainer.config.adapt,
+        **options,
+    )
+
+
+def assert_equal(first: TaskResult, second: TaskResult) -> None:
+    """Every episode and every number is the same, bit for bit."""
+    assert without_machine_keys(first.to_json()) == without_machine_keys(second.to_json())
+    for one, other in ((first.zero_shot, second.zero_shot), (first.adapted, second.adapted)):
+        assert one and other
+        for a, b in zip(one, other, strict=True):
+            assert np.array_equal(a.obs, b.obs) and np.array_equal(a.action, b.action)
+
+
+@pytest.mark.parametrize("few", [1, 4])
+def test_a_task_s_result_does_not_depend_on_how_many_others_are_evaluated(trainer: Trainer, few: int) -> None:
+    some, all_of_them = results_of(trainer, few), results_of(trainer, 11)
+    for one, other in zip(some, all_of_them[:few], strict=True):
+        assert_equal(one, other)
+
+
+def test_a_task_s_new_data_does_not_depend_on_how_many_others_there_are(trainer: Trainer) -> None:
+    def data(tasks: int, episodes: int) -> list[list[Episode]]:
+        config: AdaptConfig = trainer.config.adapt.model_copy(update={"adaptation_episodes": episodes})
+        chosen = trainer.family.tasks("test")[:tasks]
+        return adaptation_data(trainer.agent, trainer.family, chosen, config, seed=1)
+
+    alone, beside = data(1, 2), data(7, 2)
+    for a, b in zip(alone[0], beside[0], strict=True):
+        assert np.array_equal(a.obs, b.obs) and np.array_equal(a.action, b.action)
+    assert not np.array_equal(beside[0][0].action, beside[0][1].action)
+    assert not np.array_equal(data(1, 2)[0][0].action, zero_noise(trainer)[0][0].action)
+
+
+def zero_noise(trainer: Trainer) -> list[list[Episode]]:
+    config = trainer.config.adapt.model_copy(update={"exploration_noise": 0.0})
+    return adaptation_data(trainer.agent, trainer.family, trainer.family.tasks("test")[:1], config, seed=1)
+
+
+@pytest.mark.parametrize(("threads", "workers"), [(2, 1), (1, 3)])
+def test_results_depend_on_neither_threads_nor_workers(trainer: Trainer, threads: int, workers: int) -> None:
+    plain = results_of(trainer, 5)
+    for one, other in zip(plain, results_of(trainer, 5, threads=threads, workers=workers), strict=True):
+        assert_equal(one, other)
+
+
+def test_adapted_agents_are_kept_only_if_asked(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Agent]] = []
+
+    def adapt(*args: Any, **kwargs: Any) -> Adapted:
+        adapted = real_adapt(*args, **kwargs)
+        made.append(weakref.ref(adapted.agent))
+        return adapted
+
+    monkeypatch.setattr(held_out, "adapt", adapt)
+    results = results_of(trainer, 3)
+    gc.collect()
+    assert len(made) == 3 and not any(reference() for reference in made)
+    assert all(result.agent is None and result.adapted for result in results)
+    assert all(result.agent for result in results_of(trainer, 2, keep_agents=True))
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_adapted_agents_play_at_the_same_time_on_all_workers(
+    trainer: Trainer, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two plays of adapted agents meet: neither waits for the other's end."""
+    meeting, counts = Barrier(2), []
+    real = held_out.collect_each
+
+    def collect_each(agent: Agent, family: Any, tasks: Any, seeds: Any, *, workers: int, **options: Any) -> Any:
+        counts.append(workers)
+        if agent is not trainer.agent:
+            meeting.wait(timeout=30.0)
+        return real(agent, trainer.family, tasks, seeds, workers=1, **options)
+
+    monkeypatch.setattr(held_out, "collect_each", collect_each)
+    family: Any = trainer.family if native else OnWorkers(trainer.family)
+    results = results_of(trainer, 4, family=family, threads=1, workers=2)
+    assert [result.fault for result in results] == [None] * 4
+    assert counts == [2, 2] + [1 if native else 2] * 4
+
+
+class OnWorkers:
+    """A family that says that it needs worker processes."""
+
+    native = False
+
+    def __init__(self, family: Any) -> None:
+        self._family = family
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._family, name)
