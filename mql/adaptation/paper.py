@@ -18,13 +18,13 @@ from itertools import repeat
 import numpy as np
 import torch
 
+from mql.adaptation.adapted import Adapted, Figure
 from mql.adaptation.propensity import ImportanceWeights, PropensityModel, fit_propensity, uniform_weights, weigh
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
 from mql.learning.contexts import ContextPlan, context_plan, reads
 from mql.learning.replay import Replay
 from mql.seeding import generator, torch_generator
-from mql.threads import side_by_side
 from mql.types import Batch, Episode, FloatArray, IntArray
 
 META_ROWS_PER_NEW_ROW = 10  # rows of old data in the classifier's fit: enough that their spread is known well
@@ -50,30 +50,10 @@ class MetaData:
 
 
 @dataclass(frozen=True)
-class AdaptationReport:
-    """How an adaptation went. ``classifier_*`` are None with uniform weights.
+class Weighed(Adapted):
+    """Beside what every method gives, the weights over ``MetaData.rows``."""
 
-    ``tasks_covered`` counts the training tasks whose data it could use, ``new_transitions`` those of the new task.
-    """
-
-    normalized_ess: float
-    proximal_coef: float
-    classifier_auc: float | None
-    classifier_accuracy: float | None
-    fraction_zero_weight: float
-    step2_skipped: bool
-    tasks_covered: int
-    new_transitions: int
-    adapt_seconds: float
-
-
-@dataclass(frozen=True)
-class Adapted:
-    """The adapted agent (the meta-trained one is untouched), its weights over ``MetaData.rows`` and the report."""
-
-    agent: Agent
     weights: FloatArray
-    report: AdaptationReport
 
 
 def prepare(agent: Agent, replay: Replay, config: AdaptConfig) -> MetaData:
@@ -89,7 +69,7 @@ def prepare(agent: Agent, replay: Replay, config: AdaptConfig) -> MetaData:
     return MetaData(replay=replay, rows=rows, features=_features(agent, replay, rows, config))
 
 
-def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int) -> Adapted:
+def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int) -> Weighed:
     """Adapt `agent` to the task that `episodes` come from.
 
     A pure function of its arguments: `agent` and `meta` are not changed, equal arguments give equal results, and
@@ -106,7 +86,7 @@ def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: Ada
     """
     begun = time.perf_counter()
     new = _replay_of(agent, episodes)
-    report_model, scored = _weigh(agent, meta, new, config, seed)
+    model, scored = _weigh(agent, meta, new, config, seed)
     coef = scored.proximal_coef if config.proximal_coef == "auto" else config.proximal_coef
 
     adapted = agent.copy()
@@ -124,38 +104,19 @@ def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: Ada
         for _ in range(config.step2_updates):
             learner.update(old.draw(config.batch_size, plan, rng), generator=noise)
 
-    report = AdaptationReport(
-        normalized_ess=scored.normalized_ess,
-        proximal_coef=coef,
-        classifier_auc=report_model.auc if report_model else None,
-        classifier_accuracy=report_model.accuracy if report_model else None,
-        fraction_zero_weight=scored.fraction_zero,
-        step2_skipped=scored.all_zero,
-        tasks_covered=meta.tasks_covered,
-        new_transitions=new.transitions,
-        adapt_seconds=time.perf_counter() - begun,
-    )
-    return Adapted(agent=adapted, weights=scored.weights, report=report)
-
-
-def adapt_all(
-    agent: Agent,
-    meta: MetaData,
-    data: Sequence[Sequence[Episode]],
-    config: AdaptConfig,
-    *,
-    seeds: Sequence[int],
-    threads: int = 1,
-) -> Iterator[Adapted]:
-    """Yield for each task, in order, what `adapt` gives with its episodes in `data` and its seed in `seeds`.
-
-    `threads` tasks are adapted at the same time, each with one thread; equal results for any number of them.
-    """
-
-    def one(task: tuple[Sequence[Episode], int]) -> Adapted:
-        return adapt(agent, meta, task[0], config, seed=task[1])
-
-    return side_by_side(one, list(zip(data, seeds, strict=True)), threads=threads)
+    report: dict[str, Figure] = {
+        "normalized_ess": scored.normalized_ess,
+        "proximal_coef": coef,
+        # None with uniform weights, which no classifier gave.
+        "classifier_auc": model.auc if model else None,
+        "classifier_accuracy": model.accuracy if model else None,
+        "fraction_zero_weight": scored.fraction_zero,
+        "step2_skipped": scored.all_zero,
+        "tasks_covered": meta.tasks_covered,
+        "new_transitions": new.transitions,
+        "adapt_seconds": time.perf_counter() - begun,
+    }
+    return Weighed(agent=adapted, report=report, weights=scored.weights)
 
 
 def _weigh(

@@ -97,6 +97,9 @@ class AgentConfig(Section):
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
     tau: Annotated[Positive, Field(le=1)] = Field(default=0.005, description="Polyak step of the target networks.")
     policy_delay: Count = Field(default=2, description="Critic updates per actor update.")
+    exploration: Literal["white", "pink"] = Field(
+        default="white", description="Noise on collected actions: independent at each step, or correlated in time."
+    )
     exploration_noise: NotNegative = Field(
         default=0.3, description="Standard deviation of the noise on collected actions."
     )
@@ -154,6 +157,9 @@ class TrainConfig(Section):
 class AdaptConfig(Section):
     """Adaptation to a new task: propensity, then step 1 on the new data, then step 2 on weighted old data."""
 
+    method: Literal["paper", "context"] = Field(
+        default="paper", description="Meta-Q-Learning as published, or nothing but the context (no gradient step)."
+    )
     adaptation_episodes: Count = Field(default=1, description="Episodes collected on the new task.")
     exploration_noise: NotNegative = Field(
         default=0.0, description="Standard deviation of the action noise in these episodes."

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from mql.agent.agent import Agent
+from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import Config, TrainConfig
 from mql.learning.contexts import carried_state_dim, context_plan
@@ -51,6 +52,8 @@ class Trainer:
         self.tasks = family.tasks("train")
         seed = int(generator(config.seed, "agent").integers(2**31))
         self.agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=seed, device=config.device)
+        self._warm_up = random_actions(family)
+        self._explorer = explorer_for(family, config.agent.exploration, config.agent.exploration_noise)
         self.learner = self.agent.learner(lr=config.agent.lr)
         size = replay_size(config, family)
         self.replay = Replay(**asdict(size), device=config.device, scaling=self.agent.scaling)
@@ -96,8 +99,7 @@ class Trainer:
             self.family,
             tasks,
             spawn_seeds(len(tasks), config.seed, "reset", number),
-            exploration_noise=config.agent.exploration_noise,
-            random_actions=self.env_steps < config.train.random_steps,
+            explorer=self._warm_up if self.env_steps < config.train.random_steps else self._explorer,
             rng=generator(config.seed, "exploration", number),
             policy_version=self.updates,
             workers=config.workers,

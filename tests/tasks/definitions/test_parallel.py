@@ -12,6 +12,7 @@ from lab_definitions import MJCF, REWARD, write_parallel
 
 from mql import tasks
 from mql.agent.agent import Agent
+from mql.collecting.exploration import random_actions
 from mql.collecting.rollout import collect
 from mql.config.schema import AgentConfig
 from mql.errors import UserError
@@ -110,7 +111,14 @@ def test_random_episodes_are_collected_and_pickle(cart: ParallelDefinedFamily) -
     agent = Agent(4, 1, AgentConfig.model_validate({"hidden_sizes": (8,), "context_dim": 4}), seed=0)
     copy = pickle.loads(pickle.dumps(cart))
     runs = [
-        collect(agent, family, family.tasks("train"), range(6), random_actions=True, rng=np.random.default_rng(1))
+        collect(
+            agent,
+            family,
+            family.tasks("train"),
+            range(6),
+            explorer=random_actions(family),
+            rng=np.random.default_rng(1),
+        )
         for family in (cart, copy)
     ]
     for one, other in zip(*runs, strict=True):

@@ -11,6 +11,7 @@ from lab_definitions import PYTHON, write_python
 
 from mql import tasks
 from mql.agent.agent import Agent
+from mql.collecting.exploration import random_actions
 from mql.collecting.rollout import collect
 from mql.config.schema import AgentConfig
 from mql.errors import UserError
@@ -67,7 +68,15 @@ def test_episodes_in_workers_are_reproducible(drawer: TaskFamily) -> None:
     agent = Agent(drawer.obs_dim, drawer.action_dim, config, seed=0)
     chosen = drawer.tasks("train")[:3]
     runs = [
-        collect(agent, drawer, chosen, [7, 8, 9], random_actions=True, rng=np.random.default_rng(1), workers=workers)
+        collect(
+            agent,
+            drawer,
+            chosen,
+            [7, 8, 9],
+            explorer=random_actions(drawer),
+            rng=np.random.default_rng(1),
+            workers=workers,
+        )
         for workers in (1, 2)
     ]
     for one, other in zip(*runs, strict=True):
