@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from mql.bench import timing
-from mql.cli.app import app as cli
-from mql.cli.app import bench as cli_bench
+from mql.cli import app as cli
+from mql.cli import bench as cli_bench
 
 RESULTS = {"env_steps_per_s": 20_000.5, "bytes": 1234, "paper": {"one_task_s": 0.25, "vs_sb3_td3": 1.5}}
 

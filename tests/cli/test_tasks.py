@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mql.cli.app import app as cli
-from mql.cli.app import tasks as cli_tasks
+from mql.cli import app as cli
+from mql.cli import tasks as cli_tasks
 from mql.cli.check import FamilyResults
 from mql.errors import UserError
 from mql.tasks import registry

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mql.cli.app import app as cli
+from mql.cli import app as cli
 from mql.tasks import registry
 from mql.tasks.checks.effort import QUICK
 from mql.tasks.checks.inspection import Inspection, play_batch
