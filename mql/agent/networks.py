@@ -138,7 +138,7 @@ def hidden_layers(layers: Iterable[nn.Module], x: torch.Tensor, dtype: torch.dty
     y = x.to(dtype)
     for layer in layers:
         weight, bias = layer.parameters()
-        y = hidden(torch.mm(y, weight.to(dtype).T)[None], bias[None, None], layer_norm=False)[0]
+        y = hidden(torch.mm(y, weight.to(dtype).T), bias, layer_norm=False)
     return y.to(x.dtype)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from mql.bench import acting, adaptation, growth, learner, replay, simulation
+from mql.bench import acting, adaptation, growth, gru, learner, replay, simulation
 from mql.bench.timing import Results, describe_machine, measure_sgemm, usable_cores
 from mql.cli.tables import WIDTH_OF_A_FILE, print_json
 from mql.errors import UserError, nearest
@@ -16,6 +16,7 @@ from mql.threads import keep_freed_memory, limit_threads
 
 PARTS: Mapping[str, Callable[[int], Results]] = {
     "learner": learner.measure,
+    "gru": gru.measure,
     "replay": replay.measure,
     "simulation": simulation.measure,
     "acting": acting.measure,
@@ -38,6 +39,7 @@ UNITS_BY_ENDING = {
     "transitions_per_s": "transitions/s",
     "updates_per_s": "updates/s",
     "_us": "µs",
+    "_ms": "ms",
     "_s": "s",
 }
 

@@ -14,6 +14,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -84,12 +87,34 @@ INLINE REAL NAME(tanh)(REAL x) {
     return x < 0 ? -y : y;
 }
 
-INLINE void NAME(copy)(REAL *to, const REAL *from, int64_t count) {
-    if (count == WIDE) /* the usual case, one vector */
-        AT(to) = AT(from);
+/* The first `count` numbers of a vector (all of them, but in the last vector of a row), zeros after them. */
+INLINE VECTOR NAME(load)(const REAL *from, int64_t count) {
+    if (count == WIDE) return AT(from);
+#ifdef __AVX512F__
+    unsigned mask = (1u << count) - 1;
+    return sizeof(REAL) == 4 ? (VECTOR)_mm512_maskz_loadu_ps(mask, from) : (VECTOR)_mm512_maskz_loadu_pd(mask, from);
+#else
+    VECTOR v = {0};
+    for (int l = 0; l < WIDE; l++)
+        if (l < count) v[l] = from[l];
+    return v;
+#endif
+}
+INLINE void NAME(store)(REAL *to, VECTOR v, int64_t count) {
+    if (count == WIDE) {
+        AT(to) = v;
+        return;
+    }
+#ifdef __AVX512F__
+    unsigned mask = (1u << count) - 1;
+    if (sizeof(REAL) == 4)
+        _mm512_mask_storeu_ps(to, mask, (__m512)v);
     else
-        for (int64_t l = 0; l < WIDE; l++) /* (a fixed number of turns: masked instructions, where there are any) */
-            if (l < count) to[l] = from[l];
+        _mm512_mask_storeu_pd(to, mask, (__m512d)v);
+#else
+    for (int l = 0; l < WIDE; l++)
+        if (l < count) to[l] = v[l];
+#endif
 }
 
 /* Weights w_hh [3 Z, Z] as `gru_block` reads them: for every WIDE units, for every state k, three gates' vectors. */
@@ -141,23 +166,24 @@ static void NAME(gru_block)(int64_t T, int64_t S, int64_t Z, const REAL *inputs,
                 if (start && t < start[first + i]) {
                     AT(next) = AT(now);
                 } else {
-                    REAL r[WIDE], u[WIDE], n[WIDE], m[WIDE], xr[WIDE] = {0}, xu[WIDE] = {0}, xn[WIDE] = {0};
-                    const REAL *b = biases + 2 * padded + unit;
-                    NAME(copy)(xr, input, count), NAME(copy)(xu, input + Z, count), NAME(copy)(xn, input + 2 * Z, count);
-                    AT(r) = sums[i][0] + AT(xr), AT(u) = sums[i][1] + AT(xu), AT(m) = sums[i][2], AT(n) = AT(xn) + AT(b);
+                    REAL r[WIDE], u[WIDE], n[WIDE], m[WIDE], old[WIDE], new[WIDE];
+                    AT(r) = sums[i][0] + NAME(load)(input, count), AT(u) = sums[i][1] + NAME(load)(input + Z, count);
+                    AT(n) = NAME(load)(input + 2 * Z, count) + AT(biases + 2 * padded + unit), AT(m) = sums[i][2];
+                    AT(old) = AT(now);
                     for (int l = 0; l < WIDE; l++) {
                         r[l] = NAME(sigmoid)(r[l]);
                         u[l] = NAME(sigmoid)(u[l]);
                         n[l] = NAME(tanh)(n[l] + r[l] * m[l]);
-                        next[l] = n[l] + u[l] * (now[l] - n[l]);
+                        new[l] = n[l] + u[l] * (old[l] - n[l]);
                     }
+                    AT(next) = AT(new);
                     if (kept) {
                         REAL *keep = kept + (t * S + first + i) * 4 * Z + unit;
-                        NAME(copy)(keep, r, count), NAME(copy)(keep + Z, u, count);
-                        NAME(copy)(keep + 2 * Z, n, count), NAME(copy)(keep + 3 * Z, m, count);
+                        NAME(store)(keep, AT(r), count), NAME(store)(keep + Z, AT(u), count);
+                        NAME(store)(keep + 2 * Z, AT(n), count), NAME(store)(keep + 3 * Z, AT(m), count);
                     }
                 }
-                if (to) NAME(copy)(to + i * Z + unit, next, count);
+                if (to) NAME(store)(to + i * Z + unit, AT(next), count);
             }
         }
         REAL *swap = h;
@@ -222,20 +248,13 @@ static void NAME(gru_block_back)(int64_t T, int64_t S, int64_t Z, int64_t padded
             }
             for (int64_t j = 0; j < Z; j += WIDE) {
                 int64_t count = Z - j < WIDE ? Z - j : WIDE;
-                REAL at[5][WIDE] = {{0}}, of[4][WIDE];
-                NAME(copy)(at[0], r + j, count), NAME(copy)(at[1], u + j, count), NAME(copy)(at[2], n + j, count);
-                NAME(copy)(at[3], m + j, count), NAME(copy)(at[4], h + j, count);
-                for (int l = 0; l < WIDE; l++) {
-                    REAL e = dh[j + l] * (1 - at[1][l]);
-                    of[1][l] = e * at[1][l] * (at[4][l] - at[2][l]);
-                    of[2][l] = e * (1 - at[2][l] * at[2][l]);
-                    of[3][l] = of[2][l] * at[0][l];
-                    of[0][l] = of[3][l] * at[3][l] * (1 - at[0][l]);
-                    dh[j + l] *= at[1][l];
-                }
-                NAME(copy)(dr + j, of[0], count), NAME(copy)(du + j, of[1], count), NAME(copy)(dn + j, of[2], count);
-                NAME(copy)(dm + j, of[3], count);
-                AT(g + j) = AT(of[0]), AT(g + padded + j) = AT(of[1]), AT(g + 2 * padded + j) = AT(of[3]);
+                VECTOR r_ = NAME(load)(r + j, count), u_ = NAME(load)(u + j, count), n_ = NAME(load)(n + j, count);
+                VECTOR m_ = NAME(load)(m + j, count), h_ = NAME(load)(h + j, count), e = AT(dh + j) * (1 - u_);
+                VECTOR of_u = e * u_ * (h_ - n_), of_n = e * (1 - n_ * n_), of_m = of_n * r_, of_r = of_m * m_ * (1 - r_);
+                AT(dh + j) *= u_;
+                NAME(store)(dr + j, of_r, count), NAME(store)(du + j, of_u, count);
+                NAME(store)(dn + j, of_n, count), NAME(store)(dm + j, of_m, count);
+                AT(g + j) = of_r, AT(g + padded + j) = of_u, AT(g + 2 * padded + j) = of_m;
             }
         }
         int64_t column = 0;

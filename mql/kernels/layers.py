@@ -22,8 +22,8 @@ def hidden(product: torch.Tensor, bias: torch.Tensor, *, layer_norm: bool) -> to
     """Return the activations [K, B, W] of a layer from its product of inputs and weights, and bias [K, 1, W].
 
     Args:
-        product: [K, B, W]; it may be overwritten.
-        bias: one row for each network.
+        product: [K, B, W], or [B, W] of a single network; it may be overwritten.
+        bias: one row for each network; [W] of a single one.
         layer_norm: normalise pre-activations (without scale and shift: the next layer has both).
     """
     kernels = _kernels(product)
@@ -67,7 +67,7 @@ def _run(
 
     Without it, the activations overwrite `product`.
     """
-    networks, rows, units = product.shape
+    networks, rows, units = product.shape if product.dim() == 3 else (1, *product.shape)
     scale = product.new_empty(networks, rows) if layer_norm else None
     out = torch.empty_like(product) if layer_norm else product
     kernels(
@@ -107,7 +107,7 @@ class _Hidden(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         out, scale = _run(kernels, product, bias, layer_norm=layer_norm)
         ctx.save_for_backward(product, scale)
-        ctx.kernels, ctx.layer_norm = kernels, layer_norm
+        ctx.kernels, ctx.layer_norm, ctx.bias_shape = kernels, layer_norm, bias.shape
         return (out, product) if layer_norm else (product,)
 
     @staticmethod
@@ -116,9 +116,9 @@ class _Hidden(torch.autograd.Function):
         if of_out is None:
             return None, None, None
         seen, scale = ctx.saved_tensors
-        networks, rows, units = seen.shape
+        networks, rows, units = seen.shape if seen.dim() == 3 else (1, *seen.shape)
         grad = torch.empty_like(seen)
-        of_bias = seen.new_empty(networks, 1, units) if ctx.needs_input_grad[1] else None
+        of_bias = seen.new_empty(ctx.bias_shape) if ctx.needs_input_grad[1] else None
         ctx.kernels(
             "hidden_backward", networks, rows, units, ctx.layer_norm, seen, scale, of_out.contiguous(), None, None,
             grad, of_bias, None,

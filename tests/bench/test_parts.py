@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mql.agent.agent import Agent
-from mql.bench import acting, adaptation, growth, learner, replay, simulation, timing
+from mql.bench import acting, adaptation, growth, gru, learner, replay, simulation, timing
 from mql.bench.subjects import act_in_loop, agent_config, fill_replay
 from mql.cli import bench as cli_bench
 from mql.collecting.rollout import collect
@@ -135,6 +135,11 @@ def test_learner(names: set[str], monkeypatch: pytest.MonkeyPatch, *, amx: bool)
     results = learner.measure(1, LEARNER)
     assert set(results) == {"paper", "sb3_td3", "sgemm_gflops", *names}
     check_learner(results)
+
+
+def test_gru() -> None:
+    results = gru.measure(1, gru.Sizes(shapes=((4, 3, 2, 5),), rounds=1))
+    assert set(results["c4_z3_s2_t5"]) == {"both_ways_ms", "vs_nn_gru"} and min(figures(results)) > 0.0
 
 
 def test_the_learners_sizes_are_those_of_the_profiles() -> None:
