@@ -2,7 +2,7 @@
 
     python examples/measure_families.py --threads 2 -o results/performance/families.json
 
-Collection is the one that training uses: an untrained fast-profile agent acts, native families step 32 lanes side by
+Collection is the one that training uses: an untrained fast-profile agent acts, native families step 32 tasks side by
 side, all others play whole episodes in worker processes. The peer is one environment in a loop with random actions and
 no agent: Gymnasium's own of the same robot for native families, else the very environment that the family wraps. Both
 take turns. The machine should be idle. Prints a table in Markdown, and writes the figures as JSON.
@@ -33,7 +33,7 @@ from mql.tasks import names
 from mql.tasks.family import TaskFamily
 from mql.threads import limit_threads
 
-NATIVE_LANES = 32
+NATIVE_TASKS = 32
 EPISODES_PER_WORKER = 1
 ROUNDS = 3
 PEER_SECONDS = 0.3  # a peer steps for at least this long in each round
@@ -83,9 +83,9 @@ def find(target: str) -> TaskFamily:
 def measure(family: TaskFamily, threads: int) -> dict[str, Any]:
     """Return one family's figures: medians over rounds in which both take turns."""
     agent = Agent(family.obs_dim, family.action_dim, load_config(family.name).agent, seed=0)
-    lanes = NATIVE_LANES if family.native else EPISODES_PER_WORKER * threads
-    tasks = family.sample("train", lanes, np.random.default_rng(0))
-    seeds = spawn_seeds(lanes, 0, "measure")
+    parallel = NATIVE_TASKS if family.native else EPISODES_PER_WORKER * threads
+    tasks = family.sample("train", parallel, np.random.default_rng(0))
+    seeds = spawn_seeds(parallel, 0, "measure")
     ours = family.native and family.name in names()
     robots = (env_id for robot, env_id in ROBOTS.items() if ours and family.name.startswith(robot))
     peer_name = next(robots, "")

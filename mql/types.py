@@ -1,4 +1,4 @@
-"""The named containers that rooms hand to one another.
+"""The named containers that are passed from folder to folder.
 
 Shapes: B transitions in a batch, S context sequences, T context elements in a sequence, L states read per sequence
 (B = S * L), O observation, A action, C = O + A + 1 context element.

@@ -1,9 +1,9 @@
-"""`mql bench growth`: how times grow with the context, the replay and the number of lanes.
+"""`mql bench growth`: how times grow with the context, the replay and the number of tasks side by side.
 
-Updates include their sampling, as training makes them. Lanes are those of cheetah-vel, collected as in training, but in
+Updates include their sampling, as training makes them. Tasks are those of cheetah-vel, collected as in training, but in
 shorter episodes.
 
-Shapes: H context length, N lanes.
+Shapes: H context length, N tasks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mql.seeding import spawn_seeds
 from mql.tasks.families.locomotion.cheetah_vel import CheetahVel, cheetah_vel
 
 FAMILY = "cheetah-vel"
-FLAT_FROM = 32  # lanes from which on the time of an env step should not depend on their number
+FLAT_FROM = 32  # tasks side by side from which on the time of an env step should not depend on their number
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Sizes:
 
     context_lengths: tuple[int, ...] = (10, 20, 40, 80)
     buffers: tuple[int, ...] = (10_000, 100_000, 1_000_000)
-    lanes: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512)
+    parallel: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512)
     hidden_sizes: tuple[int, ...] = (300, 300)
     policy_delay: int = 2
     paper_batch: int = batch_size("paper")
@@ -67,15 +67,17 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     announce(f"growth: updates with replays of {sizes.buffers} transitions")
     buffers = {str(transitions): _update_of_buffer(transitions, sizes) for transitions in sizes.buffers}
     by_buffer = _time_updates(buffers, sizes)
-    announce(f"growth: {sizes.steps} control steps of {sizes.lanes} lanes")
-    by_lanes = _time_lanes(threads, sizes)
-    flat = [speed for lanes, speed in zip(sizes.lanes, by_lanes.values(), strict=True) if lanes >= FLAT_FROM]
+    announce(f"growth: {sizes.steps} control steps of {sizes.parallel} tasks side by side")
+    by_parallel = _time_parallel(threads, sizes)
+    flat = [
+        speed for parallel, speed in zip(sizes.parallel, by_parallel.values(), strict=True) if parallel >= FLAT_FROM
+    ]
     first_context, *_, last_context = by_context.values()
     first_buffer, *_, last_buffer = by_buffer.values()
     return {
         "update_ms_by_context_length": by_context,
         "update_ms_by_buffer": by_buffer,
-        "env_steps_per_s_by_lanes": by_lanes,
+        "env_steps_per_s_by_lanes": by_parallel,
         "context_length_exponent": math.log(last_context / first_context)
         / math.log(sizes.context_lengths[-1] / sizes.context_lengths[0]),
         "slowest_vs_fastest_from_32_lanes": max(flat) / min(flat),
@@ -123,15 +125,15 @@ def _update_of_buffer(transitions: int, sizes: Sizes) -> Call:
     return make_update(agent, replay, sizes.fast_batch)
 
 
-def _time_lanes(threads: int, sizes: Sizes) -> dict[str, float]:
-    """Return the env steps per second of each number of lanes, in episodes of `sizes.steps`."""
+def _time_parallel(threads: int, sizes: Sizes) -> dict[str, float]:
+    """Return the env steps per second of each number of tasks side by side, in episodes of `sizes.steps`."""
     family = replace(cheetah_vel(), episode_length=sizes.steps)
     agent = Agent(family.obs_dim, family.action_dim, load_config(FAMILY, overrides=sizes.overrides).agent, seed=0)
-    collections = {str(lanes): _collection(agent, family, lanes, threads) for lanes in sizes.lanes}
+    collections = {str(parallel): _collection(agent, family, parallel, threads) for parallel in sizes.parallel}
     seconds = medians(alternate(collections, rounds=sizes.rounds))
     return {name: int(name) * sizes.steps / spent for name, spent in seconds.items()}
 
 
-def _collection(agent: Agent, family: CheetahVel, lanes: int, threads: int) -> Call:
-    tasks, seeds = family.tasks("train"), spawn_seeds(lanes, 0, "bench reset")
-    return lambda: collect(agent, family, [tasks[i % len(tasks)] for i in range(lanes)], seeds, workers=threads)
+def _collection(agent: Agent, family: CheetahVel, parallel: int, threads: int) -> Call:
+    tasks, seeds = family.tasks("train"), spawn_seeds(parallel, 0, "bench reset")
+    return lambda: collect(agent, family, [tasks[i % len(tasks)] for i in range(parallel)], seeds, workers=threads)

@@ -1,12 +1,12 @@
 """`mql bench simulation`: collection on many half-cheetahs side by side, beside its limit and its peers.
 
-- The limit: bare `mujoco.rollout`, one call per control step for all lanes, with the actions that the collection took
+- The limit: bare `mujoco.rollout`, one call per control step for all tasks, with the actions that the collection took
   given beforehand: the same physics, but no policy, no observation, no reward.
 - The peers: the same agent acting on Gymnasium's SyncVectorEnv and AsyncVectorEnv of eight HalfCheetah-v5 each, made
   once and outside the timing. The eight workers run on as many cores as everything else.
-- The price of physics that vary: each lane with its own model, of other masses and frictions, over one shared model.
+- The price of physics that vary: each task with its own model, of other masses and frictions, over one shared model.
 
-Shapes: N lanes, O observation, A action, S numbers of MuJoCo's full physics state.
+Shapes: N tasks, O observation, A action, S numbers of MuJoCo's full physics state.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from mql.tasks.stepping.rollout import compiled_model
 from mql.types import FloatArray
 
 PEER = "HalfCheetah-v5"
-SCALES = (0.5, 1.5)  # of a body's mass and inertia and a geom's friction where each lane has its own model
+SCALES = (0.5, 1.5)  # of a body's mass and inertia and a geom's friction where each task has its own model
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """`lanes` tasks for a whole episode; the peers' `environments` take `peer_steps` control steps each."""
+    """`parallel` tasks for a whole episode; the peers' `environments` take `peer_steps` control steps each."""
 
-    lanes: int = 64
+    parallel: int = 64
     environments: int = 8
     peer_steps: int = 200
     overrides: tuple[str, ...] = ()
@@ -69,14 +69,14 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     config = load_config("cheetah-vel", overrides=sizes.overrides)
     family = cheetah_vel()
     agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=0)
-    tasks = family.tasks("train")[: sizes.lanes]
+    tasks = family.tasks("train")[: sizes.parallel]
     make = [partial(gymnasium.make, PEER)] * sizes.environments
     sync = gymnasium.vector.SyncVectorEnv(make)
     with _cores(threads):
         # Spawned, not forked: this process has threads, and a fork may copy a lock that one of them holds.
         workers = gymnasium.vector.AsyncVectorEnv(make, context="spawn")
     try:
-        announce(f"simulation: {sizes.rounds} rounds of {len(tasks)} lanes, on {threads} threads")
+        announce(f"simulation: {sizes.rounds} rounds of {len(tasks)} tasks, on {threads} threads")
         seconds = medians(
             alternate(
                 {
@@ -118,17 +118,17 @@ def _bare_rollout(agent: Agent, family: CheetahVel, tasks: Sequence[Task], threa
 
     How long a step of physics takes depends on what the body does: contacts cost. So the limit gets the same actions.
     """
-    seeds, lanes = spawn_seeds(len(tasks), 0, "bench reset"), len(tasks)
+    seeds, parallel = spawn_seeds(len(tasks), 0, "bench reset"), len(tasks)
     episodes = collect(agent, family, tasks, seeds, workers=threads)
     model, frames = compiled_model(str(family.robot.path)), family.robot.frame_skip
-    threads = min(threads, lanes)
-    models, data = [model] * lanes, [mujoco.MjData(model) for _ in range(threads)]
+    threads = min(threads, parallel)
+    models, data = [model] * parallel, [mujoco.MjData(model) for _ in range(threads)]
     rollout = Rollout(nthread=threads if threads > 1 else 0)
-    states = np.zeros((lanes, frames, mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_FULLPHYSICS.value)))
-    sensors = np.zeros((lanes, frames, model.nsensordata))
+    states = np.zeros((parallel, frames, mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_FULLPHYSICS.value)))
+    sensors = np.zeros((parallel, frames, model.nsensordata))
     actions = np.stack([episode.action for episode in episodes], axis=1).astype(np.float64)  # [T, N, A], the controls
     controls = np.repeat(actions[:, :, None], frames, axis=2)
-    first = np.zeros((lanes, states.shape[2]))  # the time, qpos, qvel
+    first = np.zeros((parallel, states.shape[2]))  # the time, qpos, qvel
     drawn = zip(seeds, tasks, strict=True)
     starts = [family.initial_state(np.random.default_rng(seed), task.parameters) for seed, task in drawn]
     first[:, 1:] = [np.concatenate(start) for start in starts]
@@ -148,16 +148,16 @@ def _bare_rollout(agent: Agent, family: CheetahVel, tasks: Sequence[Task], threa
                 nstep=frames,
                 state=states,
                 sensordata=sensors,
-                chunk_size=max(1, lanes // (2 * threads)),
+                chunk_size=max(1, parallel // (2 * threads)),
             )
 
     return simulate
 
 
-def _vary(family: CheetahVel, lanes: int) -> VariedCheetahVel:
-    """Return the family with another model for each of its first `lanes` training tasks."""
+def _vary(family: CheetahVel, parallel: int) -> VariedCheetahVel:
+    """Return the family with another model for each of its first `parallel` training tasks."""
     rng = generator(0, "bench models")
-    models = tuple(_varied_model(compiled_model(str(family.robot.path)), rng) for _ in range(lanes))
+    models = tuple(_varied_model(compiled_model(str(family.robot.path)), rng) for _ in range(parallel))
     return VariedCheetahVel(**{field.name: getattr(family, field.name) for field in fields(family)}, models=models)
 
 

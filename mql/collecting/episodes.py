@@ -1,6 +1,6 @@
 """Episodes of a policy in tasks side by side: what a thread or a worker process runs. It needs no PyTorch.
 
-Shapes: N lanes (a task and a seed each), T steps, O observation, A action.
+Shapes: N episodes (a task and a seed each), T steps, O observation, A action.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ def play(
     except EpisodeFault as fault:
         return [fault] * len(tasks)
     try:
-        lanes, steps = len(tasks), family.episode_length
-        rows = padding[0] + lanes + padding[1]
-        own = slice(padding[0], padding[0] + lanes)
+        count, steps = len(tasks), family.episode_length
+        rows = padding[0] + count + padding[1]
+        own = slice(padding[0], padding[0] + count)
         obs = np.zeros((steps + 1, rows, family.obs_dim), dtype=np.float32)
         action = np.zeros((steps, rows, family.action_dim), dtype=np.float32)
         reward = np.zeros((steps, rows), dtype=np.float32)
-        length = np.zeros(lanes, dtype=np.int64)
-        success = np.zeros(lanes, dtype=bool)
-        final: list[dict[str, float]] = [{} for _ in range(lanes)]
+        length = np.zeros(count, dtype=np.int64)
+        success = np.zeros(count, dtype=bool)
+        final: list[dict[str, float]] = [{} for _ in range(count)]
         faults: dict[int, EpisodeFault] = {}
-        running = np.ones(lanes, dtype=bool)
+        running = np.ones(count, dtype=bool)
         follows_policy = exploration is None or exploration.follows_policy
         obs[0, own] = batch.reset(seeds)
         context = policy.begin(rows, family.obs_dim + family.action_dim + 1)
@@ -59,8 +59,8 @@ def play(
                 act = exploration.act(act, obs[t, own], t)
             step = batch.step(act)
             broken = running & ~(np.isfinite(step.obs).all(axis=1) & np.isfinite(step.reward))
-            for lane in map(int, np.flatnonzero(broken)):
-                faults[lane] = episode_fault(tasks[lane], f"step {t + 1} gave numbers that are not finite")
+            for place in map(int, np.flatnonzero(broken)):
+                faults[place] = episode_fault(tasks[place], f"step {t + 1} gave numbers that are not finite")
             if faults:
                 running &= ~broken
                 step.obs[list(faults)], step.reward[list(faults)] = 0.0, 0.0
@@ -69,8 +69,8 @@ def play(
             if "success" in step.info:
                 success |= running & step.info["success"]
             ended = running & (step.terminated | step.truncated)
-            for lane in map(int, np.flatnonzero(ended)):
-                final[lane] = {name: float(values[lane]) for name, values in step.info.items() if name != "success"}
+            for place in map(int, np.flatnonzero(ended)):
+                final[place] = {name: float(values[place]) for name, values in step.info.items() if name != "success"}
             running &= ~ended
             if follows_policy and running.any():
                 policy.observe(context, obs[t], action[t], reward[t])
@@ -80,19 +80,19 @@ def play(
     finally:
         batch.close()
     return [
-        faults[lane]
-        if lane in faults
+        faults[place]
+        if place in faults
         else Episode(
-            obs=obs[: n + 1, padding[0] + lane].copy(),
-            action=action[:n, padding[0] + lane].copy(),
-            reward=reward[:n, padding[0] + lane].copy(),
-            terminated=bool(step.terminated[lane]),
-            truncated=bool(step.truncated[lane]),
+            obs=obs[: n + 1, padding[0] + place].copy(),
+            action=action[:n, padding[0] + place].copy(),
+            reward=reward[:n, padding[0] + place].copy(),
+            terminated=bool(step.terminated[place]),
+            truncated=bool(step.truncated[place]),
             task=task.index,
             seed=seed,
             policy_version=policy_version,
-            success=bool(success[lane]) if family.has_success else None,
-            final_info=final[lane],
+            success=bool(success[place]) if family.has_success else None,
+            final_info=final[place],
         )
-        for lane, (n, task, seed) in enumerate(zip(length, tasks, seeds, strict=True))
+        for place, (n, task, seed) in enumerate(zip(length, tasks, seeds, strict=True))
     ]

@@ -1,11 +1,11 @@
 """Collection: (policy, tasks, seeds) -> whole episodes, many tasks side by side. No state is kept between calls.
 
-Native families are shared out to threads: each one runs its own lanes, simulation and policy, from reset to end, and
+Native families are shared out to threads: each one runs its own episodes, simulation and policy, from reset to end, and
 waits for no other at every control step. All other families go to worker processes, one whole episode at a time. How
 many threads or processes there are changes no bit of an episode: BLAS rounds by the number of rows that it multiplies,
-so the policy computes as many rows in a share as it would for all lanes at once.
+so the policy computes as many rows in a share as it would for all episodes at once.
 
-Lanes are episodes side by side: a task and a seed each.
+An episode has a task and a seed of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.threads import side_by_side
 from mql.types import Episode, IntArray
 
-ALONE = 8  # lanes whose actions are computed together, where an episode must not depend on how many others there are
+ALONE = 8  # episodes whose actions are computed together, where an episode must not depend on how many others there are
 
 
 def collect(
@@ -45,7 +45,7 @@ def collect(
         agent: acts deterministically, from the context of its own episode only.
         explorer: changes the agent's actions; None: they are taken as they are.
         rng: draws what the explorer needs: one generator for all episodes, or one for each.
-        workers: shares of lanes, or worker processes, that run at the same time.
+        workers: shares of the episodes, or worker processes, that run at the same time.
 
     Raises:
         ValueError: an explorer without `rng`, or not one seed (or generator, where there are several) per task.
@@ -97,12 +97,12 @@ def collect_each(
     if explorer is not None and rng is not None:
         exploration = begin(explorer, len(tasks), rng)
     policy = agent.policy()
-    lanes = np.arange(len(tasks))
+    places = np.arange(len(tasks))
     if family.native:
-        shares = np.split(lanes, lanes[ALONE::ALONE]) if alone else np.array_split(lanes, min(workers, len(tasks)))
+        shares = np.split(places, places[ALONE::ALONE]) if alone else np.array_split(places, min(workers, len(tasks)))
         play_there: Callable[..., list[Episode | EpisodeFault] | WorkerLost] = partial(play, family, policy)
     else:
-        shares = np.split(lanes, lanes[1:])
+        shares = np.split(places, places[1:])
         play_there = worker_processes(workers).bound(play, family, policy, timeout=family.episode_timeout)
 
     def padding(share: IntArray) -> tuple[int, int]:
@@ -112,15 +112,15 @@ def collect_each(
 
     def run(share: IntArray) -> list[Episode | EpisodeFault]:
         outcome = play_there(
-            [tasks[lane] for lane in share],
-            [int(seeds[lane]) for lane in share],
+            [tasks[place] for place in share],
+            [int(seeds[place]) for place in share],
             None if exploration is None else exploration.share(share),
             policy_version=policy_version,
             padding=padding(share),
         )
         if isinstance(outcome, WorkerLost):
-            return [episode_fault(tasks[lane], str(outcome)) for lane in share]
-        _check_answer(outcome, [(tasks[lane].index, int(seeds[lane])) for lane in share])
+            return [episode_fault(tasks[place], str(outcome)) for place in share]
+        _check_answer(outcome, [(tasks[place].index, int(seeds[place])) for place in share])
         return outcome
 
     return [outcome for part in side_by_side(run, shares, threads=workers) for outcome in part]

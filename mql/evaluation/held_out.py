@@ -243,9 +243,9 @@ def _episodes(
 
     ``rng`` holds a generator for each episode, one task's after the other's.
     """
-    lanes = [task for task, own in zip(tasks, seeds, strict=True) for _ in own]
+    played = [task for task, own in zip(tasks, seeds, strict=True) for _ in own]
     flat = [seed for own in seeds for seed in own]
-    outcomes = iter(collect_each(agent, family, lanes, flat, explorer=explorer, rng=rng, alone=True, workers=workers))
+    outcomes = iter(collect_each(agent, family, played, flat, explorer=explorer, rng=rng, alone=True, workers=workers))
     return [_whole([next(outcomes) for _ in own]) for own in seeds]
 
 

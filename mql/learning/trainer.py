@@ -66,7 +66,7 @@ class Trainer:
         return self.learner.updates
 
     def iterate(self) -> Iteration:
-        """Collect one episode in each of ``episodes_per_iteration`` lanes, then make the updates that are due.
+        """Collect ``episodes_per_iteration`` episodes side by side, then make the updates that are due.
 
         Raises:
             EpisodeFault: not one of the episodes could be finished.

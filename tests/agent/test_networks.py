@@ -22,18 +22,18 @@ from mql.errors import UserError
 from mql.types import Batch, Context, Transition
 
 
-@pytest.mark.parametrize("lanes", [2, 20])
-def test_reading_states_equals_stepping(lanes: int) -> None:
+@pytest.mark.parametrize("n", [2, 20])
+def test_reading_states_equals_stepping(n: int) -> None:
     """The state that acting carries is the one that training reads."""
     agent = Agent(3, 1, AgentConfig(hidden_sizes=(8,), context_dim=3), seed=0)
-    elements = torch.randn(4, lanes, 5)
-    context = agent.begin(lanes)
+    elements = torch.randn(4, n, 5)
+    context = agent.begin(n)
     stepped = [torch.from_numpy(context.state)]
     for row in elements.numpy():
         agent.observe(context, row[:, :3], row[:, 3:4], row[:, 4])
         stepped.append(torch.from_numpy(context.state))
-    read = torch.arange(5).expand(lanes, -1)
-    z = agent.online.actor_encoder(Context(elements, read)).view(lanes, 5, 3)
+    read = torch.arange(5).expand(n, -1)
+    z = agent.online.actor_encoder(Context(elements, read)).view(n, 5, 3)
     assert torch.allclose(z, torch.stack(stepped, dim=1), atol=1e-6)
 
 

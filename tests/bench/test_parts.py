@@ -61,13 +61,13 @@ REPLAY = replay.Sizes(
     calls_per_round=4,
     rounds=1,
 )
-SIMULATION = simulation.Sizes(lanes=2, environments=1, peer_steps=3, overrides=SMALL_AGENT, rounds=1)
+SIMULATION = simulation.Sizes(parallel=2, environments=1, peer_steps=3, overrides=SMALL_AGENT, rounds=1)
 ACTING = acting.Sizes(context_length=3, hidden_sizes=(8,), warm_up=1, steps=5, rounds=2)
 ADAPTATION = adaptation.Sizes(transitions=20_000, tasks=2, overrides=SMALL_ADAPTATION, rounds=1)
 GROWTH = growth.Sizes(
     context_lengths=(2, 3, 4),
     buffers=(100, 200, 400),
-    lanes=(2, 32, 33),
+    parallel=(2, 32, 33),
     hidden_sizes=(8,),
     paper_batch=8,
     fast_batch=16,
@@ -188,7 +188,7 @@ def test_simulation() -> None:
     assert min(figures(results)) > 0.0
 
 
-def test_lanes_get_models_of_their_own() -> None:
+def test_tasks_get_models_of_their_own() -> None:
     family = cheetah_vel()
     shared = compiled_model(str(family.robot.path))
     before = shared.body_mass.copy()
@@ -245,7 +245,7 @@ def test_growth() -> None:
     groups = {
         "update_ms_by_context_length": GROWTH.context_lengths,
         "update_ms_by_buffer": GROWTH.buffers,
-        "env_steps_per_s_by_lanes": GROWTH.lanes,
+        "env_steps_per_s_by_lanes": GROWTH.parallel,
     }
     verdicts = {"context_length_exponent", "slowest_vs_fastest_from_32_lanes", "largest_vs_smallest_buffer"}
     assert set(results) == {*groups, *verdicts}
