@@ -263,4 +263,4 @@ def test_growth() -> None:
 def test_the_groups_of_growth_are_those_of_the_contract() -> None:
     assert growth.FULL.context_lengths == (10, 20, 40, 80)
     assert growth.FULL.buffers == (10_000, 100_000, 1_000_000)
-    assert growth.FULL.lanes == (8, 16, 32, 64, 128, 256, 512)
+    assert growth.FULL.parallel == (8, 16, 32, 64, 128, 256, 512)
