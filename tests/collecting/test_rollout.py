@@ -14,13 +14,23 @@ from mql.config.schema import AgentConfig
 from mql.tasks import registry
 from mql.types import Episode
 
+AGENTS = [("carry", "gru"), ("window", "gru"), ("window", "transformer")]
+
 
 def episodes(
-    family_name: str, *, workers: int, lanes: int = 5, mode: str = "carry", steps: int = 50, **options: object
+    family_name: str,
+    *,
+    workers: int,
+    lanes: int = 5,
+    mode: str = "carry",
+    encoder: str = "gru",
+    steps: int = 50,
+    **options: object,
 ) -> list[Episode]:
     family = replace(registry.load(family_name), episode_length=steps)  # type: ignore[type-var]
+    sizes = {"hidden_sizes": (64,), "context_dim": 30}
     config = AgentConfig.model_validate(
-        {"hidden_sizes": (64,), "context_dim": 30, "context_mode": mode, "shared_encoder": mode == "carry"}
+        {**sizes, "encoder": encoder, "context_mode": mode, "shared_encoder": mode == "carry"}
     )
     agent = Agent(family.obs_dim, family.action_dim, config, seed=0)
     outcomes = collect_each(
@@ -42,22 +52,26 @@ def assert_equal(first: list[Episode], second: list[Episode]) -> None:
         assert np.array_equal(a.reward, b.reward)
 
 
-@pytest.mark.parametrize("mode", ["carry", "window"])
+@pytest.mark.parametrize(("mode", "encoder"), AGENTS)
 @pytest.mark.parametrize("options", [{}, {"exploration_noise": 0.3}, {"random_actions": True}, {"alone": True}])
 @pytest.mark.parametrize("workers", [2, 3, 8])
-def test_episodes_do_not_depend_on_the_number_of_workers(mode: str, options: dict[str, object], workers: int) -> None:
+def test_episodes_do_not_depend_on_the_number_of_workers(
+    mode: str, encoder: str, options: dict[str, object], workers: int
+) -> None:
     """Bit for bit, also with numbers of lanes for which BLAS takes different ways."""
     for lanes in (5, 13):
         alone, shared = (
-            episodes("reacher-goal", workers=count, lanes=lanes, mode=mode, steps=12, **options)
+            episodes("reacher-goal", workers=count, lanes=lanes, mode=mode, encoder=encoder, steps=12, **options)
             for count in (1, workers)
         )
         assert_equal(alone, shared)
 
 
-@pytest.mark.parametrize("mode", ["carry", "window"])
-def test_an_episode_alone_does_not_depend_on_how_many_others_there_are(mode: str) -> None:
-    few, many = (episodes("reacher-goal", workers=1, lanes=n, mode=mode, steps=12, alone=True) for n in (3, 19))
+@pytest.mark.parametrize(("mode", "encoder"), AGENTS)
+def test_an_episode_alone_does_not_depend_on_how_many_others_there_are(mode: str, encoder: str) -> None:
+    few, many = (
+        episodes("reacher-goal", workers=1, lanes=n, mode=mode, encoder=encoder, steps=12, alone=True) for n in (3, 19)
+    )
     assert_equal(few, many[:3])
 
 
