@@ -66,7 +66,10 @@ class EncoderChoice(NamedTuple):
 # The choices of `agent.encoder` and `agent.algorithm` (protocols.py): a new one is a new file, a row here and its name
 # in the field's Literal.
 ENCODERS: Mapping[str, EncoderChoice] = MappingProxyType(
-    {"gru": EncoderChoice("mql.agent.encoders:GRUEncoder", carries=True)}
+    {
+        "gru": EncoderChoice("mql.agent.encoders:GRUEncoder", carries=True),
+        "transformer": EncoderChoice("mql.agent.transformer:TransformerEncoder", carries=False),
+    }
 )
 ALGORITHMS: Mapping[str, str] = MappingProxyType({"td3": "mql.learning.td3:TD3"})
 
@@ -75,11 +78,11 @@ class AgentConfig(Section):
     """What is learned, and how."""
 
     algorithm: Literal["td3"] = Field(default="td3", description="How actor and critics learn.")
-    encoder: Literal["gru"] = Field(default="gru", description="What computes the context variable z.")
+    encoder: Literal["gru", "transformer"] = Field(default="gru", description="What computes the context variable z.")
     hidden_sizes: tuple[Count, ...] = Field(
         default=(256, 256), min_length=1, description="Units per hidden layer of actor and critics."
     )
-    context_dim: Count = Field(default=30, description="Size of the context variable z (GRU state).")
+    context_dim: Count = Field(default=30, description="Size of the context variable z, and its encoder's width.")
     context_length: Count = Field(default=20, description="Last steps that z is computed from (context_mode window).")
     use_context: bool = Field(default=True, description="False: a context-blind agent, for comparison.")
     context_mode: Literal["carry", "window"] = Field(

@@ -29,8 +29,9 @@ def episode(rng: np.random.Generator, *, task: int = 0, shift: float = 0.0, leng
     )
 
 
-def agent(mode: str = "carry") -> Agent:
+def agent(mode: str = "carry", encoder: str = "gru") -> Agent:
     config = AgentConfig(
+        encoder=encoder,  # type: ignore[arg-type]
         hidden_sizes=(16, 16),
         context_dim=4,
         context_length=5,
@@ -80,9 +81,9 @@ def test_meta_parameters_and_old_data_stay_bit_identical(mode: str, weighting: s
     assert all(not torch.equal(before[name], moved[name]) for name in before if name.startswith("online."))
 
 
-@pytest.mark.parametrize("mode", ["carry", "window"])
-def test_equal_arguments_equal_results_in_any_order(mode: str) -> None:
-    meta_agent = agent(mode)
+@pytest.mark.parametrize(("mode", "encoder"), [("carry", "gru"), ("window", "gru"), ("window", "transformer")])
+def test_equal_arguments_equal_results_in_any_order(mode: str, encoder: str) -> None:
+    meta_agent = agent(mode, encoder)
     meta = prepare(meta_agent, old_data(), config())
     other = [episode(np.random.default_rng(8), shift=0.5)]
     first = adapt(meta_agent, meta, NEW, config(), seed=1)
@@ -193,9 +194,9 @@ def test_step_one_can_draw_batches_of_the_new_data(mode: str, monkeypatch: pytes
     assert same(tensors(once), tensors(again)) and not same(tensors(once), tensors(meta_agent))
 
 
-@pytest.mark.parametrize("mode", ["carry", "window"])
-def test_features_are_the_states_the_policy_acted_with(mode: str) -> None:
-    meta_agent = agent(mode)
+@pytest.mark.parametrize(("mode", "encoder"), [("carry", "gru"), ("window", "gru"), ("window", "transformer")])
+def test_features_are_the_states_the_policy_acted_with(mode: str, encoder: str) -> None:
+    meta_agent = agent(mode, encoder)
     replay = old_data()
     meta: MetaData = prepare(meta_agent, replay, config())
     rows = replay.table[torch.from_numpy(meta.rows)].numpy()

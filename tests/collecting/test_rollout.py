@@ -16,6 +16,8 @@ from mql.tasks import registry
 from mql.tasks.family import TaskFamily
 from mql.types import Episode
 
+AGENTS = [("carry", "gru"), ("window", "gru"), ("window", "transformer")]
+
 
 def episodes(
     family_name: str,
@@ -23,13 +25,15 @@ def episodes(
     workers: int,
     lanes: int = 5,
     mode: str = "carry",
+    encoder: str = "gru",
     steps: int = 50,
     explorer: str | None = None,
     alone: bool = False,
 ) -> list[Episode]:
     family = replace(registry.load(family_name), episode_length=steps)  # type: ignore[type-var]
+    sizes = {"hidden_sizes": (64,), "context_dim": 30}
     config = AgentConfig.model_validate(
-        {"hidden_sizes": (64,), "context_dim": 30, "context_mode": mode, "shared_encoder": mode == "carry"}
+        {**sizes, "encoder": encoder, "context_mode": mode, "shared_encoder": mode == "carry"}
     )
     agent = Agent(family.obs_dim, family.action_dim, config, seed=0)
     outcomes = collect_each(
@@ -58,24 +62,28 @@ def explorer_of(family: TaskFamily, kind: str | None) -> Explorer | None:
     return random_actions(family) if kind == "random" else explorer_for(family, kind, 0.3)
 
 
-@pytest.mark.parametrize("mode", ["carry", "window"])
+@pytest.mark.parametrize(("mode", "encoder"), AGENTS)
 @pytest.mark.parametrize(
     "options", [{}, {"explorer": "random"}, *({"explorer": kind} for kind in EXPLORERS), {"alone": True}], ids=str
 )
 @pytest.mark.parametrize("workers", [2, 3, 8])
-def test_episodes_do_not_depend_on_the_number_of_workers(mode: str, options: dict[str, Any], workers: int) -> None:
+def test_episodes_do_not_depend_on_the_number_of_workers(
+    mode: str, encoder: str, options: dict[str, Any], workers: int
+) -> None:
     """Bit for bit, also with numbers of lanes for which BLAS takes different ways."""
     for lanes in (5, 13):
         alone, shared = (
-            episodes("reacher-goal", workers=count, lanes=lanes, mode=mode, steps=12, **options)
+            episodes("reacher-goal", workers=count, lanes=lanes, mode=mode, encoder=encoder, steps=12, **options)
             for count in (1, workers)
         )
         assert_equal(alone, shared)
 
 
-@pytest.mark.parametrize("mode", ["carry", "window"])
-def test_an_episode_alone_does_not_depend_on_how_many_others_there_are(mode: str) -> None:
-    few, many = (episodes("reacher-goal", workers=1, lanes=n, mode=mode, steps=12, alone=True) for n in (3, 19))
+@pytest.mark.parametrize(("mode", "encoder"), AGENTS)
+def test_an_episode_alone_does_not_depend_on_how_many_others_there_are(mode: str, encoder: str) -> None:
+    few, many = (
+        episodes("reacher-goal", workers=1, lanes=n, mode=mode, encoder=encoder, steps=12, alone=True) for n in (3, 19)
+    )
     assert_equal(few, many[:3])
 
 

@@ -200,21 +200,25 @@ def carts(*, timeout: float = 60.0, **faults: str) -> GymnasiumFamily:
     )
 
 
-def agent_for(family: GymnasiumFamily, mode: str = "carry") -> Agent:
+def agent_for(family: GymnasiumFamily, mode: str = "carry", encoder: str = "gru") -> Agent:
+    sizes = {"hidden_sizes": (16,), "context_dim": 4}
     config = AgentConfig.model_validate(
-        {"hidden_sizes": (16,), "context_dim": 4, "context_mode": mode, "shared_encoder": mode == "carry"}
+        {**sizes, "encoder": encoder, "context_mode": mode, "shared_encoder": mode == "carry"}
     )
     return Agent(family.obs_dim, family.action_dim, config, seed=0)
 
 
-@pytest.mark.parametrize("mode", ["carry", "window"])
+@pytest.mark.parametrize(
+    ("mode", "encoder"),
+    [("carry", "gru"), ("window", "gru"), pytest.param("window", "transformer", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("kind", [None, "random", *EXPLORERS])
-def test_episodes_do_not_depend_on_the_number_of_workers(mode: str, kind: str | None) -> None:
+def test_episodes_do_not_depend_on_the_number_of_workers(mode: str, encoder: str, kind: str | None) -> None:
     family = carts()
     explorer = random_actions(family) if kind == "random" else explorer_for(family, kind, 0.3) if kind else None
     runs = [
         collect(
-            agent_for(family, mode),
+            agent_for(family, mode, encoder),
             family,
             family.tasks("train")[:5],
             [0, 1, 2, 3, 4],

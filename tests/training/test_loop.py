@@ -176,6 +176,17 @@ def test_ctrl_c_saves_and_the_run_goes_on_as_if_nothing_had_happened(whole: Path
     assert_equal_runs(whole, tmp_path / "run")
 
 
+def test_an_agent_with_a_transformer_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    """With an encoder each for actor and critics, inputs standardised, and an adaptation before and after."""
+    settings = ["encoder=transformer", "context_mode=window", "shared_encoder=false", "normalize=true"]
+    config = config_of("train.env_steps=800", *(f"agent.{setting}" for setting in settings))
+    start(tmp_path / "whole", config)
+    with pytest.raises(Interrupted):
+        start(tmp_path / "run", config, interrupt_at(500))
+    resume(tmp_path / "run")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+
+
 def test_watchers_are_told_how_far_each_evaluation_is(tmp_path: Path) -> None:
     watcher = at(-1, lambda: None)
     config = config_of("train.env_steps=400", "evaluate.tasks=2", "evaluate.final_tasks=100000")
