@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from mql.config.loading import load_config
-from mql.config.schema import Config
+from mql.config.schema import ALGORITHMS, Config
 from mql.errors import UserError
 from mql.learning.trainer import Trainer, annealed_lr
 from mql.runs.checkpoint import Checkpoint
@@ -172,6 +172,16 @@ def test_ctrl_c_saves_and_the_run_goes_on_as_if_nothing_had_happened(whole: Path
     resume(tmp_path / "run", watcher)
     assert watcher.started_at == when
     assert_equal_runs(whole, tmp_path / "run")
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS.keys() - {"td3"}))
+def test_a_run_by_another_algorithm_goes_on_bit_for_bit_too(tmp_path: Path, algorithm: str) -> None:
+    config = config_of(f"agent.algorithm={algorithm}", "train.env_steps=800", "train.evaluate_every=800")
+    start(tmp_path / "whole", config)
+    with pytest.raises(Interrupted):
+        start(tmp_path / "run", config, interrupt_at(500))
+    resume(tmp_path / "run")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
 
 
 def test_watchers_are_told_how_far_each_evaluation_is(tmp_path: Path) -> None:
