@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mql.adaptation.paper import prepare
+from mql.adaptation.adapters import prepare
 from mql.cli.families import family_of
 from mql.config.loading import override
 from mql.evaluation.held_out import evaluate, summarize_results
@@ -77,17 +77,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 config=config.adapt,
             )
             reports = [result.report for result in results if result.report]
-            aucs = [report.classifier_auc for report in reports if report.classifier_auc is not None]
+            aucs = [report["classifier_auc"] for report in reports if report["classifier_auc"] is not None]
             rows.append(
                 {
                     "env_steps": trainer.env_steps,
                     "updates": trainer.updates,
                     "variant": name,
                     **summarize_results(results),
-                    "normalized_ess": float(np.mean([report.normalized_ess for report in reports])),
-                    "proximal_coef": float(np.mean([report.proximal_coef for report in reports])),
+                    "normalized_ess": float(np.mean([report["normalized_ess"] for report in reports])),
+                    "proximal_coef": float(np.mean([report["proximal_coef"] for report in reports])),
                     "classifier_auc": float(np.mean(aucs)) if aucs else None,
-                    "adapt_seconds": float(np.mean([report.adapt_seconds for report in reports])),
+                    "adapt_seconds": float(np.mean([report["adapt_seconds"] for report in reports])),
                 }
             )
             print(_line(rows[-1]), file=sys.stderr, flush=True)

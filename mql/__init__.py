@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mql.tasks import gymnasium_registration as _gymnasium_registration
 
 if TYPE_CHECKING:
-    from mql.adaptation.paper import adapt
+    from mql.adaptation.adapters import adapt
     from mql.agent.agent import Agent
     from mql.config.loading import load_config
     from mql.evaluation.held_out import evaluate
@@ -25,7 +25,7 @@ __all__ = ["Agent", "__version__", "adapt", "evaluate", "load_config", "load_fam
 
 _HOMES = {
     "Agent": ("mql.agent.agent", "Agent"),
-    "adapt": ("mql.adaptation.paper", "adapt"),
+    "adapt": ("mql.adaptation.adapters", "adapt"),
     "evaluate": ("mql.evaluation.held_out", "evaluate"),
     "load_config": ("mql.config.loading", "load_config"),
     "load_family": ("mql.tasks.registry", "load"),

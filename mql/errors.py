@@ -9,6 +9,16 @@ from typing import Any
 
 _MOST_LISTED = 20
 
+# The packages that the core does without, and the extra of this project that brings each: `module: extra`.
+EXTRAS = {
+    "gymnasium_robotics": "gymnasium-robotics",
+    "imageio_ffmpeg": "video",
+    "metaworld": "meta-world",
+    "mujoco_menagerie": "robots",
+    "stable_baselines3": "bench",
+    "wandb": "wandb",
+}
+
 
 class UserError(Exception):
     """A mistake the user can mend. The command line prints it as one line and exits with status 2.
@@ -27,6 +37,17 @@ class UserError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the three parts: worker processes raise this error, too."""
         return partial(UserError, where=self.where, mend=self.mend), (self.what,)
+
+
+def missing_package(module: str, *, where: str | None = None) -> UserError:
+    """Return the error that says that `module` can't be imported, and how to install what holds it."""
+    package = module.split(".")[0]
+    return UserError(f"package {package} is missing", where=where, mend=f"install it with {installation(package)}")
+
+
+def installation(package: str) -> str:
+    """Return the command that installs a package's top module: the extra where it belongs to one of this project's."""
+    return f"pip install 'mql[{EXTRAS[package]}]'" if package in EXTRAS else f"pip install {package.replace('_', '-')}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from pydantic import Field, PrivateAttr, model_validator
-from pydantic_core import PydanticCustomError
 
+from mql.config.parts import Mistake, Part, Real
 from mql.errors import UserError, nearest
 from mql.robots.description import View
 from mql.robots.mjcf.source import MjcfSource, find_mjcf
@@ -27,9 +27,7 @@ from mql.robots.spec_parts import (
     Joint,
     Mount,
     Name,
-    Part,
     Positive,
-    Real,
     Safety,
     Sensor,
 )
@@ -231,4 +229,4 @@ def _known(key: str, kind: str, name: str, names: Mapping[str, object]) -> None:
 
 
 def _conflict(key: str, what: str, mend: str) -> NoReturn:
-    raise PydanticCustomError("conflict", "{what}", {"what": what, "mend": mend, "key": key})
+    raise Mistake(what, mend, key)

@@ -8,14 +8,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-
-def _real_number(value: object) -> object:
-    """Refuse booleans; a text such as "1e-3" is left to pydantic, which reads it as a number."""
-    if isinstance(value, bool):
-        raise ValueError("a boolean is not a number")
-    return value
+from mql.config.parts import Part, Real, number
 
 
 def _rising(value: tuple[float, float]) -> tuple[float, float]:
@@ -30,19 +25,12 @@ def _unit_length(value: tuple[float, float, float, float]) -> tuple[float, float
     return value
 
 
-Real = Annotated[float, BeforeValidator(_real_number)]
-Positive = Annotated[float, BeforeValidator(_real_number), Field(gt=0)]
-NotNegative = Annotated[float, BeforeValidator(_real_number), Field(ge=0)]
+Positive = Annotated[float, BeforeValidator(number), Field(gt=0)]
+NotNegative = Annotated[float, BeforeValidator(number), Field(ge=0)]
 Range = Annotated[tuple[Real, Real], AfterValidator(_rising)]
 Vector = tuple[Real, Real, Real]
 Quaternion = Annotated[tuple[Real, Real, Real, Real], AfterValidator(_unit_length)]
 Name = Annotated[str, Field(min_length=1)]
-
-
-class Part(BaseModel):
-    """What all parts share: frozen, no unknown keys, no nan and no infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
 
 class Base(Part):

@@ -40,7 +40,7 @@ def read_spec(path: Path, menagerie: Path | None = None) -> RobotSpec:
 def _user_error(error: ValidationError, where: Callable[[str], str]) -> UserError:
     """Turn pydantic's first finding into one line with its place."""
     first = first_finding(error)
-    if first["type"] == "conflict":
+    if first["type"] == "mistake":
         context = first["ctx"]
         return UserError(context["what"], where=where(context["key"]), mend=context["mend"])
     key, name, names, field = locate(first, RobotSpec)

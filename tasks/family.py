@@ -10,7 +10,7 @@ Everything that learns meets tasks through this file only::
         step = batch.step(actions)                   # actions [N, A] in [-1, 1]
     batch.close()
 
-Shapes: N lanes (tasks side by side), O observation, A action.
+Shapes: N tasks side by side, O observation, A action.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from mql.errors import UserError, nearest
 from mql.tasks.distributions import Value
 from mql.tasks.parameter import Parameter
 
+Array = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
@@ -72,7 +73,7 @@ class Split:
 
 @dataclass
 class BatchStep:
-    """What one control step of N lanes returns.
+    """What one control step of N tasks returns.
 
     obs [N, O] float32, reward [N] float32, terminated [N] and truncated [N] bool, and info: name -> [N].
     """
@@ -90,23 +91,23 @@ class BatchStep:
 
 
 class TaskBatch(Protocol):
-    """Many tasks of one family side by side, one lane each.
+    """Many tasks of one family side by side.
 
-    There is no automatic reset. A lane that has ended (terminated or truncated) is masked until the next reset: its
+    There is no automatic reset. A task that has ended (terminated or truncated) is masked until the next reset: its
     observation, flags and info stay what they were, its reward is 0 and its actions are ignored.
     """
 
     @property
     def tasks(self) -> Sequence[Task]:
-        """The lanes' tasks."""
+        """The tasks, in the order of the rows."""
         ...
 
     def reset(self, seeds: Sequence[int]) -> FloatArray:
-        """Start an episode in every lane, each from its own seed; return obs [N, O]."""
+        """Start an episode of every task, each from its own seed; return obs [N, O]."""
         ...
 
     def step(self, actions: npt.ArrayLike) -> BatchStep:
-        """Advance every lane by one control step with actions [N, A]; values are clipped to [-1, 1]."""
+        """Advance every task by one control step with actions [N, A]; values are clipped to [-1, 1]."""
         ...
 
     def close(self) -> None:

@@ -89,7 +89,7 @@ def build(each: LabFamily) -> TaskFamily:
     """
     from mql.tasks.family import TaskFamily
 
-    mend = f"mend or uninstall package {each.package}"
+    mend = f"fix or uninstall package {each.package}"
     _, _, rest = each.value.partition(":")
     rest = rest.strip()
     if not rest:

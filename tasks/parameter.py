@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mql.errors import UserError
-from mql.tasks.definitions.distribution_spec import to_spec
-from mql.tasks.distributions import Distribution, Value
+from mql.tasks.distributions import Distribution, Value, to_spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,3 +89,17 @@ class Parameter:
                 mend=f"physics allows {low:g} to {high:g} {self.unit}",
             )
         return value
+
+
+def visible_values(
+    parameters: Mapping[str, npt.ArrayLike], names: Iterable[str], tasks: int
+) -> npt.NDArray[np.float64]:
+    """Return the task parameters called `names` one after another, as they stand at the end of an observation: [N, W].
+
+    Args:
+        parameters: name -> the value of one task, or the values [N] or [N, size] of `tasks` = N.
+        names: which of them are seen; their widths add up to W.
+        tasks: N.
+    """
+    seen = [np.asarray(parameters[name], np.float64).reshape(tasks, -1) for name in names]
+    return np.concatenate(seen, axis=1) if seen else np.zeros((tasks, 0))

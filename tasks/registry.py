@@ -1,6 +1,7 @@
-"""Every family by name: one table, read in one place. A family's module is imported when the family is loaded.
+"""Every family by name. A family's module is imported when the family is loaded.
 
-Installed packages add theirs by entry points (`mql.tasks.packages`), and a program its own by `add`.
+Those of mql itself stand in a table (`mql.tasks.families.table`); installed packages add theirs by entry points
+(`mql.tasks.packages`), and a program its own by `add`.
 """
 
 from __future__ import annotations
@@ -9,81 +10,12 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from mql.errors import UserError, nearest
+from mql.errors import UserError, missing_package, nearest
 from mql.tasks import packages as lab_packages
-from mql.tasks.families.meta_world.names import ENVIRONMENTS
+from mql.tasks.families import table
 
 if TYPE_CHECKING:
     from mql.tasks.family import TaskFamily
-
-# name, the function that builds the family, as module:function, and the arguments that it gets.
-_TABLE: tuple[tuple[str, ...], ...] = (
-    ("ant-dir", "mql.tasks.families.locomotion.ant_dir:ant_dir"),
-    ("ant-dir-oracle", "mql.tasks.families.locomotion.ant_dir:ant_dir", "oracle"),
-    ("ant-dir-legacy", "mql.tasks.families.locomotion.ant_dir:ant_dir", "legacy"),
-    ("ant-dir-contact", "mql.tasks.families.locomotion.ant_dir:ant_dir", "contact"),
-    ("ant-dir-angles", "mql.tasks.families.locomotion.ant_dir:ant_dir_angles"),
-    ("ant-dir-angles-oracle", "mql.tasks.families.locomotion.ant_dir:ant_dir_angles", "oracle"),
-    ("ant-dir-angles-contact", "mql.tasks.families.locomotion.ant_dir:ant_dir_angles", "contact"),
-    ("ant-goal", "mql.tasks.families.locomotion.ant_goal:ant_goal"),
-    ("ant-goal-oracle", "mql.tasks.families.locomotion.ant_goal:ant_goal", "oracle"),
-    ("ant-goal-legacy", "mql.tasks.families.locomotion.ant_goal:ant_goal", "legacy"),
-    ("ant-goal-contact", "mql.tasks.families.locomotion.ant_goal:ant_goal", "contact"),
-    ("arm-drawer", "mql.tasks.families.arms.arm_drawer:arm_drawer"),
-    ("arm-drawer-oracle", "mql.tasks.families.arms.arm_drawer:arm_drawer", "oracle"),
-    ("arm-peg", "mql.tasks.families.arms.arm_peg:arm_peg"),
-    ("arm-peg-oracle", "mql.tasks.families.arms.arm_peg:arm_peg", "oracle"),
-    ("arm-push", "mql.tasks.families.arms.arm_push:arm_push"),
-    ("arm-push-oracle", "mql.tasks.families.arms.arm_push:arm_push", "oracle"),
-    ("arm-reach", "mql.tasks.families.arms.arm_reach:arm_reach"),
-    ("arm-reach-oracle", "mql.tasks.families.arms.arm_reach:arm_reach", "oracle"),
-    ("cheetah-dir", "mql.tasks.families.locomotion.cheetah_dir:cheetah_dir"),
-    ("cheetah-dir-oracle", "mql.tasks.families.locomotion.cheetah_dir:cheetah_dir_oracle"),
-    ("cheetah-dir-legacy", "mql.tasks.families.locomotion.cheetah_dir:cheetah_dir_legacy"),
-    ("cheetah-faults", "mql.tasks.families.locomotion.cheetah_faults:cheetah_faults"),
-    ("cheetah-faults-oracle", "mql.tasks.families.locomotion.cheetah_faults:cheetah_faults", "oracle"),
-    ("cheetah-vel", "mql.tasks.families.locomotion.cheetah_vel:cheetah_vel"),
-    ("cheetah-vel-oracle", "mql.tasks.families.locomotion.cheetah_vel:cheetah_vel_oracle"),
-    ("cheetah-vel-legacy", "mql.tasks.families.locomotion.cheetah_vel:cheetah_vel_legacy"),
-    ("cheetah-vel-narrow", "mql.tasks.families.locomotion.cheetah_vel:cheetah_vel_narrow"),
-    ("cheetah-vel-narrow-oracle", "mql.tasks.families.locomotion.cheetah_vel:cheetah_vel_narrow_oracle"),
-    ("hopper-params", "mql.tasks.families.locomotion.hopper_params:hopper_params"),
-    ("hopper-params-oracle", "mql.tasks.families.locomotion.hopper_params:hopper_params", "oracle"),
-    ("humanoid-dir", "mql.tasks.families.locomotion.humanoid_dir:humanoid_dir"),
-    ("humanoid-dir-oracle", "mql.tasks.families.locomotion.humanoid_dir:humanoid_dir", "oracle"),
-    ("humanoid-dir-legacy", "mql.tasks.families.locomotion.humanoid_dir:humanoid_dir", "legacy"),
-    ("humanoid-dir-contact", "mql.tasks.families.locomotion.humanoid_dir:humanoid_dir", "contact"),
-    ("point-robot", "mql.tasks.families.small.point_robot:point_robot"),
-    ("point-robot-oracle", "mql.tasks.families.small.point_robot:point_robot_oracle"),
-    ("reacher-goal", "mql.tasks.families.small.reacher_goal:reacher_goal"),
-    ("reacher-goal-oracle", "mql.tasks.families.small.reacher_goal:reacher_goal_oracle"),
-    ("walker-params", "mql.tasks.families.locomotion.walker_params:walker_params"),
-    ("walker-params-oracle", "mql.tasks.families.locomotion.walker_params:walker_params", "oracle"),
-    ("walker-params-legacy", "mql.tasks.families.locomotion.walker_params:walker_params", "legacy"),
-    ("fetch-reach", "mql.tasks.families.robotics.fetch:fetch", "reach"),
-    ("fetch-reach-sparse", "mql.tasks.families.robotics.fetch:fetch", "reach", "sparse"),
-    ("fetch-reach-physics", "mql.tasks.families.robotics.fetch:fetch", "reach", "physics"),
-    ("fetch-push", "mql.tasks.families.robotics.fetch:fetch", "push"),
-    ("fetch-push-sparse", "mql.tasks.families.robotics.fetch:fetch", "push", "sparse"),
-    ("fetch-push-physics", "mql.tasks.families.robotics.fetch:fetch", "push", "physics"),
-    ("fetch-slide", "mql.tasks.families.robotics.fetch:fetch", "slide"),
-    ("fetch-slide-sparse", "mql.tasks.families.robotics.fetch:fetch", "slide", "sparse"),
-    ("fetch-slide-physics", "mql.tasks.families.robotics.fetch:fetch", "slide", "physics"),
-    ("fetch-pick", "mql.tasks.families.robotics.fetch:fetch", "pick"),
-    ("fetch-pick-sparse", "mql.tasks.families.robotics.fetch:fetch", "pick", "sparse"),
-    ("fetch-pick-physics", "mql.tasks.families.robotics.fetch:fetch", "pick", "physics"),
-    *((f"ml1-{environment}", "mql.tasks.families.meta_world.family:ml1", environment) for environment in ENVIRONMENTS),
-    ("ml10", "mql.tasks.families.meta_world.family:ml10"),
-    ("ml45", "mql.tasks.families.meta_world.family:ml45"),
-    ("mt10", "mql.tasks.families.meta_world.family:mt10"),
-    ("adroit-door", "mql.tasks.families.robotics.adroit:adroit", "door"),
-    ("adroit-hammer", "mql.tasks.families.robotics.adroit:adroit", "hammer"),
-    ("hand-reach", "mql.tasks.families.robotics.hand_reach:hand_reach"),
-    ("kitchen", "mql.tasks.families.robotics.kitchen:kitchen"),
-    ("kitchen-sparse", "mql.tasks.families.robotics.kitchen:kitchen", "sparse"),
-    ("maze", "mql.tasks.families.robotics.maze:maze"),
-)
-
 
 # Families that a program added itself, by name.
 _added: dict[str, TaskFamily] = {}
@@ -96,7 +28,7 @@ def names() -> list[str]:
 
 def built_in_names() -> list[str]:
     """Return the name of every family of the table."""
-    return [row[0] for row in _TABLE]
+    return table.names()
 
 
 def is_built_in(name: str) -> bool:
@@ -136,8 +68,7 @@ def build(name: str) -> TaskFamily:
         package = (error.name or "").split(".")[0]
         if package in ("", "mql"):
             raise
-        mend = f"install it with pip install {package.replace('_', '-')}"
-        raise UserError(f"package {package} is missing", where=f"family {name}", mend=mend) from error
+        raise missing_package(package, where=f"family {name}") from error
     if family.name != name:
         raise ValueError(f"the table calls {family.name!r} {name!r}")
     return family
@@ -173,7 +104,7 @@ def _of_packages() -> dict[str, lab_packages.LabFamily]:
 
 
 def _factories() -> dict[str, tuple[str, ...]]:
-    factories = {row[0]: row[1:] for row in _TABLE}
-    if len(factories) != len(_TABLE):
+    factories = {row[0]: row[1:] for row in table.TABLE}
+    if len(factories) != len(table.TABLE):
         raise ValueError("two families of one name in the table")
     return factories

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
+
+from mql.errors import EXTRAS
+from mql.robots import registry
 
 
 @pytest.fixture(autouse=True)
@@ -17,3 +21,17 @@ def _opengl_stays_as_it_was() -> Iterator[None]:
         os.environ.pop("MUJOCO_GL", None)
     else:
         os.environ["MUJOCO_GL"] = before
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark every test of a robot whose model comes with an extra."""
+    parameters = getattr(item, "callspec", None)
+    if parameters and any(value in robots_of_extras() for value in parameters.params.values() if type(value) is str):
+        item.add_marker(pytest.mark.needs_extra)
+
+
+@cache
+def robots_of_extras() -> frozenset[str]:
+    """Return the names of the robots whose model is a file of an extra's package."""
+    places = tuple(f"package:{package}/" for package in EXTRAS)
+    return frozenset(name for name in registry.names() if registry.load(name).mjcf.startswith(places))

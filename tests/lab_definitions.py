@@ -95,7 +95,7 @@ TINY = {
 SETTINGS = ["--set", *(f"{key}={value}" for key, value in TINY.items())]
 
 
-def write_lanes(
+def write_parallel(
     folder: Path, *, parameters: str = "", reward: str = REWARD, success: str = SUCCESS, env: str = ""
 ) -> Path:
     """Write the cart without Python; return the definition's path."""

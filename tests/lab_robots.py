@@ -9,7 +9,7 @@ from pathlib import Path
 from mql.robots import registry
 from mql.robots.checks.run import CHECKS, goes_on, run_check
 from mql.robots.checks.verdict import Verdict
-from mql.robots.mjcf.inspection import Inspection
+from mql.robots.inspection import Inspection
 from mql.robots.spec import RobotSpec
 
 MJCF = """<mujoco model="lift">

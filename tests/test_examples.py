@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_definitions import SETTINGS, write_lanes, write_python
+from lab_definitions import SETTINGS, write_parallel, write_python
 
 from mql.cli import app as cli
 
@@ -24,7 +24,7 @@ def example(name: str, *arguments: object) -> None:
 def lab_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny run of a family that only its own folder knows."""
     folder = tmp_path_factory.mktemp("lab-run")
-    definition = write_lanes(folder / "lab")
+    definition = write_parallel(folder / "lab")
     assert cli.run(["train", str(definition), "--run-dir", str(folder / "run"), *SETTINGS]) == 0
     shutil.rmtree(folder / "lab")
     return folder / "run"

@@ -1,4 +1,4 @@
-"""The order of the house: who may import whom, and what must not be imported for nothing."""
+"""The import order: who may import whom, and what must not be imported for nothing."""
 
 from __future__ import annotations
 
@@ -30,8 +30,32 @@ ORDER = (
     {"mql.bench", "mql.cli"},
 )
 RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}
-TOP = {"mql", "mql.__main__"}  # the public names and `python -m mql` stand above everything
-FOR_ALL = ("mql.errors", "mql.config.marked_yaml", "mql.config.findings")  # what tasks and robots use, too
+# The same for robots and tasks, which stand beside the learning code: tasks above robots.
+ORDER_OF_TASKS = (
+    {"mql.robots.mjcf"},
+    {
+        "mql.robots.description",
+        "mql.robots.spec_parts",
+        "mql.robots.spec",
+        "mql.robots.spec_yaml",
+        "mql.robots.inspection",
+    },
+    {"mql.robots.models", "mql.robots.drawing"},
+    {"mql.robots.registry"},
+    {"mql.robots.checks"},
+    {"mql.tasks.distributions", "mql.tasks.parameter", "mql.tasks.family", "mql.tasks.fault"},
+    {"mql.tasks.physics", "mql.tasks.control", "mql.tasks.scenes"},
+    {"mql.tasks.stepping"},
+    {"mql.tasks.families", "mql.tasks.definitions", "mql.tasks.wrapped"},
+    {"mql.tasks.packages", "mql.tasks.registry"},
+    {"mql.tasks.checks"},
+    {"mql.tasks.gymnasium_registration"},
+)
+RANKS_OF_TASKS = {name: rank for rank, names in enumerate(ORDER_OF_TASKS) for name in names}
+# The public names and `python -m mql` stand above everything.
+TOP = {"mql", "mql.__main__", "mql.tasks", "mql.robots"}
+# What tasks and robots use, too.
+FOR_ALL = ("mql.errors", "mql.config.marked_yaml", "mql.config.findings", "mql.config.parts")
 FAMILY_CONTRACT = {"mql.tasks.family", "mql.tasks.fault", "mql.tasks.registry"}
 KNOW_A_FAMILY = {"mql.evaluation.meta_world_protocol", "mql.evaluation.meta_world_agent"}  # Meta-World's own protocol
 
@@ -55,17 +79,10 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports(name: str, *, local: bool = True) -> set[str]:
-    """The project's modules that a module imports; without those inside functions where `local` is False."""
+def imports(name: str) -> set[str]:
+    """The project's modules that a module imports, also inside functions and for type checkers only."""
     tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
-    return {target for node in _walk(tree, local=local) for target in _targets(node)} - {name}
-
-
-def _walk(node: ast.AST, *, local: bool) -> Iterator[ast.AST]:
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if local or not isinstance(child, ast.FunctionDef):
-            yield from _walk(child, local=local)
+    return {target for node in ast.walk(tree) for target in _targets(node)} - {name}
 
 
 def _targets(node: ast.AST) -> Iterator[str]:
@@ -104,6 +121,20 @@ def test_learning_modules_import_downwards_only(name: str) -> None:
             assert rank(target) <= rank(name), f"{name} must not import {target}, which stands above it"
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith(("mql.tasks.", "mql.robots."))])
+def test_tasks_and_robots_import_downwards_only(name: str) -> None:
+    assert _folder(name) in RANKS_OF_TASKS, f"give {name} a row in ORDER_OF_TASKS"
+    for target in imports(name):
+        if target.startswith(("mql.tasks", "mql.robots")):
+            assert target in MODULES and target not in TOP, f"{name} imports {target}: name the module itself"
+            above = RANKS_OF_TASKS[_folder(target)] > RANKS_OF_TASKS[_folder(name)]
+            assert not above, f"{name} must not import {target}, which stands above it"
+
+
+def _folder(name: str) -> str:
+    return ".".join(name.split(".")[:3])
+
+
 def test_tasks_and_robots_never_import_the_learning_code() -> None:
     for name in MODULES:
         for package, allowed in (
@@ -117,7 +148,7 @@ def test_tasks_and_robots_never_import_the_learning_code() -> None:
 
 
 def test_no_import_cycle() -> None:
-    graph = {name: imports(name, local=False) for name in MODULES if name not in TOP}
+    graph = {name: imports(name) for name in MODULES if name not in TOP}
     tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the cycle
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import email
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from mql.errors import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -53,9 +57,44 @@ def test_every_direct_dependency_is_pinned() -> None:
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     assert not [version for version in pins.values() if "+" in version], "a local version is on no public index"
     extras = PROJECT["project"]["optional-dependencies"]
-    for requirement in [*PROJECT["project"]["dependencies"], *extras["test"], *extras["bench"]]:
-        name = requirement.split(">")[0]
-        assert name.lower().replace("-", "_") in {pin.lower().replace("-", "_") for pin in pins}, name
+    requirements = [*PROJECT["project"]["dependencies"], *(each for extra in extras.values() for each in extra)]
+    for name in {re.split(r"[\[<>=]", requirement)[0] for requirement in requirements} - {"mql"}:
+        assert plain(name) in {plain(pin) for pin in pins}, name
+
+
+def plain(name: str) -> str:
+    """A distribution's name as all its spellings are compared."""
+    return name.lower().replace("-", "_")
+
+
+def test_the_core_leaves_the_version_of_mujoco_open_and_has_no_package_of_an_extra() -> None:
+    core, extras = PROJECT["project"]["dependencies"], PROJECT["project"]["optional-dependencies"]
+    assert "mujoco>=3.3" in core
+    names = {plain(requirement.split(">")[0]) for requirement in core}
+    assert not names & set(EXTRAS)
+    for package, extra in EXTRAS.items():
+        brought = {plain(re.split("[<>]", requirement)[0]) for requirement in extras[extra]}
+        assert package in brought, f"the extra {extra} must bring {package}: errors tell people to install it"
+
+
+def test_the_extra_all_is_what_users_can_add() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    (requirement,) = extras["all"]
+    assert set(requirement.removeprefix("mql[").removesuffix("]").split(",")) == set(extras) - {"all", "bench", "test"}
+
+
+def test_the_readme_lists_the_extras() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `\.\[([a-z-]+)\]` \|", readme, flags=re.MULTILINE)
+    assert set(listed) == set(PROJECT["project"]["optional-dependencies"]) - {"bench", "test"}
+
+
+def test_setup_installs_every_extra_that_the_tests_need() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    installed = re.search(r"-e '\.\[([\w,-]+)\]'", makefile)
+    assert installed
+    # the models of the menagerie are downloaded by hand; its tests have a stand-in
+    assert set(installed[1].split(",")) == set(PROJECT["project"]["optional-dependencies"]) - {"all", "robots"}
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -85,6 +124,67 @@ def test_wheel_holds_every_file_once(wheel: Path) -> None:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
         assert sorted(names) == sorted(packaged_files())
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
+
+
+def test_wheel_says_what_it_needs(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    assert set(metadata.get_all("Provides-Extra")) == set(PROJECT["project"]["optional-dependencies"])
+    always = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert sorted(always) == sorted(PROJECT["project"]["dependencies"])
+
+
+# What the command line and training on this repository's own models may import where the core alone is installed.
+CORE_ALONE = """
+import pkgutil, sys
+from importlib import import_module
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {extras!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import mql, mql.cli.app, numpy
+from mql.errors import UserError
+from mql.tasks import registry
+
+needing = []
+for module in pkgutil.walk_packages(mql.__path__, "mql."):
+    if module.name.endswith("__main__"):
+        continue
+    try:
+        import_module(module.name)
+    except ModuleNotFoundError as error:
+        needing.append(error.name.split(".")[0])
+assert set(needing) <= {{"metaworld", "gymnasium_robotics"}}, needing
+for name in ("cheetah-vel", "arm-reach"):
+    family = registry.load(name)
+    batch = family.make_batch(family.tasks("train")[:2])
+    batch.reset([1, 2])
+    step = batch.step(numpy.zeros((2, family.action_dim), numpy.float32))
+    assert numpy.isfinite(step.reward).all()
+for name, extra in (("ml1-reach", "meta-world"), ("fetch-reach", "gymnasium-robotics")):
+    try:
+        registry.load(name)
+    except UserError as error:
+        assert f"pip install 'mql[{{extra}}]'" in str(error), error
+    else:
+        raise AssertionError(name)
+assert mql.cli.app.run(["tasks", "show", "walker-params"]) == 0
+assert mql.cli.app.run(["tasks", "list", "--json"]) == 0
+"""
+
+
+def test_the_core_alone_loads_and_steps_families_and_names_the_extra_of_others() -> None:
+    code = CORE_ALONE.format(extras={*EXTRAS, "imageio"})
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "'mql[meta-world]'" in done.stderr and "'mql[gymnasium-robotics]'" in done.stderr
+    listed = json.loads(done.stdout.splitlines()[-1])
+    assert {"cheetah-vel", "arm-reach"} <= {row["name"] for row in listed}
+    assert not {row["name"] for row in listed} & {"ml10", "fetch-push", "maze"}
 
 
 def test_installed_wheel_works_from_another_folder(wheel: Path, tmp_path: Path) -> None:

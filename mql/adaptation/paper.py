@@ -18,13 +18,13 @@ from itertools import repeat
 import numpy as np
 import torch
 
+from mql.adaptation.adapted import Adapted, Figure
 from mql.adaptation.propensity import ImportanceWeights, PropensityModel, fit_propensity, uniform_weights, weigh
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
 from mql.learning.contexts import ContextPlan, context_plan, reads
 from mql.learning.replay import Replay
 from mql.seeding import generator, torch_generator
-from mql.threads import side_by_side
 from mql.types import Batch, Episode, FloatArray, IntArray
 
 META_ROWS_PER_NEW_ROW = 10  # rows of old data in the classifier's fit: enough that their spread is known well
@@ -35,50 +35,41 @@ ROWS_AT_ONCE = 4096  # windows encoded together when the replay is scored
 class MetaData:
     """What adaptation needs of the meta-training data, computed once for any number of new tasks.
 
-    ``rows`` [M] are the scored table rows of ``replay``, ``features`` [M, F] what the propensity sees of them.
+    ``rows`` [M] are the scored table rows of ``replay`` (with the states of the agent), ``features`` [M, F] what the
+    propensity sees of them. It is good until the replay gets another episode.
     """
 
     replay: Replay
     rows: IntArray
     features: FloatArray
 
-
-@dataclass(frozen=True)
-class AdaptationReport:
-    """How an adaptation went. ``classifier_*`` are None with uniform weights."""
-
-    normalized_ess: float
-    proximal_coef: float
-    classifier_auc: float | None
-    classifier_accuracy: float | None
-    fraction_zero_weight: float
-    step2_skipped: bool
-    new_transitions: int
-    adapt_seconds: float
+    @property
+    def tasks_covered(self) -> int:
+        """Training tasks that have scored rows."""
+        return len(np.unique(self.rows // self.replay.rows))
 
 
 @dataclass(frozen=True)
-class Adapted:
-    """The adapted agent (the meta-trained one is untouched), its weights over ``MetaData.rows`` and the report."""
+class Weighed(Adapted):
+    """Beside what every method gives, the weights over ``MetaData.rows``."""
 
-    agent: Agent
     weights: FloatArray
-    report: AdaptationReport
 
 
 def prepare(agent: Agent, replay: Replay, config: AdaptConfig) -> MetaData:
-    """Score the replay once: features of its newest episodes, at most ``config.scored_transitions`` transitions.
+    """Score the replay once: features of its newest data, at most ``config.scored_transitions`` of all tasks together.
 
-    With a carried context, the states that `replay` keeps become those of `agent` (training brings them up to date
-    before it draws).
+    With a carried context, the states come from `agent`; those that `replay` keeps stay as they are.
     """
     import sklearn.linear_model  # noqa: F401  (here, so that no adaptation's time has the import in it)
 
     rows = replay.all_rows(at_most=config.scored_transitions)
+    if agent.state_dim:
+        replay = replay.with_states_of(agent.online.actor_encoder, rows)
     return MetaData(replay=replay, rows=rows, features=_features(agent, replay, rows, config))
 
 
-def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int) -> Adapted:
+def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int) -> Weighed:
     """Adapt `agent` to the task that `episodes` come from.
 
     A pure function of its arguments: `agent` and `meta` are not changed, equal arguments give equal results, and
@@ -95,7 +86,7 @@ def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: Ada
     """
     begun = time.perf_counter()
     new = _replay_of(agent, episodes)
-    report_model, scored = _weigh(agent, meta, new, config, seed)
+    model, scored = _weigh(agent, meta, new, config, seed)
     coef = scored.proximal_coef if config.proximal_coef == "auto" else config.proximal_coef
 
     adapted = agent.copy()
@@ -113,37 +104,19 @@ def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: Ada
         for _ in range(config.step2_updates):
             learner.update(old.draw(config.batch_size, plan, rng), generator=noise)
 
-    report = AdaptationReport(
-        normalized_ess=scored.normalized_ess,
-        proximal_coef=coef,
-        classifier_auc=report_model.auc if report_model else None,
-        classifier_accuracy=report_model.accuracy if report_model else None,
-        fraction_zero_weight=scored.fraction_zero,
-        step2_skipped=scored.all_zero,
-        new_transitions=new.transitions,
-        adapt_seconds=time.perf_counter() - begun,
-    )
-    return Adapted(agent=adapted, weights=scored.weights, report=report)
-
-
-def adapt_all(
-    agent: Agent,
-    meta: MetaData,
-    data: Sequence[Sequence[Episode]],
-    config: AdaptConfig,
-    *,
-    seeds: Sequence[int],
-    threads: int = 1,
-) -> Iterator[Adapted]:
-    """Yield for each task, in order, what `adapt` gives with its episodes in `data` and its seed in `seeds`.
-
-    `threads` tasks are adapted at the same time, each with one thread; equal results for any number of them.
-    """
-
-    def one(task: tuple[Sequence[Episode], int]) -> Adapted:
-        return adapt(agent, meta, task[0], config, seed=task[1])
-
-    return side_by_side(one, list(zip(data, seeds, strict=True)), threads=threads)
+    report: dict[str, Figure] = {
+        "normalized_ess": scored.normalized_ess,
+        "proximal_coef": coef,
+        # None with uniform weights, which no classifier gave.
+        "classifier_auc": model.auc if model else None,
+        "classifier_accuracy": model.accuracy if model else None,
+        "fraction_zero_weight": scored.fraction_zero,
+        "step2_skipped": scored.all_zero,
+        "tasks_covered": meta.tasks_covered,
+        "new_transitions": new.transitions,
+        "adapt_seconds": time.perf_counter() - begun,
+    }
+    return Weighed(agent=adapted, report=report, weights=scored.weights)
 
 
 def _weigh(
@@ -174,13 +147,16 @@ class _OldData:
         self._cumulative = np.cumsum(weights, dtype=np.float64)
         self._of_table_row = np.zeros(len(meta.replay.table), dtype=np.float32)
         self._of_table_row[meta.rows] = weights
+        self._scored = np.zeros(len(meta.replay.table), dtype=np.bool_)
+        self._scored[meta.rows] = True
 
     def draw(self, batch_size: int, plan: ContextPlan, rng: np.random.Generator) -> Batch:
         """Draw a batch of about `batch_size` transitions (a multiple of what one context serves)."""
         rows, n = self._meta.rows, max(batch_size // reads(plan), 1)
         if not self._by_weight:
             drawn = rng.integers(len(rows), size=n)
-            return self._meta.replay.gather(rows[drawn], plan, rng=rng, importance=self._of_table_row)
+            density, importance = self._scored, self._of_table_row
+            return self._meta.replay.gather(rows[drawn], plan, rng=rng, density=density, importance=importance)
         drawn = np.searchsorted(self._cumulative, rng.random(n) * self._cumulative[-1], side="right")
         drawn = np.minimum(drawn, len(rows) - 1)
         return self._meta.replay.gather(rows[drawn], plan, rng=rng, density=self._of_table_row)
@@ -193,8 +169,6 @@ def _new_batches(agent: Agent, new: Replay, config: AdaptConfig, seed: int) -> I
         everything = new.whole_episodes(new.episode_starts(new.all_rows()), plan)
         yield from repeat(everything, config.step1_updates)
         return
-    if agent.state_dim:
-        new.refresh_states(agent.online.critic_encoder)
     rng = generator(seed, "adapt", "new")
     for _ in range(config.step1_updates):
         yield new.sample(config.step1_batch_size, plan, rng)
@@ -204,11 +178,11 @@ def _new_batches(agent: Agent, new: Replay, config: AdaptConfig, seed: int) -> I
 def _features(agent: Agent, replay: Replay, rows: IntArray, config: AdaptConfig) -> FloatArray:
     """What the propensity sees of table rows: [len(rows), F], from the frozen encoder of the actor.
 
-    The states that the policy acted with. A context-blind agent has none; then observations are all there is.
+    The states that the policy acted with (where it carries them, `replay` has them). A context-blind agent has none;
+    then observations are all there is.
     """
     encoder, index = agent.online.actor_encoder, torch.from_numpy(rows).to(agent.device)
     if agent.state_dim:
-        replay.refresh_states(encoder)
         features = replay.states[index].float()
     else:
         parts = [rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE)]
@@ -236,4 +210,6 @@ def _replay_of(agent: Agent, episodes: Sequence[Episode]) -> Replay:
     )
     for episode in episodes:
         replay.append(dataclasses.replace(episode, task=0))
+    if agent.state_dim:
+        replay.refresh_states(agent.online.actor_encoder)
     return replay

@@ -18,6 +18,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from mql.adaptation.effective_sample import normalized_ess
+
 Prior = Literal["corrected", "uncorrected"]
 _Array = npt.NDArray[np.floating[Any]]
 _Array64 = npt.NDArray[np.float64]
@@ -27,22 +29,6 @@ _Array64 = npt.NDArray[np.float64]
 CONSTANT_SPREAD = 1e-6
 # Enough for nearly separable classes at weak regularisation; the usual fit needs 10 to 50 steps.
 MAX_LBFGS_STEPS = 2000
-
-
-def normalized_ess(weights: _Array) -> float:
-    """Return the effective sample size of `weights` [n] over n, ``(sum w)^2 / (n sum w^2)``, in [0, 1].
-
-    Equal weights give exactly 1.0, one non-zero weight gives 1/n, and weights that are all zero give 0.0.
-
-    Raises:
-        ValueError: no weights, or a negative, infinite or NaN weight.
-    """
-    array = _check_weights(weights)
-    largest = float(array.max())
-    if largest == 0.0:
-        return 0.0
-    array = array / largest  # equal weights become exact ones, and squares neither overflow nor all underflow
-    return min(1.0, float(array.sum()) ** 2 / (len(array) * float((array * array).sum())))
 
 
 def log_importance_weights(log_odds: _Array, log_prior_correction: float) -> _Array64:
@@ -288,12 +274,3 @@ def _check_features(features: _Array, name: str) -> _Array64:
     if not np.isfinite(rows).all():
         raise ValueError(f"{name} holds a NaN or infinite value")
     return rows
-
-
-def _check_weights(weights: _Array) -> _Array64:
-    array = np.asarray(weights, dtype=np.float64)
-    if array.ndim != 1 or len(array) == 0:
-        raise ValueError(f"weights must be a non-empty vector, got shape {array.shape}")
-    if not np.isfinite(array).all() or (array < 0.0).any():
-        raise ValueError("weights must be non-negative, finite numbers")
-    return array

@@ -9,10 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from mql.adaptation.paper import Adapted, MetaData, adapt, adapt_all, prepare
+from mql.adaptation.adapted import Adapted
+from mql.adaptation.adapters import adapt, adapt_all, prepare
 from mql.agent.agent import Agent
 from mql.bench.timing import Results, alternate, announce, medians
+from mql.collecting.exploration import random_actions
 from mql.collecting.rollout import collect
 from mql.config.loading import load_config
 from mql.config.schema import AdaptConfig, Config
@@ -46,7 +49,7 @@ class Subject:
     """A profile's agent, the scored replay and the new tasks' episodes."""
 
     agent: Agent
-    meta: MetaData
+    meta: Any
     data: list[list[Episode]]
     config: AdaptConfig
 
@@ -70,7 +73,7 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
         begun = time.perf_counter()
         adapted = _adapt_to_every_task(subject, threads)
         thirty = time.perf_counter() - begun
-        if any(one_adapted.report.step2_skipped for one_adapted in adapted):
+        if any(one_adapted.report["step2_skipped"] for one_adapted in adapted):
             raise RuntimeError(f"{profile}: an adaptation skipped step 2, so its time says nothing")
         results[profile] = {
             "one_task_s": one[profile],
@@ -104,7 +107,8 @@ def _collect(family: TaskFamily, agent: Agent, sizes: Sizes, threads: int) -> Re
     rng = generator(0, "bench exploration")
     for turn in range(max(sizes.transitions // (len(tasks) * family.episode_length), 1)):
         seeds = spawn_seeds(len(tasks), 0, "bench reset", turn)
-        for episode in collect(agent, family, tasks, seeds, random_actions=True, rng=rng, workers=threads):
+        explorer = random_actions(family)
+        for episode in collect(agent, family, tasks, seeds, explorer=explorer, rng=rng, workers=threads):
             replay.append(episode)
     return replay
 
@@ -134,4 +138,4 @@ def _skips_step2(subject: Subject, threads: int) -> bool:
     """Whether any task's weights are all zero, found without an update."""
     config = subject.config.model_copy(update={"step1_updates": 0, "step2_updates": 0})
     weighed = _adapt_to_every_task(Subject(subject.agent, subject.meta, subject.data, config), threads)
-    return any(adapted.report.step2_skipped for adapted in weighed)
+    return any(adapted.report["step2_skipped"] for adapted in weighed)

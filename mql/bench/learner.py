@@ -28,7 +28,7 @@ from mql.bench.subjects import (
 )
 from mql.bench.timing import SGEMM_GFLOP, Call, Results, alternate, announce, make_sgemm, medians
 from mql.config.schema import AgentConfig
-from mql.errors import UserError
+from mql.errors import missing_package
 from mql.types import FloatArray
 
 
@@ -149,10 +149,7 @@ def _peer(sizes: Sizes) -> Call:
     try:
         from stable_baselines3 import TD3
     except ModuleNotFoundError as error:
-        mend = "install the extra 'bench': pip install -e '.[bench]' in the clone (make setup does it)"
-        raise UserError(
-            f"package {error.name}, the peer, is not installed", where="mql bench learner", mend=mend
-        ) from None
+        raise missing_package(error.name or "stable_baselines3", where="mql bench learner") from None
     peer = TD3(
         "MlpPolicy",
         RandomNumbers(sizes.obs_dim, sizes.action_dim),

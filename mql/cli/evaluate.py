@@ -7,14 +7,14 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
 from rich.console import Console
 from rich.progress import Progress
 
-from mql.adaptation import paper as adaptation
+from mql.adaptation.adapters import prepare
 from mql.cli.families import family_of
 from mql.cli.tables import print_evaluation, print_json, print_protocol, print_task_rows
 from mql.cli.train import check_device
@@ -109,7 +109,7 @@ def evaluate_by_protocol(
     with _bar("evaluating", len(chosen)) as advance:
         record = meta_world.official_evaluation(
             agent,
-            adaptation.prepare(agent, loaded.trainer.replay, config.adapt) if adapting else None,
+            prepare(agent, loaded.trainer.replay, config.adapt) if adapting else None,
             family,
             config.adapt,
             tasks=chosen,
@@ -163,7 +163,7 @@ def adapt_to(loaded: LoadedRun, task: Task) -> held_out.TaskResult:
         [task],
         evaluation_episodes=config.evaluate.evaluation_episodes,
         seed=int(generator(config.seed, "evaluate", task.split).integers(2**31)),
-        meta=adaptation.prepare(agent, loaded.trainer.replay, config.adapt),
+        meta=prepare(agent, loaded.trainer.replay, config.adapt),
         config=config.adapt,
         threads=config.threads,
         workers=config.workers,
@@ -231,7 +231,7 @@ def _check_free(out: Path) -> None:
 
 def _write(out: Path, result: held_out.TaskResult, row: Mapping[str, JSON], config: Config) -> None:
     """Write ``agent.safetensors`` and ``adaptation.json`` into a new folder, which appears when it is complete."""
-    assert result.agent and result.report
+    assert result.agent is not None and result.report is not None
     out = Path(os.path.abspath(out))
     tensors = {name: tensor.cpu().contiguous() for name, tensor in result.agent.named_tensors()}
     sizes = {"obs_dim": result.agent.obs_dim, "action_dim": result.agent.action_dim}
@@ -240,7 +240,7 @@ def _write(out: Path, result: held_out.TaskResult, row: Mapping[str, JSON], conf
         **row,
         "agent": {**sizes, "config": config.agent.model_dump(mode="json")},
         "adapt": config.adapt.model_dump(mode="json"),
-        "report": asdict(result.report),
+        "report": dict(result.report),
     }
     unfinished = out.with_name(out.name + TEMPORARY)
     with user_errors(out):

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,7 @@ def _check_robot(name: str, menagerie: Path | None, *, opengl: bool) -> Iterator
     """Do the checks of one robot in a process of its own, until one fails without which the others are of no use."""
     from mql.robots.checks.run import CHECKS, CheckResult, goes_on, run_check
     from mql.robots.checks.verdict import Verdict, failed
-    from mql.robots.mjcf.inspection import Inspection
+    from mql.robots.inspection import Inspection
 
     inspection = Inspection(partial(_load, name, menagerie), opengl)
     workers = Workers(1)
@@ -134,10 +135,11 @@ def _load(name: str, menagerie: Path | None) -> RobotSpec:
 
 def _draw(name: str, menagerie: Path | None) -> bytes:
     """Draw in a worker process."""
-    import imageio.v3 as imageio
+    from PIL import Image
 
     from mql.robots.drawing.picture import take_picture
 
     spec = registry.load(name, menagerie)
-    picture = take_picture(spec, spec.compile())
-    return bytes(imageio.imwrite("<bytes>", picture, extension=".png"))
+    buffer = BytesIO()
+    Image.fromarray(take_picture(spec, spec.compile())).save(buffer, format="png")
+    return buffer.getvalue()

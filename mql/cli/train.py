@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,9 @@ from mql.config.loading import is_path, load_experiment, override
 from mql.config.schema import Config
 from mql.errors import UserError
 from mql.kernels.loading import status
+from mql.learning.replay_size import ReplaySize
+from mql.learning.trainer import replay_size
+from mql.runs.available_memory import available_memory
 from mql.runs.definition import digest_entry, kept_definition
 from mql.runs.naming import default_run_path
 from mql.runs.run_dir import RunDir
@@ -110,7 +112,7 @@ def create_run(
     family = registry.load(config.family) if definition is None else load_definition(definition, trust=trust)
     family.tasks(config.evaluate.split)
     check_device(config)
-    _check_memory(config, family)
+    check_memory(config, family)
     tasks = {split: [task.to_json() for task in family.tasks(split)] for split in family.splits}
     command = ["mql", *sys.argv[1:]]
     copy = None if definition is None else copy_of(definition)
@@ -264,17 +266,29 @@ def _train(config: Config, family: TaskFamily, run: RunDir, *, resume: bool, tru
         raise UserError(f"no episode could be finished, {error}", where=_shown(run.path), mend=mend) from error
 
 
-def _check_memory(config: Config, family: TaskFamily) -> None:
-    """Refuse a replay that could never fit into this machine's memory."""
-    state = config.agent.context_dim if config.agent.use_context and config.agent.context_mode == "carry" else 0
-    row = 4 * (family.obs_dim + family.action_dim + 1) + 2 * state  # bytes: float32, and states in half precision
-    needed = config.train.replay_capacity * row
-    known = "SC_PHYS_PAGES" in os.sysconf_names
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else math.inf
-    if config.device == "cpu" and needed > memory:
-        what = f"a replay of {config.train.replay_capacity:,} transitions needs {needed / 1e9:,.1f} GB"
-        mend = f"lower it; this machine has {memory / 1e9:,.1f} GB"
-        raise UserError(what, where="train.replay_capacity", mend=mend)
+def check_memory(config: Config, family: TaskFamily) -> None:
+    """Refuse a replay that does not fit into the memory that is left: the machine's, the container's or the GPU's."""
+    size = replay_size(config, family)
+    needs = [(size.nbytes, available_memory("cpu"))]
+    if config.device == "cuda":
+        needs = [(size.device_bytes, available_memory("cuda")), (size.nbytes - size.device_bytes, needs[0][1])]
+    for needed, there in needs:
+        if needed > there.nbytes:
+            what = f"the full replay of {size.n_tasks * size.rows:,} rows needs {_gigabytes(needed)}"
+            left = f"{_gigabytes(there.nbytes)} are free {there.where}"
+            raise UserError(what, where="train.replay_capacity", mend=f"{left}; {_mend(size, there.nbytes / needed)}")
+
+
+def _mend(size: ReplaySize, fraction: float) -> str:
+    """Say what makes a replay as small as this fraction of its bytes."""
+    if replace(size, capacity=1).nbytes > fraction * size.nbytes:
+        tasks = f"one episode of {size.episode_length:,} steps of each of {size.n_tasks:,} training tasks"
+        return f"it holds at least {tasks}, so free some memory or train on fewer tasks"
+    return f"set it to at most {float(f'{0.98 * fraction * size.capacity:.1e}'):,.0f}"
+
+
+def _gigabytes(nbytes: float) -> str:
+    return f"{nbytes / 1e9:,.1f} GB"
 
 
 def _shown(path: Path) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mql.agent.acting import Policy
+from mql.collecting.exploration import Exploration
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.types import Episode, FloatArray
@@ -20,8 +21,7 @@ def play(
     policy: Policy,
     tasks: Sequence[Task],
     seeds: Sequence[int],
-    given: FloatArray | None,
-    noise: FloatArray | None,
+    exploration: Exploration | None,
     *,
     policy_version: int,
     padding: tuple[int, int] = (0, 0),
@@ -29,8 +29,7 @@ def play(
     """Run one episode of each of `tasks`; the fault stands where an episode could not be finished.
 
     Args:
-        given: actions [T, N, A] to take instead of the policy's.
-        noise: [T, N, A], added to the policy's actions.
+        exploration: of these episodes; None: the policy's own actions are taken.
         padding: empty rows before and after those of `tasks` in what the policy computes (BLAS rounds
             differently for other numbers of rows, so equal episodes need equal numbers).
     """
@@ -50,13 +49,14 @@ def play(
         final: list[dict[str, float]] = [{} for _ in range(lanes)]
         faults: dict[int, EpisodeFault] = {}
         running = np.ones(lanes, dtype=bool)
+        follows_policy = exploration is None or exploration.follows_policy
         obs[0, own] = batch.reset(seeds)
         context = policy.begin(rows, family.obs_dim + family.action_dim + 1)
         t = 0
         while running.any():
-            act: FloatArray = given[t] if given is not None else policy.act(obs[t], context)[own]
-            if noise is not None:
-                act = np.clip(act + noise[t], -1.0, 1.0)
+            act: FloatArray = (policy.act(obs[t], context) if follows_policy else action[t])[own]
+            if exploration is not None:
+                act = exploration.act(act, obs[t, own], t)
             step = batch.step(act)
             broken = running & ~(np.isfinite(step.obs).all(axis=1) & np.isfinite(step.reward))
             for lane in map(int, np.flatnonzero(broken)):
@@ -72,7 +72,7 @@ def play(
             for lane in map(int, np.flatnonzero(ended)):
                 final[lane] = {name: float(values[lane]) for name, values in step.info.items() if name != "success"}
             running &= ~ended
-            if given is None and running.any():
+            if follows_policy and running.any():
                 policy.observe(context, obs[t], action[t], reward[t])
             t += 1
     except EpisodeFault as fault:  # an environment that raises ends its batch

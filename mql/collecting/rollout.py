@@ -5,7 +5,7 @@ waits for no other at every control step. All other families go to worker proces
 many threads or processes there are changes no bit of an episode: BLAS rounds by the number of rows that it multiplies,
 so the policy computes as many rows in a share as it would for all lanes at once.
 
-Shapes: N lanes (a task and a seed each), T steps, A action.
+Lanes are episodes side by side: a task and a seed each.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import numpy as np
 
 from mql.agent.agent import Agent
 from mql.collecting.episodes import play
+from mql.collecting.exploration import Explorer, begin
 from mql.collecting.workers import WorkerLost
 from mql.collecting.workers import workers as worker_processes
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.threads import side_by_side
-from mql.types import Episode, FloatArray, IntArray
+from mql.types import Episode, IntArray
 
 ALONE = 8  # lanes whose actions are computed together, where an episode must not depend on how many others there are
 
@@ -33,9 +34,8 @@ def collect(
     tasks: Sequence[Task],
     seeds: Sequence[int],
     *,
-    exploration_noise: float = 0.0,
-    random_actions: bool = False,
-    rng: np.random.Generator | None = None,
+    explorer: Explorer | None = None,
+    rng: np.random.Generator | Sequence[np.random.Generator] | None = None,
     policy_version: int = 0,
     workers: int = 1,
 ) -> list[Episode]:
@@ -43,13 +43,12 @@ def collect(
 
     Args:
         agent: acts deterministically, from the context of its own episode only.
-        exploration_noise: standard deviation of Gaussian noise on actions (clipped to [-1, 1]).
-        random_actions: act uniformly at random instead (warm-up).
-        rng: draws noise and random actions; needed for either.
+        explorer: changes the agent's actions; None: they are taken as they are.
+        rng: draws what the explorer needs: one generator for all episodes, or one for each.
         workers: shares of lanes, or worker processes, that run at the same time.
 
     Raises:
-        ValueError: noise or random actions without `rng`, or not one seed per task.
+        ValueError: an explorer without `rng`, or not one seed (or generator, where there are several) per task.
         EpisodeFault: an episode could not be finished.
     """
     episodes = []
@@ -58,8 +57,7 @@ def collect(
         family,
         tasks,
         seeds,
-        exploration_noise=exploration_noise,
-        random_actions=random_actions,
+        explorer=explorer,
         rng=rng,
         policy_version=policy_version,
         workers=workers,
@@ -76,34 +74,28 @@ def collect_each(
     tasks: Sequence[Task],
     seeds: Sequence[int],
     *,
-    exploration_noise: float = 0.0,
-    random_actions: bool = False,
-    given: FloatArray | None = None,
-    noise: FloatArray | None = None,
+    explorer: Explorer | None = None,
+    rng: np.random.Generator | Sequence[np.random.Generator] | None = None,
     alone: bool = False,
-    rng: np.random.Generator | None = None,
     policy_version: int = 0,
     workers: int = 1,
 ) -> list[Episode | EpisodeFault]:
     """Do as `collect`, but let the fault stand in the place of an episode that could not be finished.
 
-    ``given`` are actions [T, N, A] to take instead of the agent's, for as many steps as an episode can have, and
-    ``noise`` [T, N, A] is added to actions where it was drawn already. With ``alone`` an episode depends on its own
-    task, seed, actions and noise only, bit for bit; otherwise the number of episodes shows in how actions are rounded.
+    With ``alone``, and a generator for each where there is an explorer, an episode depends on its own task, seed and
+    generator only, bit for bit; otherwise the number of episodes shows in how actions are rounded.
 
     Raises:
-        ValueError: noise or random actions without `rng`, or not one seed per task.
+        ValueError: an explorer without `rng`, or not one seed (or generator, where there are several) per task.
     """
-    if rng is None and (exploration_noise or random_actions):
+    if explorer is not None and rng is None:
         raise ValueError("exploration needs a random generator")
     if len(tasks) != len(seeds):
         raise ValueError(f"{len(tasks)} tasks but {len(seeds)} seeds")
-    # Drawn for all lanes at once, so that random numbers do not depend on how lanes are shared out.
-    shape = (family.episode_length, len(tasks), family.action_dim)
-    if random_actions and rng is not None:
-        given = rng.uniform(-1.0, 1.0, size=shape).astype(np.float32)
-    elif exploration_noise and rng is not None:
-        noise = exploration_noise * rng.standard_normal(shape, dtype=np.float32)
+    # Begun for all episodes at once, so that random numbers do not depend on how episodes are shared out.
+    exploration = None
+    if explorer is not None and rng is not None:
+        exploration = begin(explorer, len(tasks), rng)
     policy = agent.policy()
     lanes = np.arange(len(tasks))
     if family.native:
@@ -122,8 +114,7 @@ def collect_each(
         outcome = play_there(
             [tasks[lane] for lane in share],
             [int(seeds[lane]) for lane in share],
-            None if given is None else given[:, share],
-            None if noise is None else noise[:, share],
+            None if exploration is None else exploration.share(share),
             policy_version=policy_version,
             padding=padding(share),
         )

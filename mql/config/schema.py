@@ -97,6 +97,9 @@ class AgentConfig(Section):
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
     tau: Annotated[Positive, Field(le=1)] = Field(default=0.005, description="Polyak step of the target networks.")
     policy_delay: Count = Field(default=2, description="Critic updates per actor update.")
+    exploration: Literal["white", "pink"] = Field(
+        default="white", description="Noise on collected actions: independent at each step, or correlated in time."
+    )
     exploration_noise: NotNegative = Field(
         default=0.3, description="Standard deviation of the noise on collected actions."
     )
@@ -139,6 +142,10 @@ class TrainConfig(Section):
         description="Last environment steps of the run (half of it at most), over which agent.lr falls to a tenth.",
     )
     replay_capacity: Count = Field(default=1_000_000, description="Transitions kept for learning, over all tasks.")
+    refresh_rows_per_update: Whole = Field(
+        default=4096,
+        description="Stored steps per update whose GRU states are computed afresh, oldest first (context_mode carry).",
+    )
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
     keep_checkpoints: Count = Field(default=5, description="Newest checkpoints that are kept.")
@@ -152,6 +159,9 @@ class TrainConfig(Section):
 class AdaptConfig(Section):
     """Adaptation to a new task: propensity, then step 1 on the new data, then step 2 on weighted old data."""
 
+    method: Literal["paper", "context"] = Field(
+        default="paper", description="Meta-Q-Learning as published, or nothing but the context (no gradient step)."
+    )
     adaptation_episodes: Count = Field(default=1, description="Episodes collected on the new task.")
     exploration_noise: NotNegative = Field(
         default=0.0, description="Standard deviation of the action noise in these episodes."
@@ -283,7 +293,7 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     if agent.context_mode == "carry" and agent.use_context and not ENCODERS[agent.encoder].carries:
         what = f"agent.context_mode is carry, but the encoder {agent.encoder} has no state to carry"
         yield ["agent.encoder", "agent.context_mode"], what, "set agent.context_mode to window"
-    if agent.context_mode == "carry":
+    if agent.context_mode == "carry" and agent.use_context:
         sizes = {
             "train.batch_size": train.batch_size,
             "adapt.batch_size": adapt.batch_size,

@@ -11,13 +11,16 @@ depend on how many others are evaluated.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from threading import Semaphore
+from typing import Any
 
 import numpy as np
 
-from mql.adaptation.paper import AdaptationReport, MetaData, adapt
+from mql.adaptation.adapted import Report
+from mql.adaptation.adapters import adapt
 from mql.agent.agent import Agent
+from mql.collecting.exploration import Explorer, explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import AdaptConfig
 from mql.evaluation.statistics import paired_gain, summarize
@@ -25,7 +28,19 @@ from mql.seeding import generator, spawn_seeds
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.threads import side_by_side
-from mql.types import JSON, Episode, FloatArray
+from mql.types import JSON, Episode
+
+# Of an adaptation's report: these stand in every row, None where the method has no such figure; others as they come.
+FIGURES = (
+    "normalized_ess",
+    "proximal_coef",
+    "classifier_auc",
+    "classifier_accuracy",
+    "fraction_zero_weight",
+    "step2_skipped",
+    "tasks_covered",
+    "adapt_seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -40,14 +55,13 @@ class TaskResult:
     task: Task
     zero_shot: list[Episode]
     adapted: list[Episode] | None = None
-    report: AdaptationReport | None = None
+    report: Report | None = None
     agent: Agent | None = None
     fault: str | None = None
     random: Episode | EpisodeFault | None = None
 
     def to_json(self) -> dict[str, JSON]:
         """One row of ``mql evaluate --json``."""
-        report = asdict(self.report) if self.report else {}
         by_chance = [self.random] if isinstance(self.random, Episode) else None
         return {
             "parameters": self.task.to_json(),
@@ -57,15 +71,10 @@ class TaskResult:
             "adapted_success": _success_rate(self.adapted),
             "zero_shot_final": _final_info(self.zero_shot),
             "adapted_final": _final_info(self.adapted),
-            "normalized_ess": report.get("normalized_ess"),
-            "proximal_coef": report.get("proximal_coef"),
-            "classifier_auc": report.get("classifier_auc"),
-            "classifier_accuracy": report.get("classifier_accuracy"),
-            "fraction_zero_weight": report.get("fraction_zero_weight"),
-            "step2_skipped": report.get("step2_skipped"),
+            **dict.fromkeys(FIGURES),
+            **(self.report or {}),
             "random_return": _mean_return(by_chance),
             "random_success": _success_rate(by_chance),
-            "adapt_seconds": report.get("adapt_seconds"),
             **({"fault": self.fault} if self.fault else {}),
             **({"random_fault": str(self.random)} if isinstance(self.random, EpisodeFault) else {}),
         }
@@ -78,7 +87,7 @@ def evaluate(
     *,
     evaluation_episodes: int,
     seed: int,
-    meta: MetaData | None = None,
+    meta: Any = None,
     config: AdaptConfig | None = None,
     with_random: bool = False,
     keep_agents: bool = False,
@@ -160,13 +169,17 @@ def _adaptation_data(
     agent: Agent, family: TaskFamily, tasks: Sequence[Task], config: AdaptConfig, *, seed: int, workers: int
 ) -> list[list[Episode] | EpisodeFault]:
     resets = [spawn_seeds(config.adaptation_episodes, seed, "adaptation", index) for index in range(len(tasks))]
-    noise: FloatArray | None = None
-    if config.exploration_noise and tasks:
-        shape = (config.adaptation_episodes, family.episode_length, family.action_dim)
-        streams = [generator(seed, "adaptation noise", index) for index in range(len(tasks))]
-        noise = np.concatenate([stream.standard_normal(shape, dtype=np.float32) for stream in streams])
-        noise = np.float32(config.exploration_noise) * noise.swapaxes(0, 1)
-    return _episodes(agent, family, tasks, resets, workers=workers, noise=noise)
+    streams = [generator(seed, "adaptation noise", index) for index in range(len(tasks))]
+    return _episodes(
+        agent,
+        family,
+        tasks,
+        resets,
+        workers=workers,
+        explorer=explorer_for(family, agent.config.exploration, config.exploration_noise),
+        # A stream for each episode of a task.
+        rng=[own for stream in streams for own in stream.spawn(config.adaptation_episodes)],
+    )
 
 
 def _beside_random(
@@ -179,15 +192,14 @@ def _beside_random(
 ) -> list[TaskResult]:
     """Add an episode of random actions to each result, from the start that its first evaluation episode had."""
     places = [place for place, result in enumerate(results) if result.fault is None]
-    # A stream for each task: what is drawn for it does not depend on the other tasks.
-    shape = (family.episode_length, family.action_dim)
-    drawn = [generator(seed, "random actions", place).uniform(-1.0, 1.0, shape) for place in places]
     outcomes = collect_each(
         agent,
         family,
         [results[place].task for place in places],
         [resets[place] for place in places],
-        given=np.stack(drawn, axis=1).astype(np.float32),
+        explorer=random_actions(family),
+        # A stream for each task: what is drawn for it does not depend on the other tasks.
+        rng=[generator(seed, "random actions", place) for place in places],
         alone=True,
         workers=workers,
     )
@@ -224,15 +236,16 @@ def _episodes(
     seeds: Sequence[Sequence[int]],
     *,
     workers: int,
-    noise: FloatArray | None = None,
+    explorer: Explorer | None = None,
+    rng: Sequence[np.random.Generator] | None = None,
 ) -> list[list[Episode] | EpisodeFault]:
     """Run len(seeds[i]) episodes of each task i, all side by side; a fault stands for a task where one failed.
 
-    ``noise`` [T, N, A] is of all N episodes, one task's after the other's.
+    ``rng`` holds a generator for each episode, one task's after the other's.
     """
     lanes = [task for task, own in zip(tasks, seeds, strict=True) for _ in own]
     flat = [seed for own in seeds for seed in own]
-    outcomes = iter(collect_each(agent, family, lanes, flat, noise=noise, alone=True, workers=workers))
+    outcomes = iter(collect_each(agent, family, lanes, flat, explorer=explorer, rng=rng, alone=True, workers=workers))
     return [_whole([next(outcomes) for _ in own]) for own in seeds]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.agent.agent import Agent
+from mql.collecting.exploration import Exploration, Explorer
 from mql.tasks.family import Task
 from mql.types import Episode, FloatArray
 
@@ -33,8 +34,8 @@ class ProtocolAgent:
         count: number of sub-environments, G.
         tasks: says which task each sub-environment has now.
         finish: adapts to these tasks: called with them and the episodes collected for each, returns the agents.
-        exploration_noise: standard deviation of the noise on actions while data is collected.
-        rng_of: makes the stream that the noise of a task is drawn from.
+        explorer: changes actions while data is collected; None: they are taken as they are.
+        rng_of: makes the stream that the exploration of a task draws from.
     """
 
     def __init__(
@@ -44,11 +45,11 @@ class ProtocolAgent:
         count: int,
         tasks: Callable[[], list[Task]],
         finish: Callable[[Sequence[Task], Sequence[Sequence[Episode]]], list[Agent]],
-        exploration_noise: float,
+        explorer: Explorer | None,
         rng_of: Callable[[Task], np.random.Generator],
     ) -> None:
         self._agent, self._tasks, self._finish = agent, tasks, finish
-        self._noise, self._rng_of = exploration_noise, rng_of
+        self._explorer, self._rng_of = explorer, rng_of
         self._recorders = [_EpisodeRecorder(agent) for _ in range(count)]
         self.env_steps = 0
 
@@ -59,11 +60,11 @@ class ProtocolAgent:
         self._recorders = [_EpisodeRecorder(self._agent) for _ in self._recorders]
 
     def adapt_action(self, observations: npt.NDArray[Any]) -> tuple[FloatArray, Mapping[str, npt.NDArray[Any]]]:
-        """Act while data is collected: with exploration noise."""
+        """Act while data is collected: as the explorer does."""
         action = self.eval_action(observations)
-        if self._noise:
-            drawn = [rng.standard_normal(action.shape[1], dtype=np.float32) for rng in self._rngs]
-            action = np.clip(action + np.float32(self._noise) * np.stack(drawn), -1.0, 1.0)
+        if self._explorer is not None:
+            each = zip(self._recorders, action, observations, self._rngs, strict=True)
+            action = np.stack([own.explore(act, seen, self._explorer, rng) for own, act, seen, rng in each])
         return action, {}
 
     def step(self, timestep: Timestep) -> None:
@@ -103,6 +104,7 @@ class _EpisodeRecorder:
     def begin_episode(self) -> None:
         """Forget the running episode."""
         self._context: ActingContext = self._agent.begin(1)
+        self._exploration: Exploration | None = None
         self._last: FloatArray | None = None  # observation before the last action
         self._obs: list[FloatArray] = []
         self._action: list[FloatArray] = []
@@ -119,6 +121,16 @@ class _EpisodeRecorder:
         self._last = obs
         chosen: FloatArray = self._agent.act(obs, self._context)[0]
         return chosen
+
+    def explore(
+        self, action: FloatArray, seen: npt.NDArray[Any], explorer: Explorer, rng: np.random.Generator
+    ) -> FloatArray:
+        """Return what the explorer makes of an action [A] of the running episode, which begins with its first one."""
+        if self._exploration is None:
+            self._exploration = explorer.begin(1, rng)
+        obs = np.asarray(seen[: self._agent.obs_dim], dtype=np.float32)
+        explored: FloatArray = self._exploration.act(action[None], obs[None], len(self._reward))[0]
+        return explored
 
     def keep(self, seen: npt.NDArray[Any], action: npt.NDArray[Any], reward: float) -> None:
         """Keep one step of the running episode: what was seen before it, the action and its reward."""

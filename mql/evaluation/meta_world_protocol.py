@@ -14,12 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mql.adaptation.paper import MetaData, adapt_all
+from mql.adaptation.adapters import adapt_all
 from mql.agent.agent import Agent
+from mql.collecting.exploration import explorer_for
 from mql.collecting.rollout import collect
 from mql.config.schema import AdaptConfig
 from mql.errors import UserError
@@ -43,7 +44,7 @@ EVALUATION_EPISODES = 3
 
 def official_evaluation(
     agent: Agent,
-    meta: MetaData | None,
+    meta: Any,
     family: TaskFamily,
     config: AdaptConfig,
     *,
@@ -121,7 +122,7 @@ def official_evaluation(
         count=len(groups),
         tasks=lambda: current_tasks(envs, family, groups),
         finish=finish,
-        exploration_noise=config.exploration_noise,
+        explorer=explorer_for(family, agent.config.exploration, config.exploration_noise),
         rng_of=lambda goal: generator(seed, "meta-world noise", places[id(goal)]),
     )
     try:

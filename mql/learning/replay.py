@@ -10,7 +10,9 @@ whole episodes, so a context never starts in the middle of an episode that is ha
 
 from __future__ import annotations
 
+import copy
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,9 @@ import torch
 from mql.agent.protocols import Encoder
 from mql.agent.scaling import Scaling
 from mql.learning.contexts import ContextPlan, Segments, Windows, reads
+from mql.learning.newest import Stored, Stretch, newest_of_all, whole
+from mql.learning.refresh_order import RefreshOrder
+from mql.learning.replay_size import ReplaySize
 from mql.types import Batch, Context, Episode, FloatArray, IntArray, Transition
 
 EPISODES_AT_ONCE = 256  # go through the encoder side by side when states are refreshed
@@ -29,11 +34,11 @@ EPISODES_AT_ONCE = 256  # go through the encoder side by side when states are re
 class Replay:
     """A ring of episodes for each of `n_tasks` tasks.
 
+    On the CPU, memory is taken up as episodes come in; a GPU gives all of it at once.
+
     Args:
-        capacity: transitions over all tasks, shared out equally; the memory bound, allocated as it fills.
-        episode_length: the longest episode; a task's ring holds at least one.
-        context_dim: size of the encoder state kept for every row, from which `Segments` start (0: none is kept, and
-            segments start from an empty state).
+        n_tasks, obs_dim, action_dim, capacity, episode_length, context_dim: as for `ReplaySize`; without a
+            `context_dim`, segments start from an empty state.
         device: where the table lives and batches are made.
         scaling: of what batches and states are made from (None: none); the table itself keeps its units.
     """
@@ -52,19 +57,28 @@ class Replay:
     ) -> None:
         self._scaling = scaling or Scaling(obs_dim, action_dim, reward_scale=1.0, normalize=False, device=device)
         self.n_tasks, self.obs_dim, self.action_dim = n_tasks, obs_dim, action_dim
-        steps = max(capacity // n_tasks, episode_length)
-        self.rows = steps + -(-steps // episode_length)  # a final row for each episode
-        self.table = torch.zeros(n_tasks * self.rows, obs_dim + action_dim + 1, device=device)
-        # Of every row: the encoder's state before its step, as of the last `refresh_states`. Between -1 and 1, and only
-        # a start for the states that are learned from: half precision (2^-11) does.
-        self.states = torch.zeros(n_tasks * self.rows, context_dim, dtype=torch.float16, device=device)
+        size = ReplaySize(
+            n_tasks=n_tasks,
+            obs_dim=obs_dim,
+            action_dim=action_dim,
+            capacity=capacity,
+            episode_length=episode_length,
+            context_dim=context_dim,
+        )
+        self.rows = size.rows
+        self.table = _zeros(*size.on_device["table"], device)
+        # Of every row: the encoder's state before its step, as of the last `refresh_states` that reached its episode.
+        self.states = _zeros(*size.on_device["states"], device)
         # Of every row: the step in its episode, and how many steps its episode has after it (0: the final row).
-        self.step = np.zeros((n_tasks, self.rows), dtype=np.int32)
-        self.remaining = np.zeros((n_tasks, self.rows), dtype=np.int32)
-        self.terminated = np.zeros((n_tasks, self.rows), dtype=bool)
+        indices = {name: np.zeros(shape, dtype) for name, (shape, dtype) in size.on_host.items()}
+        self.step, self.remaining, self.terminated = indices["step"], indices["remaining"], indices["terminated"]
         self._tail = np.zeros(n_tasks, dtype=np.int64)
         self._size = np.zeros(n_tasks, dtype=np.int64)
-        self._stored: list[deque[tuple[int, int]]] = [deque() for _ in range(n_tasks)]  # (episode number, rows)
+        self._stored: list[deque[Stored]] = [deque() for _ in range(n_tasks)]
+        self._lengths: dict[int, int] = {}  # steps of every episode held, by number
+        self._at: dict[int, Stored] = {}
+        self._order = RefreshOrder()
+        self._kept_states: dict[int, torch.Tensor] = {}  # of a checkpoint, for episodes that are yet to be appended
         self.appended = 0  # the number of the next episode
 
     @property
@@ -82,12 +96,12 @@ class Replay:
     @property
     def transitions(self) -> int:
         """Transitions held now."""
-        return int(self._size.sum()) - sum(len(stored) for stored in self._stored)
+        return int(self._size.sum()) - len(self._at)
 
     @property
     def first_live_episode(self) -> int:
         """Number of the oldest episode held (`appended` when none is)."""
-        return min((stored[0][0] for stored in self._stored if stored), default=self.appended)
+        return min((stored[0].number for stored in self._stored if stored), default=self.appended)
 
     def append(self, episode: Episode, *, number: int | None = None) -> None:
         """Store one whole episode in its task's ring, forgetting that task's oldest ones if it is full.
@@ -95,16 +109,18 @@ class Replay:
         `number` is the episode's number in its run, by default the next one.
 
         Raises:
-            ValueError: the episode is longer than the ring, or its task is unknown.
+            ValueError: the episode is longer than the ring, its task is unknown, or restored states are not its own.
         """
         task, rows = episode.task, episode.length + 1
         if not 0 <= task < self.n_tasks or rows > self.rows:
             raise ValueError(f"episode of {rows - 1} steps of task {task} does not fit {self.n_tasks} x {self.rows}")
         while self._size[task] + rows > self.rows:
-            _, dropped = self._stored[task].popleft()
-            self._tail[task] = (self._tail[task] + dropped) % self.rows
-            self._size[task] -= dropped
-        place = (self._tail[task] + self._size[task] + np.arange(rows)) % self.rows
+            dropped = self._stored[task].popleft()
+            del self._at[dropped.number], self._lengths[dropped.number]
+            self._tail[task] = (self._tail[task] + dropped.rows) % self.rows
+            self._size[task] -= dropped.rows
+        first = int(self._tail[task] + self._size[task]) % self.rows
+        place = (first + np.arange(rows)) % self.rows
         block = np.zeros((rows, self.table.shape[1]), dtype=np.float32)
         block[:, : self.obs_dim] = episode.obs
         block[:-1, self.obs_dim : -1] = episode.action
@@ -116,30 +132,39 @@ class Replay:
         self.terminated[task, place[-2]] = episode.terminated
         self._size[task] += rows
         number = self.appended if number is None else number
-        self._stored[task].append((number, rows))
+        turn = self._stored[task][-1].turn + 1 if self._stored[task] else 0
+        stored = Stored(number, task, first, rows, turn)
+        self._stored[task].append(stored)
+        self._at[number], self._lengths[number] = stored, episode.length
         self.appended = number + 1
+        if not self.states.shape[1]:
+            return
+        kept = self._kept_states.pop(number, None)
+        if kept is None:
+            self._order.add(number)
+        elif len(kept) != episode.length:
+            raise ValueError(f"episode {number} has {episode.length} steps, not the {len(kept)} of its kept states")
+        else:
+            self.states[self._index(task * self.rows + place[:-1])] = kept.to(self.device)
 
     def all_rows(self, *, at_most: int | None = None) -> IntArray:
-        """Table rows of stored transitions, newest episodes first within a task, tasks in turn, whole episodes.
+        """Table rows of stored transitions, newest episodes first within a task, tasks in turn.
 
-        `at_most` bounds the number of transitions (at least one episode is given).
+        `at_most` bounds the number of transitions. All tasks are covered however few these are: by whole episodes, or
+        by a stretch of the newest one of each where they do not fit (`newest_of_all`).
         """
-        ends = [(self._tail[task] + self._size[task]) % self.rows for task in range(self.n_tasks)]
-        queues = [list(reversed(stored)) for stored in self._stored]
-        chosen: list[IntArray] = []
-        count = 0
-        for turn in range(max((len(queue) for queue in queues), default=0)):
-            for task, queue in enumerate(queues):
-                if turn >= len(queue):
-                    continue
-                rows = queue[turn][1]
-                if at_most is not None and chosen and count + rows - 1 > at_most:
-                    return np.concatenate(chosen)
-                first = (ends[task] - rows) % self.rows
-                ends[task] = first
-                chosen.append(task * self.rows + (first + np.arange(rows - 1)) % self.rows)
-                count += rows - 1
-        return np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64)
+        return self._rows_of(newest_of_all([list(reversed(stored)) for stored in self._stored], at_most))
+
+    def _rows_of(self, stretches: Sequence[Stretch]) -> IntArray:
+        """Table rows of all transitions of `stretches`, in order."""
+        if not stretches:
+            return np.zeros(0, dtype=np.int64)
+        ring = np.array([stretch.episode.task * self.rows for stretch in stretches])
+        start = np.array([stretch.episode.first + stretch.first for stretch in stretches])
+        count = np.array([stretch.steps for stretch in stretches])
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        rows: IntArray = np.repeat(ring, count) + (np.repeat(start, count) + within) % self.rows
+        return rows
 
     def observations_and_rewards(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Observations [n, O] and rewards [n] of all stored transitions, in their own units."""
@@ -168,7 +193,7 @@ class Replay:
         plan: ContextPlan,
         *,
         rng: np.random.Generator | None = None,
-        density: FloatArray | None = None,
+        density: FloatArray | npt.NDArray[np.bool_] | None = None,
         importance: FloatArray | None = None,
     ) -> Batch:
         """Make the batch around the transitions in table rows `rows` [S].
@@ -229,14 +254,37 @@ class Replay:
             weights=self._weights(np.ones(len(rows)) if importance is None else importance[rows]),
         )
 
-    @torch.no_grad()
-    def refresh_states(self, encoder: Encoder) -> None:
-        """Compute the state before every stored step, as `encoder` carries it from the episode's start.
+    def refresh_states(self, encoder: Encoder, *, at_most: int | None = None) -> None:
+        """Compute the states before stored steps, as `encoder` carries them from their episodes' starts.
 
         Segments then start from states of whole histories, as in acting; without this, a policy that carries its state
-        through an episode would meet states that training never saw.
+        through an episode would meet states that training never saw. Episodes that have no states yet get them, and
+        `at_most` steps (all by default; the last episode may go beyond) of the others, longest untouched first.
         """
-        starts = self.episode_starts(self.all_rows())
+        chosen = [self._at[number] for number in self._order.take(self._lengths, at_most)]
+        # In the order of `all_rows`, which does not depend on where the rings lie.
+        chosen.sort(key=lambda stored: (self._stored[stored.task][-1].turn - stored.turn, stored.task))
+        self._compute_states(encoder, np.array([s.task * self.rows + s.first for s in chosen], dtype=np.int64))
+
+    def forget_states(self) -> None:
+        """Let the next `refresh_states` compute the states of every episode."""
+        self._order.forget(self._at)
+
+    def with_states_of(self, encoder: Encoder, rows: IntArray) -> Replay:
+        """Return a view of the same episodes with states of its own: `encoder`'s, in the episodes that `rows` lie in.
+
+        This replay and its states stay as they are; the view is good until the next episode is appended.
+        """
+        view = copy.copy(self)
+        view.states = _zeros(tuple(self.states.shape), np.float16, str(self.device))
+        task, row = np.divmod(rows, self.rows)
+        starts = task * self.rows + (row - self.step[task, row]) % self.rows
+        view._compute_states(encoder, starts[np.flatnonzero(np.diff(starts, prepend=-1))])
+        return view
+
+    @torch.no_grad()
+    def _compute_states(self, encoder: Encoder, starts: IntArray) -> None:
+        """Compute the states of the episodes that begin in table rows `starts`."""
         task, row = np.divmod(starts, self.rows)
         length = self.remaining[task, row].astype(np.int64)
         for first in range(0, len(starts), EPISODES_AT_ONCE):
@@ -249,6 +297,35 @@ class Replay:
                 self.states[self._index(at)] = states
             else:
                 self.states[self._index(at[valid])] = states[torch.from_numpy(valid).to(self.device)]
+
+    def state_tensors(self) -> dict[str, torch.Tensor]:
+        """What `restore_states` needs to go on as if nothing had happened; nothing where all states are to be computed.
+
+        ``replay.refreshed`` [E, 2]: number and steps of the episodes that have states, longest untouched first;
+        ``replay.states`` [sum of steps, Z]: their states.
+        """
+        numbers = self._order.with_states(self._lengths)
+        if not numbers or not self.states.shape[1]:
+            return {}
+        rows = self._rows_of([whole(self._at[number]) for number in numbers])
+        refreshed = torch.tensor([(number, self._lengths[number]) for number in numbers])
+        return {"replay.refreshed": refreshed, "replay.states": self.states[self._index(rows)]}
+
+    def restore_states(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take what `state_tensors` gave among `tensors`; the episodes are appended after this, with their numbers.
+
+        Raises:
+            KeyError: one of the two tensors is missing.
+            ValueError: the shapes do not fit.
+        """
+        if not {"replay.refreshed", "replay.states"} & set(tensors):
+            return
+        refreshed, states = tensors["replay.refreshed"].tolist(), tensors["replay.states"]
+        if states.shape != (total := sum(length for _, length in refreshed), self.states.shape[1]):
+            raise ValueError(f"replay.states has shape {tuple(states.shape)}, not {(total, self.states.shape[1])}")
+        parts = states.split_with_sizes([length for _, length in refreshed])
+        self._kept_states = {number: part for (number, _), part in zip(refreshed, parts, strict=True)}
+        self._order.restore(number for number, _ in refreshed)
 
     def episode_starts(self, rows: IntArray) -> IntArray:
         """Those of `rows` at which an episode begins."""
@@ -306,3 +383,10 @@ class _Episodes:
         np.subtract(place, self.size, out=place, where=place >= self.size)
         place += self.ring
         return place
+
+
+def _zeros(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str) -> torch.Tensor:
+    """Return zeros; on the CPU their memory is only taken up where something is written (PyTorch's own are written)."""
+    if torch.device(device).type == "cpu":
+        return torch.from_numpy(np.zeros(shape, dtype))
+    return torch.zeros(shape, dtype=torch.float16 if dtype == np.float16 else torch.float32, device=device)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 
 from mql.agent.agent import Agent
+from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import Config, TrainConfig
-from mql.learning.contexts import context_plan
+from mql.learning.contexts import carried_state_dim, context_plan
 from mql.learning.replay import Replay
+from mql.learning.replay_size import ReplaySize
 from mql.seeding import generator, spawn_seeds, torch_generator
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
@@ -50,17 +52,11 @@ class Trainer:
         self.tasks = family.tasks("train")
         seed = int(generator(config.seed, "agent").integers(2**31))
         self.agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=seed, device=config.device)
+        self._warm_up = random_actions(family)
+        self._explorer = explorer_for(family, config.agent.exploration, config.agent.exploration_noise)
         self.learner = self.agent.learner(lr=config.agent.lr)
-        self.replay = Replay(
-            n_tasks=len(self.tasks),
-            obs_dim=family.obs_dim,
-            action_dim=family.action_dim,
-            capacity=config.train.replay_capacity,
-            episode_length=family.episode_length,
-            context_dim=self.agent.state_dim,
-            device=config.device,
-            scaling=self.agent.scaling,
-        )
+        size = replay_size(config, family)
+        self.replay = Replay(**asdict(size), device=config.device, scaling=self.agent.scaling)
         self.env_steps = 0
         self.iterations = 0
 
@@ -76,11 +72,16 @@ class Trainer:
             EpisodeFault: not one of the episodes could be finished.
         """
         begun = time.perf_counter()
+        steps_before = self.env_steps
         episodes, faults = self._collect()
         collected = time.perf_counter()
         updates_before = self.updates
         losses = self._update()
         self.iterations += 1
+        every = self.config.train.checkpoint_every
+        if self.env_steps // every > steps_before // every:
+            # A regular checkpoint: all states are computed afresh after it, so that it does not have to hold them.
+            self.replay.forget_states()
         return Iteration(
             episodes=episodes,
             faults=faults,
@@ -98,8 +99,7 @@ class Trainer:
             self.family,
             tasks,
             spawn_seeds(len(tasks), config.seed, "reset", number),
-            exploration_noise=config.agent.exploration_noise,
-            random_actions=self.env_steps < config.train.random_steps,
+            explorer=self._warm_up if self.env_steps < config.train.random_steps else self._explorer,
             rng=generator(config.seed, "exploration", number),
             policy_version=self.updates,
             workers=config.workers,
@@ -130,7 +130,7 @@ class Trainer:
         if due > 0 and self.agent.scaling.normalize and not self.agent.scaling.fitted:
             self.agent.scaling.fit(*self.replay.observations_and_rewards())
         if due > 0 and self.agent.state_dim:
-            self.replay.refresh_states(self.agent.online.critic_encoder)
+            self.replay.refresh_states(self.agent.online.critic_encoder, at_most=due * train.refresh_rows_per_update)
         self.learner.lr = annealed_lr(config, self.env_steps)
         sums: dict[str, torch.Tensor] = {}
         counts: dict[str, int] = {}
@@ -142,8 +142,12 @@ class Trainer:
         return {name: float(total) / counts[name] for name, total in sums.items()}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """All tensors of a checkpoint: networks, targets and optimisers."""
-        return {**dict(self.agent.named_tensors()), **self.learner.optimizer_tensors()}
+        """All tensors of a checkpoint: networks, targets, optimisers and, where it needs them, the replay's states."""
+        return {
+            **dict(self.agent.named_tensors()),
+            **self.learner.optimizer_tensors(),
+            **self.replay.state_tensors(),
+        }
 
     def counters(self) -> dict[str, JSON]:
         """All else of a checkpoint that is not an episode."""
@@ -158,6 +162,7 @@ class Trainer:
         """
         self.agent.load(tensors)
         self.learner.load_optimizer_tensors({n: v for n, v in tensors.items() if n.startswith("adam.")})
+        self.replay.restore_states(tensors)
         self.learner.updates = int(counters["updates"])
         self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
 
@@ -165,6 +170,18 @@ class Trainer:
 def updates_after(train: TrainConfig, env_steps: int) -> int:
     """Return how many updates a run has made when it has collected `env_steps`, and will have made at its end."""
     return int(max(env_steps - train.random_steps, 0) / train.env_steps_per_update)
+
+
+def replay_size(config: Config, family: TaskFamily) -> ReplaySize:
+    """Return the size of the replay that a run with this configuration allocates."""
+    return ReplaySize(
+        n_tasks=len(family.tasks("train")),
+        obs_dim=family.obs_dim,
+        action_dim=family.action_dim,
+        capacity=config.train.replay_capacity,
+        episode_length=family.episode_length,
+        context_dim=carried_state_dim(config.agent),
+    )
 
 
 def annealed_lr(config: Config, env_steps: int) -> float:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from mql.errors import missing_package
+
 Warn = Callable[[str], None]
 
 QUEUE_LENGTH = 10_000  # records that wait for a slow service before the sink is given up
@@ -107,6 +109,8 @@ class WandbTracker:
             while (record := self._records.get()) is not None and not self._off.is_set():
                 run.log(record)
             run.finish()
+        except ModuleNotFoundError as error:
+            self._switch_off(str(missing_package(error.name or "wandb")))
         except BaseException as error:  # wandb ends some failures with SystemExit
             self._switch_off(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 

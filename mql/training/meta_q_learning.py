@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
-from mql.adaptation.paper import prepare
+from mql.adaptation.adapters import prepare
 from mql.agent.agent import Agent
 from mql.config.schema import Config
 from mql.evaluation.held_out import evaluate, summarize_results

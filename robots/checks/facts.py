@@ -9,8 +9,8 @@ import numpy as np
 
 from mql.errors import nearest
 from mql.robots.checks.verdict import Verdict, judged
-from mql.robots.mjcf.inspection import (
-    Inspection,
+from mql.robots.inspection import Inspection
+from mql.robots.mjcf.lookup import (
     actuator_id,
     actuator_kind,
     actuator_name,

@@ -8,16 +8,9 @@ import mujoco
 import numpy as np
 
 from mql.robots.checks.verdict import Verdict, failed, judged, passed, warned
+from mql.robots.inspection import Inspection
 from mql.robots.mjcf.floor import compile_on_floor, has_floor
-from mql.robots.mjcf.inspection import (
-    Inspection,
-    actuator_kind,
-    actuator_name,
-    blew_up,
-    driven_joint,
-    holding_controls,
-    joint_width,
-)
+from mql.robots.mjcf.lookup import actuator_kind, actuator_name, blew_up, driven_joint, holding_controls, joint_width
 
 _DEEP = 1e-3  # m; parts that lie deeper within each other than this collide
 _SLACK = 1e-6  # rad or m, by which a home may lie beyond a limit: rounding

@@ -8,8 +8,8 @@ import mujoco
 import numpy as np
 
 from mql.robots.checks.verdict import Verdict, judged
-from mql.robots.mjcf.inspection import (
-    Inspection,
+from mql.robots.inspection import Inspection
+from mql.robots.mjcf.lookup import (
     actuator_kind,
     actuator_name,
     driven_joint,
@@ -50,10 +50,10 @@ def inertia_faults(model: mujoco.MjModel, bodies: list[int]) -> list[str]:
         name = model.body(body).name or f"body number {body}"
         mass, inertia = float(model.body_mass[body]), np.sort(model.body_inertia[body])
         if not np.isfinite(mass) or not np.isfinite(inertia).all():
-            faults.append(f"mass or inertia of {name} is not a number: mend it in the MJCF")
+            faults.append(f"mass or inertia of {name} is not a number: fix it in the MJCF")
             continue
         if mass < 0 or inertia[0] < 0:
-            faults.append(f"mass or inertia of {name} is negative: mend it in the MJCF")
+            faults.append(f"mass or inertia of {name} is negative: fix it in the MJCF")
         elif inertia[0] + inertia[1] < inertia[2] * (1 - _TRIANGLE):
             shown = ", ".join(f"{value:.4g}" for value in inertia)
             faults.append(

@@ -1,4 +1,4 @@
-"""Is a robot sound? Ten checks, each of which says pass, warn or fail with the reason and the mend.
+"""Is a robot sound? Ten checks, each of which says pass, warn or fail with the reason and the fix.
 
     inspection = Inspection(build=lambda: registry.load("planar2"))
     for name in CHECKS:
@@ -21,8 +21,8 @@ from mql.robots.checks.motion import check_actuators, check_drop, check_home
 from mql.robots.checks.numbers import check_inertia, check_limits
 from mql.robots.checks.verdict import FAIL, Verdict, failed, passed, warned
 from mql.robots.drawing.picture import take_picture
+from mql.robots.inspection import Inspection
 from mql.robots.mjcf.files import mjcf_files
-from mql.robots.mjcf.inspection import Inspection
 from mql.robots.mjcf.warnings import unheard_warnings
 
 BASIC = ("schema", "files", "compiles")  # without these there is nothing that the other checks can look at

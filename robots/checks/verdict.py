@@ -1,4 +1,4 @@
-"""What a check of a robot or a task family finds: pass, warn or fail, and one line that says why and how to mend it."""
+"""What a check of a robot or a task family finds: pass, warn or fail, and one line that says why and how to fix it."""
 
 from __future__ import annotations
 

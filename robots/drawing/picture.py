@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.robots.drawing.renderer import SIZE, open_renderer
-from mql.robots.mjcf.inspection import Inspection, body_id
+from mql.robots.inspection import Inspection
+from mql.robots.mjcf.lookup import body_id
 from mql.robots.spec import RobotSpec
 
 _FAR = 2.5  # distance of the camera where none is stated, in radii of the model

@@ -50,9 +50,9 @@ def compile_checked(path: Path) -> mujoco.MjModel:
         model = mujoco.MjModel.from_xml_path(str(path))
     except (ValueError, RuntimeError, mujoco.FatalError) as error:
         said = " ".join(str(error).split()).removeprefix("Error: ").removeprefix("XML Error: ")
-        raise UserError(f"MuJoCo refuses the model: {said}", where=str(path), mend="mend the MJCF there") from None
+        raise UserError(f"MuJoCo refuses the model: {said}", where=str(path), mend="fix the MJCF there") from None
     for problem in number_faults(model):
-        raise UserError(problem, where=str(path), mend="mend that number in the MJCF")
+        raise UserError(problem, where=str(path), mend="fix that number in the MJCF")
     return model
 
 
@@ -104,7 +104,7 @@ def _refuse_nan(file: Path) -> None:
         parser.Parse(file.read_bytes(), True)
     except expat.ExpatError as error:
         where = f"{file}:{error.lineno}"
-        raise UserError(f"not valid XML: {error}", where=where, mend="mend the syntax of that line") from None
+        raise UserError(f"not valid XML: {error}", where=where, mend="fix the syntax of that line") from None
     except OSError as error:
         raise UserError(f"cannot read the file ({error})", where=str(file), mend="check path and permissions") from None
 

@@ -180,7 +180,7 @@ class _Walk:
             raise UserError(f"{named.name!r} lies outside the model's folder", where=where, mend=mend)
         if not os.path.isfile(path):
             what = "is not a file" if os.path.exists(path) else "is missing"
-            mend = f"put it at {_tidy(path)}, or mend the path" if named.place.line else "check the path"
+            mend = f"put it at {_tidy(path)}, or fix the path" if named.place.line else "check the path"
             raise UserError(f"the file {named.name!r} {what}", where=where, mend=mend)
         if os.path.getsize(path) > MOST_BYTES:
             what = f"the file {named.name!r} has {os.path.getsize(path) / 1e6:.0f} MB"
@@ -213,7 +213,7 @@ def _elements(path: Path) -> Iterator[tuple[str, dict[str, str], int] | None]:
             yield from _taken(events)
     except expat.ExpatError as error:
         what = f"not valid XML: {expat.errors.messages[error.code]}"
-        raise UserError(what, where=f"{path}:{error.lineno}", mend="mend the syntax of that line") from None
+        raise UserError(what, where=f"{path}:{error.lineno}", mend="fix the syntax of that line") from None
     except OSError as error:
         raise UserError(f"cannot read the file ({error})", where=str(path), mend="check path and permissions") from None
 

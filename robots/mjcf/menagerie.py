@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from mql.errors import UserError, nearest
+from mql.errors import UserError, installation, nearest
 
 VARIABLE = "MENAGERIE_ROOT"
 UNKNOWN_LICENCE = "NOASSERTION"  # SPDX's word for a licence that nobody stated
@@ -74,7 +74,7 @@ def _folder(robot: str, known: Any | None, root: Path | None) -> Path:
             return Path(cache.model_path(known))
     size = getattr(known, "download_size", None)
     load = f"mujoco-menagerie prefetch {robot}" + (f" (it downloads {size / 1e6:.0f} MB)" if size else "")
-    first = "" if package is not None else "pip install 'mql[robots]' and "
+    first = "" if package is not None else f"{installation(_PACKAGE)} and "
     raise UserError(
         f"the menagerie's robot {robot!r} is not on this machine",
         mend=f"run once: {first}{load}; or clone github.com/google-deepmind/mujoco_menagerie and give its folder by "

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from mql.errors import UserError
+from mql.errors import UserError, installation
 from mql.robots.mjcf.menagerie import find_model
 
 MENAGERIE, PACKAGE = "menagerie:", "package:"
@@ -54,8 +54,6 @@ def _package_folder(package: str) -> Path:
     """Return an installed package's folder; the package is not imported for that."""
     found = find_spec(package) if package.isidentifier() else None
     if found is None or found.origin is None:
-        mend = (
-            f"install it with pip install {package.replace('_', '-')}" if package else "write package:<module>/<path>"
-        )
+        mend = f"install it with {installation(package)}" if package else "write package:<module>/<path>"
         raise UserError(f"package {package!r} is missing", mend=mend)
     return Path(found.origin).parent

@@ -37,7 +37,7 @@ def check_determinism(inspection: Inspection) -> Verdict:
                 played = play_batch(family, batch, [other, task], [_OTHER_SEED, _SEED], steps)[1]
                 step = right.first_difference(played)
                 if step is not None:
-                    return _drift(task, step, moment, "let a lane depend on its own task and seed only")
+                    return _drift(task, step, moment, "let an episode depend on its own task and seed only")
         finally:
             batch.close()
     return passed(f"{len(right.rewards)} steps come again bit for bit, alone, side by side and after another task")

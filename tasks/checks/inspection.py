@@ -1,9 +1,9 @@
 """What the checks of a family work with: the family, how much effort to spend, and episodes that they share.
 
 The actions of an episode come from its seed alone (or from the family's probe), so that a task can be played in many
-ways, alone or as a lane of a batch, and must give the same numbers each time.
+ways, alone or in a batch, and must give the same numbers each time.
 
-Shapes: T steps of an episode, N lanes, O observation, A action.
+Shapes: T steps of an episode, N tasks, O observation, A action.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ class Inspection:
     def random_episodes(self, tasks: Sequence[Task], seeds: Sequence[int], steps: int | None = None) -> list[Episode]:
         """Return an episode of random actions for each task, cut after `steps`; episodes are kept and shared."""
         keys = [(task.split, *task.parameters.values(), seed, steps) for task, seed in zip(tasks, seeds, strict=True)]
-        lacking = {key: lane for lane, key in enumerate(keys) if key not in self._episodes}
+        lacking = {key: row for row, key in enumerate(keys) if key not in self._episodes}
         if lacking:
-            lanes = list(lacking.values())
-            played = self.play([tasks[lane] for lane in lanes], [seeds[lane] for lane in lanes], steps)
+            rows = list(lacking.values())
+            played = self.play([tasks[row] for row in rows], [seeds[row] for row in rows], steps)
             self._episodes.update(zip(lacking, played, strict=True))
         return [self._episodes[key] for key in keys]
 
@@ -194,13 +194,13 @@ def choose(
 def play_batch(
     family: TaskFamily, batch: Any, tasks: Sequence[Task], seeds: Sequence[int], steps: int | None = None
 ) -> list[Episode]:
-    """Play a random episode in every lane of `batch`."""
+    """Play a random episode of every task of `batch`."""
     length = min(steps or family.episode_length, family.episode_length)
     actions = np.stack([random_actions(family, seed, length) for seed in seeds], axis=1)
-    lanes = len(tasks)
+    rows = len(tasks)
     seen, rewards = [np.array(batch.reset(list(seeds)))], []
-    lengths, success = np.full(lanes, length), np.zeros(lanes, np.bool_)
-    terminated, ended = np.zeros(lanes, np.bool_), np.zeros(lanes, np.bool_)
+    lengths, success = np.full(rows, length), np.zeros(rows, np.bool_)
+    terminated, ended = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
     for step in range(length):
         result = batch.step(actions[step])
         seen.append(np.array(result.obs))
@@ -216,13 +216,13 @@ def play_batch(
     return [
         Episode(
             task,
-            obs[: lengths[lane] + 1, lane],
-            actions[: lengths[lane], lane],
-            reward[: lengths[lane], lane],
-            bool(terminated[lane]),
-            bool(success[lane]),
+            obs[: lengths[row] + 1, row],
+            actions[: lengths[row], row],
+            reward[: lengths[row], row],
+            bool(terminated[row]),
+            bool(success[row]),
         )
-        for lane, task in enumerate(tasks)
+        for row, task in enumerate(tasks)
     ]
 
 

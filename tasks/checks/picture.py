@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mql.errors import UserError
+from mql.errors import UserError, missing_package
 from mql.tasks.checks.inspection import choose, name_values, random_actions
 from mql.tasks.family import Task, TaskFamily
 
@@ -88,9 +88,12 @@ def draw_film(family: TaskFamily, task: Task, seed: int = 0) -> bytes:
     """Return an MP4 (H.264) of one episode, at the speed of the robot's clock.
 
     Raises:
-        UserError: the family can't draw here.
+        UserError: the family can't draw here, or the package that writes films is missing.
     """
-    import imageio_ffmpeg
+    try:
+        import imageio_ffmpeg
+    except ModuleNotFoundError as error:
+        raise missing_package(error.name or "imageio_ffmpeg", where="films") from error
 
     rate, every = frame_rate(family.control_timestep)
     frames = _frames(family, task, seed, family.episode_length, every=every)

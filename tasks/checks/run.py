@@ -1,6 +1,6 @@
-"""Is a family sound? Thirteen checks, each of which says pass, warn or fail with the reason and the mend.
+"""Is a family sound? Thirteen checks, each of which says pass, warn or fail with the reason and the fix.
 
-The checks speak through the contract of `mql.tasks.family` only, so they hold for native families, for families around
+The checks speak through `mql.tasks.family` only, so they hold for parallel families, for families around
 any Gymnasium environment, and for those that are still to be written (but `reachable`, which looks into the model of a
 definition)::
 

@@ -19,7 +19,7 @@ from mql.tasks.family import Task
 _TOO_EASY = 0.5
 _EASY = 0.05
 _JUDGED = 10  # episodes below which one success says little
-_LANES = 32  # of the batch whose speed is measured
+_SIDE_BY_SIDE = 32  # of the batch whose speed is measured
 _THREADS = 2
 _FIRST_SEED = 61
 
@@ -61,17 +61,19 @@ def check_speed(inspection: Inspection) -> Verdict:
             env.close()
     if not family.native:
         return passed(f"{alone:,.0f} env steps/s in one process")
-    tasks = family.sample("train", _LANES, np.random.default_rng(0))
+    tasks = family.sample("train", _SIDE_BY_SIDE, np.random.default_rng(0))
     threads = min(_THREADS, os.cpu_count() or 1)
     with inspection.playing(*tasks):
         batch: Any = family.make_batch(tasks, threads=threads)
         try:
-            shape = (_LANES, family.action_dim)
-            together = _LANES * _rate(lambda seed: batch.reset([seed] * _LANES), batch.step, shape, inspection, seconds)
+            shape = (_SIDE_BY_SIDE, family.action_dim)
+            together = _SIDE_BY_SIDE * _rate(
+                lambda seed: batch.reset([seed] * _SIDE_BY_SIDE), batch.step, shape, inspection, seconds
+            )
         finally:
             batch.close()
     return passed(
-        f"{alone:,.0f} env steps/s alone, {together:,.0f} with {_LANES} side by side on "
+        f"{alone:,.0f} env steps/s alone, {together:,.0f} with {_SIDE_BY_SIDE} side by side on "
         f"{threads} thread{'s' if threads > 1 else ''}"
     )
 
@@ -118,7 +120,7 @@ def _rate(
         for action in actions:
             answer = step(action)
             calls += 1
-            # An environment alone must be reset when it ends; a batch masks lanes that have ended.
+            # An environment alone must be reset when it ends; a batch masks the tasks whose episodes have ended.
             if (isinstance(answer, tuple) and (answer[2] or answer[3])) or time.perf_counter() - start > seconds:
                 break
         spent += time.perf_counter() - start

@@ -12,7 +12,7 @@ There are two ways. Position servos of the arm's hinges get the angles of `mql.t
 than six joints can't keep its orientation, which is then left free. Or a mocap body pulls: it stands where the weld
 that holds the hand to it is content at the start, and is displaced from there; position servos of a pulled arm yield.
 
-Shapes: N lanes, Q positions, U actuators, J joints of the arm, A = 3 or 4 numbers of an action, G actuators of the
+Shapes: N tasks, Q positions, U actuators, J joints of the arm, A = 3 or 4 numbers of an action, G actuators of the
 gripper, Y position servos of a pulled arm.
 """
 
@@ -24,9 +24,9 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from mql.robots.mjcf.inspection import holding_controls
+from mql.robots.mjcf.lookup import holding_controls
 from mql.tasks.control.kinematics import ArmKinematics
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array
 
 LEAD_TIME = 0.1  # s; how far ahead of the end effector the place asked for may run, at full speed
 LEAST_LEAD = 3.0  # strokes of a full action; a slow arm needs two to keep up the speed that is asked for
@@ -102,7 +102,7 @@ class ServoEffector:
         return 3 + self.fingers.action_dim
 
     def begin(self, qpos: Array, resting: Array) -> ServoEpisode:
-        """Start an episode in each lane from qpos [N, Q]; `resting` [N, U] are controls that hold all as it is."""
+        """Start an episode of each task from qpos [N, Q]; `resting` [N, U] are controls that hold all as it is."""
         return ServoEpisode(self, qpos, resting)
 
     def drive(self, model: mujoco.MjModel, data: mujoco.MjData) -> ServoDrive:
@@ -111,7 +111,7 @@ class ServoEffector:
 
 
 class ServoEpisode:
-    """An episode of N lanes: where the end effectors are asked to be, and by which joint angles."""
+    """An episode of N tasks: where the end effectors are asked to be, and by which joint angles."""
 
     def __init__(self, effector: ServoEffector, qpos: Array, resting: Array) -> None:
         self._effector, self._controls = effector, resting.copy()

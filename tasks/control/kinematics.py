@@ -1,9 +1,9 @@
-"""Moves an arm's flange by joint position targets: kinematics and inverse kinematics on arrays over lanes.
+"""Moves an arm's flange by joint position targets: kinematics and inverse kinematics on arrays over tasks.
 
 The chain's constants are read from a compiled model once; what a task changes (masses, gains, a tool's length) is not
-among them, so all lanes share them. Lanes don't mix: each one's numbers are those that it would have alone.
+among them, so all tasks share them. Tasks don't mix: each one's numbers are those that it would have alone.
 
-Shapes: N lanes, J joints of the arm.
+Shapes: N tasks, J joints of the arm.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array
 
 DAMPING = 0.03  # of the least squares, in m and rad: near a singular pose joints move at most this much faster
 POSTURE_GAIN = 0.1  # part of the way back to the nominal posture in one step, where the flange does not mind
@@ -82,19 +82,19 @@ class ArmKinematics:
     def flange(self, angles: Array) -> Flange:
         """Return position, rotation and Jacobian of the site at joint angles [N, J] in rad."""
         angles = np.ascontiguousarray(angles)
-        lanes, joints = angles.shape
+        rows, joints = angles.shape
         sine, cosine = np.sin(angles)[..., None, None], np.cos(angles)[..., None, None]
         added = self._fixed + sine * self._sine + cosine * self._cosine  # [N, J, 3, 5]
-        anchors, axes = np.empty((lanes, joints, 3)), np.empty((lanes, joints, 3))
-        rotation = np.broadcast_to(self._base_rotation, (lanes, 3, 3))
-        position = np.broadcast_to(self._base_position, (lanes, 3))
+        anchors, axes = np.empty((rows, joints, 3)), np.empty((rows, joints, 3))
+        rotation = np.broadcast_to(self._base_rotation, (rows, 3, 3))
+        position = np.broadcast_to(self._base_position, (rows, 3))
         for joint in range(joints):
             seen = rotation @ added[:, joint]
             anchors[:, joint] = position
             axes[:, joint] = seen[:, :, 4]
             position = position + seen[:, :, 3]
             rotation = seen[:, :, :3]
-        jacobian = np.empty((lanes, 6, joints))
+        jacobian = np.empty((rows, 6, joints))
         jacobian[:, :3] = _cross_products(axes, position[:, None] - anchors).transpose(0, 2, 1)
         jacobian[:, 3:] = axes.transpose(0, 2, 1)
         return Flange(position, rotation, jacobian)

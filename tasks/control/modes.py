@@ -11,10 +11,10 @@ import mujoco
 import numpy as np
 
 from mql.errors import UserError, nearest
-from mql.robots.mjcf.inspection import actuator_id, actuator_kind, body_id, driven_joint, joint_width, site_id
+from mql.robots.mjcf.lookup import actuator_id, actuator_kind, body_id, driven_joint, joint_width, site_id
 from mql.tasks.control.effector import Fingers, Indices, MocapEffector, ServoEffector, stroke
 from mql.tasks.control.kinematics import ArmKinematics
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array
 
 if TYPE_CHECKING:
     from mql.robots.spec import RobotSpec
@@ -40,7 +40,7 @@ def effector_of(model: mujoco.MjModel, robot: RobotSpec, name: str) -> ServoEffe
     try:
         kinematics = ArmKinematics(model, site)
     except ValueError as error:
-        mend = f"mend the MJCF, {JOINT_MODE}"
+        mend = f"fix the MJCF, {JOINT_MODE}"
         raise UserError(f"inverse kinematics: {error}", where=where, mend=mend) from None
     servos = _servos(model, kinematics, site, where)
     return ServoEffector(

@@ -1,81 +1,24 @@
 """What an action does: it commands the actuators' ranges, or, of a robot, what one of its control modes says.
 
 Modes that displace the end effector are those of `mql.tasks.control.effector`; all others are a `Control`.
-
-Shapes: U actuators (an action of a `Control` has as many numbers), Q positions; with lanes side by side a leading N.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import mujoco
-import numpy as np
-import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.tasks.control.effector import MocapEffector, ServoEffector
+from mql.tasks.control.joints import Control, joint_control
 from mql.tasks.control.modes import effector_of
 from mql.tasks.definitions.file import DefinitionFile
 
 if TYPE_CHECKING:
     from mql.robots.spec import RobotSpec
 
-Array = npt.NDArray[np.float64]
-
 CONTROL_RATE = 20.0  # actions per second where neither the definition nor a control mode says
-
-
-@dataclass(frozen=True)
-class Control:
-    """The control signal for an action a in [-1, 1]: ``base + gain * a``, from where a joint is if it `follows` one.
-
-    Args:
-        base: [U].
-        gain: [U], what an action of 1 means.
-        follows: [U], the place in qpos that is added; -1: none. None: no actuator follows a joint.
-        low: [U], least control signal.
-        high: [U], largest control signal.
-    """
-
-    base: Array
-    gain: Array
-    follows: npt.NDArray[np.int64] | None
-    low: Array
-    high: Array
-
-    @property
-    def action_dim(self) -> int:
-        """Length U of an action."""
-        return self.base.size
-
-    def drive(self, model: mujoco.MjModel, data: mujoco.MjData) -> ActuatorDrive:
-        """Command one simulation."""
-        return ActuatorDrive(self, data)
-
-    def signal(self, qpos: Array, action: Array) -> Array:
-        """Return the control signal [U] or [N, U] for an action [U] or [N, U] where the joints are at qpos [.., Q]."""
-        signal: Array = self.base + self.gain * action
-        if self.follows is not None:
-            signal += np.where(self.follows >= 0, qpos[..., self.follows], 0.0)
-            np.clip(signal, self.low, self.high, out=signal)
-        return signal
-
-
-class ActuatorDrive:
-    """Commands one simulation by a `Control`, which remembers nothing."""
-
-    def __init__(self, control: Control, data: mujoco.MjData) -> None:
-        # Views of the data's own memory: each access to an attribute of MjData makes a new one.
-        self._signal, self._qpos, self._controls = control.signal, data.qpos, data.ctrl
-
-    def start(self) -> None:
-        """Start an episode."""
-
-    def act(self, action: Array) -> None:
-        """Write the controls for an action [U]."""
-        self._controls[:] = self._signal(self._qpos, action)
 
 
 def robot_of(file: DefinitionFile) -> RobotSpec | None:
@@ -122,26 +65,4 @@ def control_of(
     mode = None if name is None else modes[name]
     if robot is not None and name is not None and mode is not None and mode.kind == "ee_delta":
         return effector_of(model, robot, name)
-    for actuator in range(model.nu):
-        low, high = model.actuator_ctrlrange[actuator]
-        if not model.actuator_ctrllimited[actuator] or not low < high:
-            name = model.actuator(actuator).name or str(actuator)
-            mend = 'give it ctrlrange="LOW HIGH", which actions from -1 to 1 are mapped to'
-            raise UserError(f"actuator {name!r} has no control range", where=file.where("env"), mend=mend)
-    low, high = (np.array(end, np.float64) for end in model.actuator_ctrlrange.T)
-    plain = Control((high + low) / 2.0, (high - low) / 2.0, None, low, high)
-    if mode is None:
-        return plain
-    base, gain, follows = plain.base.copy(), plain.gain.copy(), np.full(model.nu, -1)
-    for actuator in map(int, np.flatnonzero(model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT.value)):
-        joint = int(model.actuator_trnid[actuator, 0])
-        if mode.kind == "joint_position":
-            gain[actuator] *= mode.scale
-        else:
-            base[actuator] = 0.0
-            gain[actuator] = mode.scale
-            if mode.kind == "torque":
-                gain[actuator] /= model.actuator_gear[actuator, 0]
-            if mode.kind == "position_delta":
-                follows[actuator] = model.jnt_qposadr[joint]
-    return Control(base, gain, follows if (follows >= 0).any() else None, low, high)
+    return joint_control(model, mode, where=file.where("env"))

@@ -18,11 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Box
 
-from mql.errors import UserError, nearest
+from mql.errors import UserError, installation, nearest
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.terms import Terms, terms_of
 from mql.tasks.distributions import Value
+from mql.tasks.parameter import visible_values
 from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.stepping.success import HoldCounter
 from mql.tasks.wrapped.environment_source import Environment, affine_to
 
 Array = npt.NDArray[np.float64]
@@ -43,7 +45,7 @@ class DefinedEnvironment(gymnasium.Env[Array, Array]):
         self._visible = [name for name, spec in definition.parameters.items() if not spec.hidden]
         self._seen = np.zeros(0)  # their values
         self._task: dict[str, Any] = {}
-        self._at_goal_steps = 0
+        self._hold = HoldCounter(terms.hold)
         # Definitions without expressions need no scope, which takes as long to make as a small simulation's step.
         self._judged = bool(terms.expressions)
 
@@ -62,8 +64,7 @@ class DefinedEnvironment(gymnasium.Env[Array, Array]):
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Choose the task of the next episode."""
         self._task = {name: np.array(v) if isinstance(v, tuple) else v for name, v in parameters.items()}
-        values = [np.ravel(parameters[name]) for name in self._visible]
-        self._seen = np.concatenate(values) if values else np.zeros(0)
+        self._seen = visible_values(parameters, self._visible, 1)[0]
 
     def _judge(
         self, obs: Array, action: Array, info: Mapping[str, Any], own: float
@@ -75,11 +76,6 @@ class DefinedEnvironment(gymnasium.Env[Array, Array]):
         reward, values = self.terms.reward(scope, own)
         success = self.terms.success
         return reward, values, success is not None and bool(success.evaluate(scope))
-
-    def _held(self, at_goal: bool) -> bool:
-        """Count a step; tell whether the task has been at its goal for long enough."""
-        self._at_goal_steps = self._at_goal_steps + 1 if at_goal else 0
-        return self._at_goal_steps >= self.terms.hold
 
     def _with_visible(self, obs: Array) -> Array:
         return np.concatenate((obs, self._seen)) if self._visible else obs
@@ -100,7 +96,7 @@ class IdEnvironment(DefinedEnvironment):
             raise
         except Exception as error:
             what = f"gymnasium.make({env.id!r}) raised {type(error).__name__}: {error}"
-            raise UserError(what, where=where, mend="mend id or kwargs") from error
+            raise UserError(what, where=where, mend="fix id or kwargs") from error
         self.spec, self.metadata, self.render_mode = self.inner.spec, self.inner.metadata, render_mode
         self._keys = env.observe or ()
         try:
@@ -139,7 +135,7 @@ class IdEnvironment(DefinedEnvironment):
         if self._changes is not None:
             self._changes.apply(self.inner.unwrapped.model, self._parameters)  # type: ignore[attr-defined]
         seen, _ = self.inner.reset(seed=seed)
-        self._at_goal_steps = 0
+        self._hold.reset()
         return self._with_visible(self._parts(seen)), {}
 
     def set_task(self, parameters: Mapping[str, Value]) -> None:
@@ -155,7 +151,7 @@ class IdEnvironment(DefinedEnvironment):
         known = {name: number(name, info) for name in self._read}
         known["reward"] = own
         reward, report, at_goal = self._judge(obs, action, known, own)
-        held = self._held(at_goal)
+        held = bool(self._hold.count(at_goal))
         return obs, reward, bool(terminated), bool(truncated), {**report, "success": held}
 
     def render(self) -> Any:
@@ -197,12 +193,16 @@ def check_id(file: DefinitionFile) -> None:
     name = str(env.id)
     if ":" in name or name in gymnasium.registry:
         return
-    import gymnasium_robotics
-
-    gymnasium.register_envs(gymnasium_robotics)
+    more = ""
+    try:
+        import gymnasium_robotics
+    except ModuleNotFoundError as error:
+        more = f"; those of Gymnasium-Robotics need {installation(error.name or 'gymnasium_robotics')}"
+    else:
+        gymnasium.register_envs(gymnasium_robotics)
     if name not in gymnasium.registry:
         what = f"no environment {name!r} is registered with Gymnasium"
-        raise UserError(what, where=file.where("env.id"), mend=nearest(name, gymnasium.registry))
+        raise UserError(what, where=file.where("env.id"), mend=nearest(name, gymnasium.registry) + more)
 
 
 def is_numeric(value: Any) -> bool:

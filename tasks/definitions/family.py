@@ -6,7 +6,7 @@
 
 There are three kinds. An ``id`` is a family around a registered Gymnasium environment; an ``mjcf`` (or a ``robot`` in a
 ``scene``) with a ``python`` class is one simulation per environment: both are played by worker processes. A model
-without Python is stepped side by side, as arrays (`mql.tasks.definitions.lanes`).
+without Python is stepped side by side, as arrays (`mql.tasks.definitions.parallel`).
 
 A family keeps its definition's path and digest, not its objects. Whoever builds an environment from it later, in a
 worker process, say, reads the files again and refuses them where they have changed.
@@ -24,8 +24,6 @@ import gymnasium
 import numpy as np
 
 from mql.errors import UserError
-from mql.tasks import registry
-from mql.tasks.definitions.distribution_spec import from_spec
 from mql.tasks.definitions.environment import DefinedEnvironment, IdEnvironment, check_id
 from mql.tasks.definitions.file import DefinitionFile, read_definition
 from mql.tasks.definitions.model import reopened
@@ -34,7 +32,8 @@ from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.definitions.quantities import vector_sizes
 from mql.tasks.definitions.terms import check_names
 from mql.tasks.definitions.trust import require_trust
-from mql.tasks.distributions import Value
+from mql.tasks.distributions import Value, from_spec
+from mql.tasks.families import table
 from mql.tasks.family import FloatArray, Split, Task, TaskFamily
 from mql.tasks.parameter import Parameter
 from mql.tasks.wrapped.any_environment import timestep_of
@@ -56,7 +55,7 @@ def load_definition(path: Path, *, trust: bool = False) -> TaskFamily:
     """
     file = read_definition(Path(path))
     name = file.definition.name
-    if registry.is_built_in(name):
+    if name in table.names():
         raise UserError(f"{name!r} is a family of mql's own", where=file.where("name"), mend="choose another name")
     check_trust(file, given=trust)
     env = file.definition.env
@@ -64,9 +63,9 @@ def load_definition(path: Path, *, trust: bool = False) -> TaskFamily:
         return _id_family(file)
     if env.python is not None:
         return _python_family(file)
-    from mql.tasks.definitions.lanes import lanes_family
+    from mql.tasks.definitions.parallel import parallel_family
 
-    return lanes_family(file, _shared(file))
+    return parallel_family(file, _shared(file))
 
 
 def from_file(path: str | os.PathLike[str], trust: bool = False) -> TaskFamily:

@@ -9,24 +9,25 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
+from mql.config.findings import first_finding, locate, shown
 from mql.config.marked_yaml import MarkedYaml, Wanted, place, read_marked
+from mql.config.parts import Mistake
 from mql.errors import UserError, nearest
 from mql.robots.mjcf.files import MOST_BYTES, mjcf_files
 from mql.robots.spec_yaml import ROBOT
-from mql.tasks.definitions.distribution_spec import from_spec
-from mql.tasks.definitions.errors import user_error
 from mql.tasks.definitions.expressions.compiled import compile_expression
-from mql.tasks.definitions.parts import Mistake
-from mql.tasks.definitions.schema import SCHEMA, Change, Definition
-from mql.tasks.distributions import Distribution, Value
-from mql.tasks.physics.fields import allowed_range
+from mql.tasks.definitions.schema import SCHEMA, Definition
+from mql.tasks.distributions import Distribution, Value, from_spec
+from mql.tasks.physics.fields import Change, allowed_range
 
 DEFINITION = Wanted("definition", f"schema: {SCHEMA}")
 _KIND = SCHEMA.rpartition("/")[0] + "/"
@@ -85,14 +86,14 @@ def read_definition(path: Path) -> DefinitionFile:
     """Read a definition file.
 
     Raises:
-        UserError: anything in it is out of order; one line with file, line, key and mend.
+        UserError: anything in it is out of order; one line with file, line, key and fix.
     """
     marked = read_marked(path, DEFINITION)
     _check_schema(marked)
     try:
         definition = Definition.model_validate(marked.data)
     except ValidationError as error:
-        raise user_error(error, Definition, marked.where) from None
+        raise _user_error(error, Definition, marked.where) from None
     folder = path.parent.resolve()
     files = (folder / path.name, *_named_files(definition, folder, marked))
     file = DefinitionFile(
@@ -108,6 +109,40 @@ def read_definition(path: Path) -> DefinitionFile:
     _check_splits(file)
     _check_expressions(file)
     return file
+
+
+def _user_error(error: ValidationError, model: type[BaseModel], where: Callable[[str], str]) -> UserError:
+    """Turn the first finding into a UserError; a misspelt key counts first, since it makes others.
+
+    Args:
+        error: what pydantic raised.
+        model: what was validated.
+        where: says where a dotted key stands.
+    """
+    first = first_finding(error)
+    key, name, names, field = locate(first, model)
+    name = name or "the definition"
+    if first["type"] == "mistake":
+        context = first["ctx"]
+        key = ".".join(part for part in (key, context["key"]) if part)
+        return UserError(context["what"], where=where(key), mend=context["mend"])
+    if first["type"] == "extra_forbidden":
+        return UserError(f"unknown key {name!r}", where=where(key), mend=nearest(name, names))
+    if first["type"] == "missing":
+        meaning = f" ({field.description})" if field is not None and field.description else ""
+        return UserError(f"{name} is missing", where=where(key), mend=f"add a line '{name}: ...'{meaning}")
+    return UserError(f"{name} is {shown(first['input'])}", where=where(key), mend=_mend(first, field))
+
+
+def _mend(first: ErrorDetails, field: FieldInfo | None) -> str:
+    if first["type"] == "string_pattern_mismatch" and field is not None:
+        return f"it must be as follows: {field.description}"
+    if first["type"] == "model_type":
+        return "indent its 'key: value' lines below it"
+    text = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if text.startswith("Input should be"):
+        return "it must be" + text.removeprefix("Input should be")
+    return text[:1].lower() + text[1:]
 
 
 def physical_bounds(changes: Iterable[Change]) -> tuple[float, float]:
@@ -245,7 +280,7 @@ def _inside(name: str, folder: Path, where: str) -> Path:
         mend = f"copy it into {folder}; a definition reads nothing outside its folder"
         raise UserError(f"{name!r} lies outside the definition's folder", where=where, mend=mend)
     if not os.path.isfile(path):
-        raise UserError(f"the file {name!r} is missing", where=where, mend=f"put it at {path}, or mend the path")
+        raise UserError(f"the file {name!r} is missing", where=where, mend=f"put it at {path}, or fix the path")
     if os.path.getsize(path) > MOST_BYTES:
         raise UserError(f"the file {name!r} is larger than 100 MB", where=where, mend="make it smaller")
     return path

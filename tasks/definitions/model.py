@@ -1,4 +1,4 @@
-"""The MuJoCo model behind a definition: how it is compiled, starts and is advanced.
+"""The MuJoCo model behind a definition: how it is compiled, and how an episode starts.
 
 Shapes: Q positions, V velocities.
 """
@@ -6,7 +6,6 @@ Shapes: Q positions, V velocities.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,37 +93,3 @@ def start_of(model: mujoco.MjModel, robot: RobotSpec | None) -> Start:
         qvel=np.array(model.key_qvel[home]) if home >= 0 else np.zeros(model.nv),
         noisy=np.asarray(model.jnt_qposadr[joints[np.isin(model.jnt_type[joints], kinds)]], np.int64),
     )
-
-
-def stepper(model: mujoco.MjModel, data: mujoco.MjData, frame_skip: int) -> Callable[[], None]:
-    """Return a function that advances `data` by one control step.
-
-    Afterwards places, velocities, contacts and the sensors of these are those of the new state, as if MuJoCo's
-    ``mj_forward`` had been called: a plain ``mj_step`` leaves them one physics step behind. This costs nothing, since
-    the next step goes on from them.
-    """
-    if model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4:  # which can't be split
-        return whole_stepper(model, data, frame_skip)
-    step1, step2, step = mujoco.mj_step1, mujoco.mj_step2, mujoco.mj_step
-
-    def split() -> None:
-        step2(model, data)
-        if frame_skip > 1:
-            step(model, data, frame_skip - 1)
-        step1(model, data)
-
-    return split
-
-
-def whole_stepper(model: mujoco.MjModel, data: mujoco.MjData, frame_skip: int) -> Callable[[], None]:
-    """Return a function that does the same by whole physics steps.
-
-    The first one starts anew, which a mocap body needs: what was left does not know of its new place.
-    """
-    step, step1 = mujoco.mj_step, mujoco.mj_step1
-
-    def advance() -> None:
-        step(model, data, frame_skip)
-        step1(model, data)
-
-    return advance

@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.tasks.definitions.family import DefinedFamily
-from mql.tasks.definitions.lanes import DefinedLanes
+from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.definitions.terms import Terms
-from mql.tasks.family import BoolArray, Task, TaskFamily
+from mql.tasks.family import Array, BoolArray, Task, TaskFamily
 from mql.tasks.stepping import derived
 from mql.tasks.stepping.derived import Deriver
-from mql.tasks.stepping.lanes import Array, State
+from mql.tasks.stepping.state import State
 
 _DRAWN = 2000  # poses
 _AT_ONCE = 500  # poses that are judged before success is looked for among them
@@ -75,10 +75,10 @@ class _Trial(Protocol):
         ...
 
 
-class _LanesTrial:
+class _ParallelTrial:
     """A definition without Python: its expressions are evaluated on arrays of poses."""
 
-    def __init__(self, family: DefinedLanes) -> None:
+    def __init__(self, family: ParallelDefinedFamily) -> None:
         known = family.mechanism
         self._family, self._known = family, known
         self.reads_speeds = _reads_speeds(known.terms, known.model)
@@ -123,9 +123,9 @@ class _PythonTrial:
 
 
 def _trial_of(family: TaskFamily) -> _Trial:
-    if isinstance(family, DefinedLanes):
+    if isinstance(family, ParallelDefinedFamily):
         _refuse_actions(family.mechanism.terms)
-        return _LanesTrial(family)
+        return _ParallelTrial(family)
     if not isinstance(family, DefinedFamily):
         raise Unjudged("only definitions in YAML are")
     environment = family.make_env()

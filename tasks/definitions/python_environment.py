@@ -16,12 +16,13 @@ from mql.tasks.control.effector import MocapEffector
 from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.environment import Answer, Array, DefinedEnvironment
 from mql.tasks.definitions.file import DefinitionFile
-from mql.tasks.definitions.model import compiled_model, start_of, stepper, whole_stepper
+from mql.tasks.definitions.model import compiled_model, start_of
 from mql.tasks.definitions.python import TaskValues, guarded, load_class, python_path
 from mql.tasks.definitions.quantities import LiveQuantities, quantities_of
 from mql.tasks.definitions.terms import terms_of
 from mql.tasks.distributions import Value
 from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.stepping.advance import stepper, whole_stepper
 from mql.tasks.stepping.camera import Camera
 
 
@@ -101,7 +102,7 @@ class PythonEnvironment(DefinedEnvironment):
         self._drive.start()
         mujoco.mj_forward(self.model, self.data)
         self._check_stable()
-        self._at_goal_steps = 0
+        self._hold.reset()
         obs = self._observe()
         if self.observation_space.shape != obs.shape:
             self.observation_space = Box(-np.inf, np.inf, obs.shape, np.float64)
@@ -114,7 +115,7 @@ class PythonEnvironment(DefinedEnvironment):
         self._check_stable()
         obs = self._observe()
         reward, info, at_goal = self._outcome(obs, action)
-        info["success"] = self._held(at_goal)
+        info["success"] = bool(self._hold.count(at_goal))
         ended = self._own_terminated is not None and bool(self._own_terminated(self.model, self.data))
         return obs, reward, ended, False, info
 

@@ -6,7 +6,7 @@
 written as ``_``: the site ``robot0:grip`` is ``site_robot0_grip``. Where two names become the same so, neither can be
 used. Observations may also list ``qpos`` and ``qvel``, all positions and all velocities.
 
-Shapes: quantities of one state are numbers or [D]; of N lanes [N] or [N, D]. Q positions, V velocities.
+Shapes: quantities of one state are numbers or [D]; of N tasks [N] or [N, D]. Q positions, V velocities.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Quantity:
 
     Args:
         source: the array.
-        index: behind the axis of lanes, if there is one: a number for a scalar, else a slice or a row.
+        index: behind the axis of tasks, if there is one: a number for a scalar, else a slice or a row.
         width: how many numbers it has.
         owner: what the model calls it, such as ``site 'robot0:grip'``.
         rival: what else would be called the same, so that neither can be used; None: nothing.
@@ -138,8 +138,8 @@ def sources_beyond_state(used: Collection[Quantity]) -> tuple[str, ...]:
     return tuple(sorted({quantity.source for quantity in used} - set(_FROM_STATE)))
 
 
-def read_lanes(used: Mapping[str, Quantity], arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return each quantity of N lanes, [N] or [N, D], from arrays with a leading axis of lanes."""
+def read_rows(used: Mapping[str, Quantity], arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return each quantity of N tasks, [N] or [N, D], from arrays with a leading axis of tasks."""
     return {name: arrays[quantity.source][:, quantity.index] for name, quantity in used.items()}
 
 

@@ -1,9 +1,9 @@
 """A definition's own reward terms and success, as expressions that are evaluated after every step.
 
-An environment evaluates them on numbers, lanes side by side on arrays; both see the same roots: ``info``, ``task``,
+An environment evaluates them on numbers, tasks side by side on arrays; both see the same roots: ``info``, ``task``,
 ``obs`` and ``action``.
 
-Shapes: N lanes, O observation, A action.
+Shapes: N tasks, O observation, A action.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ class Terms:
         values = {term.key: term.weight * float(term.expression.evaluate(scope)) for term in self.rewards}
         return sum(values.values(), 0.0 if self.replaces else own), values
 
-    def reward_lanes(self, scope: Scope, lanes: int) -> tuple[Array, dict[str, Array]]:
+    def reward_rows(self, scope: Scope, rows: int) -> tuple[Array, dict[str, Array]]:
         """Return the reward [N] and the weighted terms [N] by their keys."""
         values = {
-            term.key: np.broadcast_to(np.asarray(term.weight * term.expression.evaluate_lanes(scope), float), lanes)
+            term.key: np.broadcast_to(np.asarray(term.weight * term.expression.evaluate_rows(scope), float), rows)
             for term in self.rewards
         }
         return np.sum([*values.values()], axis=0), values

@@ -80,11 +80,11 @@ def _entries() -> Iterator[tuple[Path, str | None]]:
     except FileNotFoundError:
         return
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the file can't be read ({error})", where=str(source), mend="mend or remove it") from None
+        raise UserError(f"the file can't be read ({error})", where=str(source), mend="fix or remove it") from None
     try:
         given = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"not valid YAML: {error}", where=str(source), mend="mend the syntax") from None
+        raise UserError(f"not valid YAML: {error}", where=str(source), mend="fix the syntax") from None
     if given is None:
         return
     if not isinstance(given, list):

@@ -1,14 +1,13 @@
-"""The reward vocabulary: terms on arrays over lanes, from which every family's reward is built.
+"""The reward vocabulary: terms on arrays over tasks, from which every family's reward is built.
 
-Shapes: N lanes, A action, D dimensions of space.
+Shapes: N tasks, A action, D dimensions of space.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from mql.tasks.family import BoolArray
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array, BoolArray
 
 
 def control_cost(action: Array, *, weight: float) -> Array:

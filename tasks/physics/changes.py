@@ -17,10 +17,11 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from mql.config.parts import Mistake
 from mql.errors import UserError
-from mql.tasks.definitions.parts import Mistake
-from mql.tasks.definitions.schema import Change
 from mql.tasks.distributions import Value
+from mql.tasks.physics.fields import Change
+from mql.tasks.physics.scaling import settle
 from mql.tasks.physics.targets import rows_of
 
 _DERIVED_FROM = frozenset({"body_mass", "body_inertia", "body_pos", "dof_armature"})
@@ -109,8 +110,7 @@ class PhysicsChanges:
             rows = self._base["body_pos"][0]
             model.body_pos[rows] = moved[0][rows]
         mujoco.mj_resetData(model, self._scratch)
-        # On data of its own: mj_setConst moves the data that it is given to the model's home position.
-        mujoco.mj_setConst(model, self._scratch)
+        settle(model, self._scratch)
         model.body_pos[:], model.body_quat[:] = moved
         for name, value in self._stated.items():
             _set_statistic(model, name, value)
@@ -192,7 +192,7 @@ def _values(model: mujoco.MjModel, array: str) -> Any:
 def _stated_statistics(model: mujoco.MjModel) -> dict[str, Any]:
     """Return the statistics that the MJCF states itself: those that MuJoCo would compute otherwise."""
     computed = copy.deepcopy(model)
-    mujoco.mj_setConst(computed, mujoco.MjData(computed))
+    settle(computed)
     pairs = {name: (getattr(model.stat, name), getattr(computed.stat, name)) for name in _STATISTICS}
     return {name: np.copy(own) for name, (own, other) in pairs.items() if not np.allclose(own, other, rtol=1e-6)}
 

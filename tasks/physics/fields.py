@@ -1,4 +1,7 @@
-"""The numbers of a compiled MuJoCo model that a definition may change: who has them, how many, and their limits."""
+"""The numbers of a compiled MuJoCo model that a task parameter may change, and what a change of one says.
+
+What a change does stands in `mql.tasks.physics.changes`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from mql.config.parts import Mistake, Names, Part, whole
+from mql.errors import nearest
 
 SMALLEST = 1e-9  # kg, kg m^2, s or a scale: physics needs more than 0, and nothing that a lab weighs is lighter
+
+TARGETS = ("body", "joint", "geom", "actuator", "site")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,3 +87,94 @@ def allowed_range(field: str, op: str) -> tuple[float, float]:
     if op == "add" or low < 0.0:
         return (-math.inf, math.inf)
     return (low, math.inf)
+
+
+def _field(value: str) -> str:
+    if value not in FIELDS:
+        raise Mistake(f"unknown field {value!r}", nearest(value, FIELDS))
+    return value
+
+
+FieldName = Annotated[str, AfterValidator(_field), WithJsonSchema({"enum": list(FIELDS)})]
+
+
+class Change(Part):
+    """One number of the compiled model that a task parameter changes, always from the model's own value."""
+
+    field: FieldName = Field(description="What changes; body_mass takes the inertia along.")
+    body: Names | None = Field(default=None, description="The body, or a list of bodies.")
+    joint: Names | None = Field(default=None, description="The joint, or a list; for an actuator, the joint it drives.")
+    geom: Names | None = Field(default=None, description="The geom, or a list of geoms.")
+    actuator: Names | None = Field(default=None, description="The actuator, or a list of actuators.")
+    site: Names | None = Field(default=None, description="The site, or a list of sites.")
+    index: Annotated[int, BeforeValidator(whole), Field(ge=0)] | None = Field(
+        default=None, description="Which component of the field, from 0 (geom_friction: 0 is sliding, the default)."
+    )
+    op: Literal["set", "scale", "add"] = Field(description="Set the value, multiply the model's own, or add to it.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Change:
+        kind = FIELDS[self.field]
+        if self.field == "geom_size":
+            mend = "a size is compiled into the model; write the sizes you need as geoms of their own, or as files"
+            raise Mistake("geom_size can't be changed by a parameter", mend, "field")
+        given = [target for target in TARGETS if getattr(self, target) is not None]
+        allowed = " or ".join(kind.targets)
+        for target in given:
+            if target not in kind.targets:
+                mend = f"name the {allowed}" if allowed else f"{self.field} belongs to the whole model; delete the line"
+                raise Mistake(f"{self.field} has no {target}", mend, target)
+        if len(given) != min(len(kind.targets), 1):
+            what = (
+                f"{self.field} doesn't say which {allowed}" if not given else f"{self.field} names {len(given)} kinds"
+            )
+            raise Mistake(what, f"give one of {allowed}, such as '{kind.targets[0]}: NAME'")
+        if self.index is not None and not self.index < kind.width:
+            mend = f"give 0 to {kind.width - 1}" if kind.width > 1 else f"{self.field} is one number; delete the line"
+            raise Mistake(f"{self.field} has no component {self.index}", mend, "index")
+        return self
+
+    @property
+    def kind(self) -> ChangeField:
+        """What is known about the field."""
+        return FIELDS[self.field]
+
+    @property
+    def target(self) -> tuple[str, tuple[str, ...]]:
+        """Which key names what is changed, and the names; ("", ()) for an option of the whole model."""
+        for target in TARGETS:
+            names = getattr(self, target)
+            if names is not None:
+                return target, names
+        return "", ()
+
+    def components(self, size: int | None) -> tuple[int, ...]:
+        """Say which components of the field a parameter of `size` numbers (None: a plain one) changes, in order.
+
+        Raises:
+            Mistake: they don't fit.
+        """
+        return _components(self, self.kind, size)
+
+
+def _components(change: Change, kind: ChangeField, size: int | None) -> tuple[int, ...]:
+    names = change.target[1]
+    if size is None:
+        if change.index is not None:
+            return (change.index,)
+        if kind.width == 1 or kind.default_index is not None:
+            return (kind.default_index or 0,)
+        if change.op == "scale":
+            return tuple(range(kind.width))
+        mend = f"add 'index: 0' to 'index: {kind.width - 1}', or give the parameter a size of {kind.width}"
+        raise Mistake(f"{change.field} has {kind.width} components, the parameter is one number", mend)
+    if change.index is not None:
+        raise Mistake("an index and a parameter with a size", "leave one of them out", "index")
+    if kind.width == 1:
+        if len(names) == size:
+            return (0,)
+        mend = f"name {size} of them, one for each component, or leave the size out"
+        raise Mistake(f"a parameter of size {size} for {max(len(names), 1)} x {change.field}", mend)
+    if size > kind.width:
+        raise Mistake(f"a parameter of size {size} for {change.field}", f"it has {kind.width} components")
+    return tuple(range(size))

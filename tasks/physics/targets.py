@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 
 from mql.errors import UserError, nearest
-from mql.tasks.definitions.schema import Change
+from mql.tasks.physics.fields import Change
 
 _KINDS = {
     "body": mujoco.mjtObj.mjOBJ_BODY,
@@ -23,8 +23,9 @@ _KINDS = {
     "site": mujoco.mjtObj.mjOBJ_SITE,
 }
 _COUNTS = {"body": "nbody", "joint": "njnt", "geom": "ngeom", "actuator": "nu", "site": "nsite"}
-_FREE, _BALL = mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL
-_BY_JOINT = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+# As plain numbers: in newer versions of MuJoCo a kind in a model's arrays is not found in a tuple of these constants.
+_FREE, _BALL = mujoco.mjtJoint.mjJNT_FREE.value, mujoco.mjtJoint.mjJNT_BALL.value
+_BY_JOINT = (mujoco.mjtTrn.mjTRN_JOINT.value, mujoco.mjtTrn.mjTRN_JOINTINPARENT.value)
 
 
 def rows_of(model: mujoco.MjModel, change: Change, name: str, where: str) -> list[int]:
@@ -60,7 +61,7 @@ def _find(model: mujoco.MjModel, target: str, name: str, where: str) -> int:
 
 
 def _actuators_of(model: mujoco.MjModel, joint: int, name: str, where: str) -> list[int]:
-    by_joint = np.isin(model.actuator_trntype, [int(kind) for kind in _BY_JOINT])
+    by_joint = np.isin(model.actuator_trntype, _BY_JOINT)
     found = np.flatnonzero(by_joint & (model.actuator_trnid[:, 0] == joint))
     if not found.size:
         driven = sorted({int(row[0]) for row in model.actuator_trnid[by_joint]})

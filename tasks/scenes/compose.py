@@ -13,6 +13,7 @@ slash or the ending .xml is a path. A part reads nothing outside its own folder.
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -24,6 +25,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots import registry
+from mql.robots.mjcf.warnings import unheard_warnings
 from mql.tasks.scenes.part import HOME, Home, Part, place
 
 BASE, FLANGE = "robot_base", "flange"  # sites at which a robot and a tool are attached
@@ -112,23 +114,35 @@ def _composed(files: tuple[tuple[str, str, int, Home], ...], tool_length: float 
     else:
         _composed(files, None)  # refuses what can't be put together, whatever the tool's length: once for all lengths
     scene, robot, *grippers = parts
+    for part in (scene, *grippers):
+        part.spec.option = robot.spec.option  # before they are attached: newer versions of MuJoCo warn of differences
     for gripper in grippers:
         robot.attach(gripper, FLANGE)
     scene.attach(robot, BASE)
-    scene.spec.option = robot.spec.option
     places = ", ".join(part.file for part in parts)
     try:
-        model = scene.spec.compile()
+        model = _compiled(scene.spec)
         if any(part.home is not None for part in parts):
             qpos, ctrl = _home(model, parts)
             scene.spec.add_key(name=HOME, qpos=qpos, ctrl=ctrl)
-            model = scene.spec.compile()
+            model = _compiled(scene.spec)
     except ValueError as error:
         raise UserError(f"the parts do not fit together: {error}", where=places, mend="change one of them") from error
     if tool_length is None:
         for part in parts:
             _refuse_changes(part, model)
     return model
+
+
+def _compiled(spec: Any) -> Any:
+    """Compile the whole. What MuJoCo warns of in a part was told when the part was compiled alone.
+
+    Newer versions warn that names stay as they are, and of a part's settings for cameras and user data, where the
+    scene's hold.
+    """
+    with warnings.catch_warnings(), unheard_warnings():
+        warnings.filterwarnings("ignore", message="Attaching a spec with an empty prefix|Attach conflict")
+        return spec.compile()
 
 
 def _refuse_shared_names(parts: list[Part]) -> None:

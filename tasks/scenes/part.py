@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots.mjcf.compiled import compile_mjcf
-from mql.robots.mjcf.inspection import holding_controls, joint_width
+from mql.robots.mjcf.lookup import holding_controls, joint_width
+from mql.robots.mjcf.warnings import unheard_warnings
 
 TIP, ROD = "tip", "rod"  # what `tool_length` changes: the body at the tool's end, and the capsule up to there
 HOME = "home"
@@ -58,7 +59,7 @@ class Part:
         self.home = self._pose(home)
         # Attached keyframes are mixed up in this version of MuJoCo; `home` is built anew from all parts.
         for key in list(self.spec.keys):
-            key.delete()
+            _delete(self.spec, key)
         _write_angles_plainly(self.spec)
         _settle(self.spec, self._unaligned(tool_length))
 
@@ -76,7 +77,8 @@ class Part:
         if self.alone.body_weldid[body] and any(map(_weighs, other.spec.worldbody.geoms)):
             what = f"geoms in the <worldbody> have no mass, and would hang at the moving {self.alone.body(body).name!r}"
             raise UserError(what, where=other.file, mend="put them into a <body>")
-        self.spec.attach(other.spec, site=site, prefix="", suffix="")
+        with unheard_warnings():  # newer versions of MuJoCo warn that names stay, which is on purpose
+            self.spec.attach(other.spec, site=site, prefix="", suffix="")
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Yield (kind, name) of everything that has a name."""
@@ -158,6 +160,13 @@ def _set_tool_length(spec: Any, file: str, length: float) -> None:
     rod.pos[2] = rod.size[1] = length / 2.0
 
 
+def _delete(spec: Any, element: Any) -> None:
+    if hasattr(element, "delete"):  # MuJoCo 3.3
+        element.delete()
+    else:
+        spec.delete(element)
+
+
 def _weighs(geom: Any) -> bool:
     return bool(geom.mass != 0.0 and not (np.isnan(geom.mass) and geom.density == 0.0))
 
@@ -199,8 +208,9 @@ def _settle(spec: Any, model: mujoco.MjModel) -> None:
         if joint.type not in (_FREE, _BALL):
             joint.ref, joint.springref = model.qpos0[start], model.qpos_spring[start]
         # Numbers that MuJoCo finds from a ratio of damping depend on what is attached.
-        joint.stiffness, joint.springdamper = model.jnt_stiffness[index], np.zeros(2)
-        joint.damping = model.dof_damping[model.jnt_dofadr[index]]
+        joint.springdamper = np.zeros(2)
+        joint.stiffness = _coefficients(model, "jnt_stiffness", index)
+        joint.damping = _coefficients(model, "dof_damping", model.jnt_dofadr[index])
     for index, actuator in _numbered(list(spec.actuators), model.actuator, model.nu):
         for limit in ("ctrllimited", "forcelimited", "actlimited"):
             setattr(actuator, limit, int(getattr(model, f"actuator_{limit}")[index]))
@@ -212,6 +222,13 @@ def _settle(spec: Any, model: mujoco.MjModel) -> None:
     compiler.settotalmass, compiler.boundmass, compiler.boundinertia = -1.0, 0.0, 0.0
     compiler.inertiafromgeom = mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_FALSE
     compiler.balanceinertia, compiler.autolimits, compiler.degree = False, True, False
+
+
+def _coefficients(model: Any, field: str, index: int) -> Any:
+    """Return a spring's or damper's number, as newer versions of MuJoCo want it: with those of its higher powers."""
+    higher = getattr(model, f"{field}poly", None)
+    first = getattr(model, field)[index]
+    return first if higher is None else np.array([first, *higher[index]])
 
 
 def _tree(body: Any) -> Iterator[Any]:

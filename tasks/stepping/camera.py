@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mql.robots.description import View
 from mql.robots.drawing.renderer import open_renderer
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array
 
 
 class Camera:

@@ -1,6 +1,6 @@
-"""MuJoCo tasks stepped lane by lane, for families that need contact forces: what the ``-contact`` variants run on.
+"""MuJoCo tasks stepped one by one, for families that need contact forces: what the ``-contact`` variants run on.
 
-Each lane is an uninterrupted simulation of its own, solver warm start and all, so a whole episode is Gymnasium's bit
+Each task is an uninterrupted simulation of its own, solver warm start and all, so a whole episode is Gymnasium's bit
 for bit. Like there, quantities beyond qpos and qvel are those that MuJoCo's last evaluation left behind, which for
 the Runge-Kutta integrator is at its last trial state and not quite at the state after the step. Slower than the
 side-by-side simulation, most of all on several threads.
@@ -15,17 +15,17 @@ from collections.abc import Sequence
 import mujoco
 
 from mql.robots.description import View
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array
 from mql.tasks.stepping.live import LiveDynamics
 
 
 class ContactDynamics(LiveDynamics):
-    """Lanes whose contact forces are known: an action [U] is mapped affinely to the actuators' ranges.
+    """Simulations whose contact forces are known: an action [U] is mapped affinely to the actuators' ranges.
 
     Args:
-        models: one model per lane; the same object may stand in many lanes.
+        models: one model per task; the same object may serve many.
         frame_skip: physics steps in one control step.
-        threads: lanes that are stepped at the same time.
+        threads: tasks that are stepped at the same time.
         derived: attributes of MjData to find in ``State.derived``.
         view: from where pictures are taken; None: through the model's own camera.
     """
@@ -44,11 +44,11 @@ class ContactDynamics(LiveDynamics):
         low, high = models[0].actuator_ctrlrange.T
         self._middle, self._half = (high + low) / 2.0, (high - low) / 2.0
 
-    def _begin(self, lane: int) -> None:
+    def _begin(self, row: int) -> None:
         """Begin with nothing: no actuator remembers anything."""
 
-    def _step(self, lane: int, action: Array) -> None:
-        model, data = self._models[lane], self._data[lane]
+    def _step(self, row: int, action: Array) -> None:
+        model, data = self._models[row], self._data[row]
         data.ctrl[:] = self._middle + self._half * action
         mujoco.mj_step(model, data, nstep=self._frame_skip)
         # MuJoCo computes contact forces on bodies only when asked.

@@ -1,9 +1,9 @@
 """Quantities that follow from a state and the control signal but are not part of it: bodies' places and velocities.
 
-``mujoco.rollout`` returns positions and velocities only. What a family names in `derived` is computed from them lane by
-lane after each control step, without the physics: no contact, no solver, a few microseconds.
+``mujoco.rollout`` returns positions and velocities only. What a family names in `derived` is computed from them task by
+task after each control step, without the physics: no contact, no solver, a few microseconds.
 
-Shapes: N lanes, B bodies with the world, V velocities. Names are those of MuJoCo's MjData.
+Shapes: N tasks, B bodies with the world, V velocities. Names are those of MuJoCo's MjData.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import mujoco
 import numpy as np
 
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array
 
 # subtree_com [B, 3] m: centre of mass of each body with all that hangs on it, so that of body 0 is the robot's.
 # cinert [B, 10] and cvel [B, 6]: inertia and velocity of each body, seen from the robot's centre of mass.
@@ -25,14 +25,14 @@ FROM_STATE = frozenset({"subtree_com", "cinert", "cvel", "qfrc_actuator", "xpos"
 FROM_SOLVER = frozenset({"cfrc_ext"})
 
 
-def empty(names: Sequence[str], model: mujoco.MjModel, lanes: int) -> dict[str, Array]:
+def empty(names: Sequence[str], model: mujoco.MjModel, rows: int) -> dict[str, Array]:
     """Return zeros for each name: [N, ...]."""
     data = mujoco.MjData(model)
-    return {name: np.zeros((lanes, *np.shape(getattr(data, name)))) for name in names}
+    return {name: np.zeros((rows, *np.shape(getattr(data, name)))) for name in names}
 
 
 class Deriver:
-    """Computes `names` for lanes of physics, each with its own model (all of the same sizes).
+    """Computes `names` for simulations side by side, each with its own model (all of the same sizes).
 
     Raises:
         ValueError: a name that does not follow from the state.
@@ -53,19 +53,19 @@ class Deriver:
     def derive(self, qpos: Array, qvel: Array, control: Array, out: Mapping[str, Array]) -> None:
         """Write the quantities of qpos [N, Q], qvel [N, V] under control [N, U] into `out`: name -> [N, ...].
 
-        A lane that is not finite gets NaN.
+        A task that is not finite gets NaN.
         """
         if not self._results:
             return
         finite = np.isfinite(np.concatenate([qpos, qvel], axis=1)).all(axis=1)
-        for lane, model in enumerate(self._models):
-            if not finite[lane]:
+        for row, model in enumerate(self._models):
+            if not finite[row]:
                 for values in out.values():
-                    values[lane] = np.nan
+                    values[row] = np.nan
                 continue
-            self._compute(model, qpos[lane], qvel[lane], control[lane])
+            self._compute(model, qpos[row], qvel[row], control[row])
             for name, result in self._results.items():
-                out[name][lane] = result
+                out[name][row] = result
 
     def _compute(self, model: mujoco.MjModel, qpos: Array, qvel: Array, control: Array) -> None:
         data = self._data

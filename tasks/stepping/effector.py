@@ -1,9 +1,9 @@
-"""Simulations of robots whose end effector the actions displace: many lanes, each with its own memory of where to.
+"""Simulations of robots whose end effector the actions displace: many tasks, each with its own memory of where to.
 
-By position servos, lanes are stepped side by side like all native families. What a mocap body does is no actuator's
-signal, so with one each lane is a simulation of its own, advanced by plain ``mj_step`` with the solver's warm start.
+By position servos, tasks are stepped side by side like all parallel families. What a mocap body does is no actuator's
+signal, so with one each task is a simulation of its own, advanced by plain ``mj_step`` with the solver's warm start.
 
-Shapes: N lanes, Q positions, V velocities, U actuators, A numbers of an action.
+Shapes: N tasks, Q positions, V velocities, U actuators, A numbers of an action.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ import numpy as np
 
 from mql.robots.description import View
 from mql.tasks.control.effector import MocapEffector, ServoEffector, ServoEpisode, resting_controls
-from mql.tasks.definitions.model import whole_stepper
-from mql.tasks.stepping.lanes import Array, State
+from mql.tasks.family import Array
+from mql.tasks.stepping.advance import whole_stepper
 from mql.tasks.stepping.live import LiveDynamics
 from mql.tasks.stepping.rollout import MujocoDynamics
+from mql.tasks.stepping.state import State
 
 
 class ServoDynamics(MujocoDynamics):
-    """N lanes of MuJoCo physics whose end effectors are moved by position servos.
+    """N MuJoCo simulations side by side whose end effectors are moved by position servos.
 
     Args:
-        models: one model per lane; the same object may stand in many lanes.
+        models: one model per task; the same object may serve many.
         frame_skip: physics steps in one control step.
         threads: size of the C++ thread pool.
         derived: quantities of `mql.tasks.stepping.derived` to find in ``State.derived``.
@@ -49,28 +50,28 @@ class ServoDynamics(MujocoDynamics):
         self._episode: ServoEpisode | None = None
 
     def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every lane into the state qpos [N, Q], qvel [N, V] at time zero."""
+        """Put every task into the state qpos [N, Q], qvel [N, V] at time zero."""
         state = super().place(qpos, qvel)
         resting = np.zeros((len(qpos), self._models[0].nu))
-        for lane, model in enumerate(self._models):
-            self._scratch.qpos[:] = qpos[lane]
-            resting[lane] = resting_controls(model, self._scratch)
+        for row, model in enumerate(self._models):
+            self._scratch.qpos[:] = qpos[row]
+            resting[row] = resting_controls(model, self._scratch)
         self._episode = self._effector.begin(state.qpos, resting)
         return state
 
     def _controls(self, state: State, action: Array) -> Array:
         if self._episode is None:
-            raise RuntimeError("the lanes are nowhere yet: place them first")
+            raise RuntimeError("the robots are nowhere yet: place them first")
         return self._episode.controls(state.qpos, action)
 
 
 class MocapDynamics(LiveDynamics):
-    """N lanes of MuJoCo physics whose end effectors are pulled by mocap bodies.
+    """N MuJoCo simulations side by side whose end effectors are pulled by mocap bodies.
 
     Args:
-        models: one model per lane; the same object may stand in many lanes.
+        models: one model per task; the same object may serve many.
         frame_skip: physics steps in one control step.
-        threads: lanes that are stepped at the same time.
+        threads: tasks that are stepped at the same time.
         derived: quantities of `mql.tasks.stepping.derived` to find in ``State.derived``, those of the motors excepted.
         effector: what actions do.
         view: from where pictures are taken; None: through the model's own camera.
@@ -87,13 +88,13 @@ class MocapDynamics(LiveDynamics):
         view: View | None = None,
     ) -> None:
         super().__init__(models, threads, derived, view=view)
-        lanes = list(zip(self._models, self._data, strict=True))
-        self._drives = [effector.drive(model, data) for model, data in lanes]
-        self._advance = [whole_stepper(model, data, frame_skip) for model, data in lanes]
+        rows = list(zip(self._models, self._data, strict=True))
+        self._drives = [effector.drive(model, data) for model, data in rows]
+        self._advance = [whole_stepper(model, data, frame_skip) for model, data in rows]
 
-    def _begin(self, lane: int) -> None:
-        self._drives[lane].start()
+    def _begin(self, row: int) -> None:
+        self._drives[row].start()
 
-    def _step(self, lane: int, action: Array) -> None:
-        self._drives[lane].act(action)
-        self._advance[lane]()
+    def _step(self, row: int, action: Array) -> None:
+        self._drives[row].act(action)
+        self._advance[row]()

@@ -1,9 +1,9 @@
-"""MuJoCo simulations that live on from step to step, one per lane, on Python threads.
+"""MuJoCo simulations that live on from step to step, one per task, on Python threads.
 
 Slower than the side-by-side simulation of `mql.tasks.stepping.rollout`, and for what that can't do: contact forces
 (`mql.tasks.stepping.contact`), and mocap bodies (`mql.tasks.stepping.effector`).
 
-Shapes: N lanes, Q positions, V velocities, A numbers of an action.
+Shapes: N tasks, Q positions, V velocities, A numbers of an action.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.robots.description import View
-from mql.robots.mjcf.inspection import blew_up
+from mql.robots.mjcf.lookup import blew_up
 from mql.robots.mjcf.warnings import warn_on_stderr
+from mql.tasks.family import Array
 from mql.tasks.stepping import derived as derived_quantities
 from mql.tasks.stepping.camera import Camera
-from mql.tasks.stepping.lanes import Array, State
+from mql.tasks.stepping.state import State
 
 
 class LiveDynamics(ABC):
-    """N lanes of MuJoCo physics, each with its own model (all of the same sizes) and its own data.
+    """N MuJoCo simulations side by side, each with its own model (all of the same sizes) and its own data.
 
     Args:
-        models: one model per lane; the same object may stand in many lanes.
-        threads: lanes that are stepped at the same time.
+        models: one model per task; the same object may serve many.
+        threads: tasks that are stepped at the same time.
         derived: attributes of MjData to find in ``State.derived``.
         view: from where pictures are taken; None: through the model's own camera.
     """
@@ -38,62 +39,62 @@ class LiveDynamics(ABC):
         self, models: Sequence[mujoco.MjModel], threads: int, derived: Sequence[str], *, view: View | None
     ) -> None:
         warn_on_stderr()
-        first, lanes = models[0], len(models)
+        first, rows = models[0], len(models)
         self._models = list(models)
         self._data = [mujoco.MjData(model) for model in models]
-        self._lost = np.zeros(lanes, np.bool_)  # lanes whose physics has diverged
-        self._threads = min(threads, lanes)
+        self._lost = np.zeros(rows, np.bool_)  # tasks whose physics has diverged
+        self._threads = min(threads, rows)
         self._pool: ThreadPoolExecutor | None = None
         self._camera = Camera(view)
         self._before, self._after = (
             State(
-                np.zeros((lanes, first.nq)),
-                np.zeros((lanes, first.nv)),
-                derived_quantities.empty(derived, first, lanes),
+                np.zeros((rows, first.nq)),
+                np.zeros((rows, first.nv)),
+                derived_quantities.empty(derived, first, rows),
             )
             for _ in range(2)
         )
 
     def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every lane into the state qpos [N, Q], qvel [N, V] at time zero."""
+        """Put every task into the state qpos [N, Q], qvel [N, V] at time zero."""
         self._lost[:] = False
-        for lane, (model, data) in enumerate(zip(self._models, self._data, strict=True)):
+        for row, (model, data) in enumerate(zip(self._models, self._data, strict=True)):
             mujoco.mj_resetData(model, data)
-            data.qpos[:], data.qvel[:] = qpos[lane], qvel[lane]
-            self._begin(lane)
+            data.qpos[:], data.qvel[:] = qpos[row], qvel[row]
+            self._begin(row)
             mujoco.mj_forward(model, data)
-            self._read(lane)
+            self._read(row)
         return self._after
 
     def advance(self, action: Array) -> tuple[State, State]:
         """Advance by one control step with action [N, A] in [-1, 1].
 
-        A lane whose physics diverges becomes NaN, and stays so until it is placed again.
+        A task whose physics diverges becomes NaN, and stays so until it is placed again.
         """
         for old, new in zip(_arrays(self._before), _arrays(self._after), strict=True):
             np.copyto(old, new)
 
-        def run(lanes: range) -> None:
-            for lane in lanes:
-                if not self._lost[lane]:
-                    self._step(lane, action[lane])
-                    self._read(lane)
+        def run(rows: range) -> None:
+            for row in rows:
+                if not self._lost[row]:
+                    self._step(row, action[row])
+                    self._read(row)
 
         if self._threads == 1:
             run(range(len(self._models)))
         else:
             self._pool = self._pool or ThreadPoolExecutor(self._threads)
-            # Lanes don't touch each other's data, so the numbers do not depend on who steps them.
+            # Tasks don't touch each other's data, so the numbers do not depend on who steps them.
             list(self._pool.map(run, (range(i, len(self._models), self._threads) for i in range(self._threads))))
         return self._before, self._after
 
-    def render(self, lane: int) -> npt.NDArray[np.uint8]:
-        """Return a picture [480, 480, 3] of one lane.
+    def render(self, row: int) -> npt.NDArray[np.uint8]:
+        """Return a picture [480, 480, 3] of one task.
 
         Raises:
             UserError: OpenGL can't be opened.
         """
-        return self._camera.picture(self._models[lane], self._after.qpos[lane], self._after.qvel[lane])
+        return self._camera.picture(self._models[row], self._after.qpos[row], self._after.qvel[row])
 
     def close(self) -> None:
         """Stop the threads and release the rendering context."""
@@ -103,22 +104,22 @@ class LiveDynamics(ABC):
         self._camera.close()
 
     @abstractmethod
-    def _step(self, lane: int, action: Array) -> None:
-        """Advance one lane's data by a control step with its action [A]."""
+    def _step(self, row: int, action: Array) -> None:
+        """Advance one task's data by a control step with its action [A]."""
 
     @abstractmethod
-    def _begin(self, lane: int) -> None:
-        """Start an episode from the positions and velocities that a lane's data has."""
+    def _begin(self, row: int) -> None:
+        """Start an episode from the positions and velocities that a task's data has."""
 
-    def _read(self, lane: int) -> None:
-        data, state = self._data[lane], self._after
-        state.qpos[lane], state.qvel[lane] = data.qpos, data.qvel
+    def _read(self, row: int) -> None:
+        data, state = self._data[row], self._after
+        state.qpos[row], state.qvel[row] = data.qpos, data.qvel
         for name, values in state.derived.items():
-            values[lane] = getattr(data, name)
+            values[row] = getattr(data, name)
         if blew_up(data):
-            self._lost[lane] = True
+            self._lost[row] = True
             for values in _arrays(state):
-                values[lane] = np.nan
+                values[row] = np.nan
 
 
 def _arrays(state: State) -> list[Array]:

@@ -1,6 +1,6 @@
 """Many MuJoCo tasks stepped side by side by ``mujoco.rollout`` and its C++ threads.
 
-Each control step is one call that advances every lane by `frame_skip` physics steps. Two facts to know when numbers are
+Each control step is one call that advances every task by `frame_skip` physics steps. Two facts to know when numbers are
 compared with Gymnasium's own environments:
 
 - each call starts without the constraint solver's warm start, which differs from an uninterrupted simulation by
@@ -10,10 +10,10 @@ compared with Gymnasium's own environments:
 
 What a family needs beyond positions and velocities is named in its `derived`. Bodies' places and velocities are
 computed after the step (`mql.tasks.stepping.derived`); contact forces can't be, so a family that names them runs on
-`mql.tasks.stepping.contact` instead, and nothing else about it changes. What can be computed on arrays over lanes, a
+`mql.tasks.stepping.contact` instead, and nothing else about it changes. What can be computed on arrays over tasks, a
 family computes itself in `derive`, and what its motors do, where that is more than the action, in `control`.
 
-Shapes: N lanes, Q positions, V velocities, U actuators, S numbers of MuJoCo's full physics state (time, qpos, qvel).
+Shapes: N tasks, Q positions, V velocities, U actuators, S numbers of MuJoCo's full physics state (time, qpos, qvel).
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ from mujoco.rollout import Rollout
 
 from mql.robots.description import Robot, View
 from mql.robots.mjcf.warnings import warn_on_stderr
-from mql.tasks.family import Task
+from mql.tasks.family import Array, Task
 from mql.tasks.stepping import derived as derived_quantities
 from mql.tasks.stepping.camera import Camera
 from mql.tasks.stepping.contact import ContactDynamics
 from mql.tasks.stepping.derived import FROM_SOLVER, Deriver
-from mql.tasks.stepping.lanes import Array, Dynamics, NativeFamily, State
+from mql.tasks.stepping.parallel import ParallelFamily
+from mql.tasks.stepping.state import Dynamics, State
 
 _STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS.value
 _CONTROL = mujoco.mjtState.mjSTATE_CTRL.value
@@ -47,8 +48,8 @@ def compiled_model(path: str) -> mujoco.MjModel:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class MujocoFamily(NativeFamily):
-    """A native family whose laws of motion are a robot's MuJoCo model.
+class MujocoFamily(ParallelFamily):
+    """A parallel family whose laws of motion are a robot's MuJoCo model.
 
     Args:
         robot: the robot.
@@ -59,7 +60,7 @@ class MujocoFamily(NativeFamily):
     derived: tuple[str, ...] = ()
 
     def model(self, task: Task) -> mujoco.MjModel:
-        """Return the lane's model. Families that change physics return a changed copy for each task.
+        """Return the task's model. Families that change physics return a changed copy for each task.
 
         It is built once and used again whenever the task comes back: nobody may change it later.
         """
@@ -96,10 +97,10 @@ def _model_of(family: MujocoFamily, task: Task) -> mujoco.MjModel:
 
 
 class MujocoDynamics:
-    """N lanes of MuJoCo physics, each with its own model (all of the same sizes).
+    """N MuJoCo simulations side by side, each with its own model (all of the same sizes).
 
     Args:
-        models: one model per lane; the same object may stand in many lanes.
+        models: one model per task; the same object may serve many.
         frame_skip: physics steps in one control step.
         threads: size of the C++ thread pool.
         derived: quantities of `mql.tasks.stepping.derived` to find in ``State.derived``.
@@ -128,30 +129,30 @@ class MujocoDynamics:
         # One thread: no pool, the physics runs on the caller's thread.
         self._rollout: Rollout | None = Rollout(nthread=threads if threads > 1 else 0)
         self._camera = Camera(view)
-        # Two helpings of lanes for each thread: fewer hand-overs than MuJoCo's ten, and still some balance.
+        # Two portions of tasks for each thread: fewer hand-overs than MuJoCo's ten, and still some balance.
         self._chunk = max(1, len(self._models) // (2 * threads))
-        lanes, frames = len(self._models), frame_skip
+        rows, frames = len(self._models), frame_skip
         state_size = mujoco.mj_stateSize(first, _STATE)
         self._step_seconds = np.array([model.opt.timestep for model in self._models]) * frames
         low, high = first.actuator_ctrlrange.T
         self._middle, self._half = (high + low) / 2.0, (high - low) / 2.0
         # Buffers that every step reuses: the states before, after each physics step, and the control signal.
-        self._before = np.zeros((lanes, state_size))
-        self._frames = np.zeros((lanes, frames, state_size))
-        self._sensors = np.zeros((lanes, frames, first.nsensordata))
-        self._control = np.zeros((lanes, frames, first.nu))
-        self._derived_before, self._derived_after = (derived_quantities.empty(derived, first, lanes) for _ in range(2))
+        self._before = np.zeros((rows, state_size))
+        self._frames = np.zeros((rows, frames, state_size))
+        self._sensors = np.zeros((rows, frames, first.nsensordata))
+        self._control = np.zeros((rows, frames, first.nu))
+        self._derived_before, self._derived_after = (derived_quantities.empty(derived, first, rows) for _ in range(2))
         self._state_before = _view(self._before, first, self._derived_before)
         self._state_after = _view(self._frames[:, -1], first, self._derived_after)
         self._derive_arrays, self._choose_control = derive, control
         self._deriver = Deriver(derived, self._models)
         self._deriver_results = dict(self._derived_after)
-        self._lost = np.zeros(lanes, np.bool_)  # lanes whose physics has diverged
+        self._lost = np.zeros(rows, np.bool_)  # tasks whose physics has diverged
         self._harmless = np.zeros(state_size)  # what those go on from, since MuJoCo can't step NaN
         self._harmless[1 : 1 + first.nq] = first.qpos0
 
     def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every lane into the state qpos [N, Q], qvel [N, V] at time zero."""
+        """Put every task into the state qpos [N, Q], qvel [N, V] at time zero."""
         self._frames[:] = 0.0
         self._state_after.qpos[:] = qpos
         self._state_after.qvel[:] = qvel
@@ -163,7 +164,7 @@ class MujocoDynamics:
     def advance(self, action: Array) -> tuple[State, State]:
         """Advance by one control step: `control` says what an action [N, A] in [-1, 1] makes the actuators do.
 
-        A lane whose physics diverges becomes NaN, and stays so until it is placed again.
+        A task whose physics diverges becomes NaN, and stays so until it is placed again.
         """
         if self._rollout is None:
             raise RuntimeError("the simulation is closed")
@@ -193,13 +194,13 @@ class MujocoDynamics:
         self._derive()
         return self._state_before, self._state_after
 
-    def render(self, lane: int) -> npt.NDArray[np.uint8]:
-        """Return a picture [480, 480, 3] of one lane.
+    def render(self, row: int) -> npt.NDArray[np.uint8]:
+        """Return a picture [480, 480, 3] of one task.
 
         Raises:
             UserError: OpenGL can't be opened.
         """
-        return self._camera.picture(self._models[lane], self._state_after.qpos[lane], self._state_after.qvel[lane])
+        return self._camera.picture(self._models[row], self._state_after.qpos[row], self._state_after.qvel[row])
 
     def close(self) -> None:
         """Stop the threads and release the rendering context."""
@@ -209,7 +210,7 @@ class MujocoDynamics:
         self._camera.close()
 
     def _mark_lost(self) -> None:
-        """Find lanes that diverged in this step, and write NaN over those that ever did."""
+        """Find tasks that diverged in this step, and write NaN over those that ever did."""
         # MuJoCo puts a simulation that blows up back to its start, and its clock with it. That must not pass unseen.
         after = self._frames[:, -1]
         in_time = after[:, 0] - self._before[:, 0] >= 0.9 * self._step_seconds

@@ -1,6 +1,6 @@
-"""Environments as lanes of a batch, stepped one after another in this process.
+"""Environments as a batch, stepped one after another in this process.
 
-Shapes: N lanes, O observation, A action.
+Shapes: N tasks, O observation, A action.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError
 from mql.tasks.family import BatchStep, FloatArray, Task, TaskFamily
-from mql.tasks.stepping.actions import checked_actions
+from mql.tasks.stepping.checked import checked_actions, checked_seeds
 from mql.tasks.wrapped.gymnasium_environment import GymnasiumEnvironment
 
 
@@ -22,28 +22,25 @@ class EnvironmentBatch:
     def __init__(self, family: TaskFamily, tasks: Sequence[Task], environments: Sequence[GymnasiumEnvironment]) -> None:
         self.family = family
         self.tasks: tuple[Task, ...] = tuple(tasks)
-        self._lanes = list(environments)
+        self._environments = list(environments)
         self._last: BatchStep | None = None
 
     def reset(self, seeds: Sequence[int]) -> FloatArray:
-        """Start an episode in every lane, each from its own seed; return obs [N, O].
+        """Start an episode of every task, each from its own seed; return obs [N, O].
 
         Raises:
-            UserError: not one non-negative seed per lane.
+            UserError: not one non-negative seed per task.
             EpisodeFault: an environment failed.
         """
-        if len(seeds) != len(self._lanes) or any(seed < 0 for seed in seeds):
-            raise UserError(
-                f"{len(seeds)} seeds for {len(self._lanes)} lanes", mend="give one seed of 0 or more for each lane"
-            )
-        obs = np.stack([lane.reset(seed=int(seed))[0] for lane, seed in zip(self._lanes, seeds, strict=True)])
-        lanes = len(self._lanes)
-        flags = np.zeros(lanes, dtype=np.bool_)
-        self._last = BatchStep(obs.copy(), np.zeros(lanes, np.float32), flags, flags.copy(), {})
+        checked = checked_seeds(seeds, len(self._environments))
+        obs = np.stack([each.reset(seed=seed)[0] for each, seed in zip(self._environments, checked, strict=True)])
+        rows = len(self._environments)
+        flags = np.zeros(rows, dtype=np.bool_)
+        self._last = BatchStep(obs.copy(), np.zeros(rows, np.float32), flags, flags.copy(), {})
         return obs
 
     def step(self, actions: npt.ArrayLike) -> BatchStep:
-        """Advance every lane that has not ended by one control step with actions [N, A].
+        """Advance every task whose episode has not ended by one control step with actions [N, A].
 
         Raises:
             UserError: actions not of shape [N, A] or not finite, or no reset before the first step.
@@ -52,28 +49,28 @@ class EnvironmentBatch:
         last = self._last
         if last is None:
             raise UserError("step before reset", where=f"family {self.family.name}", mend="call reset first")
-        action = checked_actions(self.family, len(self._lanes), actions)
+        action = checked_actions(self.family, len(self._environments), actions)
         last.reward[:] = 0.0
-        for lane, environment in enumerate(self._lanes):
-            if last.terminated[lane] or last.truncated[lane]:
+        for row, environment in enumerate(self._environments):
+            if last.terminated[row] or last.truncated[row]:
                 continue
-            last.obs[lane], last.reward[lane], last.terminated[lane], last.truncated[lane], info = environment.advance(
-                action[lane]
+            last.obs[row], last.reward[row], last.terminated[row], last.truncated[row], info = environment.advance(
+                action[row]
             )
             for name, value in info.items():
                 if name not in last.info:
-                    last.info[name] = np.zeros(len(self._lanes), _type_of(name))
-                last.info[name][lane] = value
+                    last.info[name] = np.zeros(len(self._environments), _type_of(name))
+                last.info[name][row] = value
         return last.copy()
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8] | None:
-        """Return a picture of one lane, if its environment was built for that."""
-        return self._lanes[lane].render()
+    def render(self, row: int = 0) -> npt.NDArray[np.uint8] | None:
+        """Return a picture of one task, if its environment was built for that."""
+        return self._environments[row].render()
 
     def close(self) -> None:
         """Give the environments back to the family, which keeps them for later tasks."""
-        for lane in self._lanes:
-            lane.close()
+        for environment in self._environments:
+            environment.close()
 
 
 def _type_of(name: str) -> type:

@@ -14,11 +14,12 @@ import numpy.typing as npt
 from gymnasium import Space
 from gymnasium.spaces import Box, Dict
 
-from mql.errors import UserError, nearest
+from mql.errors import UserError
 from mql.robots.mjcf.warnings import warn_on_stderr
 from mql.tasks.family import FloatArray, Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
-from mql.tasks.stepping.one_lane import RENDER_MODES
+from mql.tasks.parameter import visible_values
+from mql.tasks.stepping.checked import RENDER_MODES, check_render_mode, checked_action
 from mql.tasks.wrapped.environment_source import Control, EnvironmentSource, affine_to
 
 Result = TypeVar("Result")
@@ -41,9 +42,7 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
     def __init__(
         self, family: TaskFamily, source: EnvironmentSource, task: Task, *, render_mode: str | None = None
     ) -> None:
-        if render_mode is not None and render_mode not in RENDER_MODES:
-            mend = nearest(str(render_mode), RENDER_MODES)
-            raise UserError(f"no render mode {render_mode!r}", where=f"family {family.name}", mend=mend)
+        check_render_mode(family, render_mode)
         self.family, self.task, self.render_mode = family, task, render_mode
         self._source = source
         self.metadata = {"render_modes": RENDER_MODES, "render_fps": max(1, round(1.0 / family.control_timestep))}
@@ -54,8 +53,8 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         self._env = self._guard("building the environment", lambda: source.borrow(task, render_mode))
         warn_on_stderr()  # of this environment's own physics, if it has any
         self._control = self._action_map()
-        values = [np.ravel(value) for value in task.parameters.values()] if source.oracle else []
-        self._visible = np.concatenate(values).astype(np.float32) if values else np.zeros(0, np.float32)
+        seen = task.parameters if source.oracle else ()
+        self._visible = visible_values(task.parameters, seen, 1)[0].astype(np.float32)
 
     @property
     def inner(self) -> gymnasium.Env[Any, Any]:
@@ -90,13 +89,10 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
             UserError: an action of another shape, or one that is not finite, or no reset before.
             EpisodeFault: the environment failed.
         """
-        given = np.asarray(action, dtype=np.float64)
-        where = f"family {self.family.name}"
-        if given.shape != (self.family.action_dim,):
-            mend = f"give {self.family.action_dim} numbers"
-            raise UserError(f"the action has shape {list(given.shape)}", where=where, mend=mend)
+        given = checked_action(self.family, action)
         if not np.isfinite(given).all():
-            raise UserError("the action is not finite", where=where, mend="look for NaN in the policy's output")
+            mend = "look for NaN in the policy's output"
+            raise UserError("the action is not finite", where=f"family {self.family.name}", mend=mend)
         return self.advance(np.clip(given, -1.0, 1.0))
 
     def advance(self, action: npt.NDArray[np.float64]) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:

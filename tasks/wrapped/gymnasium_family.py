@@ -5,7 +5,7 @@ processes (`mql.collecting.workers`), because most such environments step in Pyt
 in this process, one after another. A family's `probe` gets what `make` returned: `environment.inner` is what `make_env`
 built, and `environment.inner.unwrapped` the original simulation.
 
-Shapes: N lanes, O observation, A action.
+Shapes: N tasks, O observation, A action.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mql.adaptation.effective_sample import normalized_ess
 from mql.adaptation.propensity import (
     PropensityModel,
     clip_weights,
     fit_propensity,
     log_importance_weights,
-    normalized_ess,
     uniform_weights,
     weigh,
 )
@@ -39,35 +39,6 @@ def model_with(log_odds_slope: float, log_prior_correction: float = 0.0) -> Prop
     linear: dict[str, Any] = {"mean": np.zeros(1), "scale": np.ones(1), "coef": np.array([log_odds_slope])}
     scores: dict[str, Any] = {"accuracy": 0.5, "auc": 0.5, "n_new": 2, "n_meta": 2}
     return PropensityModel(intercept=0.0, log_prior_correction=log_prior_correction, **linear, **scores)
-
-
-@pytest.mark.parametrize(
-    ("weights", "expected"),
-    [([1.0, 0.0, 0.0, 0.0], 0.25), ([1.0, 1.0, 0.0, 0.0], 0.5), ([3.0, 1.0], 16 / (2 * 10)), ([0.0, 0.0], 0.0)],
-)
-def test_normalized_ess_by_hand(weights: list[float], expected: float) -> None:
-    assert normalized_ess(np.array(weights)) == pytest.approx(expected, rel=1e-15)
-
-
-@pytest.mark.parametrize("value", [0.1, 1 / 3, math.e, 1e-300, 1e300, 5e-324])
-@pytest.mark.parametrize("n", [1, 3, 7, 1000, 99_991])
-def test_equal_weights_have_an_ess_of_exactly_one(value: float, n: int) -> None:
-    assert normalized_ess(np.full(n, value)) == 1.0
-
-
-def test_ess_lies_between_one_over_n_and_one_and_ignores_the_scale() -> None:
-    rng = np.random.default_rng(0)
-    for spread in (1e-9, 0.1, 1.0, 10.0):
-        weights = np.exp(spread * rng.normal(size=50))
-        ess = normalized_ess(weights)
-        assert 1 / 50 <= ess <= 1.0
-        assert normalized_ess(1e-200 * weights) == pytest.approx(ess, rel=1e-12)
-
-
-@pytest.mark.parametrize("weights", [[1.0, -0.1], [1.0, math.nan], [math.inf, 1.0], [], [[1.0]]])
-def test_ess_refuses_what_is_no_weight(weights: list[Any]) -> None:
-    with pytest.raises(ValueError, match="weights must be"):
-        normalized_ess(np.array(weights))
 
 
 def test_the_prior_correction_multiplies_the_odds() -> None:

@@ -162,7 +162,7 @@ def test_a_missing_peer_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys:
     assert cli.run(["bench", "learner", "--json"]) == 2
     out, err = capsys.readouterr()
     last = err.splitlines()[-1]
-    assert out == "" and last.startswith("error: ") and "stable_baselines3" in last and ".[bench]" in last
+    assert out == "" and last.startswith("error: ") and "stable_baselines3" in last and "'mql[bench]'" in last
 
 
 def test_every_part_has_a_file_of_its_own() -> None:

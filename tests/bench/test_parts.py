@@ -17,7 +17,7 @@ import torch
 from mql.agent.agent import Agent
 from mql.bench import acting, adaptation, growth, learner, replay, simulation, timing
 from mql.bench.subjects import act_in_loop, agent_config, fill_replay
-from mql.cli.app import bench as cli_bench
+from mql.cli import bench as cli_bench
 from mql.collecting.rollout import collect
 from mql.tasks.families.locomotion.cheetah_vel import cheetah_vel
 from mql.tasks.stepping.rollout import compiled_model

@@ -13,6 +13,12 @@ import safetensors.torch
 import torch
 
 from mql.cli import app as cli
+from mql.cli import train
+from mql.config.loading import load_config
+from mql.config.schema import TrainConfig
+from mql.errors import UserError
+from mql.learning.trainer import replay_size
+from mql.runs.available_memory import AvailableMemory
 from mql.runs.run_dir import RunDir
 from mql.tasks import registry
 
@@ -46,6 +52,7 @@ ROW = {
     "normalized_ess",
     "proximal_coef",
     "classifier_auc",
+    "tasks_covered",
     "adapt_seconds",
 }
 
@@ -224,7 +231,7 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
         ("train point-robot --resume", "--resume needs a run to continue: add --run-dir DIR"),
         ("train point-robot --resume --run-dir missing", "there is no such run directory"),
         ("train point-robot --run-dir bad.yaml", "the run directory already exists"),
-        ("train point-robot --set train.replay_capacity=1e12", "(train.replay_capacity): lower it; this machine has"),
+        ("train point-robot --set train.replay_capacity=1e12", "set it to at most"),
         ("train cheetah-dir --set evaluate.split=ood", "no split 'ood' (family cheetah-dir)"),
         ("tasks show raecher-goal", "unknown task family 'raecher-goal': did you mean 'reacher-goal'"),
         ("evaluate missing", "there is no such run directory"),
@@ -251,6 +258,25 @@ def test_mistakes(mql: Command, finished: Path, arguments: str, message: str) ->
     words = [str(finished) if word == "RUN" else word for word in arguments.split()]
     assert message in mql.error(*words)
     assert [path.name for path in Path.cwd().iterdir()] == ["bad.yaml"]  # nothing was begun
+
+
+def test_a_replay_that_does_not_fit_is_refused(mql: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against what is left, with the bytes that would be allocated; and the mend works."""
+    left = {"cpu": AvailableMemory(10e6, "in this container")}
+    monkeypatch.setattr(train, "available_memory", lambda device: left[device])
+    said = mql.error("train", "point-robot", "--run-dir", "run")
+    assert "rows needs 0.2 GB (train.replay_capacity): 0.0 GB are free in this container; set it to at most" in said
+    fits = said.split()[-1].replace(",", "")
+    config = load_config("point-robot", overrides=[f"train.replay_capacity={fits}"])
+    family = registry.load("point-robot")
+    train.check_memory(config, family)
+    assert replay_size(config, family).nbytes > 9e6
+    left["cpu"] = AvailableMemory(10e3, "on this machine")
+    said = mql.error("train", "point-robot", "--run-dir", "run")
+    assert "it holds at least one episode of 20 steps of each of 40 training tasks" in said
+    left.update(cpu=AvailableMemory(1e12, ""), cuda=AvailableMemory(10e6, "on this GPU"))
+    with pytest.raises(UserError, match=r"0\.0 GB are free on this GPU"):
+        train.check_memory(config.model_copy(update={"device": "cuda", "train": TrainConfig()}), family)
 
 
 def test_cuda_without_a_gpu(mql: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_definitions import PYTHON, SETTINGS, write_lanes, write_python
+from lab_definitions import PYTHON, SETTINGS, write_parallel, write_python
 from PIL import Image
 
 from mql.cli import app as cli
@@ -50,7 +50,7 @@ def test_a_definition_is_trained_resumed_evaluated_and_adapted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     lab = tmp_path / "lab"
-    path = write_lanes(lab) if kind == "lanes" else write_python(lab)
+    path = write_parallel(lab) if kind == "lanes" else write_python(lab)
     trust = [] if kind == "lanes" else ["--trust"]
     digest = read_definition(path).digest
     result = run(capsys, "train", "lab/cart.yaml", "--run-dir", "run", *trust, *SETTINGS)
@@ -84,7 +84,7 @@ def test_a_definition_is_trained_resumed_evaluated_and_adapted(
 
 
 def test_an_experiment_names_its_definition(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_lanes(tmp_path / "lab")
+    write_parallel(tmp_path / "lab")
     Path("lab/experiment.yaml").write_text("family: cart.yaml\nadapt: {adaptation_episodes: 2}\n")
     config, definition = load_experiment("lab/experiment.yaml")
     assert (config.family, config.adapt.adaptation_episodes) == ("lab-cart", 2)
@@ -101,12 +101,12 @@ def test_a_definition_gets_the_experiment_of_its_name(tmp_path: Path) -> None:
     Path("own.yaml").write_text(text)
     assert load_config("own.yaml").train == load_config("cheetah-vel").train
     assert load_config("own.yaml").family == "cheetah-vel-yaml"
-    write_lanes(tmp_path)
+    write_parallel(tmp_path)
     assert load_config("cart.yaml").train == load_config("any-other").train  # the defaults
 
 
 def test_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write_lanes(tmp_path)
+    path = write_parallel(tmp_path)
     shown = run(capsys, "tasks", "show", path)
     assert (shown["name"], shown["obs_dim"], shown["native"]) == ("lab-cart", 4, True)
     assert len(shown["splits"]["train"]) == 6 and shown["parameters"]["mass"]["bounds"][0] > 0.0
@@ -126,14 +126,14 @@ def test_check_and_render_take_a_file(tmp_path: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("kind", ["lanes", "python"])
 def test_a_sound_definition_passes_every_check(tmp_path: Path, kind: str) -> None:
-    path = write_lanes(tmp_path) if kind == "lanes" else write_python(tmp_path)
+    path = write_parallel(tmp_path) if kind == "lanes" else write_python(tmp_path)
     inspection = Inspection(build=builder(str(path), trust=True), effort=QUICK)
     verdicts = {name: run_check(inspection, name) for name in CHECKS if name != "render"}
     assert not {name: verdict for name, verdict in verdicts.items() if verdict.result == "fail"}
 
 
 def test_a_parameter_without_effect_and_one_that_leaks_fail_their_checks(tmp_path: Path) -> None:
-    idle = write_lanes(tmp_path / "idle", parameters="  idle: {value: {dist: uniform, low: 1.0, high: 2.0}}\n")
+    idle = write_parallel(tmp_path / "idle", parameters="  idle: {value: {dist: uniform, low: 1.0, high: 2.0}}\n")
     verdict = run_check(Inspection(build=builder(str(idle), trust=False), effort=QUICK), "effect")
     assert verdict.result == "fail" and "no effect of 'idle'" in verdict.message
     leak = write_python(
@@ -144,7 +144,7 @@ def test_a_parameter_without_effect_and_one_that_leaks_fail_their_checks(tmp_pat
 
 
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write_lanes(tmp_path)
+    path = write_parallel(tmp_path)
     assert "no such file" in error(capsys, "tasks", "show", "nowhere.yaml")
     assert "no such file" in error(capsys, "tasks", "check", "nowhere.yaml")
     path.write_text(path.read_text().replace("episode_length", "episode_lenght"))

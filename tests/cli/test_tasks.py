@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+import sys
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -14,6 +15,7 @@ from PIL import Image
 from mql.cli import app as cli
 from mql.cli import tasks as cli_tasks
 from mql.cli.check import FamilyResults
+from mql.errors import UserError
 from mql.tasks import registry
 from mql.tasks.checks import picture
 from mql.tasks.checks.run import CheckResult
@@ -89,6 +91,13 @@ def test_a_film_is_h264_at_the_robot_s_speed(tmp_path: Path) -> None:
     assert (shown[0] != shown[-1]).any()
 
 
+def test_a_film_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # None makes the import raise
+    family = registry.load("point-robot")
+    with pytest.raises(UserError, match=r"package imageio_ffmpeg is missing .*pip install 'mql\[video\]'$"):
+        picture.draw_film(family, family.tasks("test")[0])
+
+
 @pytest.mark.parametrize(
     ("timestep", "rate", "every"),
     [(0.1, 10.0, 1), (0.05, 20.0, 1), (1 / 30, 30.0, 1), (0.02, 25.0, 2), (0.0125, 80 / 3, 3), (0.008, 25.0, 5)],
@@ -130,7 +139,5 @@ def test_a_library_that_cannot_be_loaded_is_named(
 
 
 def test_help_says_what_quick_leaves_out() -> None:
-    import sys
-
     done = subprocess.run([sys.executable, "-m", "mql", "tasks", "check", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "one family per module" in " ".join(done.stdout.split())

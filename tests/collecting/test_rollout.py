@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from mql.agent.agent import Agent
+from mql.collecting.exploration import EXPLORERS, Explorer, explorer_for, random_actions
 from mql.collecting.rollout import collect, collect_each
 from mql.config.schema import AgentConfig
 from mql.tasks import registry
+from mql.tasks.family import TaskFamily
 from mql.types import Episode
 
 
 def episodes(
-    family_name: str, *, workers: int, lanes: int = 5, mode: str = "carry", steps: int = 50, **options: object
+    family_name: str,
+    *,
+    workers: int,
+    lanes: int = 5,
+    mode: str = "carry",
+    steps: int = 50,
+    explorer: str | None = None,
+    alone: bool = False,
 ) -> list[Episode]:
     family = replace(registry.load(family_name), episode_length=steps)  # type: ignore[type-var]
     config = AgentConfig.model_validate(
@@ -29,8 +38,9 @@ def episodes(
         family.tasks("train")[:lanes],
         list(range(lanes)),
         rng=np.random.default_rng(1),
+        explorer=explorer_of(family, explorer),
+        alone=alone,
         workers=workers,
-        **options,  # type: ignore[arg-type]
     )
     return cast("list[Episode]", outcomes)
 
@@ -42,10 +52,18 @@ def assert_equal(first: list[Episode], second: list[Episode]) -> None:
         assert np.array_equal(a.reward, b.reward)
 
 
+def explorer_of(family: TaskFamily, kind: str | None) -> Explorer | None:
+    if kind is None:
+        return None
+    return random_actions(family) if kind == "random" else explorer_for(family, kind, 0.3)
+
+
 @pytest.mark.parametrize("mode", ["carry", "window"])
-@pytest.mark.parametrize("options", [{}, {"exploration_noise": 0.3}, {"random_actions": True}, {"alone": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"explorer": "random"}, *({"explorer": kind} for kind in EXPLORERS), {"alone": True}], ids=str
+)
 @pytest.mark.parametrize("workers", [2, 3, 8])
-def test_episodes_do_not_depend_on_the_number_of_workers(mode: str, options: dict[str, object], workers: int) -> None:
+def test_episodes_do_not_depend_on_the_number_of_workers(mode: str, options: dict[str, Any], workers: int) -> None:
     """Bit for bit, also with numbers of lanes for which BLAS takes different ways."""
     for lanes in (5, 13):
         alone, shared = (
@@ -62,7 +80,7 @@ def test_an_episode_alone_does_not_depend_on_how_many_others_there_are(mode: str
 
 
 def test_equal_arguments_give_equal_episodes() -> None:
-    first, second = (episodes("reacher-goal", workers=2, exploration_noise=0.3) for _ in range(2))
+    first, second = (episodes("reacher-goal", workers=2, explorer="white") for _ in range(2))
     assert all(
         np.array_equal(a.obs, b.obs) and np.array_equal(a.action, b.action) for a, b in zip(first, second, strict=True)
     )
@@ -72,6 +90,8 @@ def test_exploration_needs_a_generator_and_every_task_a_seed() -> None:
     family = registry.load("point-robot")
     agent = Agent(family.obs_dim, family.action_dim, AgentConfig(hidden_sizes=(8,)), seed=0)
     with pytest.raises(ValueError, match="random generator"):
-        collect(agent, family, family.tasks("train")[:1], [0], exploration_noise=0.1)
+        collect(agent, family, family.tasks("train")[:1], [0], explorer=random_actions(family))
     with pytest.raises(ValueError, match="1 tasks but 2 seeds"):
         collect(agent, family, family.tasks("train")[:1], [0, 1])
+    with pytest.raises(ValueError, match="1 episodes but 0 random generators"):
+        collect(agent, family, family.tasks("train")[:1], [0], explorer=random_actions(family), rng=[])

@@ -22,6 +22,7 @@ from lab_environments import FAULTS, Cart, set_gain
 from mql.agent.agent import Agent
 from mql.collecting import rollout
 from mql.collecting.episodes import play
+from mql.collecting.exploration import EXPLORERS, explorer_for, random_actions
 from mql.collecting.rollout import collect, collect_each
 from mql.collecting.workers import WorkerLost, Workers
 from mql.config.loading import load_config
@@ -162,7 +163,9 @@ def test_a_worker_uses_one_thread_and_keeps_standard_output_free(
 def test_a_worker_that_plays_episodes_loads_no_torch(pair: Workers) -> None:
     family = carts()
     play_there = pair.bound(play, family, agent_for(family).policy(), timeout=60.0)
-    [episode] = play_there(family.tasks("train")[:1], [0], None, None, policy_version=3)
+    [episode] = play_there(
+        family.tasks("train")[:1], [0], random_actions(family).begin(1, np.random.default_rng(0)), policy_version=3
+    )
     assert (episode.length, episode.policy_version) == (10, 3)
     assert not pair.bound(lambda: "torch" in sys.modules, timeout=60.0)()
 
@@ -205,9 +208,10 @@ def agent_for(family: GymnasiumFamily, mode: str = "carry") -> Agent:
 
 
 @pytest.mark.parametrize("mode", ["carry", "window"])
-@pytest.mark.parametrize("options", [{}, {"exploration_noise": 0.3}, {"random_actions": True}])
-def test_episodes_do_not_depend_on_the_number_of_workers(mode: str, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", [None, "random", *EXPLORERS])
+def test_episodes_do_not_depend_on_the_number_of_workers(mode: str, kind: str | None) -> None:
     family = carts()
+    explorer = random_actions(family) if kind == "random" else explorer_for(family, kind, 0.3) if kind else None
     runs = [
         collect(
             agent_for(family, mode),
@@ -215,8 +219,8 @@ def test_episodes_do_not_depend_on_the_number_of_workers(mode: str, options: dic
             family.tasks("train")[:5],
             [0, 1, 2, 3, 4],
             rng=np.random.default_rng(1),
+            explorer=explorer,
             workers=workers,
-            **options,
         )
         for workers in (1, 2)
     ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import gymnasium
@@ -13,14 +13,17 @@ import metaworld
 import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
+from metaworld.evaluation import Timestep
 
 from mql.adaptation.paper import Adapted, prepare
 from mql.agent.acting import ActingContext, Policy
 from mql.agent.agent import Agent
 from mql.collecting.episodes import play
+from mql.collecting.exploration import EXPLORERS, explorer_for
 from mql.config.schema import AdaptConfig, AgentConfig
 from mql.errors import UserError
 from mql.evaluation import meta_world_protocol
+from mql.evaluation.meta_world_agent import ProtocolAgent
 from mql.evaluation.meta_world_protocol import GOALS, SUB_ENVIRONMENTS, official_evaluation
 from mql.learning.replay import Replay
 from mql.tasks import registry
@@ -46,7 +49,7 @@ def collect_here(
     agent: Any, family: TaskFamily, tasks: Sequence[Task], seeds: Sequence[int], **_: Any
 ) -> list[Episode]:
     """Collect in this process: no worker has to start."""
-    episodes = play(family, agent.policy(), tasks, seeds, None, None, policy_version=0)
+    episodes = play(family, agent.policy(), tasks, seeds, None, policy_version=0)
     assert not any(isinstance(episode, EpisodeFault) for episode in episodes)
     return cast("list[Episode]", episodes)
 
@@ -151,6 +154,7 @@ class ToOnePlace:
     place: np.ndarray
     obs_dim: int = 39
     action_dim: int = 4
+    config: AgentConfig = field(default_factory=AgentConfig)
 
     def begin(self, n: int, element_dim: int = 44) -> ActingContext:
         return ActingContext(
@@ -256,9 +260,47 @@ def test_goals_are_shared_out_as_the_package_does() -> None:
 def test_a_family_without_held_out_environments_is_refused() -> None:
     ml10 = registry.load("ml10")
     assert isinstance(ml10, MetaWorldFamily)
-    with pytest.raises(UserError, match="take ml1-\\*, ml10 or ml45"):
+    with pytest.raises(UserError, match="use ml1-\\*, ml10 or ml45"):
         official_evaluation(tiny_agent(), None, registry.load("mt10"), AdaptConfig(), tasks=[], seed=0)
     with pytest.raises(UserError, match="as many of each environment"):
         official_evaluation(tiny_agent(), None, ml10, AdaptConfig(), tasks=ml10.tasks("test")[:6], seed=0)
     with pytest.raises(UserError, match="give at least one"):
         official_evaluation(tiny_agent(), None, ml10, AdaptConfig(), tasks=[], seed=0)
+
+
+@pytest.mark.parametrize("kind", EXPLORERS)
+def test_a_goal_is_explored_on_a_stream_of_its_own(kind: str) -> None:
+    """Whole episodes of noise, begun with each episode, whatever happens in the others."""
+    reach, agent = family(), tiny_agent()
+    explorer = explorer_for(reach, kind, 0.1)
+
+    def lanes(count: int) -> ProtocolAgent:
+        own = ProtocolAgent(
+            agent,
+            count=count,
+            tasks=lambda: reach.tasks("test")[:count],
+            finish=lambda tasks, data: [agent] * len(tasks),
+            explorer=explorer,
+            rng_of=lambda goal: np.random.default_rng(goal.index),
+        )
+        own.init()
+        return own
+
+    def steps(own: ProtocolAgent, count: int, ends: Mapping[int, int]) -> np.ndarray:
+        seen, actions = np.zeros((count, 45)), []
+        for t in range(STEPS):
+            actions.append(own.adapt_action(seen)[0])
+            ended = np.array([ends.get(lane) == t for lane in range(count)])
+            reward, none = np.zeros(count, np.float32), np.zeros(count, bool)
+            own.step(Timestep(seen, actions[-1], reward, ended, none, {}))
+            own.reset(ended)
+        return np.stack(actions)
+
+    alone, beside = steps(lanes(1), 1, {}), steps(lanes(2), 2, {1: 2})
+    assert np.array_equal(alone[:, 0], beside[:, 0])
+    stream = np.random.default_rng(1)
+    assert explorer is not None
+    first, second = explorer.begin(1, stream), explorer.begin(1, stream)
+    still, obs = lanes(2).eval_action(np.zeros((2, 45)))[1:], np.zeros((1, 39), np.float32)
+    assert np.allclose(beside[0, 1:], first.act(still, obs, 0), atol=1e-6)
+    assert np.allclose(beside[3, 1:], second.act(still, obs, 0), atol=1e-6)  # the third step ended the first episode

@@ -25,8 +25,8 @@ from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.seeding import generator, spawn_seeds
 from mql.tasks import registry
 from mql.tasks.families.small.point_robot import PointRobot, point_robot
-from mql.tasks.family import TaskFamily
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.family import Array, TaskFamily
+from mql.tasks.stepping.state import Outcome, State
 from mql.training.learning import Learning
 from mql.training.meta_q_learning import evaluation, evaluation_record, load_trainer
 from mql.training.methods import meta_train

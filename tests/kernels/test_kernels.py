@@ -203,6 +203,7 @@ def test_nan_is_not_hidden() -> None:
         assert actor(torch.tensor([[float("nan"), 1.0]]), torch.zeros(1, 0)).isnan().all()
 
 
+@pytest.mark.parametrize("threads", [1], indirect=True)
 @pytest.mark.parametrize(
     ("environment", "reason"),
     [
@@ -226,6 +227,7 @@ def test_without_kernels_pytorch_does_the_work(environment: dict[str, str], reas
 
 
 @needs_compiler
+@pytest.mark.parametrize("threads", [1], indirect=True)
 def test_a_broken_cache_is_no_failure(tmp_path: Path) -> None:
     """A cache folder that can't be made: the library goes to a temporary folder."""
     (tmp_path / "file").write_text("")

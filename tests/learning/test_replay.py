@@ -211,6 +211,30 @@ def test_scoring_takes_the_newest_whole_episodes_of_all_tasks() -> None:
     assert len(buffer.all_rows()) == 80
 
 
+@pytest.mark.parametrize(("tasks", "at_most"), [(50, 300), (50, 137), (7, 80), (60, 40)])
+def test_every_task_is_scored_however_few_rows_there_may_be(tasks: int, at_most: int) -> None:
+    """Not the tasks of low index alone (of 500 training tasks, 200 were seen)."""
+    buffer = replay(capacity=20 * tasks, n_tasks=tasks)
+    for number in range(2 * tasks):
+        buffer.append(episode(number, 10 if number % 3 else 4, task=number % tasks))
+    rows = buffer.all_rows(at_most=at_most)
+    covered, counts = np.unique(rows // buffer.rows, return_counts=True)
+    assert len(set(rows.tolist())) == len(rows) <= at_most
+    assert len(covered) == min(tasks, at_most)
+    numbers, steps = buffer.table[torch.from_numpy(rows)][:, :2].int().T.tolist()
+    lengths = {number: 10 if number % 3 else 4 for number in range(2 * tasks)}
+    if sum(lengths[number] for number in range(tasks, 2 * tasks)) > at_most:  # one stretch of the newest episode each
+        assert min(numbers) >= tasks and at_most - len(rows) < tasks
+        assert set(counts) - {4} in ({max(counts)}, set())
+        assert np.array_equal(np.diff(steps)[np.diff(numbers) == 0], np.ones(len(rows) - len(covered)))
+        if tasks < at_most:
+            assert {0, 9} <= set(steps)  # early in one task, late in another
+    else:  # the newest whole episode of each, and as many older ones as have room, not those of the lowest tasks
+        older = {number for number in numbers if number < tasks}
+        assert len(rows) == sum(lengths[number] for number in {*older, *range(tasks, 2 * tasks)})
+        assert older and max(older) > tasks // 2 and at_most - len(rows) < 10
+
+
 def test_same_draws_after_reloading_the_live_episodes() -> None:
     """The ring may lie elsewhere after a reload; what is drawn does not depend on that."""
     first, second = replay(capacity=40), replay(capacity=40)

@@ -14,8 +14,11 @@ from lab_robots import verdicts
 from mql.config.marked_yaml import parse_marked
 from mql.robots import registry
 from mql.robots.checks.verdict import Verdict
-from mql.robots.mjcf.inspection import Inspection, joint_id
+from mql.robots.inspection import Inspection
+from mql.robots.mjcf.lookup import joint_id
 from mql.robots.spec_yaml import ROBOT
+
+pytestmark = pytest.mark.newest
 
 ROOT = Path(__file__).parents[2]
 STATED = ("adroit-hand", "arm7", "fetch", "franka-kitchen", "mobile-base", "planar2", "sawyer", "shadow-hand")

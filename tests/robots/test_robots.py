@@ -18,6 +18,8 @@ from mql.robots.models.humanoid import HUMANOID
 from mql.robots.models.reacher import REACHER
 from mql.robots.models.walker2d import WALKER2D, WALKER2D_OLD
 
+pytestmark = pytest.mark.newest
+
 ENVIRONMENTS = {
     "HalfCheetah-v5": HALF_CHEETAH,
     "Reacher-v5": REACHER,
@@ -59,7 +61,7 @@ def test_joints(robot: Robot, model: mujoco.MjModel) -> None:
     assert tuple(model.joint(index).name for index in range(model.njnt)) == robot.joints
     free = model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE
     others = model.jnt_type[1:] if free else model.jnt_type
-    assert set(others) <= {mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE}
+    assert set(others) <= {mujoco.mjtJoint.mjJNT_HINGE.value, mujoco.mjtJoint.mjJNT_SLIDE.value}
     assert (model.nq, model.nv) == (len(others) + 7 * free, len(others) + 6 * free)
 
 

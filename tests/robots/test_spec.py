@@ -1,4 +1,4 @@
-"""A robot's YAML: what is read, and what is refused in one line with file, line, key and mend."""
+"""A robot's YAML: what is read, and what is refused in one line with file, line, key and fix."""
 
 from __future__ import annotations
 

@@ -122,12 +122,14 @@ def test_a_failure_warns_once_and_training_goes_on(
     assert "\n" not in warnings[0]
 
 
-def test_a_missing_wandb_is_a_failure_like_any_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_wandb_is_a_failure_like_any_other_and_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     warnings: list[str] = []
     use(monkeypatch, None)  # None in sys.modules makes the import raise
     tracker = opened(tmp_path, warnings)
     tracker.close()
-    assert len(warnings) == 1
+    assert len(warnings) == 1 and "pip install 'mql[wandb]'" in warnings[0]
 
 
 def test_a_service_that_hangs_does_not_hold_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,8 +9,18 @@ import numpy as np
 import pytest
 
 from mql.errors import UserError
-from mql.tasks.definitions.distribution_spec import from_spec, to_spec
-from mql.tasks.distributions import Angle, Choice, Disc, Distribution, Fixed, LogUniform, Normal, Uniform
+from mql.tasks.distributions import (
+    Angle,
+    Choice,
+    Disc,
+    Distribution,
+    Fixed,
+    LogUniform,
+    Normal,
+    Uniform,
+    from_spec,
+    to_spec,
+)
 
 ALL: list[Distribution] = [
     Uniform(0.0, 3.0),

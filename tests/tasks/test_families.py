@@ -13,6 +13,8 @@ from mql.errors import UserError
 from mql.tasks import registry
 from mql.tasks.family import BatchStep, Task, TaskFamily
 
+pytestmark = pytest.mark.newest
+
 # Families of other packages, which worker processes step, have tests of their own.
 FOREIGN = ("ml1-", "ml10", "ml45", "mt10", "fetch-", "hand-", "adroit-", "kitchen", "maze")
 NAMES = [name for name in registry.names() if not name.startswith(FOREIGN)]
@@ -66,12 +68,12 @@ def plain_name(name: str) -> str:
     return name
 
 
-def actions_for(family: TaskFamily, lanes: int, seed: int = 0, *, whole: bool = False) -> np.ndarray:
+def actions_for(family: TaskFamily, rows: int, seed: int = 0, *, whole: bool = False) -> np.ndarray:
     """Random actions [T, N, A], now and then beyond [-1, 1], for an episode or, slow robots and variants, a part."""
     steps = family.episode_length
     if not whole and (family.name.startswith(SLOW) or family.name.endswith(VARIANTS)):
         steps = min(steps, SHORT)
-    shape = (steps, lanes, family.action_dim)
+    shape = (steps, rows, family.action_dim)
     return np.random.default_rng(seed).uniform(-1.2, 1.2, shape).astype(np.float32)
 
 
@@ -125,44 +127,44 @@ def test_batch_types(family: TaskFamily) -> None:
 @pytest.mark.parametrize(
     ("name", "threads"), [(name, n) for name in NAMES for n in (1, 2) if n == 2 or not name.endswith(VARIANTS)]
 )
-def test_lanes_are_bit_equal_to_environments_alone(name: str, threads: int) -> None:
-    """Seven lanes of different tasks and seeds, each against `make` of its own task, over an episode."""
+def test_tasks_are_bit_equal_to_environments_alone(name: str, threads: int) -> None:
+    """Seven tasks of different tasks and seeds, each against `make` of its own task, over an episode."""
     family = registry.load(name)
     tasks = family.sample("train", 7, np.random.default_rng(1))
     seeds = [10, 11, 12, 10, 11, 0, 2**31 - 1]
     actions = actions_for(family, 7)
     obs, steps = play(family, tasks, seeds, actions, threads)
-    for lane in (0, 3, 6):
-        env = family.make(tasks[lane])
-        first, _ = env.reset(seed=seeds[lane])
-        assert np.array_equal(first, obs[lane])
+    for row in (0, 3, 6):
+        env = family.make(tasks[row])
+        first, _ = env.reset(seed=seeds[row])
+        assert np.array_equal(first, obs[row])
         for action, step in zip(actions, steps, strict=True):
-            seen, reward, terminated, truncated, info = env.step(action[lane])
-            assert np.array_equal(seen, step.obs[lane])
-            assert reward == step.reward[lane]
-            assert (terminated, truncated) == (step.terminated[lane], step.truncated[lane])
-            assert info == {key: values[lane] for key, values in step.info.items()}
+            seen, reward, terminated, truncated, info = env.step(action[row])
+            assert np.array_equal(seen, step.obs[row])
+            assert reward == step.reward[row]
+            assert (terminated, truncated) == (step.terminated[row], step.truncated[row])
+            assert info == {key: values[row] for key, values in step.info.items()}
         env.close()
 
 
 @pytest.mark.parametrize("name", ["arm-drawer", "cheetah-vel", "humanoid-dir-contact", "reacher-goal", "walker-params"])
-def test_the_number_of_lanes_and_threads_changes_no_bit(name: str) -> None:
+def test_the_number_of_tasks_and_threads_changes_no_bit(name: str) -> None:
     family = registry.load(name)
     tasks = family.tasks("train")[:33]
     actions = actions_for(family, 33)[:10]
     whole_obs, whole = play(family, tasks, list(range(33)), actions, threads=2)
-    for lanes in (1, 5, 16):
-        obs, steps = play(family, tasks[:lanes], list(range(lanes)), actions[:, :lanes])
-        assert np.array_equal(obs, whole_obs[:lanes])
+    for rows in (1, 5, 16):
+        obs, steps = play(family, tasks[:rows], list(range(rows)), actions[:, :rows])
+        assert np.array_equal(obs, whole_obs[:rows])
         for part, step in zip(steps, whole, strict=True):
-            assert_same(part, step, lanes)
+            assert_same(part, step, rows)
 
 
-def assert_same(part: BatchStep, whole: BatchStep, lanes: int) -> None:
-    assert np.array_equal(part.obs, whole.obs[:lanes])
-    assert np.array_equal(part.reward, whole.reward[:lanes])
+def assert_same(part: BatchStep, whole: BatchStep, rows: int) -> None:
+    assert np.array_equal(part.obs, whole.obs[:rows])
+    assert np.array_equal(part.reward, whole.reward[:rows])
     for key, values in part.info.items():
-        assert np.array_equal(values, whole.info[key][:lanes])
+        assert np.array_equal(values, whole.info[key][:rows])
 
 
 def test_same_task_and_seed_same_episode_after_another_task(family: TaskFamily) -> None:
@@ -223,7 +225,7 @@ def test_bad_use_is_refused_clearly(family: TaskFamily) -> None:
     batch = family.make_batch([task, task])
     with pytest.raises(UserError, match="call reset first"):
         batch.step(np.zeros((2, family.action_dim)))
-    with pytest.raises(UserError, match="1 seeds for 2 lanes"):
+    with pytest.raises(UserError, match="1 seeds for 2 tasks"):
         batch.reset([0])
     with pytest.raises(UserError, match="0 or more"):
         batch.reset([0, -1])
@@ -233,7 +235,7 @@ def test_bad_use_is_refused_clearly(family: TaskFamily) -> None:
             batch.step(np.zeros(shape))
     bad = np.zeros((2, family.action_dim))
     bad[1, 0] = np.nan
-    with pytest.raises(UserError, match="lane 1 is not finite"):
+    with pytest.raises(UserError, match="task 1 is not finite"):
         batch.step(bad)
     batch.close()
     batch.close()

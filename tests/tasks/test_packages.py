@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_definitions import write_lanes, write_python
+from lab_definitions import write_parallel, write_python
 
 from mql.cli import app as cli
 from mql.errors import UserError
 from mql.tasks import packages as lab_packages
 from mql.tasks import registry
+from mql.tasks.families import table
 
 PACKAGE = '''"""A lab's package."""
 
@@ -104,7 +105,7 @@ def test_a_built_in_name_can_t_be_taken() -> None:
 def test_the_list_shows_all_but_the_broken_ones(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "_TABLE", (("point-robot", "mql.tasks.families.small.point_robot:point_robot"),))
+    monkeypatch.setattr(table, "TABLE", (("point-robot", "mql.tasks.families.small.point_robot:point_robot"),))
     monkeypatch.setattr(registry, "_added", {})
     assert cli.run(["tasks", "list", "--json"]) == 0
     out, err = capsys.readouterr()
@@ -113,7 +114,7 @@ def test_the_list_shows_all_but_the_broken_ones(
 
 
 def test_a_definition_of_an_entry_point_has_the_name_of_it(package: Path) -> None:
-    path = write_lanes(package)
+    path = write_parallel(package)
     path.write_text(path.read_text().replace("name: lab-cart", "name: other-cart"))
     with pytest.raises(UserError, match="it builds a family called 'other-cart'"):
         registry.load("lab-cart")

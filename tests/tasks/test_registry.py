@@ -13,6 +13,7 @@ import pytest
 from mql.errors import UserError
 from mql.tasks import gymnasium_registration, registry
 from mql.tasks.distributions import Uniform
+from mql.tasks.families import table
 from mql.tasks.families.small.point_robot import PointRobot
 from mql.tasks.family import Split
 from mql.tasks.parameter import Parameter
@@ -36,7 +37,7 @@ def test_an_unknown_family_names_the_nearest() -> None:
 
 
 def test_a_name_that_stands_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_TABLE", (*registry._TABLE, registry._TABLE[0]))
+    monkeypatch.setattr(table, "TABLE", (*table.TABLE, table.TABLE[0]))
     with pytest.raises(ValueError, match="two families of one name"):
         registry.load("cheetah-vel")
 
@@ -176,5 +177,21 @@ def test_a_missing_package_is_one_line_and_leaves_the_other_families(monkeypatch
     monkeypatch.setattr(builtins, "__import__", without_metaworld)
     with pytest.raises(UserError) as caught:
         registry.build("ml1-reach")
-    assert str(caught.value) == "package metaworld is missing (family ml1-reach): install it with pip install metaworld"
+    assert str(caught.value) == (
+        "package metaworld is missing (family ml1-reach): install it with pip install 'mql[meta-world]'"
+    )
     assert registry.build("cheetah-vel").name == "cheetah-vel"
+
+
+def test_a_mujoco_that_gymnasium_robotics_cannot_use_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mujoco.__version__", "3.12.0")
+    for module in [name for name in sys.modules if name.startswith("mql.tasks.families.robotics")]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(UserError) as caught:
+        registry.build("maze")
+    assert str(caught.value) == (
+        "Gymnasium-Robotics does not work with mujoco 3.12.0: pip install 'mql[gymnasium-robotics]' "
+        "installs a mujoco below 3.12"
+    )
+    monkeypatch.setattr("mujoco.__version__", "3.11.1")
+    assert registry.build("maze").name == "maze"

@@ -19,7 +19,7 @@ from mql.tasks import gymnasium_registration, registry
 FOREIGN = ("ml1-", "ml10", "ml45", "mt10", "fetch-", "hand-", "adroit-", "kitchen", "maze")
 VARIANTS = ("-oracle", "-legacy", "-contact", "-narrow")
 PLAIN = [name for name in registry.names() if not name.startswith(FOREIGN) and not name.endswith(VARIANTS)]
-PLAIN.append("ant-dir-contact")  # steps lane by lane
+PLAIN.append("ant-dir-contact")  # steps task by task
 
 
 @pytest.mark.parametrize("name", PLAIN)

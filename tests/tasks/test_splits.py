@@ -1,4 +1,4 @@
-"""Every native family's tasks: sizes of the splits, marks, dealing, and tasks as plain data."""
+"""Every parallel family's tasks: sizes of the splits, marks, dealing, and tasks as plain data."""
 
 from __future__ import annotations
 

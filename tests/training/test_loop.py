@@ -18,6 +18,7 @@ import torch
 from mql.config.loading import load_config
 from mql.config.schema import ALGORITHMS, Config
 from mql.errors import UserError
+from mql.learning.contexts import context_plan
 from mql.learning.trainer import Trainer, annealed_lr
 from mql.runs.checkpoint import Checkpoint
 from mql.runs.run_dir import RunDir, without_machine_keys
@@ -35,6 +36,7 @@ TINY = {
     "train.batch_size": 32,
     "train.env_steps_per_update": 25,
     "train.replay_capacity": 800,
+    "train.refresh_rows_per_update": 10,  # of 40 stored episodes, an iteration refreshes two old ones
     "train.evaluate_every": 300,
     "train.checkpoint_every": 400,
     "train.keep_checkpoints": 2,
@@ -315,6 +317,26 @@ def test_a_checkpoint_in_a_fall_fits_a_run_of_its_own_length_only(annealed: Path
             shutil.rmtree(run.path / "checkpoints" / str(steps))
         with pytest.raises(UserError, match="start a new run of this length: no checkpoint from before that is kept"):
             run.check_config(config_of(*ANNEALED, "train.env_steps=2000"))
+
+
+@pytest.mark.parametrize("profile", ["fast", "paper"])
+def test_a_context_blind_agent_trains_and_adapts(tmp_path: Path, profile: str) -> None:
+    config = config_of(f"profile={profile}", "agent.use_context=false", "train.env_steps=600")
+    last = start(tmp_path / "run", config)
+    assert [row["fault"] for row in last["tasks"] if "fault" in row] == []
+    assert all(np.isfinite(row["adapted_return"]) and row["tasks_covered"] > 20 for row in last["tasks"])
+    assert len(lines(tmp_path / "run")[1]) == 2
+
+
+def test_a_context_blind_agent_learns_from_independent_transitions() -> None:
+    trainer = Trainer(config_of("agent.use_context=false"), registry.load("point-robot"))
+    for _ in range(4):
+        trainer.iterate()
+    batch = trainer.replay.sample(512, context_plan(trainer.config.agent), np.random.default_rng(0))
+    assert len(batch.transition.obs) == 512 and (batch.weights == 1.0).all()
+    follows = (batch.transition.obs[1:] == batch.transition.next_obs[:-1]).all(dim=1)
+    assert follows.float().mean() < 0.05  # in segments of 16: nearly always
+    assert trainer.agent.online.actor_encoder(batch.context).shape == (512, 0)
 
 
 def test_divergence_says_so_and_keeps_the_checkpoints(tmp_path: Path) -> None:

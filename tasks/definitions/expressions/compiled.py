@@ -5,7 +5,7 @@ An expression is Python's syntax cut down to a few nodes: numbers, arithmetic, c
 components of these (``obs[3]``, ``action[0:2]``, ``info.site_tip[2]``). Everything else is refused when it is read. It
 is compiled once; nothing is interpreted at a step.
 
-Shapes: N lanes, O observation, A action, D components of a vector.
+Shapes: N tasks, O observation, A action, D components of a vector.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.tasks.definitions.expressions.functions import FOR_ONE, ShapeError, Vector
-from mql.tasks.definitions.expressions.lanes import FOR_LANES
+from mql.tasks.definitions.expressions.rows import FOR_ROWS
 from mql.tasks.definitions.expressions.syntax import Use, translate
 
 MOST_CHARACTERS = 2_000
@@ -45,7 +45,7 @@ class Expression:
     _where: str = field(repr=False, compare=False)
     _uses: tuple[Use, ...] = field(repr=False, compare=False)
     _of_one: Callable[[Scope], Any] = field(repr=False, compare=False)
-    _of_lanes: Callable[[Scope], Any] = field(repr=False, compare=False)
+    _of_rows: Callable[[Scope], Any] = field(repr=False, compare=False)
 
     def evaluate(self, scope: Scope) -> Any:
         """Return the value at one step of one environment: a float, or a bool where the expression asks something.
@@ -67,8 +67,8 @@ class Expression:
             return value.items[0]
         return value
 
-    def evaluate_lanes(self, scope: Scope) -> npt.NDArray[Any]:
-        """Return the values at one step of N lanes: [N] float64, or [N] bool where the expression asks something.
+    def evaluate_rows(self, scope: Scope) -> npt.NDArray[Any]:
+        """Return the values at one step of N tasks: [N] float64, or [N] bool where the expression asks something.
 
         Args:
             scope: "info" and "task": name -> [N] or [N, D]; "obs" [N, O] or name -> [N, D]; "action" [N, A].
@@ -78,16 +78,16 @@ class Expression:
         """
         try:
             with np.errstate(all="ignore"):
-                value = np.asarray(self._of_lanes(scope))
+                value = np.asarray(self._of_rows(scope))
         except (KeyError, ShapeError, ValueError) as error:
             raise self._failure(error, scope) from None
         if value.ndim == 2 and value.shape[1] == 1:
             if len(value) == 1:
-                return np.repeat(value[:, 0], _lanes(scope))
+                return np.repeat(value[:, 0], _rows(scope))
             return value[:, 0].copy()
         if value.ndim == 2:
             raise self._failure(ShapeError(f"the value is a vector of {value.shape[1]} components"), scope)
-        return np.repeat(value.reshape(1), _lanes(scope))
+        return np.repeat(value.reshape(1), _rows(scope))
 
     def check_names(
         self, available: Mapping[str, Collection[str]], *, where: str, sizes: Mapping[str, int] | None = None
@@ -152,7 +152,7 @@ def compile_expression(text: str, *, where: str) -> Expression:
             tree = ast.parse(line, mode="eval")
     except SyntaxError as error:
         place = f" at column {error.offset}" if error.offset else ""
-        mend = "mend it, and write one expression such as -abs(info.x_velocity - task.velocity)"
+        mend = "fix it, and write one expression such as -abs(info.x_velocity - task.velocity)"
         raise UserError(f"{line[:60]!r} is not an expression{place} ({error.msg})", where=where, mend=mend) from None
     except (ValueError, RecursionError, MemoryError):
         raise UserError(
@@ -160,9 +160,9 @@ def compile_expression(text: str, *, where: str) -> Expression:
         ) from None
     lambda_tree, uses = translate(tree.body, line, where)
     code = compile(lambda_tree, "<expression>", "eval")
-    of_one, of_lanes = (eval(code, {"__builtins__": {}, **functions}) for functions in (FOR_ONE, FOR_LANES))
+    of_one, of_rows = (eval(code, {"__builtins__": {}, **functions}) for functions in (FOR_ONE, FOR_ROWS))
     names = frozenset((use.root, use.name) for use in uses)
-    return Expression(text, names, where, uses, of_one, of_lanes)
+    return Expression(text, names, where, uses, of_one, of_rows)
 
 
 def _nearest_written(root: str, name: str, names: Collection[str]) -> str:
@@ -178,8 +178,8 @@ def _can_be_written(name: str) -> bool:
     return name.isidentifier() and not keyword.iskeyword(name)
 
 
-def _lanes(scope: Scope) -> int:
-    """Count the lanes of a scope, for an expression that is the same in all of them."""
+def _rows(scope: Scope) -> int:
+    """Count the tasks of a scope, for an expression that is the same in all of them."""
     for root in ("action", "obs", "task", "info"):
         values = scope.get(root, ())
         for value in values.values() if isinstance(values, Mapping) else [values]:

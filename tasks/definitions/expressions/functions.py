@@ -1,7 +1,7 @@
 """What the operators and functions of expressions compute for one environment.
 
 A number is a Python float and a vector a `Vector`; plain `math`, since numpy takes ten times as long.
-`mql.tasks.definitions.expressions.lanes` has the same names for many environments, so that one compiled expression runs
+`mql.tasks.definitions.expressions.rows` has the same names for many environments, so that one compiled expression runs
 with either. An error of the domain (the root of -1, a division by 0, an overflow) gives nan or inf as IEEE 754 says,
 never an exception, and nan stays nan.
 """

@@ -129,8 +129,8 @@ def find_goal(
     feels = led_by != "mocap"
     damped = next((joint for joint in driven if feels and model.joint(joint).name), None)
     address = 0 if damped is None else int(model.jnt_dofadr[damped])
-    inertia = np.zeros((model.nv, model.nv))
-    mujoco.mj_fullM(model, inertia, data.qM)
+    inertia = np.zeros(model.nv)  # of the joint alone, and with the others
+    mujoco.mj_mulM(model, data, inertia, np.eye(model.nv)[address])
     return Goal(
         tip=names[end] if reached else None,
         place=(float(place[0]), float(place[1]), float(place[2])),
@@ -140,7 +140,7 @@ def find_goal(
         payload=_payload(model, body) if feels else None,
         damped=None if damped is None else model.joint(damped).name,
         own_damping=float(model.dof_damping[address]),
-        strong_damping=float(f"{2.0 * inertia[address, address]:.1g}"),  # alone, it halves a speed in a third of 1 s
+        strong_damping=float(f"{2.0 * inertia[address]:.1g}"),  # alone, it halves a speed in a third of 1 s
         seconds=5.0 if free else 3.0,
         free=free is not None,
     )

@@ -22,8 +22,8 @@ from mql.errors import UserError
 from mql.robots import registry as robots
 from mql.robots.mjcf.compiled import compile_mjcf
 from mql.robots.mjcf.files import mjcf_files
-from mql.robots.mjcf.inspection import actuator_kind
-from mql.tasks import registry
+from mql.robots.mjcf.lookup import actuator_kind
+from mql.tasks.control.joints import check_ranges
 from mql.tasks.definitions.editor_schemas import ROBOT_FILE, ROBOT_PACKAGE, TASK_FILE, TASK_PACKAGE
 from mql.tasks.definitions.model import start_of
 from mql.tasks.definitions.new.experiment import experiment_file, experiment_text
@@ -36,6 +36,7 @@ from mql.tasks.definitions.new.text import (
     scene_text,
 )
 from mql.tasks.definitions.quantities import quantities_of
+from mql.tasks.families import table
 
 if TYPE_CHECKING:
     from mql.robots.spec import RobotSpec
@@ -72,7 +73,7 @@ def check_new_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         mend = "use letters, digits, '-', '_' and '.', at most 100, with a letter or a digit first"
         raise UserError(f"{name!r} is no name of a family", mend=mend)
-    if registry.is_built_in(name):
+    if name in table.names():
         raise UserError(f"{name!r} is a family of mql's own", mend=f"choose another name, such as my-{name}")
 
 
@@ -200,12 +201,7 @@ def _commands_poses(model: mujoco.MjModel, mode: ControlMode | None) -> bool:
 def _check_actuators(model: mujoco.MjModel, where: str) -> None:
     if model.nu == 0:
         raise UserError("the model has no actuators", where=where, mend="add <actuator> to the MJCF")
-    for actuator in range(model.nu):
-        low, high = model.actuator_ctrlrange[actuator]
-        if not model.actuator_ctrllimited[actuator] or not low < high:
-            name = model.actuator(actuator).name or str(actuator)
-            mend = 'give it ctrlrange="LOW HIGH", which actions from -1 to 1 are mapped to'
-            raise UserError(f"actuator {name!r} has no control range", where=where, mend=mend)
+    check_ranges(model, where=where)
 
 
 def _check_start(model: mujoco.MjModel, start: npt.NDArray[np.float64], where: str) -> None:
@@ -216,7 +212,7 @@ def _check_start(model: mujoco.MjModel, start: npt.NDArray[np.float64], where: s
             what = (
                 f"joint {model.joint(joint).name!r} starts at {at:.4g}, outside of its range, {low:.4g} to {high:.4g}"
             )
-            mend = 'mend its keyframe home or its range (in degrees, unless the file says <compiler angle="radian"/>)'
+            mend = 'fix its keyframe home or its range (in degrees, unless the file says <compiler angle="radian"/>)'
             raise UserError(what, where=where, mend=mend)
 
 

@@ -7,7 +7,7 @@ or 40 to 85 % with the hidden gains. The tool keeps pointing down, and the flang
 What is seen of the arm is its flange: place and velocity, as joint encoders tell them. The tool's end, `tool_length`
 below it, is not seen. Lengths are observed in dm, so that a centimetre is not lost among the numbers of a network.
 
-Shapes: N lanes, J = 7 joints, U = 7 actuators; action [N, 3].
+Shapes: N tasks, J = 7 joints, U = 7 actuators; action [N, 3].
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from typing import cast
 import mujoco
 import numpy as np
 
-from mql.robots.description import Actuator, Robot, View
+from mql.robots.description import Robot
+from mql.robots.models.arm7 import ARM7
+from mql.tasks.control.flange import FlangeControl
 from mql.tasks.control.kinematics import ArmKinematics, Flange
 from mql.tasks.distributions import Distribution, LogUniform, Uniform, Value
-from mql.tasks.family import Split, Task
+from mql.tasks.family import Array, Split, Task
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.varied_physics import settle
+from mql.tasks.physics.scaling import scale_position_gain, settle
 from mql.tasks.scenes.compose import FLANGE, compose
 from mql.tasks.scenes.part import HOME
-from mql.tasks.stepping.lanes import Array, State
 from mql.tasks.stepping.rollout import MujocoFamily
+from mql.tasks.stepping.state import State
 
 STROKE = 0.025  # m; displacement of the flange that a full action asks for, at most 0.5 m/s
 WORKSPACE = np.array([[0.30, -0.30, 0.06], [0.70, 0.30, 0.45]])  # m; the flange is not sent beyond these corners
@@ -44,35 +46,6 @@ CLOSENESS_WEIGHT = 0.2
 CLOSENESS_WIDTH = 0.03  # m
 ALL_TOOLS = (0.03, 0.25)  # m; shorter ones have no room for their end, longer ones no room above the table
 ALL_GAINS = (0.1, 4.0)  # below, a payload pulls the arm down; above, the physics step is too long for so stiff an arm
-
-ARM7 = Robot(
-    name="arm7",
-    source="robots/models/arm7.xml, written for this project",
-    licence="Apache-2.0",
-    package="mql",
-    mjcf="robots/models/arm7.xml",
-    physics_timestep=0.005,
-    frame_skip=10,
-    joints=tuple(f"joint{number}" for number in range(1, 8)),
-    rest=(0.0,) * 7,
-    actuators=tuple(
-        Actuator(joint=f"joint{number}", control_range=(low, high), gear=1.0)
-        for number, (low, high) in enumerate(
-            ((-2.9, 2.9), (-1.9, 1.9), (-2.9, 2.9), (-0.1, 2.8), (-2.9, 2.9), (-2.2, 2.2), (-2.9, 2.9)), start=1
-        )
-    ),
-    masses={
-        "arm7_base": 4.0,
-        "link1": 3.0,
-        "link2": 2.5,
-        "link3": 2.0,
-        "link4": 1.6,
-        "link5": 1.2,
-        "link6": 0.8,
-        "link7": 0.3,
-    },
-    view=View(body="link7", distance=1.3, azimuth=130.0, elevation=-20.0),
-)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,15 +74,14 @@ class ArmFamily(MujocoFamily):
         """Return the scene with the task's tool, and a copy's numbers changed as the task says."""
         values = cast(Mapping[str, float], task.parameters)
         model = copy.deepcopy(compose("arm7", self.scene, gripper=self.tool, tool_length=values["tool_length"]))
-        model.actuator_gainprm[:, 0] *= values["gain"]
-        model.actuator_biasprm[:, 1] *= values["gain"]
+        scale_position_gain(model, values["gain"])
         self.change(model, values)
         settle(model)
         return model
 
     @abstractmethod
     def change(self, model: mujoco.MjModel, values: Mapping[str, float]) -> None:
-        """Write what a task varies beyond tool length and gain into the lane's own `model`."""
+        """Write what a task varies beyond tool length and gain into the task's own `model`."""
 
     @abstractmethod
     def place(self, rng: np.random.Generator) -> Mapping[str, float]:
@@ -131,11 +103,7 @@ class ArmFamily(MujocoFamily):
 
     def control(self, state: State, action: Array) -> Array:
         """Return the joint targets [N, U] that move the flange by the action."""
-        flange = Flange(**state.derived)
-        low, high = WORKSPACE
-        displacement = np.clip(flange.position + STROKE * action, low, high) - flange.position
-        angles = state.qpos[:, self._kinematics.qpos]
-        return self._kinematics.targets(angles, flange, displacement, DOWN, self._posture)
+        return self._flange_control.targets(state.qpos, Flange(**state.derived), action)
 
     def observe_flange(self, state: State) -> Array:
         """Return the flange's place (dm, from where it starts) and velocity (dm/s): [N, 6]."""
@@ -162,6 +130,10 @@ class ArmFamily(MujocoFamily):
     @cached_property
     def _kinematics(self) -> ArmKinematics:
         return ArmKinematics(self._nominal, FLANGE)
+
+    @cached_property
+    def _flange_control(self) -> FlangeControl:
+        return FlangeControl(self._kinematics, STROKE, WORKSPACE, DOWN, self._posture)
 
     @cached_property
     def _posture(self) -> Array:

@@ -11,7 +11,7 @@ the shortest the arm must first reach down into the gap; gain, a factor on the m
 Tasks outside: opening in [0.005, 0.025] and mass in [4.2, 6].
 Success: the opening is within 0.01 m of the goal in each of the last 10 steps; known at the last step.
 
-Shapes: N lanes; observation [N, 8]: flange place and velocity, opening and its speed.
+Shapes: N tasks; observation [N, 8]: flange place and velocity, opening and its speed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ import mujoco
 import numpy as np
 
 from mql.robots.description import View
+from mql.robots.models.arm7 import ARM7
 from mql.tasks.distributions import LogUniform, Uniform
-from mql.tasks.families.arms.arm import ARM7, OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
-from mql.tasks.family import FloatArray
+from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
+from mql.tasks.family import Array, FloatArray
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.varied_physics import SMALLEST_SCALE, scale_mass
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.physics.scaling import SMALLEST_SCALE, scale_mass
+from mql.tasks.stepping.state import Outcome, State
 
 GOAL_TOLERANCE = 0.01  # m
 OPEN = 0.16  # m; where the drawer starts

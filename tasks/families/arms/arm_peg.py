@@ -8,7 +8,7 @@ tool_length (m), uniform in [0.11, 0.17]; friction, the coefficient between peg 
 a factor on the motors' stiffness, loguniform in [0.6, 1.8]. Tasks outside: offsets of 0.016 to 0.02 m.
 Success: the peg's end is 25 mm deep in the hole in each of the last 10 steps; known at the last step.
 
-Shapes: N lanes; observation [N, 8]: flange place and velocity, the block's place.
+Shapes: N tasks; observation [N, 8]: flange place and velocity, the block's place.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import numpy as np
 from mql.tasks.distributions import Disc, LogUniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.families.rewards import distance
-from mql.tasks.family import FloatArray
+from mql.tasks.family import Array, FloatArray
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.stepping.state import Outcome, State
 
 LARGEST_OFFSET = 0.015  # m, in training
 HOLE_TOP, HOLE_BOTTOM = 0.05, 0.01  # m; the bottom is where the peg's end is best

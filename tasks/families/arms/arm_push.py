@@ -11,7 +11,7 @@ Success: the puck is within 0.04 m, its own radius, of the goal in each of the l
 The puck does not turn, and the table's friction acts along x and along y apart: a puck that is pushed askew meets up to
 1.4 times the friction of one that is pushed along an axis.
 
-Shapes: N lanes; observation [N, 12]: flange place and velocity, puck place and velocity, goal.
+Shapes: N tasks; observation [N, 12]: flange place and velocity, puck place and velocity, goal.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ import numpy as np
 from mql.tasks.distributions import LogUniform, Uniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.families.rewards import distance
-from mql.tasks.family import FloatArray
+from mql.tasks.family import Array, FloatArray
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.varied_physics import SMALLEST_SCALE, scale_mass
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.physics.scaling import SMALLEST_SCALE, scale_mass
+from mql.tasks.stepping.state import Outcome, State
 
 GOAL_TOLERANCE = 0.04  # m
 CLOSENESS = 0.05  # m

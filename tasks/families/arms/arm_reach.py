@@ -8,7 +8,7 @@ loguniform in [0.1, 2]; damping, a factor on the joints' own, loguniform in [1, 
 stiffness, loguniform in [0.6, 1.8]. Tasks outside: tool_length in [0.19, 0.22] and payload in [2.1, 3].
 Success: the tool's end is within 0.02 m of the target in each of the last 10 steps; known at the last step.
 
-Shapes: N lanes; observation [N, 9]: flange place and velocity, target.
+Shapes: N tasks; observation [N, 9]: flange place and velocity, target.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ import numpy as np
 from mql.tasks.distributions import LogUniform, Uniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.families.rewards import distance
+from mql.tasks.family import Array
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.varied_physics import SMALLEST_SCALE, scale_mass
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.physics.scaling import SMALLEST_SCALE, scale_mass
+from mql.tasks.stepping.state import Outcome, State
 
 GOAL_TOLERANCE = 0.02  # m
 TARGETS = np.array([[0.40, -0.20, 0.05], [0.60, 0.20, 0.22]])  # m; corners of the box in which targets lie

@@ -2,9 +2,9 @@
 
 The model is Gymnasium's Ant v5; a seed gives the same first state as there. The side-by-side simulation returns no
 contact forces, so a family drops them from the observation and the contact cost with them; its ``-contact`` variant has
-both, as Gymnasium has them, and is stepped lane by lane.
+both, as Gymnasium has them, and is stepped task by task.
 
-Shapes: N lanes; qpos [N, 15]: x, y, z, quaternion, then eight joints; qvel [N, 14]; observation [N, 27], 29 with x and
+Shapes: N tasks; qpos [N, 15]: x, y, z, quaternion, then eight joints; qvel [N, 14]; observation [N, 27], 29 with x and
 y, and 78 more with contact forces (force and torque, clipped to [-1, 1], on each of 13 bodies).
 """
 
@@ -19,8 +19,9 @@ import numpy as np
 from mql.robots.description import Robot
 from mql.robots.models.ant import ANT
 from mql.tasks.distributions import Value
-from mql.tasks.stepping.lanes import Array, State
+from mql.tasks.family import Array
 from mql.tasks.stepping.rollout import MujocoFamily
+from mql.tasks.stepping.state import State
 
 EPISODE_LENGTH = 200  # control steps: 10 s
 RESET_NOISE = 0.1  # m or rad, uniform, for positions; m/s or rad/s, standard deviation, for velocities
@@ -56,11 +57,11 @@ class AntFamily(MujocoFamily):
     def observe(self, state: State) -> Array:
         """Return positions (x and y only where they matter), velocities, and contact forces where there are any."""
         seen = [state.qpos if self.sees_place else state.qpos[:, 2:], state.qvel]
-        lanes = len(state.qpos)
+        rows = len(state.qpos)
         if "cfrc_ext" in state.derived:
-            seen.append(_clipped(state)[:, 1:].reshape(lanes, CONTACT_NUMBERS))  # all bodies but the world
+            seen.append(_clipped(state)[:, 1:].reshape(rows, CONTACT_NUMBERS))  # all bodies but the world
         if self.zeros:
-            seen.append(np.zeros((lanes, self.zeros)))
+            seen.append(np.zeros((rows, self.zeros)))
         return np.concatenate(seen, axis=1)
 
     def velocity(self, before: State, after: State) -> Array:
@@ -80,7 +81,7 @@ class AntFamily(MujocoFamily):
         """Return the ``-contact`` variant: Gymnasium's contact forces in the observation and in the reward."""
         return self.variant(
             "contact",
-            "contact forces seen and punished; stepped lane by lane",
+            "contact forces seen and punished; stepped task by task",
             obs_dim=self.obs_dim + CONTACT_NUMBERS,
             derived=("cfrc_ext",),
         )

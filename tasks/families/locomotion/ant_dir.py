@@ -11,7 +11,7 @@ Variants: ``-contact`` observes Gymnasium's contact forces (105 numbers in all) 
 clipped to [-1, 1]. ``ant-dir-legacy`` is ant-dir itself: its 27 numbers are those of the published runs, where contact
 forces were always 0. The reward of 1 is also given at the step that ends an episode early, where Ant v5 gives none.
 
-Shapes: N lanes.
+Shapes: N tasks.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from mql.tasks.distributions import Angle, Choice
 from mql.tasks.families.locomotion.ant import AntFamily
 from mql.tasks.families.rewards import control_cost, outside, speed_along
-from mql.tasks.family import Split
+from mql.tasks.family import Array, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.stepping.state import Outcome, State
 
 ALIVE_REWARD = 1.0  # per step; more than the 0.5 m/s that a beginner reaches, so staying up pays first
 CONTROL_COST_WEIGHT = 0.5  # per step and squared unit of action; full torque on all eight joints costs 4

@@ -10,7 +10,7 @@ Variants: ``-contact`` observes Gymnasium's contact forces (107 numbers in all) 
 clipped to [-1, 1]. ``ant-goal-legacy`` has the 113 numbers of the published runs: the 29 of ant-goal and 84 zeros,
 where contact forces were always 0; its rewards are equal.
 
-Shapes: N lanes.
+Shapes: N tasks.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from mql.tasks.distributions import Disc
 from mql.tasks.families.locomotion.ant import AntFamily
 from mql.tasks.families.rewards import control_cost, manhattan_distance
-from mql.tasks.family import Split
+from mql.tasks.family import Array, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.stepping.state import Outcome, State
 
 GOAL_RADIUS = 3.0  # m; a walk of some 4 s for a good agent, of the 10 s of an episode
 OUTSIDE_RING = (3.05, 4.0)  # m

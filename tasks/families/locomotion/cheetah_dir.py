@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from mql.tasks.distributions import Choice
 from mql.tasks.families.locomotion.half_cheetah import CONTROL_COST_WEIGHT, HalfCheetahFamily
 from mql.tasks.families.rewards import control_cost
-from mql.tasks.family import Split
+from mql.tasks.family import Array, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.stepping.state import Outcome, State
 
 DIRECTIONS = (-1.0, 1.0)
 

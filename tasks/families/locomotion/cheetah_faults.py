@@ -9,7 +9,7 @@ forward the torso's centre of mass lies of where it was, uniform in [-0.1, 0.1].
 torso_mass in [1.55, 2] and torso_shift in [-0.2, -0.11], a heavy load at the back.
 Success: none is defined; returns are compared.
 
-Shapes: N lanes; qpos [N, 9], qvel [N, 9]; observation [N, 17].
+Shapes: N tasks; qpos [N, 9], qvel [N, 9]; observation [N, 17].
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ import mujoco
 from mql.tasks.distributions import Choice, Uniform
 from mql.tasks.families.locomotion.half_cheetah import HalfCheetahFamily
 from mql.tasks.families.rewards import control_cost
-from mql.tasks.family import Split, Task
+from mql.tasks.family import Array, Split, Task
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.varied_physics import SMALLEST_SCALE, scale_mass, settle
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.physics.scaling import SMALLEST_SCALE, scale_mass, settle
+from mql.tasks.stepping.state import Outcome, State
 
 CONTROL_COST_WEIGHT = 0.1  # per step and squared unit of action; full torque on all six joints costs 0.6
 LOCK_STIFFNESS = 10000.0  # N m/rad; the strongest motor, 120 N m, bends it by 0.012 rad

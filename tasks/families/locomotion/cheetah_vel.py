@@ -18,9 +18,9 @@ import numpy as np
 from mql.tasks.distributions import Uniform
 from mql.tasks.families.locomotion.half_cheetah import CONTROL_COST_WEIGHT, HalfCheetahFamily
 from mql.tasks.families.rewards import control_cost
-from mql.tasks.family import Split
+from mql.tasks.family import Array, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.stepping.state import Outcome, State
 
 # m/s; far beyond what the body can reach (about 15), but still a sensible number to be judged by.
 SPEED_BOUNDS = (-100.0, 100.0)

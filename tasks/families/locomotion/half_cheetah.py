@@ -4,7 +4,7 @@ The model is Gymnasium's HalfCheetah v5; a seed gives the same first state as th
 
 A ``-legacy`` variant has the observation of the published runs, which ends in the torso's place; nothing else differs.
 
-Shapes: N lanes; qpos [N, 9] and qvel [N, 9]: x, z, pitch, then six joints; observation [N, 17], legacy [N, 20].
+Shapes: N tasks; qpos [N, 9] and qvel [N, 9]: x, z, pitch, then six joints; observation [N, 17], legacy [N, 20].
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy as np
 from mql.robots.description import Robot
 from mql.robots.models.half_cheetah import HALF_CHEETAH, TORSO_HEIGHT
 from mql.tasks.distributions import Value
-from mql.tasks.stepping.lanes import Array, State
+from mql.tasks.family import Array
 from mql.tasks.stepping.rollout import MujocoFamily
+from mql.tasks.stepping.state import State
 
 EPISODE_LENGTH = 200  # control steps: 10 s
 CONTROL_COST_WEIGHT = 0.05  # per step and squared unit of action; full torque on all six joints costs 0.3

@@ -9,7 +9,7 @@ Success: none is defined; returns are compared.
 
 The reward of 1 is also given at the step that ends an episode, where Gymnasium's Hopper v5 gives none.
 
-Shapes: N lanes; qpos [N, 6], qvel [N, 6]; observation [N, 11].
+Shapes: N tasks; qpos [N, 6], qvel [N, 6]; observation [N, 11].
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from mql.robots.models.hopper import HOPPER
 from mql.tasks.families.locomotion.planar_runner import PlanarRunner, multipliers, splits
 from mql.tasks.family import BoolArray
-from mql.tasks.stepping.lanes import State
+from mql.tasks.stepping.state import State
 
 LOWEST = 0.7  # m; the torso is at 1.25 m when upright, and below 0.7 m it has fallen
 PITCH = 0.2  # rad; a hopper that leans further can't catch itself

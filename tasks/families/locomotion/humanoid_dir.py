@@ -13,7 +13,7 @@ positions, velocities, each body's inertia and velocity (the world's too), motor
 forces; its rewards are equal to humanoid-dir's. The reward of 5 is also given at the step that ends an episode early,
 where Humanoid v5 gives none.
 
-Shapes: N lanes; qpos [N, 24]: x, y, z, quaternion, then 17 joints; qvel [N, 23]; observation [N, 45].
+Shapes: N tasks; qpos [N, 24]: x, y, z, quaternion, then 17 joints; qvel [N, 23]; observation [N, 45].
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from mql.robots.description import Robot
 from mql.robots.models.humanoid import HUMANOID
 from mql.tasks.distributions import Angle, Value
 from mql.tasks.families.rewards import control_cost, outside, speed_along
-from mql.tasks.family import Split
+from mql.tasks.family import Array, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, Outcome, State
 from mql.tasks.stepping.rollout import MujocoFamily
+from mql.tasks.stepping.state import Outcome, State
 
 EPISODE_LENGTH = 200  # control steps: 3 s
 RESET_NOISE = 0.01  # m or rad for positions, m/s or rad/s for velocities; uniform
@@ -75,15 +75,15 @@ class HumanoidDir(MujocoFamily):
 
     def observe(self, state: State) -> Array:
         """Return all positions but x and y, all velocities, and what a variant adds."""
-        lanes = len(state.qpos)
+        rows = len(state.qpos)
         seen = [state.qpos[:, 2:], state.qvel]
         for name in SHOWN:
             if name in state.derived:
                 # The first entry is the world's; of the motor forces, the first six are the free root's.
                 first = 0 if self.world_too else 6 if name == "qfrc_actuator" else 1
-                seen.append(state.derived[name][:, first:].reshape(lanes, -1))
+                seen.append(state.derived[name][:, first:].reshape(rows, -1))
         if self.zeros:
-            seen.append(np.zeros((lanes, self.zeros)))
+            seen.append(np.zeros((rows, self.zeros)))
         return np.concatenate(seen, axis=1)
 
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
@@ -101,10 +101,10 @@ class HumanoidDir(MujocoFamily):
 
 
 def _contact_cost(after: State) -> Array:
-    lanes = len(after.qpos)
+    rows = len(after.qpos)
     if "cfrc_ext" not in after.derived:
-        return np.zeros(lanes)
-    forces = after.derived["cfrc_ext"].reshape(lanes, -1)
+        return np.zeros(rows)
+    forces = after.derived["cfrc_ext"].reshape(rows, -1)
     cost: Array = np.minimum(CONTACT_COST_WEIGHT * (forces * forces).sum(axis=1), CONTACT_COST_LIMIT)
     return cost
 
@@ -119,7 +119,7 @@ def humanoid_dir(variant: str = "") -> HumanoidDir:
     )
     contact = family.variant(
         "contact",
-        "contact forces seen and punished; stepped lane by lane",
+        "contact forces seen and punished; stepped task by task",
         obs_dim=CONTACT_OBS_DIM,
         derived=("subtree_com", *SHOWN),
     )

@@ -14,7 +14,7 @@ two moments of each body about axes in the plane of motion, torsional and rollin
 contact's normal in the plane, and these contacts don't resist rolling), and the damping of the three root joints (it
 is 0). A contact's friction is the larger one of the two geoms', so the floor's bounds a foot's from below.
 
-Shapes: N lanes, B bodies with the world, G geoms, J degrees of freedom; qpos [N, J] and qvel [N, J]: x, z, pitch, then
+Shapes: N tasks, B bodies with the world, G geoms, J degrees of freedom; qpos [N, J] and qvel [N, J]: x, z, pitch, then
 the joints; observation [N, 2 J - 1].
 """
 
@@ -31,11 +31,11 @@ import numpy as np
 from mql.robots.description import Robot
 from mql.tasks.distributions import Distribution, LogUniform, Value
 from mql.tasks.families.rewards import control_cost
-from mql.tasks.family import BoolArray, Split, Task
+from mql.tasks.family import Array, BoolArray, Split, Task
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.varied_physics import SMALLEST_SCALE, scaled
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.physics.scaling import SMALLEST_SCALE, scaled
 from mql.tasks.stepping.rollout import MujocoFamily
+from mql.tasks.stepping.state import Outcome, State
 
 EPISODE_LENGTH = 200  # control steps
 RESET_NOISE = 5e-3  # m or rad for positions, m/s or rad/s for velocities; uniform
@@ -77,7 +77,7 @@ class PlanarRunner(MujocoFamily):
 
     @abstractmethod
     def fallen(self, after: State) -> BoolArray:
-        """Tell which lanes have fallen, [N]; NaN has not."""
+        """Tell which robots have fallen, [N]; NaN has not."""
 
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Reward forward speed and being up, and punish effort a little."""

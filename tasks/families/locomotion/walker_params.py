@@ -10,7 +10,7 @@ Success: none is defined; returns are compared.
 Variant: ``walker-params-legacy`` has the older model, with less friction at the right foot, and steps of 0.016 s (four
 of 0.004 s). The reward of 1 is also given at the step that ends an episode, where Walker2d v5 gives none.
 
-Shapes: N lanes; qpos [N, 9], qvel [N, 9]; observation [N, 17].
+Shapes: N tasks; qpos [N, 9], qvel [N, 9]; observation [N, 17].
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from mql.robots.models.walker2d import WALKER2D, WALKER2D_OLD
 from mql.tasks.families.locomotion.planar_runner import PlanarRunner, multipliers, splits
 from mql.tasks.family import BoolArray
-from mql.tasks.stepping.lanes import State
+from mql.tasks.stepping.state import State
 
 HEIGHTS = (0.8, 2.0)  # m; the torso is at 1.25 m when upright, and below 0.8 m it has fallen
 PITCH = 1.0  # rad; leaning this far, either way, is falling

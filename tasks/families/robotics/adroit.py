@@ -26,7 +26,7 @@ from mql.tasks.distributions import Distribution, LogUniform, Value
 from mql.tasks.families.robotics.environment import make_robotics, set_task, simulation_of
 from mql.tasks.family import FloatArray, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.scaled_model import ScaledModel
+from mql.tasks.physics.scaling import ScaledModel
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
 
 EPISODE_LENGTH = 200  # control steps: 2 s

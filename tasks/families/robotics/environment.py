@@ -8,8 +8,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
+import mujoco
 
+from mql.errors import UserError, installation
 from mql.tasks.distributions import Value
+
+BROKEN_FROM = (3, 12)  # of MuJoCo: the package's environments with a mocap body, and the kitchen, can't be built
+
+
+def check_mujoco(version: str) -> None:
+    """Refuse versions of MuJoCo, such as ``3.12.0``, that the package does not work with.
+
+    Raises:
+        UserError: it is one of these.
+    """
+    if tuple(int(part) for part in version.split(".")[:2]) >= BROKEN_FROM:
+        what = f"Gymnasium-Robotics does not work with mujoco {version}"
+        below = ".".join(map(str, BROKEN_FROM))
+        raise UserError(what, mend=f"{installation('gymnasium_robotics')} installs a mujoco below {below}")
+
+
+check_mujoco(mujoco.__version__)
 
 # On import the package writes a note about the history of Adroit's rewards to stderr, where it would stand in front of
 # every answer of the command line.

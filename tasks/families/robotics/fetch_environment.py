@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mql.tasks.distributions import Value
 from mql.tasks.families.robotics.environment import make_robotics
-from mql.tasks.physics.scaled_model import ScaledModel
+from mql.tasks.physics.scaling import ScaledModel
 
 # The arm's joints from shoulder to wrist. The base is held by damping of 1e7 and more, and the head does nothing.
 ARM_JOINTS = (

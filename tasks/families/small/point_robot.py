@@ -4,7 +4,7 @@ Description: reward ``-distance`` to the goal (m) at each of 20 steps; an episod
 Parameters: goal (m), uniform in the square [-1, 1]^2; tasks outside: on a ring between 1.5 and 1.9 m.
 Success: none is defined; returns are compared.
 
-Shapes: N lanes; qpos [N, 2]: x and y in m; there are no velocities; observation [N, 2] is qpos.
+Shapes: N tasks; qpos [N, 2]: x and y in m; there are no velocities; observation [N, 2] is qpos.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from mql.tasks.distributions import Disc, Uniform, Value
 from mql.tasks.families.rewards import distance
-from mql.tasks.family import Split, Task
+from mql.tasks.family import Array, Split, Task
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, NativeFamily, Outcome, State
+from mql.tasks.stepping.parallel import ParallelFamily
+from mql.tasks.stepping.state import Outcome, State
 
 EPISODE_LENGTH = 20  # control steps: enough to walk 2 m, about the mean way from one point of the square to another
 STEP_LENGTH = 0.1  # m, along each axis, for an action of 1
@@ -31,7 +32,7 @@ _PICTURE_EDGE = 2.0  # m; the picture shows [-2, 2]^2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PointRobot(NativeFamily):
+class PointRobot(ParallelFamily):
     """A point that moves by what its action says."""
 
     def dynamics(self, tasks: Sequence[Task], threads: int) -> PointDynamics:
@@ -70,13 +71,13 @@ class PointDynamics:
         self._state = State(before.qpos + STEP_LENGTH * action, before.qvel)
         return before, self._state
 
-    def render(self, lane: int) -> npt.NDArray[np.uint8]:
+    def render(self, row: int) -> npt.NDArray[np.uint8]:
         """Return a picture [240, 240, 3]: the goal in green, the point in blue."""
         picture = np.full((_PICTURE_SIZE, _PICTURE_SIZE, 3), 255, dtype=np.uint8)
         axis = np.linspace(-_PICTURE_EDGE, _PICTURE_EDGE, _PICTURE_SIZE)
         for centre, radius, colour in (
-            (self._goal[lane], 0.1, (40, 160, 80)),
-            (self._state.qpos[lane], 0.05, (40, 80, 200)),
+            (self._goal[row], 0.1, (40, 160, 80)),
+            (self._state.qpos[row], 0.05, (40, 80, 200)),
         ):
             inside = (axis[None, :] - centre[0]) ** 2 + (axis[::-1, None] - centre[1]) ** 2 <= radius**2
             picture[inside] = colour

@@ -9,7 +9,7 @@ Success: the fingertip is within 0.02 m of the target in each of the last 10 ste
 Differences from Gymnasium's Reacher v5: target and distance are not observed but the fingertip's place is, effort costs
 a tenth, and distances are those after the step.
 
-Shapes: N lanes; qpos [N, 4]: two joint angles, target x and y; qvel [N, 4] likewise; observation [N, 8].
+Shapes: N tasks; qpos [N, 4]: two joint angles, target x and y; qvel [N, 4] likewise; observation [N, 8].
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from mql.robots.description import Robot
 from mql.robots.models.reacher import FOREARM_LENGTH, REACH, REACHER, TARGET_LIMIT, UPPER_ARM_LENGTH
 from mql.tasks.distributions import Disc, Value
 from mql.tasks.families.rewards import control_cost, distance
-from mql.tasks.family import Split
+from mql.tasks.family import Array, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, Outcome, State
 from mql.tasks.stepping.rollout import MujocoFamily
+from mql.tasks.stepping.state import Outcome, State
 
 EPISODE_LENGTH = 50  # control steps: 1 s
 TARGET_RADIUS = 0.2  # m; training targets lie within, 0.01 m short of the arm's reach

@@ -13,6 +13,8 @@ from mql.errors import UserError
 from mql.robots.mjcf import files as mjcf_file
 from mql.robots.mjcf.files import mjcf_files
 
+pytestmark = pytest.mark.newest
+
 BOX = "v -1 -1 -1\nv 1 -1 -1\nv 1 1 -1\nv -1 1 1\nf 1 2 3\nf 1 3 4\nf 1 4 2\nf 2 4 3\n"
 MESH = '<asset><mesh name="m" file="{}"/></asset>'
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lab_definitions import PYTHON, REWARD, write_lanes, write_python
+from lab_definitions import PYTHON, REWARD, write_parallel, write_python
 
 from mql import tasks
 from mql.tasks import registry
@@ -196,7 +196,7 @@ def test_success_of_a_python_class_is_looked_for(tmp_path: Path) -> None:
 
 def test_a_rail_without_ends_is_followed_as_far_as_the_reward_leads(tmp_path: Path) -> None:
     terms = REWARD.replace("  terms:", "  mode: replace\n  terms:")
-    cart = tasks.from_file(write_lanes(tmp_path, reward=terms))
+    cart = tasks.from_file(write_parallel(tmp_path, reward=terms))
     assert look(cart, {"goal": 4.0, "mass": 1.0}) == [True]
 
 

@@ -23,9 +23,9 @@ from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.run import CHECKS, run_check
 from mql.tasks.distributions import Fixed, Uniform
 from mql.tasks.families.small.point_robot import PointDynamics, PointRobot, point_robot
-from mql.tasks.family import BatchStep, Split, TaskFamily
+from mql.tasks.family import Array, BatchStep, Split, TaskFamily
 from mql.tasks.parameter import Parameter
-from mql.tasks.stepping.lanes import Array, Outcome, State
+from mql.tasks.stepping.state import Outcome, State
 
 EFFORT = replace(QUICK, speed_seconds=0.005)
 IDLE = Parameter(distribution=Uniform(0.0, 1.0), unit="1", doc="does nothing")
@@ -78,7 +78,7 @@ class Tired(PointDynamics):
 
 
 class Crowded(PointDynamics):
-    """A lane is drawn towards its neighbours."""
+    """A task is drawn towards its neighbours."""
 
     def advance(self, action: Array) -> tuple[State, State]:
         return super().advance(action + 1e-3 * (self._state.qpos.mean(axis=0) - self._state.qpos))
@@ -98,8 +98,8 @@ class GoalSeen(PointDynamics):
 
 
 class FloatPictures(PointDynamics):
-    def render(self, lane: int) -> Any:
-        return super().render(lane) / 255.0
+    def render(self, row: int) -> Any:
+        return super().render(row) / 255.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,7 +169,7 @@ VIOLATORS: dict[str, tuple[Callable[[], TaskFamily], str, str, str]] = {
         "; trained on goal from -1 to 1): move",
     ),
     "drift": (partial(variant, Moving, motion=Tired), "determinism", "fail", "after a second reset"),
-    "crowded lanes": (partial(variant, Moving, motion=Crowded), "determinism", "fail", "side by side"),
+    "crowded tasks": (partial(variant, Moving, motion=Crowded), "determinism", "fail", "side by side"),
     "NaN": (partial(variant, NaNReward), "finite", "fail", "gave the reward nan"),
     "narrow space": (partial(variant, NarrowSpace), "finite", "fail", "widen the space"),
     "start shows": (partial(variant, NearTheGoal), "hidden", "fail", "first observation"),
@@ -264,7 +264,7 @@ def sleeping_point() -> TaskFamily:
 
 def dying_point() -> TaskFamily:
     def advance(self: PointDynamics, action: Array) -> tuple[State, State]:
-        if len(action) == 32:  # only the measurement of speed has so many lanes
+        if len(action) == 32:  # only the measurement of speed has so many tasks
             os.abort()
         return PointDynamics.advance(self, action)
 

@@ -10,6 +10,8 @@ from mql.tasks.control.kinematics import ArmKinematics
 from mql.tasks.families.arms.arm import DOWN
 from mql.tasks.scenes.compose import compose
 
+pytestmark = pytest.mark.newest
+
 HOME = (0.5, 0.0, 0.3)
 
 
@@ -33,14 +35,14 @@ def test_place_rotation_and_jacobian_are_mujocos(model: mujoco.MjModel, arm: Arm
     flange = arm.flange(angles)
     data, site = mujoco.MjData(model), model.site("flange").id
     linear, angular = np.zeros((3, model.nv)), np.zeros((3, model.nv))
-    for lane in range(20):
-        data.qpos[arm.qpos] = angles[lane]
+    for row in range(20):
+        data.qpos[arm.qpos] = angles[row]
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
         mujoco.mj_jacSite(model, data, linear, angular, site)
-        np.testing.assert_allclose(flange.position[lane], data.site_xpos[site], atol=1e-9)
-        np.testing.assert_allclose(flange.rotation[lane], data.site_xmat[site].reshape(3, 3), atol=1e-9)
-        np.testing.assert_allclose(flange.jacobian[lane], np.vstack([linear, angular])[:, arm.qvel], atol=1e-9)
+        np.testing.assert_allclose(flange.position[row], data.site_xpos[site], atol=1e-9)
+        np.testing.assert_allclose(flange.rotation[row], data.site_xmat[site].reshape(3, 3), atol=1e-9)
+        np.testing.assert_allclose(flange.jacobian[row], np.vstack([linear, angular])[:, arm.qvel], atol=1e-9)
 
 
 def test_a_chain_with_offset_joints_and_turned_bodies_is_mujocos_too() -> None:
@@ -93,14 +95,14 @@ def test_targets_stay_within_the_joints_ranges(arm: ArmKinematics) -> None:
     assert (targets >= arm.low).all() and (targets <= arm.high).all()
 
 
-def test_a_lane_does_not_depend_on_its_neighbours(arm: ArmKinematics) -> None:
+def test_a_task_does_not_depend_on_its_neighbours(arm: ArmKinematics) -> None:
     rng = np.random.default_rng(1)
     angles, moves = rng.uniform(-1.0, 1.0, (33, 7)), rng.uniform(-0.02, 0.02, (33, 3))
     together = arm.targets(angles, arm.flange(angles), moves, DOWN, np.zeros(7))
-    for lane in range(33):
-        one = angles[lane : lane + 1]
-        alone = arm.targets(one, arm.flange(one), moves[lane : lane + 1], DOWN, np.zeros(7))
-        assert np.array_equal(alone[0], together[lane])
+    for row in range(33):
+        one = angles[row : row + 1]
+        alone = arm.targets(one, arm.flange(one), moves[row : row + 1], DOWN, np.zeros(7))
+        assert np.array_equal(alone[0], together[row])
 
 
 def test_a_pose_out_of_reach_is_refused(model: mujoco.MjModel, arm: ArmKinematics) -> None:

@@ -15,24 +15,26 @@ from mql.tasks.checks.effort import QUICK
 from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.run import CHECKS, run_check
 from mql.tasks.control.effector import MocapEffector, ServoEffector, Stroke, stroke
-from mql.tasks.definitions.lanes import DefinedLanes
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.definitions.parallel import ParallelDefinedFamily
+from mql.tasks.family import Array
+
+pytestmark = pytest.mark.newest
 
 PULLED = {"mjcf": (' active="false"', "")}  # the robot desk, with its weld switched on
 
 
-def load(path: Path) -> DefinedLanes:
+def load(path: Path) -> ParallelDefinedFamily:
     family = tasks.from_file(path)
-    assert isinstance(family, DefinedLanes)
+    assert isinstance(family, ParallelDefinedFamily)
     return family
 
 
-def seeing_end(folder: Path, robot: str, **more: object) -> DefinedLanes:
+def seeing_end(folder: Path, robot: str, **more: object) -> ParallelDefinedFamily:
     """Load a task that observes the place of the end effector, and nothing else."""
     return load(write_reaching(folder, robot, observe=SITES[robot], **more))  # type: ignore[arg-type]
 
 
-def moved(family: DefinedLanes, action: list[float], *, steps: int = 1, settle: int = 15) -> Array:
+def moved(family: ParallelDefinedFamily, action: list[float], *, steps: int = 1, settle: int = 15) -> Array:
     """Return how far the end effector is after some steps of an action and as many of none as it takes to rest."""
     env = family.make(family.tasks("train")[0])
     env.reset(seed=0)
@@ -67,6 +69,7 @@ def test_a_unit_action_moves_the_site_by_the_scale_once_it_rests(
     np.testing.assert_allclose(moved(family, action), wanted, atol=0.06 * scale)
 
 
+@pytest.mark.needs_extra
 def test_the_control_step_is_that_of_the_modes_rate(tmp_path: Path) -> None:
     assert load(write_reaching(tmp_path, "arm7")).control_timestep == pytest.approx(0.05)
     assert load(write_reaching(tmp_path, "fetch")).control_timestep == pytest.approx(0.04)
@@ -136,6 +139,7 @@ def test_the_place_asked_for_runs_a_short_way_ahead() -> None:
     np.testing.assert_allclose(stroke(0.02, 20.0).ask(asked, np.array([1.0, -0.5, 0.0, 1.0]), place), [0.06, -0.01, 0])
 
 
+@pytest.mark.needs_extra
 def test_an_arm_that_was_held_up_turns_back_at_once(tmp_path: Path) -> None:
     """Fetch, stretched, can't go ahead; what was asked for meanwhile is not stored up."""
     family = seeing_end(tmp_path, "fetch")
@@ -149,7 +153,7 @@ def test_an_arm_that_was_held_up_turns_back_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("robot", ["arm7", "fetch", "desk"])
-def test_a_lane_is_bit_equal_alone_and_beside_others(tmp_path: Path, robot: str) -> None:
+def test_a_task_is_bit_equal_alone_and_beside_others(tmp_path: Path, robot: str) -> None:
     family = load(write_reaching(tmp_path, robot))
     chosen, dim = family.tasks("train")[:3], family.action_dim
     actions = np.random.default_rng(0).uniform(-1, 1, (12, 3, dim))
@@ -172,9 +176,9 @@ def test_with_a_python_class_it_moves_as_without(tmp_path: Path, robot: str, apa
     assert not alone.native
     env = alone.make(alone.tasks("train")[0])
     obs, _ = env.reset(seed=0)
-    lanes = load(write_reaching(tmp_path, robot))
-    assert alone.action_dim == lanes.action_dim and alone.control_timestep == lanes.control_timestep
-    start, batch = lanes.mechanism.start, lanes.make_batch([lanes.tasks("train")[0]])
+    parallel = load(write_reaching(tmp_path, robot))
+    assert alone.action_dim == parallel.action_dim and alone.control_timestep == parallel.control_timestep
+    start, batch = parallel.mechanism.start, parallel.make_batch([parallel.tasks("train")[0]])
     assert np.array_equal(batch.set_state(start.qpos[None], start.qvel[None])[0], obs)
     rng = np.random.default_rng(0)
     for _ in range(10):

@@ -13,7 +13,7 @@ import pytest
 from mql.errors import UserError
 from mql.tasks.definitions.expressions.compiled import Expression, compile_expression
 from mql.tasks.definitions.expressions.functions import ARGUMENTS, FOR_ONE
-from mql.tasks.definitions.expressions.lanes import FOR_LANES
+from mql.tasks.definitions.expressions.rows import FOR_ROWS
 
 SCOPE: dict[str, Any] = {
     "info": {"speed": 1.5, "flag": True, "tip": np.array([1.0, 2.0, 2.0], np.float32), "zero": 0, "nan": math.nan},
@@ -91,14 +91,14 @@ def test_values_computed_by_hand(text: str, value: float | bool) -> None:
 )
 def test_an_error_of_the_domain_is_nan_or_inf(text: str, value: float) -> None:
     np.testing.assert_equal(read(text).evaluate(SCOPE), value)
-    np.testing.assert_equal(read(text).evaluate_lanes(lanes([SCOPE, SCOPE])), [value, value])
+    np.testing.assert_equal(read(text).evaluate_rows(rows([SCOPE, SCOPE])), [value, value])
 
 
 def test_both_tables_offer_every_function() -> None:
-    assert set(FOR_ONE) == set(FOR_LANES) and set(ARGUMENTS) <= set(FOR_ONE)
+    assert set(FOR_ONE) == set(FOR_ROWS) and set(ARGUMENTS) <= set(FOR_ONE)
 
 
-def lanes(scopes: list[dict[str, Any]]) -> dict[str, Any]:
+def rows(scopes: list[dict[str, Any]]) -> dict[str, Any]:
     def joined(root: str) -> Any:
         return {name: np.array([scope[root][name] for scope in scopes]) for name in scopes[0][root]}
 
@@ -164,27 +164,27 @@ def test_one_environment_agrees_with_each_of_many(seed: int) -> None:
         for _ in range(7)
     ]
     expression = read(draw_expression(rng, rng.randint(1, 4), vector=False))
-    together = expression.evaluate_lanes(lanes(scopes))
+    together = expression.evaluate_rows(rows(scopes))
     assert together.shape == (7,)
     for row, scope in zip(together, scopes, strict=True):
         np.testing.assert_allclose(float(expression.evaluate(scope)), float(row), rtol=1e-9, atol=1e-12)
-        alone = expression.evaluate_lanes(lanes([scope]))
-        assert alone.tobytes() == row.tobytes(), "a lane's number depends on its neighbours"
+        alone = expression.evaluate_rows(rows([scope]))
+        assert alone.tobytes() == row.tobytes(), "a task's number depends on its neighbours"
 
 
-def test_a_number_that_is_the_same_everywhere_fills_the_lanes() -> None:
+def test_a_number_that_is_the_same_everywhere_fills_the_tasks() -> None:
     for text in ("1.0", "sum(2)", "1 < 2"):
-        assert read(text).evaluate_lanes(lanes([SCOPE] * 3)).shape == (3,)
+        assert read(text).evaluate_rows(rows([SCOPE] * 3)).shape == (3,)
 
 
-def test_plain_numbers_meet_vectors_lane_by_lane_also_where_the_sizes_are_equal() -> None:
+def test_plain_numbers_meet_vectors_task_by_task_also_where_the_sizes_are_equal() -> None:
     scope = {"info": {"scale": np.array([1.0, 10.0])}, "obs": np.array([[1.0, 2.0], [3.0, 4.0]])}
-    np.testing.assert_array_equal(read("sum(info.scale * obs)").evaluate_lanes(scope), [3.0, 70.0])
+    np.testing.assert_array_equal(read("sum(info.scale * obs)").evaluate_rows(scope), [3.0, 70.0])
 
 
 def test_results_are_the_callers_own() -> None:
     speeds = np.array([1.0, 2.0])
-    read("info.speed").evaluate_lanes({"info": {"speed": speeds}})[:] = 0.0
+    read("info.speed").evaluate_rows({"info": {"speed": speeds}})[:] = 0.0
     np.testing.assert_array_equal(speeds, [1.0, 2.0])
 
 
@@ -288,7 +288,7 @@ def test_names_that_cannot_be_written_are_not_offered() -> None:
 
 @pytest.mark.parametrize("text", ["obs", "obs + info.tip", "obs[9]", "info.speed[0]", "info.lost", "task.goal[1:1]"])
 def test_what_does_not_fit_at_a_step_is_one_line(text: str) -> None:
-    for evaluate, scope in ((read(text).evaluate, SCOPE), (read(text).evaluate_lanes, lanes([SCOPE, SCOPE]))):
+    for evaluate, scope in ((read(text).evaluate, SCOPE), (read(text).evaluate_rows, rows([SCOPE, SCOPE]))):
         with pytest.raises(UserError) as caught:
             evaluate(scope)
         assert "\n" not in str(caught.value) and "lab.yaml:3" in str(caught.value)

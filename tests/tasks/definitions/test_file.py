@@ -1,4 +1,4 @@
-"""Definitions in YAML: what they say, and every mistake as one line with file, line, key and mend."""
+"""Definitions in YAML: what they say, and every mistake as one line with file, line, key and fix."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import pytest
 
 from mql.errors import UserError
 from mql.tasks.definitions.file import DefinitionFile, physical_bounds, read_definition
-from mql.tasks.definitions.schema import Change
 from mql.tasks.distributions import LogUniform, Uniform
+from mql.tasks.physics.fields import Change
+
+pytestmark = pytest.mark.newest
 
 CHEETAH = """\
 schema: mql.task_family/1

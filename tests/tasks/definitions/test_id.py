@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import cloudpickle
@@ -13,6 +14,8 @@ from mql import tasks
 from mql.errors import UserError
 from mql.tasks import registry
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
+
+pytestmark = pytest.mark.newest
 
 CHEETAH = Path(__file__).parents[3] / "examples" / "cheetah-vel-yaml.yaml"
 TEXT = CHEETAH.read_text()
@@ -148,7 +151,7 @@ def test_a_file_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
     [
         ("info.x_velocity - task", "info.x_velocty - task", ("'x_velocty'", "did you mean 'x_velocity'", ":14")),
         ("HalfCheetah-v5", "HalfCheeta-v5", ("no environment 'HalfCheeta-v5'", "'HalfCheetah-v5'", ":6")),
-        ("ctrl_cost_weight", "ctrl_cost_wight", ("raised TypeError", "mend id or kwargs")),
+        ("ctrl_cost_weight", "ctrl_cost_wight", ("raised TypeError", "fix id or kwargs")),
         ("{ctrl_cost_weight: 0.05}", "{xml_file: /etc/passwd}", ("xml_file is the path", "mjcf: FILE.xml")),
         ("{ctrl_cost_weight: 0.05}", "{xml_file: ./own.xml}", ("xml_file is the path",)),
         ("name: cheetah-vel-yaml", "name: cheetah-vel", ("a family of mql's own", ":2")),
@@ -165,6 +168,17 @@ def test_mistakes_are_one_line_with_the_place(tmp_path: Path, old: str, new: str
         assert part in message
 
 
+def test_without_gymnasium_robotics_an_unknown_id_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name.split(".")[0] == "gymnasium_robotics"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "gymnasium_robotics", None)  # None makes the import raise
+    message = error_of(changed(tmp_path, ("HalfCheetah-v5", "HalfCheeta-v5")))
+    assert "'HalfCheetah-v5'" in message and message.endswith("need pip install 'mql[gymnasium-robotics]'")
+
+
+@pytest.mark.needs_extra
 def test_a_dict_observation_shows_the_keys_that_are_named(tmp_path: Path) -> None:
     path = tmp_path / "push.yaml"
     path.write_text(

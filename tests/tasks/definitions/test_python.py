@@ -11,13 +11,16 @@ from lab_definitions import PYTHON, write_python
 
 from mql import tasks
 from mql.agent.agent import Agent
+from mql.collecting.exploration import random_actions
 from mql.collecting.rollout import collect
 from mql.config.schema import AgentConfig
 from mql.errors import UserError
-from mql.tasks.definitions.model import stepper
 from mql.tasks.definitions.python import TaskValues
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
+from mql.tasks.stepping.advance import stepper
+
+pytestmark = pytest.mark.newest
 
 DRAWER = Path(__file__).parents[3] / "examples" / "lab-drawer" / "lab-drawer.yaml"
 
@@ -65,7 +68,15 @@ def test_episodes_in_workers_are_reproducible(drawer: TaskFamily) -> None:
     agent = Agent(drawer.obs_dim, drawer.action_dim, config, seed=0)
     chosen = drawer.tasks("train")[:3]
     runs = [
-        collect(agent, drawer, chosen, [7, 8, 9], random_actions=True, rng=np.random.default_rng(1), workers=workers)
+        collect(
+            agent,
+            drawer,
+            chosen,
+            [7, 8, 9],
+            explorer=random_actions(drawer),
+            rng=np.random.default_rng(1),
+            workers=workers,
+        )
         for workers in (1, 2)
     ]
     for one, other in zip(*runs, strict=True):
@@ -160,8 +171,8 @@ def test_a_simulation_that_blows_up_is_a_fault_of_its_episode(tmp_path: Path, mo
         ("class CartTask", "class CartTsk", ("has no class 'CartTask'", "did you mean 'CartTsk'")),
         ("def observe", "def obsrve", ("no method 'observe'", "did you mean 'obsrve'")),
         ("def success", "def finished", ("no method 'success'", "success(model, data, task)")),
-        ("import numpy as np", "import numpi", ("ModuleNotFoundError", "mend cart_task.py:3")),
-        ("import numpy as np", "import numpy as np (", ("SyntaxError", "mend cart_task.py:3")),
+        ("import numpy as np", "import numpi", ("ModuleNotFoundError", "fix cart_task.py:3")),
+        ("import numpy as np", "import numpy as np (", ("SyntaxError", "fix cart_task.py:3")),
         ('model.joint("rail")', 'model.joint("rial")', ("CartTask.bind raised KeyError", "cart_task.py:11")),
         ("return [*data.qpos", "return [*dat.qpos", ("NameError", "cart_task.py:17")),
         ("- task.goal", "- task.gaol", ("AttributeError", "did you mean 'goal'", "cart_task.py:21")),

@@ -7,12 +7,14 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import pytest
-from lab_definitions import MJCF, PYTHON, REWARD, SUCCESS, YAML, write_lanes
+from lab_definitions import MJCF, PYTHON, REWARD, SUCCESS, YAML, write_parallel
 
 from mql.errors import UserError
 from mql.robots import registry
 from mql.tasks import from_file
 from mql.tasks.definitions.quantities import LiveQuantities, chosen, plain_name, quantities_of
+
+pytestmark = pytest.mark.newest
 
 ODD = """<mujoco><worldbody><body name="1st body">
   <joint name="z-axis" type="slide" axis="0 0 1"/><geom size="0.1"/>
@@ -50,6 +52,7 @@ def test_quantities_of_odd_names_are_where_the_model_has_them() -> None:
     np.testing.assert_allclose(values["body_1st_body"], [0.0, 0.0, 0.5])
 
 
+@pytest.mark.needs_extra
 def test_the_grip_of_fetch_can_be_said() -> None:
     assert "site_robot0_grip" in quantities_of(registry.load("fetch").compile())
 
@@ -67,7 +70,7 @@ def test_a_name_of_two_things_is_refused_with_both() -> None:
 def cart(folder: Path, name: str, *, tip: str = "arm:tip", more: str = "") -> Path:
     """Write the cart with a site called `tip`, and a reward that reads info.`name`."""
     reward = REWARD.replace("-abs(info.joint_rail - task.goal)", f"-abs(info.{name}[0] - task.goal)")
-    path = write_lanes(folder, reward=reward, success="", env=f", observe: [site_{name.partition('_')[2]}]")
+    path = write_parallel(folder, reward=reward, success="", env=f", observe: [site_{name.partition('_')[2]}]")
     model = MJCF.replace('<site name="tip"', f'{more}<site name="{tip}"').replace('site="tip"', f'site="{tip}"')
     (folder / "cart.xml").write_text(model, encoding="utf-8")
     return path

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mql.tasks.definitions.distribution_spec import from_spec, to_spec
-from mql.tasks.definitions.parts import DISTRIBUTIONS, Part
-from mql.tasks.definitions.schema import Change, Definition, json_schema
-from mql.tasks.physics.fields import FIELDS
+from mql.config.parts import Part
+from mql.tasks.definitions.schema import Definition, json_schema
+from mql.tasks.distributions import KINDS, from_spec, to_spec
+from mql.tasks.physics.fields import FIELDS, Change
 
 
 def test_every_field_has_a_line_of_text() -> None:
@@ -26,5 +26,5 @@ def test_the_json_schema_describes_distributions_and_fields() -> None:
         needed = {name: examples[name] for name in kind["required"] if name != "dist"}
         distribution = from_spec({"dist": kind["title"], **needed})
         assert set(to_spec(distribution)) <= set(kind["properties"])
-    assert len(kinds) == len(DISTRIBUTIONS)
+    assert len(kinds) == len(KINDS)
     assert set(schema["$defs"]["Change"]["properties"]) >= {"body", "joint", "geom", "actuator", "site", "index", "op"}

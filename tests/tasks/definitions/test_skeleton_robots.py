@@ -11,10 +11,12 @@ from lab_definitions import MJCF
 
 from mql.robots import registry
 from mql.tasks import from_file
-from mql.tasks.definitions.lanes import DefinedLanes
 from mql.tasks.definitions.new.skeleton import skeleton_files
+from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.definitions.poses import reachable
 from mql.tasks.scenes.compose import compose
+
+pytestmark = pytest.mark.newest
 
 # The kitchen's meshes take seconds to compile.
 ROBOTS = [pytest.param(name, marks=pytest.mark.slow) if name == "franka-kitchen" else name for name in registry.names()]
@@ -92,9 +94,10 @@ def test_tasks_outside_the_training_range_are_within_reach(tmp_path: Path, robot
     assert all(reachable(family, family.tasks("ood")[:6], np.random.default_rng(0)))
 
 
+@pytest.mark.needs_extra
 def test_pictures_are_taken_from_where_the_robots_spec_says(tmp_path: Path) -> None:
     family = from_file(write(tmp_path, "fetch"))
-    assert isinstance(family, DefinedLanes)
+    assert isinstance(family, ParallelDefinedFamily)
     assert family.mechanism.view == registry.load("fetch").camera() is not None
 
 

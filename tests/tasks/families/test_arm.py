@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 from arm_experts import EXPERTS
 
+from mql.robots import registry as robots
+from mql.robots.models.arm7 import ARM7
 from mql.tasks import registry
-from mql.tasks.families.arms.arm import ARM7, STROKE, WORKSPACE, ArmFamily, closeness, tip
+from mql.tasks.families.arms.arm import STROKE, WORKSPACE, ArmFamily, closeness, tip
 from mql.tasks.scenes.compose import compose
-from mql.tasks.stepping.lanes import State
+from mql.tasks.stepping.state import State
+
+pytestmark = pytest.mark.newest
 
 NAMES = sorted(EXPERTS)
 # Of the 20 test tasks, how many the expert must solve; pushing a slippery puck is not always forgiven.
@@ -39,6 +43,15 @@ def test_facts_of_the_arm_equal_its_model() -> None:
         assert model.joint(model.actuator_trnid[index, 0]).name == actuator.joint
         assert tuple(model.actuator_ctrlrange[index]) == actuator.control_range
     assert {model.body(index).name: model.body_mass[index] for index in range(1, model.nbody)} == dict(ARM7.masses)
+
+
+def test_facts_of_the_arm_are_those_of_its_yaml() -> None:
+    spec = robots.load("arm7")
+    assert ARM7.joints == tuple(spec.joints) and ARM7.masses == spec.masses
+    assert ARM7.physics_timestep == spec.physics_timestep_s and ARM7.path.samefile(spec.path())
+    assert {each.joint: each.control_range for each in ARM7.actuators} == {
+        each.joint: each.control_range for each in spec.actuators.values()
+    }
 
 
 def test_the_arm_holds_its_home_by_itself_and_touches_nothing() -> None:
@@ -80,7 +93,7 @@ def test_the_flange_stays_in_its_workspace_and_upright(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parameters_are_in_the_lanes_model_and_nowhere_else(name: str) -> None:
+def test_parameters_are_in_the_tasks_model_and_nowhere_else(name: str) -> None:
     family = load(name)
     task = family.tasks("test")[0]
     values: Any = task.parameters
@@ -159,7 +172,7 @@ def test_the_expert_solves_the_family_and_standing_still_does_not(name: str) -> 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_diverged_lane_is_nan_and_leaves_the_others_alone(name: str) -> None:
+def test_a_diverged_task_is_nan_and_leaves_the_others_alone(name: str) -> None:
     family = load(name)
     batch = family.make_batch(family.tasks("train")[:2])
     alone = family.make_batch(family.tasks("train")[1:2])

@@ -12,9 +12,13 @@ import pytest
 from mql.robots.models.ant import ANT
 from mql.robots.models.humanoid import HUMANOID
 from mql.tasks import registry
+from mql.tasks.family import Array
 from mql.tasks.stepping.derived import FROM_STATE, Deriver, empty
-from mql.tasks.stepping.lanes import Array, NativeFamily, Outcome, State
+from mql.tasks.stepping.parallel import ParallelFamily
 from mql.tasks.stepping.rollout import MujocoFamily, compiled_model
+from mql.tasks.stepping.state import Outcome, State
+
+pytestmark = pytest.mark.newest
 
 FAMILIES = ["ant-dir", "ant-goal", "cheetah-faults", "hopper-params", "humanoid-dir", "walker-params"]
 
@@ -25,7 +29,7 @@ def native(name: str) -> MujocoFamily:
     return family
 
 
-def neutral(family: NativeFamily) -> dict[str, object]:
+def neutral(family: ParallelFamily) -> dict[str, object]:
     """Task parameters that leave the physics as it is, and point along x."""
     values = {"goal": (0.0, 0.0), "angle": 0.0}
     return {name: values.get(name, (1.0,) * spec.width) for name, spec in family.parameters.items()}
@@ -272,18 +276,18 @@ def test_humanoid_legacy_layout() -> None:
 def test_derived_quantities_are_those_of_a_full_forward_pass() -> None:
     model = compiled_model(str(HUMANOID.path))
     rng = np.random.default_rng(0)
-    lanes, names = 4, sorted(FROM_STATE)
-    qpos = np.array(HUMANOID.rest) + rng.uniform(-0.3, 0.3, (lanes, model.nq))
-    qvel, control = rng.standard_normal((lanes, model.nv)), rng.uniform(-0.4, 0.4, (lanes, model.nu))
-    out = empty(names, model, lanes)
-    Deriver(names, [model] * lanes).derive(qpos, qvel, control, out)
-    for lane in range(lanes):
+    rows, names = 4, sorted(FROM_STATE)
+    qpos = np.array(HUMANOID.rest) + rng.uniform(-0.3, 0.3, (rows, model.nq))
+    qvel, control = rng.standard_normal((rows, model.nv)), rng.uniform(-0.4, 0.4, (rows, model.nu))
+    out = empty(names, model, rows)
+    Deriver(names, [model] * rows).derive(qpos, qvel, control, out)
+    for row in range(rows):
         data = mujoco.MjData(model)
-        data.qpos[:], data.qvel[:], data.ctrl[:] = qpos[lane], qvel[lane], control[lane]
+        data.qpos[:], data.qvel[:], data.ctrl[:] = qpos[row], qvel[row], control[row]
         mujoco.mj_forward(model, data)
         for name in names:
-            assert np.array_equal(out[name][lane], getattr(data, name)), name
+            assert np.array_equal(out[name][row], getattr(data, name)), name
         centre = model.body_mass @ data.xipos / model.body_mass.sum()
-        np.testing.assert_allclose(out["subtree_com"][lane, 0], centre, atol=1e-12)
+        np.testing.assert_allclose(out["subtree_com"][row, 0], centre, atol=1e-12)
     with pytest.raises(ValueError, match="do not follow from the state"):
         Deriver(["cfrc_ext"], [model])

@@ -11,9 +11,10 @@ import pytest
 from mql.errors import UserError
 from mql.robots.models.half_cheetah import HALF_CHEETAH
 from mql.tasks import registry
-from mql.tasks.family import Task
-from mql.tasks.stepping.lanes import Array
+from mql.tasks.family import Array, Task
 from mql.tasks.stepping.rollout import MujocoFamily, compiled_model
+
+pytestmark = pytest.mark.newest
 
 CHANGED = ("body_mass", "body_inertia", "body_ipos", "geom_friction", "dof_damping", "jnt_stiffness", "actuator_gear")
 PARAMS = ["hopper-params", "walker-params"]

@@ -15,9 +15,10 @@ from metaworld import env_dict
 
 from mql.tasks import registry
 from mql.tasks.families.meta_world import names
+from mql.tasks.families.meta_world.draw_goals import OOD_SHIFT, OOD_TASKS, draw_goals, draw_outside
 from mql.tasks.families.meta_world.environment import package_class
 from mql.tasks.families.meta_world.family import MetaWorldFamily
-from mql.tasks.families.meta_world.goals import OOD_SHIFT, OOD_TASKS, SEED, Goals, draw_goals, draw_outside, load
+from mql.tasks.families.meta_world.goals import SEED, Goals, load
 
 FEW = 4  # goals drawn anew where all 50 would take seconds: the package draws one after another from one stream
 GOALS = 50

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pytest
 
 from mql.errors import UserError
-from mql.tasks.definitions.schema import Change
 from mql.tasks.physics.changes import PhysicsChanges
-from mql.tasks.physics.fields import FIELDS
+from mql.tasks.physics.fields import FIELDS, Change
+
+pytestmark = pytest.mark.newest
 
 NUMBERS: dict[str, Any] = {
     "mass": "0.5",

@@ -14,8 +14,10 @@ from mql.errors import UserError
 from mql.robots import registry
 from mql.tasks.scenes.compose import built_in, compose
 
+pytestmark = pytest.mark.newest
+
 ROOT = Path(__file__).parents[3]
-ARM = ROOT / "robots" / "models" / "arm7.xml"
+ARM = ROOT / "robots" / "arm7.xml"
 BALL = '<geom size="0.1"/>'
 
 
@@ -169,6 +171,7 @@ def test_a_spec_without_a_keyframe_gives_its_home(name: str) -> None:
         assert model.key("home").qpos[start : start + np.size(numbers)].tolist() == np.ravel(numbers).tolist()
 
 
+@pytest.mark.needs_extra
 def test_position_actuators_hold_the_home_of_a_spec() -> None:
     model = compose("fetch", "table")
     assert model.key("home").ctrl.tolist() == [0.0, 0.0]  # the fingers' home
@@ -206,7 +209,7 @@ def test_missing_attachment_points_are_named(tmp_path: Path) -> None:
 
 def test_broken_files_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.xml").write_text("<mujoco><worldbody>", encoding="utf-8")
-    assert "broken.xml:1): mend the syntax" in refusal("arm7", "broken.xml", folder=tmp_path)
+    assert "broken.xml:1): fix the syntax" in refusal("arm7", "broken.xml", folder=tmp_path)
     part(tmp_path, "negative.xml", '<body name="one"><geom size="-0.1"/></body>')
     assert "MuJoCo refuses the model" in refusal("arm7", "negative.xml", folder=tmp_path)
 

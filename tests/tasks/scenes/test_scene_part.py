@@ -12,6 +12,8 @@ from mql.errors import UserError
 from mql.robots import registry
 from mql.tasks.scenes.compose import compose
 
+pytestmark = pytest.mark.newest
+
 SCENE = '<mujoco>{}<worldbody><site name="robot_base"/><body name="pillar"><geom size="1 1 1" type="box"/>{}</body>{}'
 # Nameless bodies and joints beside named ones, limits that nobody states, a tendon, and two kinds of actuators.
 ROBOT = """<mujoco>{}<worldbody>

@@ -1,4 +1,4 @@
-"""The simulation against Gymnasium's own, rewards by hand, and the masking of ended lanes."""
+"""The simulation against Gymnasium's own, rewards by hand, and the masking of ended episodes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from mql.tasks import registry
 from mql.tasks.families.locomotion.planar_runner import PlanarRunner
 from mql.tasks.families.small.point_robot import PointRobot, point_robot
 from mql.tasks.families.small.reacher_goal import fingertip
-from mql.tasks.family import Task
-from mql.tasks.stepping.lanes import Array, LaneBatch, NativeFamily, Outcome, State
+from mql.tasks.family import Array, Task
+from mql.tasks.stepping.parallel import ParallelBatch, ParallelFamily
 from mql.tasks.stepping.rollout import MujocoDynamics, MujocoFamily
+from mql.tasks.stepping.state import Outcome, State
+
+pytestmark = pytest.mark.newest
 
 
-def native(name: str) -> NativeFamily:
+def native(name: str) -> ParallelFamily:
     family = registry.load(name)
-    assert isinstance(family, NativeFamily)
+    assert isinstance(family, ParallelFamily)
     return family
 
 
@@ -171,18 +174,18 @@ def test_reacher_succeeds_when_the_last_ten_steps_stay_at_the_target() -> None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cliff(PointRobot):
-    """A point-robot that falls where x > 0.5; for the masking of ended lanes."""
+    """A point-robot that falls where x > 0.5; for the masking of ended episodes."""
 
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         outcome = super().outcome(before, after, action, parameters)
         return replace(outcome, terminated=after.qpos[:, 0] > 0.5)
 
 
-def test_ended_lanes_are_masked() -> None:
-    """Lane 0 falls at step 3 and keeps its last observation, flags and info; lane 1 goes on to the end."""
+def test_ended_tasks_are_masked() -> None:
+    """Task 0 falls at step 3 and keeps its last observation, flags and info; task 1 goes on to the end."""
     family = Cliff(**{name: getattr(point_robot(), name) for name in point_robot().__dataclass_fields__})
     batch = family.make_batch([family.task({"goal": (0.0, 0.0)})] * 2)
-    assert isinstance(batch, LaneBatch)
+    assert isinstance(batch, ParallelBatch)
     batch.set_state([[0.25, 0.0], [-2.0, 0.0]], np.zeros((2, 0)))
     steps = [batch.step(np.ones((2, 2))) for _ in range(family.episode_length + 2)]
     fallen = steps[2]
@@ -220,14 +223,14 @@ def test_steps_are_the_callers_to_change() -> None:
 
 @pytest.mark.parametrize("name", ["cheetah-vel", "ant-dir-angles", "ant-dir-angles-contact", "humanoid-dir-legacy"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_lane_that_diverges_becomes_nan_and_the_others_go_on(
+def test_a_task_that_diverges_becomes_nan_and_the_others_go_on(
     name: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Lane 1 blows up at the first step; the others' numbers are those of a batch in which nothing does."""
+    """Task 1 blows up at the first step; the others' numbers are those of a batch in which nothing does."""
     monkeypatch.chdir(tmp_path)
     family = native(name)
     tasks = family.tasks("train")[:5]
-    drawn = [family.initial_state(np.random.default_rng(lane), tasks[lane].parameters) for lane in range(5)]
+    drawn = [family.initial_state(np.random.default_rng(row), tasks[row].parameters) for row in range(5)]
     qpos, qvel = (np.stack(column) for column in zip(*drawn, strict=True))
     broken = qvel.copy()
     broken[1] = 1e12
@@ -242,7 +245,7 @@ def test_a_lane_that_diverges_becomes_nan_and_the_others_go_on(
         for values, expected in ((step.obs, right.obs), (step.reward, right.reward)):
             assert np.array_equal(values[others], expected[others])
             assert np.isfinite(values[others]).all()
-    ill.set_state(qpos, qvel)  # a new episode heals the lane
+    ill.set_state(qpos, qvel)  # a new episode heals the task
     well.set_state(qpos, qvel)
     assert np.array_equal(ill.step(actions[0]).obs, well.step(actions[0]).obs)
     for batch in (well, ill):
@@ -251,8 +254,8 @@ def test_a_lane_that_diverges_becomes_nan_and_the_others_go_on(
     assert "MuJoCo warns" in said.err and not said.out and not list(tmp_path.iterdir())
 
 
-def test_a_lane_with_a_finer_clock_of_its_own_is_not_lost() -> None:
-    """Lane 1's model has half the timestep, so its steps are half as long; both fall freely, at a speed of g t."""
+def test_a_task_with_a_finer_clock_of_its_own_is_not_lost() -> None:
+    """Task 1's model has half the timestep, so its steps are half as long; both fall freely, at a speed of g t."""
     family = native("cheetah-vel")
     assert isinstance(family, MujocoFamily)
     coarse = family.model(family.tasks("train")[0])

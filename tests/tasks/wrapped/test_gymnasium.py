@@ -21,6 +21,8 @@ from mql.tasks.family import Split, Task
 from mql.tasks.fault import EpisodeFault
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
 
+pytestmark = pytest.mark.newest
+
 GAINS = {"gain": Uniform(0.5, 2.0)}
 
 
@@ -80,22 +82,22 @@ def test_an_episode_is_the_same_after_another_task(options: dict[str, Any]) -> N
     assert before == after != between
 
 
-def test_a_batch_equals_its_lanes_alone_and_masks_ended_ones() -> None:
+def test_a_batch_equals_its_tasks_alone_and_masks_ended_ones() -> None:
     family = carts(set_task=set_gain)
     chosen, seeds = family.tasks("train")[:3], [4, 5, 6]
     actions = np.random.default_rng(0).uniform(-1.0, 1.0, (12, 3, 1))
     batch = family.make_batch(chosen)
     obs = batch.reset(seeds)
     steps = [batch.step(action) for action in actions]
-    for lane, (task, seed) in enumerate(zip(chosen, seeds, strict=True)):
+    for row, (task, seed) in enumerate(zip(chosen, seeds, strict=True)):
         env = family.make(task)
-        assert np.array_equal(env.reset(seed=seed)[0], obs[lane])
+        assert np.array_equal(env.reset(seed=seed)[0], obs[row])
         for t in range(10):
-            seen, reward, _, truncated, info = env.step(actions[t, lane])
-            assert np.array_equal(seen, steps[t].obs[lane])
-            assert np.float32(reward) == steps[t].reward[lane]
-            assert truncated == steps[t].truncated[lane] == (t == 9)
-            assert info["success"] == steps[t].info["success"][lane]
+            seen, reward, _, truncated, info = env.step(actions[t, row])
+            assert np.array_equal(seen, steps[t].obs[row])
+            assert np.float32(reward) == steps[t].reward[row]
+            assert truncated == steps[t].truncated[row] == (t == 9)
+            assert info["success"] == steps[t].info["success"][row]
     for late in steps[10:]:
         assert np.array_equal(late.obs, steps[9].obs) and not late.reward.any() and late.truncated.all()
 
@@ -187,12 +189,12 @@ def test_bad_use_is_refused_clearly() -> None:
     batch = family.make_batch([task, task])
     with pytest.raises(UserError, match="call reset first"):
         batch.step(np.zeros((2, 1)))
-    with pytest.raises(UserError, match="1 seeds for 2 lanes"):
+    with pytest.raises(UserError, match="1 seeds for 2 tasks"):
         batch.reset([0])
     batch.reset([0, 1])
     with pytest.raises(UserError, match=r"actions have shape \[2, 2\]"):
         batch.step(np.zeros((2, 2)))
-    with pytest.raises(UserError, match="lane 1 is not finite"):
+    with pytest.raises(UserError, match="task 1 is not finite"):
         batch.step([[0.0], [np.nan]])
     env = family.make(task)
     with pytest.raises(UserError, match="call reset first"):

@@ -1,13 +1,13 @@
 """Definitions of a MuJoCo model without Python: stepped side by side, each task in a changed copy of the model.
 
 What expressions find below ``info`` and what is observed are named quantities of the model
-(`mql.tasks.definitions.quantities`), as arrays over lanes; only those that are named somewhere are computed. An episode
+(`mql.tasks.definitions.quantities`), as arrays over tasks; only those that are named somewhere are computed. An episode
 starts from the keyframe ``home``, else from the model's own pose, with a little noise on the joints that actuators
 move, and never ends early.
 
 Success is true at a step when the goal has been kept for as long as the definition's ``hold`` says.
 
-Shapes: N lanes, O observation, A action, W visible parameters.
+Shapes: N tasks, O observation, A action, W visible parameters.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 
 import mujoco
 import numpy as np
-import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots.description import View
 from mql.tasks.control.effector import MocapEffector, ServoEffector
-from mql.tasks.definitions.control import Control, control_of, frame_skip_of, robot_of
+from mql.tasks.control.joints import Control
+from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.model import Start, compiled_model, reopened, start_of
 from mql.tasks.definitions.quantities import (
@@ -33,18 +33,20 @@ from mql.tasks.definitions.quantities import (
     check_readable,
     chosen,
     quantities_of,
-    read_lanes,
+    read_rows,
     sources_beyond_state,
     vector_sizes,
     whole_state,
 )
 from mql.tasks.definitions.terms import Terms, check_names, terms_of
 from mql.tasks.distributions import Value
-from mql.tasks.family import BatchStep, FloatArray, Task
+from mql.tasks.family import Array, Task
+from mql.tasks.parameter import visible_values
 from mql.tasks.physics.changes import PhysicsChanges
 from mql.tasks.stepping.effector import MocapDynamics, ServoDynamics
-from mql.tasks.stepping.lanes import Array, Dynamics, LaneBatch, NativeFamily, Outcome, State
+from mql.tasks.stepping.parallel import ParallelFamily
 from mql.tasks.stepping.rollout import MujocoDynamics
+from mql.tasks.stepping.state import Dynamics, Outcome, State
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,22 @@ class Mechanism:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DefinedLanes(NativeFamily):
-    """A native family that a definition describes.
+class ParallelDefinedFamily(ParallelFamily):
+    """A parallel family that a definition describes.
 
     Args:
         path: of the definition.
         digest: of the definition and all its files, which must not change while the family lives.
     """
 
+    success_at_any_step: bool = True
     path: str
     digest: str
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """The task parameters that stand at the end of the observation: those that are not hidden."""
+        return (*super().visible, *self.mechanism.visible)
 
     @property
     def mechanism(self) -> Mechanism:
@@ -118,7 +126,7 @@ class DefinedLanes(NativeFamily):
 
     def observe(self, state: State) -> Array:
         """Return the observed quantities one after another, [N, O - W]."""
-        values = read_lanes(self.mechanism.observed, _arrays(state)).values()
+        values = read_rows(self.mechanism.observed, _arrays(state)).values()
         seen: Array = np.concatenate([value.reshape(len(state.qpos), -1) for value in values], axis=1)
         if self.mechanism.scaling is not None:
             minus, per = self.mechanism.scaling
@@ -128,53 +136,24 @@ class DefinedLanes(NativeFamily):
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Judge one control step by the definition's expressions."""
         known = self.mechanism
-        lanes = len(after.qpos)
+        rows = len(after.qpos)
         scope: dict[str, Any] = {
-            "info": read_lanes(known.read, _arrays(after)),
+            "info": read_rows(known.read, _arrays(after)),
             "task": parameters,
             "action": action,
         }
         if known.reads_observation:
-            scope["obs"] = np.concatenate([self.observe(after), _visible(known, parameters, lanes)], axis=1)
-        reward, terms = known.terms.reward_lanes(scope, lanes)
+            scope["obs"] = np.concatenate(
+                [self.observe(after), visible_values(parameters, known.visible, rows)], axis=1
+            )
+        reward, terms = known.terms.reward_rows(scope, rows)
         lost = ~np.isfinite(after.qpos).all(axis=1)
         success = known.terms.success
-        at_goal = None if success is None else success.evaluate_lanes(scope).astype(bool) & ~lost
+        at_goal = None if success is None else success.evaluate_rows(scope).astype(bool) & ~lost
         return Outcome(np.where(lost, np.nan, reward), at_goal=at_goal, info=terms)
 
-    def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> DefinedBatch:
-        """Build all `tasks` side by side.
 
-        Raises:
-            UserError: no tasks, tasks of another family, a thread count below 1, or a file has changed.
-        """
-        self.check_batch(tasks, threads)
-        return DefinedBatch(self, tasks, threads)
-
-
-class DefinedBatch(LaneBatch):
-    """Lanes that see the parameters which are not hidden, and that can succeed at any step."""
-
-    def __init__(self, family: DefinedLanes, tasks: Sequence[Task], threads: int) -> None:
-        super().__init__(family, tasks, threads)
-        self._shown = _visible(family.mechanism, self._parameters, len(self.tasks)).astype(np.float32)
-
-    def step(self, actions: npt.ArrayLike) -> BatchStep:
-        """Advance every lane by one control step. Raises UserError as `LaneBatch.step` does."""
-        last = self._last
-        step = super().step(actions)
-        if "success" in step.info and last is not None and self._last is not None:
-            held = self._at_goal_steps >= self.family.hold_steps
-            ended = last.terminated | last.truncated
-            step.info["success"] = np.where(ended, last.info["success"], held) if ended.any() else held
-            self._last.info["success"] = step.info["success"].copy()
-        return step
-
-    def _observe(self, state: State) -> FloatArray:
-        return np.concatenate([super()._observe(state), self._shown], axis=1)
-
-
-def lanes_family(file: DefinitionFile, shared: Mapping[str, Any]) -> DefinedLanes:
+def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> ParallelDefinedFamily:
     """Build the family of a definition without Python; `shared` are the fields that it says itself.
 
     Raises:
@@ -188,7 +167,7 @@ def lanes_family(file: DefinitionFile, shared: Mapping[str, Any]) -> DefinedLane
     obs_dim = sum(quantity.width for quantity in known.observed.values()) + visible
     sizes = vector_sizes(named) | {"obs": obs_dim, "action": known.commands.action_dim}
     check_names(file, known.terms, info=named, sizes=sizes)
-    return DefinedLanes(
+    return ParallelDefinedFamily(
         **shared,
         obs_dim=obs_dim,
         action_dim=known.commands.action_dim,
@@ -260,9 +239,3 @@ def _scaling(file: DefinitionFile, observed: Mapping[str, Quantity]) -> tuple[Ar
 
 def _arrays(state: State) -> dict[str, Array]:
     return {"qpos": state.qpos, "qvel": state.qvel, **state.derived}
-
-
-def _visible(known: Mechanism, parameters: Mapping[str, Array], lanes: int) -> Array:
-    """Return the parameters that are not hidden, [N, W]."""
-    shown = [parameters[name].reshape(lanes, -1) for name in known.visible]
-    return np.concatenate(shown, axis=1) if shown else np.zeros((lanes, 0))

@@ -1,10 +1,10 @@
 """What the operators and functions of expressions compute for many environments side by side.
 
 The names are those of `mql.tasks.definitions.expressions.functions`, and so are the results. A number is [N, 1] and a
-vector [N, D], so that numpy pairs the two as it should, and no lane's result depends on another lane. Warnings about
+vector [N, D], so that numpy pairs the two as it should, and no task's result depends on another's. Warnings about
 the domain are the caller's to switch off.
 
-Shapes: N lanes, D components.
+Shapes: N tasks, D components.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from mql.tasks.definitions.expressions.functions import Rows, ShapeError, as_arr
 
 
 def _load_rows(value: Any) -> Rows:
-    """Turn [N] or [N, D] into [N, 1] or [N, D]; a plain number stays one for all lanes."""
+    """Turn [N] or [N, D] into [N, 1] or [N, D]; a plain number stays one for all tasks."""
     array = as_array(value)
     if array.ndim > 2 or not array.size:
         raise ShapeError(f"an array of shape {array.shape} is neither [N] nor [N, D]")
-    # One layout whatever the number of lanes: numpy may round differently where numbers don't lie side by side.
+    # One layout whatever the number of tasks: numpy may round differently where numbers don't lie side by side.
     return np.ascontiguousarray(array if array.ndim == 2 else array.reshape(-1, 1))
 
 
@@ -57,7 +57,7 @@ def _extreme_rows(choose: np.ufunc) -> Callable[..., Any]:
 
 _min_rows, _max_rows = _extreme_rows(np.minimum), _extreme_rows(np.maximum)
 
-FOR_LANES: Mapping[str, Callable[..., Any]] = MappingProxyType(
+FOR_ROWS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "_load": _load_rows,
         "_component": _component_rows,

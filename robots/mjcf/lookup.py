@@ -1,19 +1,13 @@
-"""What the checks of a robot work with: its spec, the compiled model, which parts are the robot's, and its home.
+"""Looks things up in a compiled model: by name, by what drives what, and how strongly.
 
 Shapes: Q positions (nq), V degrees of freedom (nv), U controls (nu).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-
 import mujoco
 import numpy as np
 import numpy.typing as npt
-
-from mql.robots.spec import RobotSpec
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -26,75 +20,6 @@ _NAN_WARNINGS = (
 )
 
 
-@dataclass
-class Inspection:
-    """One robot under inspection; it keeps what was read and compiled from check to check.
-
-    Args:
-        build: reads the robot's spec.
-        opengl: whether MuJoCo can draw on this machine.
-    """
-
-    build: Callable[[], RobotSpec]
-    opengl: bool = True
-
-    @cached_property
-    def spec(self) -> RobotSpec:
-        """The spec."""
-        return self.build()
-
-    @cached_property
-    def model(self) -> mujoco.MjModel:
-        """The compiled model."""
-        return self.spec.compile()
-
-    @cached_property
-    def bodies(self) -> set[int]:
-        """The robot's bodies: the base's and all below; without a stated base all but the world."""
-        model, base = self.model, self.spec.base
-        root = body_id(model, base.body) if base is not None else None
-        if root is None:
-            return set(range(1, model.nbody))
-        found = {root}
-        for body in range(root + 1, model.nbody):  # a body comes after its parent
-            if int(model.body_parentid[body]) in found:
-                found.add(body)
-        return found - {0}
-
-    @cached_property
-    def joints(self) -> list[int]:
-        """The robot's joints."""
-        return [joint for joint in range(self.model.njnt) if int(self.model.jnt_bodyid[joint]) in self.bodies]
-
-    @cached_property
-    def actuators(self) -> list[int]:
-        """The actuators that drive the robot's joints, or no joint at all."""
-        driven = set(self.joints)
-        joints = {index: driven_joint(self.model, index) for index in range(self.model.nu)}
-        return [index for index, joint in joints.items() if joint is None or joint in driven]
-
-    def home(self) -> mujoco.MjData:
-        """Return the model at home, with the controls that hold it there, after mj_forward.
-
-        Where the spec states no home, it is the model's keyframe of that name, else where the model begins.
-        """
-        model = self.model
-        data = mujoco.MjData(model)
-        key = _id(model, mujoco.mjtObj.mjOBJ_KEY, "home")
-        if key is not None and not self.spec.home:
-            data.qpos[:] = model.key_qpos[key]
-        for name, value in self.spec.home.items():
-            joint = joint_id(model, name)
-            numbers = np.atleast_1d(np.asarray(value, np.float64))
-            if joint is not None and len(numbers) == joint_width(model, joint):
-                start = int(model.jnt_qposadr[joint])
-                data.qpos[start : start + len(numbers)] = numbers
-        mujoco.mj_forward(model, data)
-        data.ctrl[:] = holding_controls(model, data)
-        mujoco.mj_forward(model, data)
-        return data
-
-
 def body_id(model: mujoco.MjModel, name: str) -> int | None:
     """Return a body's number by its name; a body without a name goes by that of its joint."""
     body = _id(model, mujoco.mjtObj.mjOBJ_BODY, name)
@@ -105,6 +30,11 @@ def body_id(model: mujoco.MjModel, name: str) -> int | None:
         return None
     body = int(model.jnt_bodyid[joint])
     return None if model.body(body).name else body
+
+
+def key_id(model: mujoco.MjModel, name: str) -> int | None:
+    """Return a keyframe's number by its name."""
+    return _id(model, mujoco.mjtObj.mjOBJ_KEY, name)
 
 
 def joint_id(model: mujoco.MjModel, name: str) -> int | None:
@@ -131,7 +61,8 @@ def actuator_id(model: mujoco.MjModel, name: str) -> int | None:
 
 def driven_joint(model: mujoco.MjModel, actuator: int) -> int | None:
     """Return the joint that an actuator drives; None for tendons, sites and bodies."""
-    kinds = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+    # Plain numbers: newer versions of MuJoCo don't find an array's number in a tuple of their constants.
+    kinds = (mujoco.mjtTrn.mjTRN_JOINT.value, mujoco.mjtTrn.mjTRN_JOINTINPARENT.value)
     return int(model.actuator_trnid[actuator, 0]) if model.actuator_trntype[actuator] in kinds else None
 
 

@@ -1,19 +1,19 @@
-"""Native families: many tasks stepped side by side as arrays, in one process.
+"""Parallel families: many tasks stepped side by side as arrays, in one process.
 
 A family states its task as functions of batched state: `initial_state`, `observe` and `outcome`. This file turns them
-into a batch of lanes: seeds, episode ends, masking of ended lanes, success, and the types of the contract. All
-arithmetic is in float64 and row by row, so a lane's numbers do not depend on its neighbours; observations and rewards
+into a batch: seeds, episode ends, masking of ended episodes, success, and the types of the contract. All
+arithmetic is in float64 and row by row, so a task's numbers do not depend on its neighbours; observations and rewards
 are rounded to float32 last.
 
-Shapes: N lanes, O observation, A action, Q positions (qpos), V velocities (qvel).
+Shapes: N tasks, O observation, A action, Q positions (qpos), V velocities (qvel).
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -21,81 +21,43 @@ import numpy.typing as npt
 
 from mql.errors import UserError
 from mql.tasks.distributions import Value
-from mql.tasks.family import BatchStep, BoolArray, FloatArray, Task, TaskFamily
-from mql.tasks.stepping.actions import checked_actions
-
-Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class State:
-    """The batched state: qpos [N, Q] and qvel [N, V] in SI units. Read only, and valid until the next step.
-
-    ``derived`` holds what a family asked for beyond those, such as the bodies' centre of mass: name -> [N, ...].
-    """
-
-    qpos: Array
-    qvel: Array
-    derived: Mapping[str, Array] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a step is worth: reward [N]; where the family has them, terminated [N] and at_goal [N]; info: name -> [N].
-
-    ``at_goal`` says that a lane is where success wants it now; how long it must stay is the family's `hold_steps`.
-    """
-
-    reward: Array
-    terminated: BoolArray | None = None
-    at_goal: BoolArray | None = None
-    info: dict[str, Array] = field(default_factory=dict)
-
-
-class Dynamics(Protocol):
-    """The laws of motion of N lanes."""
-
-    def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every lane at rest-time zero into the state qpos [N, Q], qvel [N, V]."""
-        ...
-
-    def advance(self, action: Array) -> tuple[State, State]:
-        """Advance by one control step with action [N, A] in [-1, 1]; return the states before and after.
-
-        A lane that diverges becomes NaN and stays so; the others go on as if it weren't there.
-        """
-        ...
-
-    def render(self, lane: int) -> npt.NDArray[np.uint8]:
-        """Return a picture [height, width, 3] of one lane."""
-        ...
-
-    def close(self) -> None:
-        """Release threads and rendering contexts."""
-        ...
+from mql.tasks.family import Array, BatchStep, FloatArray, Task, TaskFamily
+from mql.tasks.parameter import visible_values
+from mql.tasks.stepping.checked import checked_actions, checked_seeds
+from mql.tasks.stepping.single import TaskEnvironment
+from mql.tasks.stepping.state import Dynamics, Outcome, State
+from mql.tasks.stepping.success import HoldCounter
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class NativeFamily(TaskFamily):
+class ParallelFamily(TaskFamily):
     """A family whose tasks are functions of batched state.
 
     Args:
         hold_steps: an episode is a success when its last `hold_steps` steps are all at the goal; 0: no success.
+        success_at_any_step: success is true at each step that ends `hold_steps` steps at the goal, not just at the
+            episode's last.
     """
 
     hold_steps: int = 0
+    success_at_any_step: bool = False
 
     def __post_init__(self) -> None:
         if self.has_success != (self.hold_steps > 0):
             raise ValueError(f"{self.name}: a success needs hold_steps, and only a success does")
 
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """The task parameters that stand at the end of the observation: an oracle's are all."""
+        return tuple(self.parameters) if self.oracle else ()
+
     @abstractmethod
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
-        """Build the laws of motion of `tasks`, a lane each."""
+        """Build the laws of motion of `tasks`, in their order."""
 
     @abstractmethod
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
-        """Draw one lane's first qpos [Q] and qvel [V]. What is drawn must not depend on the task parameters."""
+        """Draw one episode's first qpos [Q] and qvel [V]. What is drawn must not depend on the task parameters."""
 
     @abstractmethod
     def observe(self, state: State) -> Array:
@@ -105,33 +67,31 @@ class NativeFamily(TaskFamily):
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Judge one control step. `parameters` maps a name to [N], or to [N, size] for a vector.
 
-        A lane that diverged has NaN in its state: its reward must be NaN too, and it must not count as terminated.
+        A task that diverged has NaN in its state: its reward must be NaN too, and it must not count as terminated.
         """
 
     def make(self, task: Task, render_mode: str | None = None) -> gymnasium.Env[FloatArray, FloatArray]:
-        """Build one Gymnasium environment for `task`: a one-lane view of the same batch, hence bit-equal to it.
+        """Build one Gymnasium environment for `task`: a view of a batch with this task alone, hence bit-equal to it.
 
         Raises:
             UserError: a task of another family, or an unknown render mode.
         """
-        from mql.tasks.stepping.one_lane import TaskEnvironment
+        return TaskEnvironment(self, task, self.make_batch([task]), render_mode=render_mode)
 
-        return TaskEnvironment(self, task, render_mode=render_mode)
-
-    def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> LaneBatch:
+    def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> ParallelBatch:
         """Build all `tasks` side by side.
 
         Raises:
             UserError: no tasks, tasks of another family, or a thread count below 1.
         """
         self.check_batch(tasks, threads)
-        return LaneBatch(self, tasks, threads)
+        return ParallelBatch(self, tasks, threads)
 
 
-class LaneBatch:
-    """The `TaskBatch` of a native family."""
+class ParallelBatch:
+    """The `TaskBatch` of a parallel family."""
 
-    def __init__(self, family: NativeFamily, tasks: Sequence[Task], threads: int) -> None:
+    def __init__(self, family: ParallelFamily, tasks: Sequence[Task], threads: int) -> None:
         self.family = family
         self.tasks: tuple[Task, ...] = tuple(tasks)
         self._dynamics = family.dynamics(self.tasks, threads)
@@ -139,46 +99,39 @@ class LaneBatch:
             name: np.array([task.parameters[name] for task in self.tasks], dtype=np.float64)
             for name in family.parameters
         }
-        # What an oracle sees: [N, P], in the order of the family's parameters.
-        self._visible = np.concatenate(
-            [values.reshape(len(self.tasks), -1) for values in self._parameters.values()], axis=1
-        )
+        self._visible = visible_values(self._parameters, family.visible, len(self.tasks))
         self._steps = 0
-        self._at_goal_steps = np.zeros(len(self.tasks), dtype=np.int64)
+        self._held = HoldCounter(family.hold_steps)
         self._last: BatchStep | None = None
 
     def reset(self, seeds: Sequence[int]) -> FloatArray:
-        """Start an episode in every lane; lane i draws its first state from ``numpy.random.default_rng(seeds[i])``.
+        """Start an episode of every task; task i draws its first state from ``numpy.random.default_rng(seeds[i])``.
 
         Raises:
-            UserError: not one non-negative seed per lane.
+            UserError: not one non-negative seed per task.
         """
-        if len(seeds) != len(self.tasks) or any(seed < 0 for seed in seeds):
-            raise UserError(
-                f"{len(seeds)} seeds for {len(self.tasks)} lanes", mend="give one seed of 0 or more for each lane"
-            )
-        return self.reset_from([np.random.default_rng(int(seed)) for seed in seeds])
+        return self.reset_from([np.random.default_rng(seed) for seed in checked_seeds(seeds, len(self.tasks))])
 
     def reset_from(self, rngs: Sequence[np.random.Generator]) -> FloatArray:
-        """Start an episode in every lane, each drawing from its own generator; return obs [N, O]."""
+        """Start an episode of every task, each drawing from its own generator; return obs [N, O]."""
         drawn = [self.family.initial_state(rng, task.parameters) for rng, task in zip(rngs, self.tasks, strict=True)]
         return self.set_state(np.stack([qpos for qpos, _ in drawn]), np.stack([qvel for _, qvel in drawn]))
 
     def set_state(self, qpos: npt.ArrayLike, qvel: npt.ArrayLike) -> FloatArray:
-        """Start an episode in every lane from a given state qpos [N, Q], qvel [N, V]; return obs [N, O]."""
+        """Start an episode of every task from a given state qpos [N, Q], qvel [N, V]; return obs [N, O]."""
         state = self._dynamics.place(np.asarray(qpos, dtype=np.float64), np.asarray(qvel, dtype=np.float64))
         self._steps = 0
-        self._at_goal_steps[:] = 0
-        lanes = len(self.tasks)
-        flags = np.zeros(lanes, dtype=np.bool_)
+        self._held.reset()
+        rows = len(self.tasks)
+        flags = np.zeros(rows, dtype=np.bool_)
         obs = self._observe(state)
-        self._last = BatchStep(obs, np.zeros(lanes, np.float32), flags, flags, {})
+        self._last = BatchStep(obs, np.zeros(rows, np.float32), flags, flags, {})
         return obs.copy()
 
     def step(self, actions: npt.ArrayLike) -> BatchStep:
-        """Advance every lane by one control step.
+        """Advance every task by one control step.
 
-        A lane whose physics diverges shows NaN, in observation and reward, to the end of its episode.
+        A task whose physics diverges shows NaN, in observation and reward, to the end of its episode.
 
         Raises:
             UserError: actions not of shape [N, A] or not finite, or no reset before the first step.
@@ -200,17 +153,18 @@ class LaneBatch:
             dict(outcome.info),
         )
         if outcome.at_goal is not None:
-            self._at_goal_steps = np.where(outcome.at_goal, self._at_goal_steps + 1, 0)
-            ended = step.terminated | step.truncated
-            step.info["success"] = ended & (self._at_goal_steps >= self.family.hold_steps)
+            held = self._held.count(outcome.at_goal)
+            if not self.family.success_at_any_step:
+                held &= step.terminated | step.truncated
+            step.info["success"] = held
         _mask_ended(step, last)
         # The caller owns the arrays of `step`; what masking needs is kept apart.
         self._last = step.copy()
         return step
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Return a picture [height, width, 3] of one lane."""
-        return self._dynamics.render(lane)
+    def render(self, row: int = 0) -> npt.NDArray[np.uint8]:
+        """Return a picture [height, width, 3] of one task."""
+        return self._dynamics.render(row)
 
     def close(self) -> None:
         """Release threads and rendering contexts."""
@@ -218,13 +172,13 @@ class LaneBatch:
 
     def _observe(self, state: State) -> FloatArray:
         seen = self.family.observe(state)
-        if self.family.oracle:
+        if self._visible.size:
             seen = np.concatenate([seen, self._visible], axis=1)
         return seen.astype(np.float32)
 
 
 def _mask_ended(step: BatchStep, last: BatchStep) -> None:
-    """Write the last values of the lanes that had ended before into `step`, with reward 0."""
+    """Write the last values of the tasks that had ended before into `step`, with reward 0."""
     ended = last.terminated | last.truncated
     if not ended.any():
         return

@@ -8,16 +8,19 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import pytest
-from lab_definitions import MJCF, REWARD, write_lanes
+from lab_definitions import MJCF, REWARD, write_parallel
 
 from mql import tasks
 from mql.agent.agent import Agent
+from mql.collecting.exploration import random_actions
 from mql.collecting.rollout import collect
 from mql.config.schema import AgentConfig
 from mql.errors import UserError
-from mql.tasks.definitions.lanes import DefinedLanes
-from mql.tasks.definitions.quantities import LiveQuantities, quantities_of, read_lanes
+from mql.tasks.definitions.parallel import ParallelDefinedFamily
+from mql.tasks.definitions.quantities import LiveQuantities, quantities_of, read_rows
 from mql.tasks.stepping.derived import Deriver, empty
+
+pytestmark = pytest.mark.newest
 
 REACH = """schema: mql.task_family/1
 name: lab-reach
@@ -35,9 +38,9 @@ splits: {train: {n: 5, seed: 1}, test: {n: 5, seed: 2}}
 CLOCK = "  clock: {value: {dist: uniform, low: 0.5, high: 1.0}, apply: [{field: timestep, op: scale}]}\n"
 
 
-def load(path: Path) -> DefinedLanes:
+def load(path: Path) -> ParallelDefinedFamily:
     family = tasks.from_file(path)
-    assert isinstance(family, DefinedLanes)
+    assert isinstance(family, ParallelDefinedFamily)
     return family
 
 
@@ -49,17 +52,17 @@ def error_of(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def cart(tmp_path_factory: pytest.TempPathFactory) -> DefinedLanes:
-    return load(write_lanes(tmp_path_factory.mktemp("cart")))
+def cart(tmp_path_factory: pytest.TempPathFactory) -> ParallelDefinedFamily:
+    return load(write_parallel(tmp_path_factory.mktemp("cart")))
 
 
-def test_the_family_is_what_the_file_says(cart: DefinedLanes) -> None:
+def test_the_family_is_what_the_file_says(cart: ParallelDefinedFamily) -> None:
     assert (cart.name, cart.obs_dim, cart.action_dim, cart.episode_length) == ("lab-cart", 4, 1, 12)
     assert cart.native and cart.has_success and cart.hold_steps == 2
     assert cart.control_timestep == pytest.approx(0.02)
 
 
-def test_a_lane_moves_as_plain_mujoco_does(cart: DefinedLanes) -> None:
+def test_a_task_moves_as_plain_mujoco_does(cart: ParallelDefinedFamily) -> None:
     """The pole hangs free and gravity is off: a motor of 10 N on 2.1 kg, with the cart's mass scaled by the task."""
     task = cart.task({"goal": 0.2, "mass": 1.5})
     env = cart.make(task)
@@ -78,7 +81,7 @@ def test_a_lane_moves_as_plain_mujoco_does(cart: DefinedLanes) -> None:
         assert reward == pytest.approx(info["reward_near"] + info["reward_calm"])
 
 
-def test_a_lane_is_bit_equal_alone_and_beside_others(cart: DefinedLanes) -> None:
+def test_a_task_is_bit_equal_alone_and_beside_others(cart: ParallelDefinedFamily) -> None:
     chosen = cart.tasks("train")[:3]
     actions = np.random.default_rng(0).uniform(-1, 1, (12, 3, 1))
     batch = cart.make_batch(chosen, threads=2)
@@ -96,7 +99,7 @@ def test_a_lane_is_bit_equal_alone_and_beside_others(cart: DefinedLanes) -> None
 
 
 def test_success_comes_at_the_step_at_which_the_goal_was_kept(tmp_path: Path) -> None:
-    always = load(write_lanes(tmp_path, success='success: {expr: "info.joint_rail < 100.0", hold: 3}\n'))
+    always = load(write_parallel(tmp_path, success='success: {expr: "info.joint_rail < 100.0", hold: 3}\n'))
     batch = always.make_batch(always.tasks("test"))
     for _ in range(2):
         batch.reset([0, 1, 2, 3])
@@ -104,11 +107,18 @@ def test_success_comes_at_the_step_at_which_the_goal_was_kept(tmp_path: Path) ->
         assert seen == [[False] * 4] * 2 + [[True] * 4] * 12
 
 
-def test_random_episodes_are_collected_and_pickle(cart: DefinedLanes) -> None:
+def test_random_episodes_are_collected_and_pickle(cart: ParallelDefinedFamily) -> None:
     agent = Agent(4, 1, AgentConfig.model_validate({"hidden_sizes": (8,), "context_dim": 4}), seed=0)
     copy = pickle.loads(pickle.dumps(cart))
     runs = [
-        collect(agent, family, family.tasks("train"), range(6), random_actions=True, rng=np.random.default_rng(1))
+        collect(
+            agent,
+            family,
+            family.tasks("train"),
+            range(6),
+            explorer=random_actions(family),
+            rng=np.random.default_rng(1),
+        )
         for family in (cart, copy)
     ]
     for one, other in zip(*runs, strict=True):
@@ -118,7 +128,7 @@ def test_random_episodes_are_collected_and_pickle(cart: DefinedLanes) -> None:
 
 def test_what_is_observed_can_be_chosen_and_visible_parameters_follow(tmp_path: Path) -> None:
     seen = "  seen: {value: {dist: uniform, low: 1.0, high: 2.0, size: 2}, hidden: false}\n"
-    path = write_lanes(tmp_path, parameters=seen, env=", observe: [site_tip, joint_rail, sensor_place]")
+    path = write_parallel(tmp_path, parameters=seen, env=", observe: [site_tip, joint_rail, sensor_place]")
     family = load(path)
     assert family.obs_dim == 3 + 1 + 1 + 2
     env = family.make(family.task({"goal": 0.2, "mass": 1.0, "seen": [1.25, 1.5]}))
@@ -135,7 +145,7 @@ def test_what_is_observed_can_be_chosen_and_visible_parameters_follow(tmp_path: 
 def test_the_whole_state_can_be_observed_beside_places(tmp_path: Path) -> None:
     own, both = tmp_path / "own", tmp_path / "both"
     for folder, env in ((own, ""), (both, ", observe: [qpos, qvel, site_tip]")):
-        write_lanes(folder, env=env)
+        write_parallel(folder, env=env)
     first, second = (load(folder / "cart.yaml") for folder in (own, both))
     whole, more = (family.make_batch(family.tasks("train")[:2]).reset([3, 4]) for family in (first, second))
     assert more.shape == (2, whole.shape[1] + 3)
@@ -146,7 +156,7 @@ def test_what_is_observed_can_be_scaled(tmp_path: Path) -> None:
     seen = ", observe: [qvel, site_tip, joint_rail]"
     scaling = ", scaling: {site_tip: {minus: [0.1, 0.0, 0.3], per: 0.1}, qvel: {per: 2}}"
     plain, scaled = (
-        load(write_lanes(tmp_path / name, env=env)) for name, env in (("plain", seen), ("scaled", seen + scaling))
+        load(write_parallel(tmp_path / name, env=env)) for name, env in (("plain", seen), ("scaled", seen + scaling))
     )
     for family, other in ((plain, scaled), (scaled, plain)):
         assert family.obs_dim == other.obs_dim
@@ -175,13 +185,13 @@ def test_named_quantities_are_those_of_mujoco() -> None:
     qpos, qvel = np.array([[0.3, 0.4], [0.0, 0.0]]), np.array([[0.5, -0.6], [0.0, 0.0]])
     Deriver(names, [model, model]).derive(qpos, qvel, np.zeros((2, 1)), out)
     known.pop("sensor_felt")  # an accelerometer reads forces, which do not follow from the state
-    lanes = read_lanes(known, {"qpos": qpos, "qvel": qvel, **out})
+    rows = read_rows(known, {"qpos": qpos, "qvel": qvel, **out})
     for name in known:
-        assert np.allclose(lanes[name][0], values[name]), name
+        assert np.allclose(rows[name][0], values[name]), name
 
 
 def test_home_is_where_an_episode_starts(tmp_path: Path) -> None:
-    path = write_lanes(tmp_path)
+    path = write_parallel(tmp_path)
     keyframe = '<keyframe><key name="home" qpos="0.4 0.2" qvel="0.1 0"/></keyframe></mujoco>'
     (tmp_path / "cart.xml").write_text(MJCF.replace("</mujoco>", keyframe))
     family = load(path)
@@ -207,14 +217,14 @@ def test_home_is_where_an_episode_starts(tmp_path: Path) -> None:
 def test_mistakes_are_one_line_with_the_place(
     tmp_path: Path, change: dict[str, str], messages: tuple[str, ...]
 ) -> None:
-    message = error_of(write_lanes(tmp_path, **change))
+    message = error_of(write_parallel(tmp_path, **change))
     assert "cart.yaml:" in message
     for part in messages:
         assert part in message
 
 
 def test_a_model_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
-    path = write_lanes(tmp_path)
+    path = write_parallel(tmp_path)
     family = load(path)
     (tmp_path / "cart.xml").write_text(MJCF.replace('mass="2"', 'mass="3"'))
     with pytest.raises(UserError, match="has changed meanwhile"):

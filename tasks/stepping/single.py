@@ -1,49 +1,64 @@
-"""One task as a Gymnasium environment: a one-lane view of a native batch, for use with any other library."""
+"""One task as a Gymnasium environment: a view of a batch with that task alone, for use with any other library."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import Space
 
-from mql.errors import UserError, nearest
-from mql.tasks.family import FloatArray, Task
-from mql.tasks.stepping.lanes import NativeFamily
+from mql.tasks.family import FloatArray, Task, TaskBatch, TaskFamily
+from mql.tasks.stepping.checked import RENDER_MODES, check_render_mode, checked_action
 
-RENDER_MODES = ["rgb_array"]
+
+class StartableBatch(TaskBatch, Protocol):
+    """A batch whose episodes also start from generators and from given states, and that can be drawn."""
+
+    def reset_from(self, rngs: Sequence[np.random.Generator]) -> FloatArray:
+        """Start an episode of every task, each drawing from its own generator; return obs [N, O]."""
+        ...
+
+    def set_state(self, qpos: npt.ArrayLike, qvel: npt.ArrayLike) -> FloatArray:
+        """Start an episode of every task from a given state qpos [N, Q], qvel [N, V]; return obs [N, O]."""
+        ...
+
+    def render(self, row: int = 0) -> npt.NDArray[np.uint8]:
+        """Return a picture [height, width, 3] of one task."""
+        ...
 
 
 class TaskEnvironment(gymnasium.Env[FloatArray, FloatArray]):
-    """One task of a native family; it truncates itself after the family's episode length.
+    """One task of a parallel family; it truncates itself after the family's episode length.
 
     Args:
         family: the family.
         task: one of its tasks.
+        batch: of that task alone.
         render_mode: None or ``rgb_array``.
 
     Raises:
-        UserError: a task of another family, or an unknown render mode.
+        UserError: an unknown render mode.
     """
 
-    def __init__(self, family: NativeFamily, task: Task, *, render_mode: str | None = None) -> None:
-        if render_mode is not None and render_mode not in RENDER_MODES:
-            mend = nearest(str(render_mode), RENDER_MODES)
-            raise UserError(f"no render mode {render_mode!r}", where=f"family {family.name}", mend=mend)
+    def __init__(
+        self, family: TaskFamily, task: Task, batch: StartableBatch, *, render_mode: str | None = None
+    ) -> None:
+        check_render_mode(family, render_mode)
         self.family = family
         self.task = task
         self.render_mode = render_mode
         self.metadata = {"render_modes": RENDER_MODES, "render_fps": round(1.0 / family.control_timestep)}
         self.observation_space = cast("Space[FloatArray]", family.observation_space)
         self.action_space = cast("Space[FloatArray]", family.action_space)
-        self._batch = family.make_batch([task])
+        self._batch = batch
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[FloatArray, dict[str, Any]]:
-        """Start an episode. With `seed` it is the same as a lane's with that seed; without, the next of the stream."""
+        """Start an episode. With `seed` it is as in a batch with that seed; without, the next of the stream."""
         super().reset(seed=seed)
         return self._batch.reset_from([self.np_random])[0], {}
 
@@ -54,14 +69,7 @@ class TaskEnvironment(gymnasium.Env[FloatArray, FloatArray]):
             UserError: an action of another shape, or one that is not finite.
             FloatingPointError: the physics diverged.
         """
-        given = np.asarray(action)
-        if given.shape != (self.family.action_dim,):
-            raise UserError(
-                f"the action has shape {list(given.shape)}",
-                where=f"family {self.family.name}",
-                mend=f"give {self.family.action_dim} numbers",
-            )
-        step = self._batch.step(given[None])
+        step = self._batch.step(checked_action(self.family, action)[None])
         if not (np.isfinite(step.obs).all() and np.isfinite(step.reward).all()):
             raise FloatingPointError(f"{self.family.name}: the physics of the task {self.task.to_json()} diverged")
         info = {name: values[0].item() for name, values in step.info.items()}

@@ -1,0 +1,74 @@
+"""Checks what a caller gives: actions, seeds and render modes.
+
+Shapes: N tasks, A action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mql.errors import UserError, nearest
+from mql.tasks.family import Array, TaskFamily
+
+RENDER_MODES = ["rgb_array"]
+
+
+def checked_actions(family: TaskFamily, rows: int, actions: npt.ArrayLike) -> Array:
+    """Return a copy of `actions` as [N, A] float64, clipped to [-1, 1].
+
+    Raises:
+        UserError: actions not of shape [N, A], or not finite.
+    """
+    where = f"family {family.name}"
+    action = np.array(actions, dtype=np.float64)
+    expected = (rows, family.action_dim)
+    if action.shape != expected:
+        raise UserError(
+            f"actions have shape {list(action.shape)}",
+            where=where,
+            mend=f"give {list(expected)}: {expected[0]} tasks with {expected[1]} numbers each",
+        )
+    finite = np.isfinite(action).all(axis=1)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        mend = "look for NaN or infinity in the policy's output"
+        raise UserError(f"the action of task {row} is not finite", where=where, mend=mend)
+    return np.clip(action, -1.0, 1.0, out=action)
+
+
+def checked_action(family: TaskFamily, action: npt.ArrayLike) -> Array:
+    """Return one environment's action as [A] float64.
+
+    Raises:
+        UserError: it is not of shape [A].
+    """
+    given = np.asarray(action, dtype=np.float64)
+    if given.shape != (family.action_dim,):
+        what = f"the action has shape {list(given.shape)}"
+        raise UserError(what, where=f"family {family.name}", mend=f"give {family.action_dim} numbers")
+    return given
+
+
+def checked_seeds(seeds: Sequence[int], rows: int) -> list[int]:
+    """Return the seeds of N tasks.
+
+    Raises:
+        UserError: not one non-negative seed per task.
+    """
+    if len(seeds) != rows or any(seed < 0 for seed in seeds):
+        raise UserError(f"{len(seeds)} seeds for {rows} tasks", mend="give one seed of 0 or more for each task")
+    return [int(seed) for seed in seeds]
+
+
+def check_render_mode(family: TaskFamily, render_mode: str | None) -> None:
+    """Refuse an unknown render mode.
+
+    Raises:
+        UserError: it is neither None nor one of `RENDER_MODES`.
+    """
+    if render_mode is not None and render_mode not in RENDER_MODES:
+        mend = nearest(str(render_mode), RENDER_MODES)
+        raise UserError(f"no render mode {render_mode!r}", where=f"family {family.name}", mend=mend)
