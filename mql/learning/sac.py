@@ -25,7 +25,7 @@ from mql.learning.td3 import actor_contexts, critic_loss, td_target
 from mql.types import Batch
 
 LOG_STD_RANGE = (-5.0, 2.0)  # before the tanh: from an action that is all but certain to one at either of its ends
-INITIAL_TEMPERATURE = 0.1  # of rewards of about 1 a step, well below what a good action is worth
+INITIAL_TEMPERATURE = 0.01  # near where it settles for rewards of about 1 a step; collecting does not need a high one
 
 
 class GaussianActor(Actor):
