@@ -16,18 +16,18 @@ from torch import nn
 from mql.config.schema import AgentConfig
 from mql.types import Context
 
-LAYERS = 2  # the first relates elements to one another, the second reads what it found
+LAYERS = 1  # two regress a point's hidden goal from a window no better, at three to four times the cost
 MOST_HEADS = 4
 WIDENING = 2  # of the feed-forward layers
-PLACE_SPREAD = 0.1  # initial standard deviation of places: elements weigh more than when they happened
+SPREAD = 0.1  # standard deviation of places at first: an element weighs more than when it was
 
 
 class TransformerEncoder(nn.Module):
-    """Pre-norm layers over (o_i, a_i, r_i) and a learned token for the present, from which z is read.
+    """Pre-norm layers over a learned token and the elements (o_i, a_i, r_i) behind it; z is read at the newest one.
 
-    The token comes after the newest element. All see one another; padding is seen by none. With no element yet the
-    token sees itself only, and z is learned, too. What says where an element stands is its distance to the present, so
-    that a history looks the same wherever its window began. As a GRU's state, z lies in [-1, 1].
+    All see one another; padding is seen by none. A history without elements is read at the token. What says where an
+    element stands is its distance to the newest, so that a step looks the same however long the history is. As a GRU's
+    state, z lies in [-1, 1].
 
     Args:
         element_dim: C.
@@ -38,8 +38,8 @@ class TransformerEncoder(nn.Module):
         super().__init__()
         self.context_dim = width = config.context_dim
         self.elements = nn.Linear(element_dim, width)
-        # By distance to the present, the farthest first; the last row is the token of the present.
-        self.places = nn.Parameter(PLACE_SPREAD * torch.randn(config.context_length + 1, width))
+        self.token = nn.Parameter(SPREAD * torch.randn(width))
+        self.places = nn.Parameter(SPREAD * torch.randn(config.context_length, width))  # that of the newest comes last
         self.layers = nn.ModuleList([_Layer(width, math.gcd(width, MOST_HEADS)) for _ in range(LAYERS)])
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, width)
@@ -50,19 +50,21 @@ class TransformerEncoder(nn.Module):
         Raises:
             ValueError: there are more elements than the context length.
         """
-        steps = len(context.elements)
-        if steps >= len(self.places):
-            raise ValueError(f"{steps} elements, but the encoder knows places for {len(self.places) - 1}")
-        elements = self.elements(context.elements).transpose(0, 1)
-        x = nn.functional.pad(elements, (0, 0, 0, 1)) + self.places[-steps - 1 :]  # [S, T+1, Z]
+        steps, rows, _ = context.elements.shape
+        if steps > len(self.places):
+            raise ValueError(f"{steps} elements, but the encoder knows places for {len(self.places)}")
+        elements = self.elements(context.elements).transpose(0, 1) + self.places[len(self.places) - steps :]
+        x = torch.cat([self.token.expand(rows, 1, -1), elements], dim=1)  # [S, T+1, Z]
         seen = None
         if context.start is not None:
-            seen = torch.arange(steps + 1, device=x.device) >= context.start[:, None]
-        *before, last = self.layers
-        for layer in before:
-            x = layer(x, seen)
-        x = last(x, seen, present_only=True)
-        return torch.tanh(self.output(self.norm(x[:, 0])))
+            place = torch.arange(steps + 1, device=x.device)
+            seen = (place == 0) | (place > context.start[:, None])
+        for layer in self.layers[:-1]:
+            x = layer(x, x, seen)
+        newest = x[:, -1:]
+        if context.start is not None:
+            newest = torch.where((context.start < steps)[:, None, None], newest, x[:, :1])
+        return torch.tanh(self.output(self.norm(self.layers[-1](newest, x, seen)[:, 0])))
 
 
 class _Layer(nn.Module):
@@ -78,14 +80,13 @@ class _Layer(nn.Module):
         self.output = nn.Linear(width, width)
         self.feed = nn.Sequential(nn.Linear(width, WIDENING * width), nn.ReLU(), nn.Linear(WIDENING * width, width))
 
-    def forward(self, x: torch.Tensor, seen: torch.Tensor | None, *, present_only: bool = False) -> torch.Tensor:
-        """Return x [S, N, Z], or the present's alone [S, 1, Z], after a look at what is seen [S, N] (None: all)."""
-        normed, first = self.norm(x), x.shape[1] - 1 if present_only else 0
-        query = self._by_head(self.query(normed[:, first:]))
-        key, value = (self._by_head(part) for part in self.key_value(normed).chunk(2, dim=-1))
+    def forward(self, x: torch.Tensor, others: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
+        """Return x [S, N, Z] after a look at those of others [S, K, Z] that are seen [S, K] (None: all)."""
+        query = self._by_head(self.query(self.norm(x)))
+        key, value = (self._by_head(part) for part in self.key_value(self.norm(others)).chunk(2, dim=-1))
         mask = None if seen is None else seen[:, None, None]
         found = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        x = x[:, first:] + self.output(found.transpose(1, 2).flatten(2))
+        x = x + self.output(found.transpose(1, 2).flatten(2))
         y: torch.Tensor = x + self.feed(self.feed_norm(x))
         return y
 

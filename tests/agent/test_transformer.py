@@ -39,8 +39,8 @@ def encoder_of(**changes: object) -> TransformerEncoder:
 
 def with_pytorch(encoder: TransformerEncoder, elements: torch.Tensor) -> torch.Tensor:
     """z [Z] of one history [T, C] from PyTorch's own layers with the same parameters."""
-    x = torch.cat([encoder.elements(elements), torch.zeros(1, encoder.context_dim)])
-    x = (x + encoder.places[len(encoder.places) - len(x) :])[None]
+    placed = [encoder.elements(element) + encoder.places[i - len(elements)] for i, element in enumerate(elements)]
+    x = torch.stack([encoder.token, *placed])[None]
     width = encoder.context_dim
     for ours in encoder.layers:
         layer = nn.TransformerEncoderLayer(
@@ -65,8 +65,12 @@ def with_pytorch(encoder: TransformerEncoder, elements: torch.Tensor) -> torch.T
     return torch.tanh(encoder.output(encoder.norm(x[0, -1])))
 
 
+@pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("context_dim", [8, 6, 5, 1])  # of 4, 2, 1 and 1 heads
-def test_every_history_in_a_batch_is_encoded_as_by_pytorch_alone(context_dim: int) -> None:
+def test_every_history_in_a_batch_is_encoded_as_by_pytorch_alone(
+    context_dim: int, layers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mql.agent.transformer.LAYERS", layers)
     encoder = encoder_of(context_dim=context_dim)
     elements, start = torch.randn(WINDOW, 5, ELEMENT), torch.arange(5)  # from a full window to none
     z = encoder(Context(elements, start=start))
@@ -77,7 +81,9 @@ def test_every_history_in_a_batch_is_encoded_as_by_pytorch_alone(context_dim: in
         assert torch.allclose(row, encoder(Context(history[:, None]))[0], atol=1e-5)
 
 
-def test_padding_has_no_effect_and_takes_no_part_in_gradients() -> None:
+@pytest.mark.parametrize("layers", [1, 2])
+def test_padding_has_no_effect_and_takes_no_part_in_gradients(layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mql.agent.transformer.LAYERS", layers)
     encoder = encoder_of()
     elements, start = torch.randn(WINDOW, 3, ELEMENT), torch.tensor([1, 2, 4])
     padding = torch.arange(WINDOW)[:, None] < start
@@ -165,7 +171,7 @@ def test_an_update_trains_every_parameter(shared: bool) -> None:
     batch = replay.gather(replay.all_rows(), context_plan(agent.config))
     agent.learner(lr=1e-3).update(batch, generator=torch.Generator().manual_seed(0))
     same = [name for name, tensor in agent.named_tensors() if torch.equal(tensor, before[name])]
-    assert not same and any("actor_encoder.layers.1" in name for name in before)
+    assert not same and any("actor_encoder.layers.0" in name for name in before)
 
 
 def test_with_a_carried_state_one_line_refuses() -> None:
