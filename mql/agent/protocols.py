@@ -87,6 +87,8 @@ class AlgorithmNetworks(Protocol):
 class Learner(Protocol):
     """An agent with the optimisers that change it: what an algorithm makes.
 
+    One that steps with Adam inherits all but `update` from ``AdamLearner`` (``mql.learning.optimizer``).
+
     ``lr`` and ``proximal_coef`` may be changed between updates. The latter is lambda of the penalty
     (lambda / 2) ||theta - theta_anchor||^2 over the trained online parameters.
     """

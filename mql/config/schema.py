@@ -71,13 +71,13 @@ ENCODERS: Mapping[str, EncoderChoice] = MappingProxyType(
         "transformer": EncoderChoice("mql.agent.transformer:TransformerEncoder", carries=False),
     }
 )
-ALGORITHMS: Mapping[str, str] = MappingProxyType({"td3": "mql.learning.td3:TD3"})
+ALGORITHMS: Mapping[str, str] = MappingProxyType({"td3": "mql.learning.td3:TD3", "sac": "mql.learning.sac:SAC"})
 
 
 class AgentConfig(Section):
     """What is learned, and how."""
 
-    algorithm: Literal["td3"] = Field(default="td3", description="How actor and critics learn.")
+    algorithm: Literal["td3", "sac"] = Field(default="td3", description="How actor and critics learn.")
     encoder: Literal["gru", "transformer"] = Field(default="gru", description="What computes the context variable z.")
     hidden_sizes: tuple[Count, ...] = Field(
         default=(256, 256), min_length=1, description="Units per hidden layer of actor and critics."
@@ -107,9 +107,11 @@ class AgentConfig(Section):
         default=0.3, description="Standard deviation of the noise on collected actions."
     )
     target_policy_noise: NotNegative = Field(
-        default=0.3, description="Standard deviation of the noise on target actions."
+        default=0.3, description="Standard deviation of the noise on target actions (algorithm td3)."
     )
-    target_noise_clip: NotNegative = Field(default=0.5, description="Largest size of the noise on target actions.")
+    target_noise_clip: NotNegative = Field(
+        default=0.5, description="Largest size of the noise on target actions (algorithm td3)."
+    )
     reward_scale: Positive = Field(default=1.0, description="Factor on rewards, in the context and in the losses.")
     normalize: bool = Field(
         default=False,

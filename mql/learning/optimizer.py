@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch.optim.adam import adam
 
-from mql.agent.agent import Part
+from mql.agent.agent import Agent, Part
 from mql.agent.parameter_vector import ParameterVector
 
 
@@ -47,6 +49,40 @@ class Adam:
         for index, (first, second) in enumerate(moments):
             found |= {f"{index}.exp_avg": first, f"{index}.exp_avg_sq": second, f"{index}.step": self._steps}
         return found
+
+
+class AdamLearner:
+    """What learners have that step with Adam: a `protocols.Learner` but for ``networks`` and ``update``.
+
+    Args:
+        agent: trained in place.
+        lr: Adam's step size for every part; it may be changed between updates (`lr`).
+        anchor: the meta-trained agent (theta_meta). With a ``proximal_coef`` lambda above 0, every update has the
+            penalty (lambda / 2) ||theta - theta_meta||^2 over the trained online parameters.
+    """
+
+    def __init__(self, agent: Agent, *, lr: float, anchor: Agent | None = None) -> None:
+        self.agent = agent
+        self.updates = 0
+        self.lr = lr
+        self.proximal_coef = 0.0
+        self._adam = {
+            name: Adam(part.online, anchor=anchor.parts[name].online.data if anchor else None)
+            for name, part in agent.parts.items()
+        }
+
+    def step(self, part: str, loss: torch.Tensor) -> None:
+        """Move the parameters of one part of the agent down the gradient of `loss` and of the penalty."""
+        self._adam[part].step(loss, lr=self.lr, proximal_coef=self.proximal_coef)
+
+    def optimizer_tensors(self) -> dict[str, torch.Tensor]:
+        """Adam's moments and step counts by name: what a checkpoint stores beside the agent's tensors."""
+        return {f"adam.{part}.{name}": t for part, adam in self._adam.items() for name, t in adam.tensors().items()}
+
+    def load_optimizer_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `optimizer_tensors` gave."""
+        for name, place in self.optimizer_tensors().items():
+            place.copy_(tensors[name])
 
 
 def move_target(part: Part, tau: float) -> None:

@@ -8,13 +8,12 @@ of adaptation (eqs. 18 and 19: importance weights, and the proximal pull toward 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import torch
 
-from mql.agent.agent import Agent
 from mql.agent.networks import Networks
-from mql.learning.optimizer import Adam, move_target
+from mql.learning.optimizer import AdamLearner, move_target
 from mql.types import Batch
 
 
@@ -43,27 +42,25 @@ def actor_loss(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return -(weights * values).mean()
 
 
-class TD3:
-    """An agent with the optimisers that change it (`protocols.Learner`).
+def actor_contexts(online: Any, batch: Batch, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the context variables [B, Z] that the actor and the critics read in the actor's loss.
 
     Args:
-        agent: trained in place.
-        lr: Adam's step size for actor and critics; it may be changed between updates (`lr`).
-        anchor: the meta-trained agent (theta_meta). With a ``proximal_coef`` lambda above 0, every update has the
-            penalty (lambda / 2) ||theta - theta_meta||^2 over the trained online parameters.
+        online: networks, whose critics have just made their step.
+        batch: what the loss is of.
+        z: the critics' context variable of just before that step, without its graph.
     """
+    if online.shared_encoder:  # z saves a pass, and only the critics' loss trains the encoder
+        return z, z
+    with torch.no_grad():
+        z = online.critic_encoder(batch.context)
+    return online.actor_encoder(batch.context), z
+
+
+class TD3(AdamLearner):
+    """An agent with the optimisers that change it (`protocols.Learner`)."""
 
     networks = Networks
-
-    def __init__(self, agent: Agent, *, lr: float, anchor: Agent | None = None) -> None:
-        self.agent = agent
-        self.updates = 0
-        self.lr = lr
-        self.proximal_coef = 0.0
-        self._adam = {
-            name: Adam(part.online, anchor=anchor.parts[name].online.data if anchor else None)
-            for name, part in agent.parts.items()
-        }
 
     def update(self, batch: Batch, *, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Make one TD3 update from `batch` and return its losses (scalars)."""
@@ -73,13 +70,13 @@ class TD3:
         z = online.critic_encoder(batch.context)
         values = online.critic(transition.obs, transition.action, z)
         loss = critic_loss(values, goal, batch.weights)
-        self._adam["critic"].step(loss, lr=self.lr, proximal_coef=self.proximal_coef)
+        self.step("critic", loss)
         losses = {"critic_loss": loss.detach(), "q_mean": values.detach().mean()}
 
         self.updates += 1
         if self.updates % config.policy_delay == 0:
             loss = self._actor_loss(batch, z.detach())
-            self._adam["actor"].step(loss, lr=self.lr, proximal_coef=self.proximal_coef)
+            self.step("actor", loss)
             losses["actor_loss"] = loss.detach()
             for part in self.agent.parts.values():
                 move_target(part, config.tau)
@@ -107,19 +104,5 @@ class TD3:
     def _actor_loss(self, batch: Batch, z: torch.Tensor) -> torch.Tensor:
         """The actor's loss; `z` is the critics' context variable of just before their step."""
         online, obs = self.agent.online, batch.transition.obs
-        if online.shared_encoder:  # z saves a pass, and only the critics' loss trains the encoder
-            action = online.actor(obs, z)
-        else:
-            action = online.actor(obs, online.actor_encoder(batch.context))
-            with torch.no_grad():
-                z = online.critic_encoder(batch.context)
-        return actor_loss(online.critic.frozen(obs, action, z, critics=1)[0], batch.weights)
-
-    def optimizer_tensors(self) -> dict[str, torch.Tensor]:
-        """Adam's moments and step counts by name: what a checkpoint stores beside the agent's tensors."""
-        return {f"adam.{part}.{name}": t for part, adam in self._adam.items() for name, t in adam.tensors().items()}
-
-    def load_optimizer_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Restore what `optimizer_tensors` gave."""
-        for name, place in self.optimizer_tensors().items():
-            place.copy_(tensors[name])
+        z_actor, z = actor_contexts(online, batch, z)
+        return actor_loss(online.critic.frozen(obs, online.actor(obs, z_actor), z, critics=1)[0], batch.weights)

@@ -8,7 +8,7 @@ import torch
 
 from mql.adaptation.paper import MetaData, adapt, prepare
 from mql.agent.agent import Agent
-from mql.config.schema import AdaptConfig, AgentConfig
+from mql.config.schema import ALGORITHMS, AdaptConfig, AgentConfig
 from mql.learning.contexts import context_plan
 from mql.learning.replay import Replay
 from mql.learning.td3 import TD3
@@ -29,9 +29,10 @@ def episode(rng: np.random.Generator, *, task: int = 0, shift: float = 0.0, leng
     )
 
 
-def agent(mode: str = "carry", encoder: str = "gru") -> Agent:
+def agent(mode: str = "carry", encoder: str = "gru", algorithm: str = "td3") -> Agent:
     config = AgentConfig(
         encoder=encoder,  # type: ignore[arg-type]
+        algorithm=algorithm,  # type: ignore[arg-type]
         hidden_sizes=(16, 16),
         context_dim=4,
         context_length=5,
@@ -67,10 +68,11 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 NEW = [episode(np.random.default_rng(7))]
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("mode", ["carry", "window"])
 @pytest.mark.parametrize("weighting", ["loss", "sample"])
-def test_meta_parameters_and_old_data_stay_bit_identical(mode: str, weighting: str) -> None:
-    meta_agent, replay = agent(mode), old_data()
+def test_meta_parameters_and_old_data_stay_bit_identical(mode: str, weighting: str, algorithm: str) -> None:
+    meta_agent, replay = agent(mode, algorithm=algorithm), old_data()
     meta = prepare(meta_agent, replay, config())
     before, table = tensors(meta_agent), replay.table.clone()
     adapted = adapt(meta_agent, meta, NEW, config(weighting=weighting), seed=1)
@@ -81,9 +83,10 @@ def test_meta_parameters_and_old_data_stay_bit_identical(mode: str, weighting: s
     assert all(not torch.equal(before[name], moved[name]) for name in before if name.startswith("online."))
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(("mode", "encoder"), [("carry", "gru"), ("window", "gru"), ("window", "transformer")])
-def test_equal_arguments_equal_results_in_any_order(mode: str, encoder: str) -> None:
-    meta_agent = agent(mode, encoder)
+def test_equal_arguments_equal_results_in_any_order(mode: str, encoder: str, algorithm: str) -> None:
+    meta_agent = agent(mode, encoder, algorithm)
     meta = prepare(meta_agent, old_data(), config())
     other = [episode(np.random.default_rng(8), shift=0.5)]
     first = adapt(meta_agent, meta, NEW, config(), seed=1)

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from mql.agent.networks import ContextEncoder
+from mql.agent.encoders import GRUEncoder
+from mql.config.schema import AgentConfig
 from mql.learning.replay import Replay
 from mql.types import Episode
 
 OBS, ACTION, STATE, TASKS = 2, 1, 3, 2
 
 
-def encoder(seed: int) -> ContextEncoder:
+def encoder(seed: int) -> GRUEncoder:
     torch.manual_seed(seed)
-    return ContextEncoder(OBS + ACTION + 1, STATE)
+    return GRUEncoder(OBS + ACTION + 1, AgentConfig(context_dim=STATE))
 
 
 def episode(number: int, length: int) -> Episode:
@@ -58,7 +59,7 @@ def states(buffer: Replay) -> dict[int, torch.Tensor]:
     return found
 
 
-def refreshed(buffer: Replay, by: ContextEncoder, at_most: int | None) -> set[int]:
+def refreshed(buffer: Replay, by: GRUEncoder, at_most: int | None) -> set[int]:
     """Refresh, and return the numbers of the episodes whose states changed."""
     before = states(buffer)
     buffer.refresh_states(by, at_most=at_most)

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from mql.config.loading import load_config
-from mql.config.schema import Config
+from mql.config.schema import ALGORITHMS, Config
 from mql.errors import UserError
 from mql.learning.contexts import context_plan
 from mql.learning.trainer import Trainer, annealed_lr
@@ -180,6 +180,16 @@ def test_an_agent_with_a_transformer_goes_on_as_if_nothing_had_happened(tmp_path
     """With an encoder each for actor and critics, inputs standardised, and an adaptation before and after."""
     settings = ["encoder=transformer", "context_mode=window", "shared_encoder=false", "normalize=true"]
     config = config_of("train.env_steps=800", *(f"agent.{setting}" for setting in settings))
+    start(tmp_path / "whole", config)
+    with pytest.raises(Interrupted):
+        start(tmp_path / "run", config, interrupt_at(500))
+    resume(tmp_path / "run")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS.keys() - {"td3"}))
+def test_a_run_by_another_algorithm_goes_on_bit_for_bit_too(tmp_path: Path, algorithm: str) -> None:
+    config = config_of(f"agent.algorithm={algorithm}", "train.env_steps=800", "train.evaluate_every=800")
     start(tmp_path / "whole", config)
     with pytest.raises(Interrupted):
         start(tmp_path / "run", config, interrupt_at(500))

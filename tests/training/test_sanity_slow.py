@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mql.config.loading import load_config
+from mql.config.schema import ALGORITHMS
 from mql.evaluation.held_out import evaluate
 from mql.learning.trainer import Trainer
 from mql.tasks import registry
@@ -35,3 +36,16 @@ def test_a_context_blind_agent_cannot_run_both_ways() -> None:
 @pytest.mark.slow
 def test_with_context_both_directions_are_run() -> None:
     assert min(returns_by_direction(use_context=True)) > 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_learns_to_find_a_hidden_goal(algorithm: str) -> None:
+    """By its default experiment of under a minute, and without adaptation."""
+    config = load_config("point-robot", overrides=[f"agent.algorithm={algorithm}"])
+    family = registry.load("point-robot")
+    trainer = Trainer(config, family)
+    while trainer.env_steps < config.train.env_steps:
+        trainer.iterate()
+    results = evaluate(trainer.agent, family, family.tasks("test")[:20], evaluation_episodes=1, seed=0)
+    assert np.mean([result.zero_shot[0].episode_return for result in results]) > -13  # random actions: about -21
