@@ -30,7 +30,14 @@ def fitted() -> Agent:
 
 
 @pytest.mark.parametrize(
-    "agent", [agent_of(), agent_of(shared_encoder=False, context_mode="window"), agent_of(use_context=False), fitted()]
+    "agent",
+    [
+        agent_of(),
+        agent_of(algorithm="sac"),
+        agent_of(shared_encoder=False, context_mode="window"),
+        agent_of(use_context=False),
+        fitted(),
+    ],
 )
 def test_an_agent_comes_back_bit_for_bit(agent: Agent, tmp_path: Path) -> None:
     agent.save(tmp_path / "saved")
