@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from mql.adaptation.adapters import prepare
-from mql.cli.families import family_of
+from mql.api.families import family_of
 from mql.config.loading import override
 from mql.evaluation.held_out import evaluate, summarize_results
 from mql.runs.run_dir import RunDir

@@ -14,11 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mql.cli.families import family_of
+import mql
 from mql.evaluation.held_out import evaluate
 from mql.evaluation.statistics import paired_gain
-from mql.runs.run_dir import RunDir
-from mql.training.meta_q_learning import load_trainer
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,9 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--trust", action="store_true", help="run the Python of the run's own definition")
     options = parser.parse_args(arguments)
 
-    run = RunDir.open_readonly(options.run)
-    config, family = run.config, family_of(run, trust=options.trust)
-    agent = load_trainer(run, family, config, env_steps=options.checkpoint).agent
+    run = mql.open_run(options.run, trust=options.trust)
+    config, family, agent = run.config, run.family, run.agent(options.checkpoint)
     tasks = family.tasks("test")
 
     def returns() -> np.ndarray:

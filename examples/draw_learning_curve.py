@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from mql.agent.agent import Agent
-from mql.cli.families import check_unchanged, family_of
+from mql.api.families import check_unchanged, family_of
 from mql.config.schema import Config, EvaluateConfig
 from mql.errors import UserError
 from mql.report.curves import draw_training

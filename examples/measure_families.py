@@ -24,7 +24,7 @@ import gymnasium_robotics
 import numpy as np
 
 from mql.agent.agent import Agent
-from mql.cli.families import family_of, find_family
+from mql.api.families import family_of, find_family
 from mql.collecting.rollout import collect
 from mql.config.loading import load_config
 from mql.runs.run_dir import RunDir

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import gymnasium
 
-from mql import load_config, meta_train, tasks
-from mql.runs.run_dir import RunDir
+import mql
+from mql import tasks
+from mql.config.loading import parse_overrides
 from mql.tasks.distributions import Uniform
 from mql.tasks.parameter import Parameter
 
@@ -43,15 +44,12 @@ def main() -> None:
     family = tasks.from_gymnasium(
         partial(gymnasium.make, "Pendulum-v1"), {"g": gravity}, name="pendulum-gravity", control_timestep=0.05
     )
-    tasks.add(family)  # so that load_config, mql.tasks.load and a later evaluation in this process find it by name
-    settings = [f"{key}={value}" for key, value in SETTINGS.items()]
-    config = load_config("pendulum-gravity", overrides=[*settings, *options.settings], families=tasks.names())
-    splits = {split: [task.to_json() for task in family.tasks(split)] for split in family.splits}
-    with RunDir.create(options.run, config=config, tasks=splits, command=["examples/own_environment.py"]) as run:
-        record = meta_train(config, family, run)
-    summary = record["summary"]
-    print(f"{len(record['tasks'])} held-out gravities: return {summary['zero_shot']['mean']:.0f} zero-shot")
-    print(f"after one episode and adaptation: {summary['adapted']['mean']:.0f}")
+    changes = {key: given.value for key, given in parse_overrides(options.settings).items()}
+    run = mql.train(family, run_dir=options.run, settings={**SETTINGS, **changes}, progress=True)
+    assert run.result
+    zero_shot, adapted = run.result["summary"]["zero_shot"]["mean"], run.result["summary"]["adapted"]["mean"]
+    print(f"{len(run.result['tasks'])} held-out gravities: return {zero_shot:.0f} zero-shot")
+    print(f"after one episode and adaptation: {adapted:.0f}")
 
 
 if __name__ == "__main__":

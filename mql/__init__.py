@@ -12,24 +12,42 @@ from typing import TYPE_CHECKING
 from mql.tasks import gymnasium_registration as _gymnasium_registration
 
 if TYPE_CHECKING:
-    from mql.adaptation.adapters import adapt
     from mql.agent.agent import Agent
+    from mql.agent.robot_policy import load_policy
+    from mql.api.adapted import Adapted
+    from mql.api.run import Run, open_run, train
     from mql.config.loading import load_config
-    from mql.evaluation.held_out import evaluate
+    from mql.errors import UserError
     from mql.tasks.registry import load as load_family
-    from mql.training.methods import meta_train
+    from mql.types import Episode
 
 __version__ = "0.1.0"
 
-__all__ = ["Agent", "__version__", "adapt", "evaluate", "load_config", "load_family", "meta_train"]
+__all__ = [
+    "Adapted",
+    "Agent",
+    "Episode",
+    "Run",
+    "UserError",
+    "__version__",
+    "load_config",
+    "load_family",
+    "load_policy",
+    "open_run",
+    "train",
+]
 
 _HOMES = {
+    "Adapted": ("mql.api.adapted", "Adapted"),
     "Agent": ("mql.agent.agent", "Agent"),
-    "adapt": ("mql.adaptation.adapters", "adapt"),
-    "evaluate": ("mql.evaluation.held_out", "evaluate"),
+    "Episode": ("mql.types", "Episode"),
+    "Run": ("mql.api.run", "Run"),
+    "UserError": ("mql.errors", "UserError"),
     "load_config": ("mql.config.loading", "load_config"),
     "load_family": ("mql.tasks.registry", "load"),
-    "meta_train": ("mql.training.methods", "meta_train"),
+    "load_policy": ("mql.agent.robot_policy", "load_policy"),
+    "open_run": ("mql.api.run", "open_run"),
+    "train": ("mql.api.run", "train"),
 }
 
 

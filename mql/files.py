@@ -22,6 +22,7 @@ import numpy as np
 from mql.errors import UserError
 from mql.types import JSON
 
+CHECKSUMS = "SHA256SUMS"
 TEMPORARY = ".tmp"  # how the names of unfinished files and folders end
 
 
@@ -120,6 +121,56 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def check_free(path: Path, *, mend: str) -> None:
+    """Refuse a path at which something stands; an empty folder does not count."""
+    with user_errors(path):
+        if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+            raise UserError("the path already exists", where=str(path), mend=mend)
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new folder with these files by relative path and, in ``SHA256SUMS``, a checksum of each.
+
+    It appears under its name when it is complete; an error leaves nothing of it. ``sha256sum -c SHA256SUMS`` checks it.
+
+    Raises:
+        UserError: something stands at `path`, or it can't be written.
+    """
+    path = Path(os.path.abspath(path))
+    check_free(path, mend="choose another folder")
+    sums = "".join(f"{sha256(data)}  {name}\n" for name, data in files.items())
+    unfinished = path.with_name(path.name + TEMPORARY)
+    with user_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            for name, data in {**files, CHECKSUMS: sums.encode()}.items():
+                (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+                write_file(unfinished / name, data)
+            for folder in (*(each for each in unfinished.rglob("*") if each.is_dir()), unfinished):
+                sync_folder(folder)
+            os.rename(unfinished, path)
+            sync_folder(path.parent)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+
+
+def read_from_folder(path: Path, name: str) -> bytes:
+    """Read a file of a folder that `write_folder` wrote.
+
+    Raises:
+        UserError: it is missing, or differs from its checksum in any byte.
+    """
+    with user_errors(path / name):
+        data, sums = (path / name).read_bytes(), (path / CHECKSUMS).read_bytes()
+    if f"{sha256(data)}  {name}".encode() not in sums.splitlines():
+        mend = "restore it from a copy, or save the agent again"
+        raise UserError("the file is damaged", where=str(path / name), mend=mend)
+    return data
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder; from the first moment on it no longer stands under its name."""
     if not path.name.endswith(TEMPORARY):
@@ -153,6 +204,11 @@ def file_sha256(path: Path) -> str:
 def to_json(value: JSON, *, indent: int | None = None) -> bytes:
     """Write strict JSON: numpy values become plain ones, and numbers that are not finite become null."""
     return json.dumps(_plain(value), allow_nan=False, indent=indent).encode() + b"\n"
+
+
+def as_data(values: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Return named values as `to_json` would write them and JSON give them back."""
+    return {str(name): _plain(value) for name, value in values.items()}
 
 
 def read_json(path: Path) -> Any:

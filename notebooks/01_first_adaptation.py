@@ -21,11 +21,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from mql import evaluate, load_config, load_family
+from mql import load_config, load_family
 from mql.adaptation.paper import META_ROWS_PER_NEW_ROW, adapt, prepare
 from mql.adaptation.propensity import fit_propensity, weigh
 from mql.collecting.rollout import collect
-from mql.evaluation.held_out import adaptation_data
+from mql.evaluation.held_out import adaptation_data, evaluate
 from mql.evaluation.statistics import paired_gain
 from mql.learning.replay import Replay
 from mql.learning.trainer import Trainer

@@ -30,7 +30,8 @@ DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGES = {"mql", "tasks"}
 TABLE_BEGINS, TABLE_ENDS = "<!-- families -->", "<!-- end of families -->"
 FILE_TYPES = {"yaml", "json", "jsonl", "png", "safetensors", "sha256"}
-EXAMPLES_RUN_SHORT = 'overrides=["train.env_steps=2400", "evaluate.final_tasks=2"]'
+PYTHON = ROOT / "docs" / "python.md"
+FULL, SHORT = '"train.env_steps": 10_000', '"train.env_steps": 2400, "evaluate.final_tasks": 2'  # and in their tests
 
 HEAD = """# The configuration
 
@@ -124,7 +125,7 @@ def _is_module(name: str) -> bool:
 
 def _resolves(dotted: str) -> bool:
     parts = dotted.split(".")
-    for cut in range(len(parts), 0, -1):
+    for cut in range(len(parts), -1, -1):
         try:
             found: Any = import_module(".".join(["mql", *parts[:cut]]))
         except ModuleNotFoundError:
@@ -205,15 +206,23 @@ def _families_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def test_the_example_in_the_readme_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("path", [README, PYTHON], ids=lambda path: path.name)
+def test_the_examples_in_python_run(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [example] = _blocks(README, "python")
-    shorter = re.sub(r"overrides=\[[^]]*\]", EXAMPLES_RUN_SHORT, example)
-    assert shorter != example
+    """One after the other, with shorter trainings."""
     monkeypatch.chdir(tmp_path)
-    exec(compile(shorter, str(README), "exec"), {"__name__": "example"})
-    assert len(capsys.readouterr().out.splitlines()) == example.count("print(")
+    names: dict[str, Any] = {"__name__": "example"}
+    blocks = _blocks(path, "python")
+    assert any(FULL in block for block in blocks)
+    for block in blocks:
+        exec(compile(block.replace(FULL, SHORT), str(path), "exec"), names)
+    assert len(capsys.readouterr().out.splitlines()) == sum(block.count("print(") for block in blocks) > 0
+
+
+def test_the_readme_has_one_example_of_ten_lines() -> None:
+    [example] = _blocks(README, "python")
+    assert len([line for line in example.splitlines() if line]) == 10
 
 
 def _blocks(path: Path, language: str) -> list[str]:

@@ -6,18 +6,23 @@ Shapes: N tasks side by side, O observation, A action.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from mql.agent import saving
 from mql.agent.acting import ActingContext, Policy, make_policy
 from mql.agent.parameter_vector import ParameterVector
 from mql.agent.protocols import Algorithm, Learner, find
 from mql.agent.scaling import Scaling
 from mql.config.schema import ALGORITHMS, AgentConfig
+from mql.errors import UserError
+from mql.files import write_folder
 from mql.types import FloatArray
 
 
@@ -87,7 +92,31 @@ class Agent:
         for name, tensor in self.scaling.named_tensors():
             yield f"scaling.{name}", tensor
 
-    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the agent into a new folder, which appears when it is complete; `load` reads it (format: `saving`).
+
+        Raises:
+            UserError: something stands there, or it can't be written.
+        """
+        write_folder(Path(folder), saving.files_of(self))
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], *, device: str = "cpu") -> Agent:
+        """Read the agent that `save` wrote.
+
+        Raises:
+            UserError: the folder holds none, or a damaged one, or one of another format version.
+        """
+        obs_dim, action_dim, config = saving.read_description(Path(folder))
+        agent = cls(obs_dim, action_dim, config, seed=0, device=device)
+        try:
+            agent.load_tensors(saving.read_tensors(Path(folder)))
+        except (KeyError, ValueError) as error:
+            mend = "use the version of mql that wrote it"
+            raise UserError(f"the tensors do not fit the agent: {error}", where=str(folder), mend=mend) from None
+        return agent
+
+    def load_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Copy what `named_tensors` gave into this agent; tensors of other names are left alone.
 
         Raises:

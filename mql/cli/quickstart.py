@@ -17,7 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mql.cli.train import Display, create_run
+from mql.api.display import Display
+from mql.api.training import Job, create_run
 from mql.config.loading import load_config
 from mql.errors import UserError
 from mql.files import to_json, write_atomic
@@ -28,7 +29,6 @@ from mql.tasks import registry
 from mql.threads import keep_freed_memory, limit_threads
 from mql.training.loop import Interrupted
 from mql.training.meta_q_learning import evaluation_record
-from mql.training.methods import meta_train
 from mql.types import JSON
 
 FAMILY = "reacher-goal"
@@ -65,7 +65,7 @@ def quickstart(path: Path, *, overrides: Sequence[str] = ()) -> dict[str, JSON]:
     keep_freed_memory()
     config, family = load_config(FAMILY, overrides=overrides), registry.load(FAMILY)
     limit_threads(config.threads)
-    with create_run(config, path, replace=True) as run:
+    with Job(create_run(config, path, replace=True), config, family) as job:
         targets = family.tasks(config.evaluate.split)[: config.evaluate.final_tasks]
         fresh = Trainer(config, family).agent  # the parameters that training starts from
         untrained = evaluation_record(config, family, targets, fresh, None, split=config.evaluate.split)
@@ -73,8 +73,8 @@ def quickstart(path: Path, *, overrides: Sequence[str] = ()) -> dict[str, JSON]:
             f"an arm learns to reach targets that it cannot see; then it is tested on {len(targets)} new ones",
             file=sys.stderr,
         )
-        with Display(run, config) as display:
-            last = meta_train(config, family, run, watchers=(display,))
+        with Display(job.run, config) as display:
+            last = job.train(display)
         stages = {
             "untrained": _stage(untrained["tasks"], "zero_shot"),
             "zero_shot": _stage(last["tasks"], "zero_shot"),
@@ -82,8 +82,8 @@ def quickstart(path: Path, *, overrides: Sequence[str] = ()) -> dict[str, JSON]:
         }
         summary = {"seconds": time.perf_counter() - begun, **{name: _means(stage) for name, stage in stages.items()}}
         summary["tasks"] = len(targets)
-        _draw(run, stages)
-        write_atomic(run.path / "summary.json", to_json(summary, indent=1))
+        _draw(job.run, stages)
+        write_atomic(job.run.path / "summary.json", to_json(summary, indent=1))
     _print(summary, path)
     return summary
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from mql.api.families import builder, find_family
 from mql.cli.check import FamilyResults, check_families
-from mql.cli.families import builder, find_family
 from mql.cli.opengl import open_opengl
 from mql.cli.tables import print_checks, print_families, print_family, print_json, tally
 from mql.collecting.workers import WorkerLost, Workers

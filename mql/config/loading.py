@@ -17,11 +17,15 @@ from pydantic import ValidationError
 
 from mql.config.findings import shown
 from mql.config.marked_yaml import read_yaml
-from mql.config.schema import PROFILES, Config, allowed
+from mql.config.schema import BEFORE, PROFILES, Config, allowed
 from mql.config.yaml_text import EXPERIMENT, FIELDS, SECTIONS, Given, Layer, check_key, definition_name, read_text
 from mql.errors import UserError, nearest
 
 SUFFIXES = (".yaml", ".yml")
+
+
+# Settings that win over all files: the ``key=value`` texts of ``--set``, or from Python a mapping of keys to values.
+Overrides = Sequence[str] | Mapping[str, Any]
 
 
 class Experiment(NamedTuple):
@@ -34,7 +38,7 @@ class Experiment(NamedTuple):
 def load_config(
     target: str,
     *,
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
     seed: int | None = None,
     families: Sequence[str] | None = None,
 ) -> Config:
@@ -45,7 +49,7 @@ def load_config(
 def load_experiment(
     target: str,
     *,
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
     seed: int | None = None,
     families: Sequence[str] | None = None,
 ) -> Experiment:
@@ -55,7 +59,7 @@ def load_experiment(
         target: a family's name, or the path of a YAML file (ends in .yaml or .yml, or holds a path separator). A file
             is an experiment or, with ``schema: mql.task_family/...``, a family's definition, which gets the default
             experiment. An experiment names its family or, as a path that starts at its own folder, a definition.
-        overrides: ``key=value`` texts of ``--set``; a later one wins.
+        overrides: ``key=value`` texts of ``--set``, of which a later one wins; or values by key.
         seed: ``--seed``, which wins over all else.
         families: the known family names, for the check of the name; None: names are not checked.
 
@@ -91,20 +95,20 @@ def load_experiment(
     return Experiment(config, definition)
 
 
-def override(config: Config, overrides: Sequence[str]) -> Config:
-    """Apply ``--set`` texts to a configuration that is already resolved. Raises UserError as `load_config` does."""
+def override(config: Config, overrides: Overrides) -> Config:
+    """Apply ``--set`` texts, or values by key, to a resolved configuration. Raises UserError as `load_config` does."""
     return _resolve(_flat(config.model_dump(), where=None), parse_overrides(overrides))
 
 
 def read_resolved(path: Path) -> Config:
-    """Read a configuration that `to_yaml` wrote; keys that are missing get the schema's defaults, nothing else."""
+    """Read a configuration that `to_yaml` wrote, now or in an earlier version: what it lacks is as it was then."""
     layer, _ = read_text(read_yaml(path, EXPERIMENT), str(path))
     if "family" not in layer:
         raise UserError("no family is named", where=str(path), mend="restore the file from a copy")
     precision = layer.get("agent.precision")
     if precision is not None and precision.value == "auto":  # of earlier versions, which did not resolve it
         layer["agent.precision"] = precision._replace(value="float32")
-    return _resolve(layer)
+    return _resolve({key: Given(value, None) for key, value in BEFORE.items()}, layer)
 
 
 def to_yaml(config: Config) -> str:
@@ -117,8 +121,10 @@ def flat(config: Config) -> dict[str, Any]:
     return {key: value for key, (value, _) in _flat(config.model_dump(), where=None).items()}
 
 
-def parse_overrides(overrides: Sequence[str]) -> Layer:
-    """Read ``key=value`` texts; the value is YAML, so that lists and numbers work as in a file."""
+def parse_overrides(overrides: Overrides) -> Layer:
+    """Read values by key, or ``key=value`` texts with values in YAML, so that lists and numbers work as in a file."""
+    if isinstance(overrides, Mapping):
+        return {key: Given(_plain(value), _checked_key(key, f"settings, {key}")) for key, value in overrides.items()}
     layer: Layer = {}
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -126,19 +132,40 @@ def parse_overrides(overrides: Sequence[str]) -> Layer:
         where = f"--set {key}"
         if not equals or not key:
             raise UserError(f"--set {text!r} has no '='", mend="write it as --set section.key=value")
-        if key in SECTIONS:
-            example = f"{key}.{next(iter(SECTIONS[key]))}"
-            raise UserError(f"{key!r} is a section", where=where, mend=f"set one of its keys, such as {example}=VALUE")
-        section, dot, name = key.partition(".")
-        if dot and section in SECTIONS:
-            check_key(name, section, where)
-        else:
-            check_key(key, None, where)
+        _checked_key(key, where)
         try:
             layer[key] = Given(yaml.safe_load(value), where)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UserError(f"{value!r} is not a value", where=where, mend=f"quote it, or fix it ({error})") from None
     return layer
+
+
+def with_values(overrides: Overrides, values: Mapping[str, Any]) -> Overrides:
+    """Add values by key to overrides, whichever form these have; None stands for no value."""
+    given = {key: value for key, value in values.items() if value is not None}
+    if isinstance(overrides, Mapping):
+        return {**overrides, **given}
+    return [*overrides, *(f"{key}={value}" for key, value in given.items())]
+
+
+def _checked_key(key: str, where: str) -> str:
+    """Refuse a key that does not exist; return `where`."""
+    if key in SECTIONS:
+        value = "=VALUE" if where.startswith("--set") else ""
+        mend = f"set one of its keys, such as {key}.{next(iter(SECTIONS[key]))}{value}"
+        raise UserError(f"{key!r} is a section", where=where, mend=mend)
+    section, dot, name = str(key).partition(".")
+    if dot and section in SECTIONS:
+        check_key(name, section, where)
+    else:
+        check_key(str(key), None, where)
+    return where
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a file would give it: a list for a tuple, Python's numbers for numpy's."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def is_path(target: str) -> bool:

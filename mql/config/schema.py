@@ -250,6 +250,29 @@ class Config(Section):
         return self
 
 
+# What a saved configuration means that is older than a key and so lacks it; keys that are not here have their defaults.
+# A key that changes how a trained agent acts needs a line, so that its default may change later.
+BEFORE: Mapping[str, Any] = MappingProxyType(
+    {
+        "agent.algorithm": "td3",
+        "agent.encoder": "gru",
+        "agent.exploration": "white",
+        "agent.normalize": False,
+        "adapt.method": "paper",
+    }
+)
+
+
+def saved_agent_config(values: Mapping[str, Any]) -> AgentConfig:
+    """Return the configuration of a saved agent; what it lacks is as it was before these keys.
+
+    Raises:
+        ValidationError: an unknown key or a wrong value.
+    """
+    before = {key.removeprefix("agent."): value for key, value in BEFORE.items() if key.startswith("agent.")}
+    return AgentConfig.model_validate({**before, **values})
+
+
 # What the `paper` profile says where it differs from the defaults above. `weighting` is eq. 19 as written.
 PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {

@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 from threading import Semaphore
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from mql.adaptation.adapted import Report
 from mql.adaptation.adapters import adapt
 from mql.agent.agent import Agent
 from mql.collecting.exploration import Explorer, explorer_for, random_actions
+from mql.collecting.one_environment import collect_from
 from mql.collecting.rollout import collect_each
 from mql.config.schema import AdaptConfig
 from mql.evaluation.statistics import paired_gain, summarize
@@ -163,6 +165,25 @@ def adaptation_data(
             raise episodes
         collected.append(episodes)
     return collected
+
+
+def adaptation_data_from(
+    environment: gymnasium.Env[Any, Any], agent: Agent, family: TaskFamily, config: AdaptConfig, *, seed: int
+) -> list[Episode]:
+    """Collect the same in an environment of the caller's own, which has the family's spaces.
+
+    Raises:
+        UserError: it has others, or gives numbers that are not finite.
+    """
+    explorer = explorer_for(family, agent.config.exploration, config.exploration_noise)
+    streams = generator(seed, "adaptation noise", 0).spawn(config.adaptation_episodes)
+    return collect_from(
+        agent,
+        environment,
+        spawn_seeds(config.adaptation_episodes, seed, "adaptation", 0),
+        most_steps=family.episode_length,
+        explorations=[explorer.begin(1, rng) for rng in streams] if explorer else None,
+    )
 
 
 def _adaptation_data(

@@ -160,7 +160,7 @@ class Trainer:
             KeyError: a tensor or counter is missing.
             ValueError: a tensor has another shape.
         """
-        self.agent.load(tensors)
+        self.agent.load_tensors(tensors)
         self.learner.load_optimizer_tensors({n: v for n, v in tensors.items() if n.startswith("adam.")})
         self.replay.restore_states(tensors)
         self.learner.updates = int(counters["updates"])

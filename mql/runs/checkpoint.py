@@ -28,7 +28,11 @@ from mql.errors import UserError
 from mql.files import TEMPORARY, file_sha256, sha256, sync_folder, user_errors, write_atomic, write_file
 from mql.types import JSON, Episode
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Agents of version 1 saw rewards in their context as they are, where `agent.reward_scale` was for the losses only: with
+# another factor than 1 they would act wrongly now.
+UNSCALED_CONTEXT = 1
+READABLE = (UNSCALED_CONTEXT, FORMAT_VERSION)
 
 _TENSORS, _MANIFEST, _DIGEST = "agent.safetensors", "checkpoint.json", "checkpoint.sha256"
 
@@ -60,6 +64,7 @@ class Checkpoint:
     chunks: tuple[Chunk, ...]
     line_bytes: Mapping[str, int]
     run: Path
+    format_version: int = FORMAT_VERSION
 
     @property
     def episodes(self) -> Iterator[tuple[int, Episode]]:
@@ -169,6 +174,7 @@ def read_checkpoint(run: Path, env_steps: int) -> Checkpoint:
         chunks=chunks,
         line_bytes=manifest["line_bytes"],
         run=run,
+        format_version=manifest["format_version"],
     )
 
 
@@ -246,8 +252,8 @@ def _read_manifest(run: Path, env_steps: int) -> dict[str, Any]:
     if str(manifest["env_steps"]) != path.parent.name:
         what = f"the folder holds checkpoint {manifest['env_steps']}"
         raise UserError(what, where=str(path.parent), mend="rename the folder back")
-    if manifest["format_version"] != FORMAT_VERSION:
-        what = f"the checkpoint has format {manifest['format_version']}, but this version reads {FORMAT_VERSION}"
+    if manifest["format_version"] not in READABLE:
+        what = f"the checkpoint has format {manifest['format_version']}, but this version reads up to {FORMAT_VERSION}"
         raise UserError(what, where=str(path), mend="use the version of mql that wrote it (see environment.json)")
     return manifest
 

@@ -49,10 +49,14 @@ def kept_definition(run: Path) -> KeptDefinition | None:
     Raises:
         UserError: the folder is no run directory.
     """
-    environment = read_environment(run)
-    if "definition" not in environment:
+    return named_definition(run, read_environment(run))
+
+
+def named_definition(folder: Path, facts: Mapping[str, JSON]) -> KeptDefinition | None:
+    """Return the definition in `folder` that these facts about it name (`DefinitionCopy.facts`), or None."""
+    if "definition" not in facts:
         return None
-    return KeptDefinition(run / environment["definition"], environment["family_digest"])
+    return KeptDefinition(folder / facts["definition"], facts["family_digest"])
 
 
 def digest_entry(run: Path) -> dict[str, JSON]:

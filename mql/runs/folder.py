@@ -16,7 +16,8 @@ from mql.errors import UserError
 from mql.files import TEMPORARY, read_json, sync_folder, user_errors, write_file
 
 FORMAT = "mql.run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: agent.reward_scale did not reach the context (`mql.runs.checkpoint`)
+READABLE = (1, FORMAT_VERSION)
 
 
 class NameTaken(UserError):
@@ -127,9 +128,9 @@ def read_environment(path: Path) -> dict[str, Any]:
     if not isinstance(environment, dict) or environment.get("format") != FORMAT:
         raise UserError("the folder is not a run directory", where=str(path), mend="choose another folder")
     version = environment.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE:
         mend = "use the version of mql that wrote it (see environment.json), or start a new run"
-        what = f"the run has format {version}, but this version reads {FORMAT_VERSION}"
+        what = f"the run has format {version}, but this version reads up to {FORMAT_VERSION}"
         raise UserError(what, where=str(path), mend=mend)
     return dict(environment)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from mql.config.loading import parse_overrides
+from mql.config.loading import Overrides, parse_overrides
 from mql.config.schema import Config
 from mql.config.yaml_text import FIELDS
 
@@ -15,15 +14,13 @@ _LONGEST_VALUE = 16  # characters of a value, such as a list's
 _LONGEST = 60  # characters of all settings; those that do not fit are counted
 
 
-def default_run_path(
-    config: Config, now: datetime, *, settings: Sequence[str] = (), experiment: str | None = None
-) -> Path:
+def default_run_path(config: Config, now: datetime, *, settings: Overrides = (), experiment: str | None = None) -> Path:
     """Return ``runs/<family>[-<experiment>][-<settings>]-seed<seed>-<date and time>``.
 
     Two runs of one second get the same path: `RunDir.create` with `numbered` tells them apart.
 
     Args:
-        settings: ``key=value`` texts of ``--set``; their keys and values are shortened.
+        settings: ``key=value`` texts of ``--set``, or values by key; keys and values are shortened.
         experiment: the name of the experiment's file, where there is one.
     """
     parts = [config.family]
@@ -33,7 +30,7 @@ def default_run_path(
     return Path("runs") / "-".join([*parts, f"seed{config.seed}", f"{now:%Y%m%d-%H%M%S}"])
 
 
-def _shortened(settings: Sequence[str]) -> list[str]:
+def _shortened(settings: Overrides) -> list[str]:
     """Return ``key=value`` texts that are fit for a file name, as many as are not too long together."""
     given = {key: value for key, (value, _) in parse_overrides(settings).items() if key not in ("family", "seed")}
     names = [key.rpartition(".")[2] for key in FIELDS]

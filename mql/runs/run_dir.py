@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import torch
@@ -74,6 +74,7 @@ class RunDir:
         tasks: Mapping[str, Sequence[Mapping[str, JSON]]],
         command: Sequence[str],
         definition: DefinitionCopy | None = None,
+        facts: Mapping[str, JSON] = MappingProxyType({}),
         replace: bool = False,
         numbered: bool = False,
     ) -> RunDir:
@@ -85,13 +86,14 @@ class RunDir:
             tasks: the task parameters of every split.
             command: the command line, for the record.
             definition: of the family, where a file defines it; the run keeps it.
+            facts: more for ``environment.json``.
             replace: remove an earlier run of this name (of no other folder).
             numbered: where the name is taken, take the first free one of ``<name>-2``, ``<name>-3`` and so on.
         """
         path = Path(os.path.abspath(path))
-        facts, copied = (definition.facts, definition.in_run) if definition else ({}, {})
+        named, copied = (definition.facts, definition.in_run) if definition else ({}, {})
         files = copied | {
-            "environment.json": to_json(describe_environment(command) | facts, indent=1),
+            "environment.json": to_json(describe_environment(command) | named | dict(facts), indent=1),
             "config.yaml": to_yaml(config).encode(),
             "tasks.json": to_json(tasks, indent=1),
             METRICS: b"",
@@ -205,14 +207,25 @@ class RunDir:
         return storage.list_checkpoints(self.path)
 
     def load_checkpoint(self, env_steps: int | None = None) -> Checkpoint:
-        """Read and verify a checkpoint, by default the newest one. A damaged one is an error, never skipped."""
+        """Read and verify a checkpoint, by default the newest one. A damaged one is an error, never skipped.
+
+        One of format version 1 is read where its agent acts now as it did then: with ``agent.reward_scale`` 1.
+        """
         known = self.checkpoints()
         if not known:
             mend = "wait for the first checkpoint, or continue the run with --resume"
             raise UserError("the run has no checkpoint yet", where=str(self.path), mend=mend)
         if env_steps is not None:
             self._check_known(env_steps)
-        return storage.read_checkpoint(self.path, known[-1] if env_steps is None else env_steps)
+        checkpoint = storage.read_checkpoint(self.path, known[-1] if env_steps is None else env_steps)
+        agent = self.config.agent
+        factor = agent.reward_scale if agent.use_context else 1.0
+        if checkpoint.format_version == storage.UNSCALED_CONTEXT and factor != 1.0:
+            what = f"the agent was trained when agent.reward_scale ({factor:g}) did not reach its context"
+            where = f"{self.path}/checkpoints/{checkpoint.env_steps}"
+            mend = "use the version of mql that wrote it (see environment.json), or train it again"
+            raise UserError(what, where=where, mend=mend)
+        return checkpoint
 
     def save_checkpoint(
         self,

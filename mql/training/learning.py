@@ -117,6 +117,11 @@ def restore(learning: Learning, checkpoint: Checkpoint) -> None:
     try:
         learning.restore(checkpoint.tensors, checkpoint.state, checkpoint.episodes)
     except (KeyError, ValueError) as error:
-        where = f"{checkpoint.run}/checkpoints/{checkpoint.env_steps}"
-        mend = "it was written with other settings or another version; use that version, or another checkpoint"
-        raise UserError(f"the checkpoint does not fit: {error}", where=where, mend=mend) from error
+        raise misfit(checkpoint, error) from error
+
+
+def misfit(checkpoint: Checkpoint, error: Exception) -> UserError:
+    """Say that a checkpoint is not one of the run's configuration."""
+    where = f"{checkpoint.run}/checkpoints/{checkpoint.env_steps}"
+    mend = "it was written with other settings or another version; use that version, or another checkpoint"
+    return UserError(f"the checkpoint does not fit: {error}", where=where, mend=mend)

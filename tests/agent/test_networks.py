@@ -110,11 +110,11 @@ def test_buffers_are_saved_and_loaded() -> None:
     made.online.actor.mean += 2.0
     tensors = {name: tensor.clone() for name, tensor in made.named_tensors()}
     assert tensors["online.actor.mean"].tolist() == [2.0] * 3 and "online.actor.scratch" not in tensors
-    fresh.load(tensors)
+    fresh.load_tensors(tensors)
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in fresh.named_tensors())
     assert torch.equal(made.copy().online.actor.mean, made.online.actor.mean)
     with pytest.raises(ValueError, match=r"online.actor.mean has shape \(2,\), not \(3,\)"):
-        fresh.load({**tensors, "online.actor.mean": torch.zeros(2)})
+        fresh.load_tensors({**tensors, "online.actor.mean": torch.zeros(2)})
 
 
 @pytest.mark.parametrize("mode", ["carry", "window"])

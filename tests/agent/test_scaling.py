@@ -168,7 +168,7 @@ def test_a_policy_made_before_stays_current() -> None:
 def test_it_is_saved_and_copied_with_the_agent() -> None:
     agent, _ = fitted(episodes(4))
     other = agent_of()
-    other.load({name: tensor.clone() for name, tensor in agent.named_tensors()})
+    other.load_tensors({name: tensor.clone() for name, tensor in agent.named_tensors()})
     twin = agent.copy()
     for each in (other, twin):
         assert bool(each.scaling.fitted)

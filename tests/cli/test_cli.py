@@ -12,8 +12,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from mql.api import training
 from mql.cli import app as cli
-from mql.cli import train
 from mql.config.loading import load_config
 from mql.config.schema import TrainConfig
 from mql.errors import UserError
@@ -238,7 +238,7 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
         ("evaluate .", "the folder is not a run directory"),
         ("evaluate RUN --split tset", "no split 'tset' (family point-robot): did you mean 'test'?"),
         ("evaluate RUN --tasks 0", "see 'mql evaluate --help'"),
-        ("evaluate RUN --tasks 99", "test has 20 tasks, not 99 (--tasks): ask for fewer"),
+        ("evaluate RUN --tasks 99", "test has 20 tasks, not 99 (tasks): ask for fewer"),
         ("evaluate RUN --checkpoint 250", "there is no checkpoint 250"),
         ("evaluate RUN --no-adapt --adaptation-episodes 2", "contradict each other"),
         ("evaluate RUN --set agent.lr=1", "only adapt.*, evaluate.*, threads, collect.* and device can be changed now"),
@@ -263,20 +263,20 @@ def test_mistakes(mql: Command, finished: Path, arguments: str, message: str) ->
 def test_a_replay_that_does_not_fit_is_refused(mql: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against what is left, with the bytes that would be allocated; and the mend works."""
     left = {"cpu": AvailableMemory(10e6, "in this container")}
-    monkeypatch.setattr(train, "available_memory", lambda device: left[device])
+    monkeypatch.setattr(training, "available_memory", lambda device: left[device])
     said = mql.error("train", "point-robot", "--run-dir", "run")
     assert "rows needs 0.2 GB (train.replay_capacity): 0.0 GB are free in this container; set it to at most" in said
     fits = said.split()[-1].replace(",", "")
     config = load_config("point-robot", overrides=[f"train.replay_capacity={fits}"])
     family = registry.load("point-robot")
-    train.check_memory(config, family)
+    training.check_memory(config, family)
     assert replay_size(config, family).nbytes > 9e6
     left["cpu"] = AvailableMemory(10e3, "on this machine")
     said = mql.error("train", "point-robot", "--run-dir", "run")
     assert "it holds at least one episode of 20 steps of each of 40 training tasks" in said
     left.update(cpu=AvailableMemory(1e12, ""), cuda=AvailableMemory(10e6, "on this GPU"))
     with pytest.raises(UserError, match=r"0\.0 GB are free on this GPU"):
-        train.check_memory(config.model_copy(update={"device": "cuda", "train": TrainConfig()}), family)
+        training.check_memory(config.model_copy(update={"device": "cuda", "train": TrainConfig()}), family)
 
 
 def test_cuda_without_a_gpu(mql: Command, monkeypatch: pytest.MonkeyPatch) -> None:

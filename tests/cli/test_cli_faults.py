@@ -193,7 +193,7 @@ def test_a_failed_write_of_an_adapted_agent(
     def refuse(file: Path, data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
-    monkeypatch.setattr("mql.cli.evaluate.write_file", refuse)
+    monkeypatch.setattr("mql.files.write_file", refuse)
     arguments = ["adapt", str(finished), "--task", "goal=0,0", "--out", str(tmp_path / "out")]
     assert "the disk is full" in error(capsys, arguments)
     assert list(tmp_path.iterdir()) == []

@@ -11,8 +11,8 @@ import pytest
 from lab_definitions import PYTHON, SETTINGS, write_parallel, write_python
 from PIL import Image
 
+from mql.api.families import builder
 from mql.cli import app as cli
-from mql.cli.families import builder
 from mql.config.loading import load_config, load_experiment
 from mql.errors import UserError
 from mql.runs.definition import kept_definition

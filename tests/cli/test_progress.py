@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from mql.cli.progress import Progress, header
+from mql.api.progress import Progress, header
 from mql.config.loading import load_config, override
 from mql.learning.trainer import Trainer, updates_after
 from mql.tasks import registry

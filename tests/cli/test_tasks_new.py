@@ -17,8 +17,8 @@ import yaml
 from lab_definitions import SETTINGS
 from lab_robots import MJCF, not_passed, verdicts, write_robot
 
+from mql.api.families import builder
 from mql.cli import app as cli
-from mql.cli.families import builder
 from mql.config.loading import load_experiment
 from mql.tasks import from_file
 from mql.tasks.checks.effort import QUICK

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from mql.adaptation.paper import MetaData, prepare
 from mql.agent.agent import Agent
+from mql.api.progress import Progress
 from mql.cli import tables as cli_tables
-from mql.cli.progress import Progress
 from mql.config.loading import load_config
 from mql.config.schema import Config
 from mql.evaluation.held_out import TaskResult, evaluate, summarize_results

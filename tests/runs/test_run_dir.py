@@ -83,7 +83,7 @@ def test_a_new_run_holds_what_it_was_started_with(run: RunDir, path: Path) -> No
     assert run.tasks == TASKS
     assert (run.checkpoints(), run.read_metrics(), run.read_evaluations(), run.finished) == ([], [], [], False)
     environment = json.loads((path / "environment.json").read_text())
-    assert (environment["format"], environment["format_version"]) == ("mql.run", 1)
+    assert (environment["format"], environment["format_version"]) == ("mql.run", 2)
     assert environment["command"] == ["mql", "train", "point-robot"]
     versions = environment["versions"]
     assert set(versions) == {"python", "mql", "torch", "mujoco", "numpy", "gymnasium", "scikit-learn"}
@@ -271,8 +271,10 @@ def test_what_is_not_a_run_directory_is_refused(path: Path, text: str, words: st
 def test_a_run_of_another_format_is_refused(path: Path) -> None:
     create(path).close()
     environment = json.loads((path / "environment.json").read_text())
-    (path / "environment.json").write_text(json.dumps({**environment, "format_version": 2}))
-    with pytest.raises(UserError, match=r"the run has format 2, but this version reads 1 .*: use the version of mql"):
+    (path / "environment.json").write_text(json.dumps({**environment, "format_version": 3}))
+    with pytest.raises(
+        UserError, match=r"the run has format 3, but this version reads up to 2 .*: use the version of mql"
+    ):
         RunDir.open_for_resume(path)
 
 

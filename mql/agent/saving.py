@@ -1,0 +1,81 @@
+"""A saved agent: ``agent.safetensors`` (all tensors) and ``agent.json`` (sizes and configuration), under checksums.
+
+Nothing is pickled, and nothing but these two files is needed to act or to learn on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+
+from mql.config.schema import AgentConfig, saved_agent_config
+from mql.errors import UserError
+from mql.files import read_from_folder, to_json
+
+FORMAT = "mql.agent"
+FORMAT_VERSION = 1
+
+DESCRIPTION, TENSORS = "agent.json", "agent.safetensors"
+
+
+class Saved(Protocol):
+    """What is saved of an agent."""
+
+    obs_dim: int
+    action_dim: int
+    config: AgentConfig
+
+    def named_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every learned tensor and buffer once, by name."""
+        ...
+
+
+def files_of(agent: Saved) -> dict[str, bytes]:
+    """Return the files that a saved agent consists of, by name."""
+    description = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "obs_dim": agent.obs_dim,
+        "action_dim": agent.action_dim,
+        "config": agent.config.model_dump(mode="json"),
+    }
+    tensors = {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in agent.named_tensors()}
+    return {DESCRIPTION: to_json(description, indent=1), TENSORS: safetensors.torch.save(tensors)}
+
+
+def read_description(folder: Path) -> tuple[int, int, AgentConfig]:
+    """Return O, A and the configuration of the agent that `folder` holds.
+
+    Raises:
+        UserError: it holds none, or a damaged one, or one that this version does not know.
+    """
+    where = str(folder / DESCRIPTION)
+    if not (folder / DESCRIPTION).is_file():
+        mend = "give one that Agent.save, Adapted.save or mql adapt --out wrote (of a run: mql.open_run(...).policy())"
+        raise UserError("the folder holds no saved agent", where=str(folder), mend=mend)
+    described: dict[str, Any] = json.loads(read_from_folder(folder, DESCRIPTION))
+    if described.get("format") != FORMAT or described.get("format_version") != FORMAT_VERSION:
+        what = f"the agent has format {described.get('format_version')}, but this version reads {FORMAT_VERSION}"
+        raise UserError(what, where=where, mend="use the version of mql that wrote it")
+    try:
+        config = saved_agent_config(described["config"])
+    except ValidationError as error:
+        key = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
+        mend = "use the version of mql that wrote it"
+        raise UserError(f"this version does not know the agent's {key}", where=where, mend=mend) from None
+    return int(described["obs_dim"]), int(described["action_dim"]), config
+
+
+def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of the agent that `folder` holds.
+
+    Raises:
+        UserError: they are missing or damaged.
+    """
+    return safetensors.torch.load(read_from_folder(folder, TENSORS))

@@ -1,0 +1,96 @@
+"""A run in training as a person sees it, on standard error: a header, the progress, and what happens on the way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mql.api.progress import Progress, header
+from mql.config.schema import Config
+from mql.kernels.loading import status
+from mql.runs.run_dir import RunDir
+from mql.training.learning import Learning
+from mql.types import JSON
+
+Record = Mapping[str, JSON]
+
+
+class Display:
+    """Shows a run on standard error: a `Watcher`, and a context manager."""
+
+    def __init__(self, run: RunDir, config: Config) -> None:
+        self._path, self._config = run.path, config
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress:
+            self._progress.close()
+
+    def on_start(self, learning: Learning) -> None:
+        """Write the header, and start the progress bar."""
+        config = self._config
+        line = header(
+            family=config.family,
+            profile=config.profile,
+            seed=config.seed,
+            threads=config.threads,
+            device=f"{config.device} ({config.agent.precision}, {'no ' if status().reason else ''}compiled kernels)",
+            replay_bytes=learning.replay_bytes,
+            run_path=shown(self._path),
+        )
+        say(line.replace("replay up to", f"replay up to {config.train.replay_capacity:,} transitions,"))
+        self._progress = Progress(
+            config.train.env_steps,
+            learning.updates_after(config.train.env_steps),
+            env_steps=learning.env_steps,
+            updates=learning.updates,
+        )
+        self._progress.__enter__()
+
+    def on_iteration(self, record: Record) -> None:
+        """Move the bar on."""
+        assert self._progress
+        self._progress.update(record)
+        for fault in record.get("faults", ()):
+            self._progress.note(f"an episode was dropped: {fault}")
+        if record["env_steps"] >= self._config.train.env_steps:
+            self._progress.note(
+                f"training is done; evaluating and adapting on up to {self._config.evaluate.final_tasks} tasks"
+            )
+
+    def on_task(self, done: int, tasks: int) -> None:
+        """Say how far an evaluation is."""
+        assert self._progress
+        self._progress.evaluating(done, tasks)
+
+    def on_evaluation(self, record: Record) -> None:
+        """Show the latest mean returns."""
+        assert self._progress
+        summary = record["summary"]
+        adapted, by_chance = (values["mean"] if values else None for values in (summary["adapted"], summary["random"]))
+        self._progress.evaluated(zero_shot=summary["zero_shot"]["mean"], adapted=adapted, random=by_chance)
+
+    def note(self, text: str) -> None:
+        """Write one line that stays."""
+        if self._progress:
+            self._progress.note(text)
+        else:
+            say(text)
+
+
+def shown(path: Path) -> str:
+    """Name a path as briefly as the working directory allows."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def say(text: str) -> None:
+    """Write one line."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,334 @@
+"""A run as an object: what it wrote, its policy, its evaluations, and adaptation to new tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from mql.adaptation.adapters import adapt, prepare
+from mql.agent.agent import Agent
+from mql.agent.robot_policy import RobotPolicy
+from mql.api.adapted import Adapted, Comparison, changed_config, evaluation_seed, tasks_of
+from mql.api.display import Display
+from mql.api.families import FamilySource, check_same_tasks, source_of
+from mql.api.training import last_evaluation, open_job
+from mql.config.loading import Overrides
+from mql.config.schema import AdaptConfig, Config
+from mql.errors import UserError
+from mql.evaluation.held_out import adaptation_data, adaptation_data_from
+from mql.files import as_data
+from mql.learning.trainer import Trainer
+from mql.runs.definition import digest_entry
+from mql.runs.run_dir import RunDir
+from mql.tasks.family import Task, TaskFamily
+from mql.threads import keep_freed_memory, limit_threads
+from mql.training.learning import misfit
+from mql.training.meta_q_learning import evaluation_record, load_trainer
+from mql.types import JSON, Episode
+
+
+def train(
+    target: str | os.PathLike[str] | TaskFamily,
+    *,
+    run_dir: str | os.PathLike[str] | None = None,
+    seed: int | None = None,
+    settings: Overrides | None = None,
+    resume: bool = False,
+    trust: bool = False,
+    progress: bool = False,
+) -> Run:
+    """Meta-train an agent, evaluate it, and return its run: what `mql train` does.
+
+    Args:
+        target: a family's name, the path of a YAML file that defines one or describes an experiment, or a family.
+        run_dir: where the run is to be; None: a new folder below ``runs/``.
+        seed: of all random numbers.
+        settings: values by key, such as ``{"train.env_steps": 10_000}`` (docs/configuration.md).
+        resume: go on with the run in `run_dir`, with its own configuration; a finished one stays as it is.
+        trust: a definition's Python may be run.
+        progress: show on standard error how it goes.
+
+    Raises:
+        UserError: what the caller can mend, in one line.
+        Interrupted: Ctrl-C or SIGTERM; the run was saved, and `resume` goes on with it.
+    """
+    job = open_job(
+        target,
+        run_dir=None if run_dir is None else Path(run_dir),
+        seed=seed,
+        settings={} if settings is None else settings,
+        resume=resume,
+        trust=trust,
+    )
+    with job:
+        if not job.complete:
+            if progress:
+                with Display(job.run, job.config) as display:
+                    job.train(display)
+            else:
+                job.train()
+    return Run(RunDir.open_readonly(job.run.path), source_of(job.run, given=job.family, trust=trust))
+
+
+def open_run(path: str | os.PathLike[str], *, family: TaskFamily | None = None, trust: bool = False) -> Run:
+    """Open a run, finished or not, to look at it and to use its agent.
+
+    Args:
+        path: its folder.
+        family: the family that it was trained on, where that was given to `train` as an object.
+        trust: the Python of the run's own definition may be run.
+
+    Raises:
+        UserError: the folder is no run.
+    """
+    run = RunDir.open_readonly(path)
+    return Run(run, source_of(run, given=family, trust=trust))
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run's configuration (as changed for now), family, and agent with its replay, as they were at a checkpoint."""
+
+    config: Config
+    family: TaskFamily
+    trainer: Trainer
+
+
+class Run:
+    """A run; `train` and `open_run` return one. It holds the agent and the replay that it last needed in memory."""
+
+    def __init__(self, run: RunDir, source: FamilySource) -> None:
+        self._run, self._source = run, source
+        self._loaded: tuple[tuple[int, str], Trainer] | None = None
+        self._prepared: tuple[Trainer, AdaptConfig, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"mql.Run({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """Its folder (docs/run-directory.md)."""
+        return self._run.path
+
+    @cached_property
+    def config(self) -> Config:
+        """The resolved configuration."""
+        return self._run.config
+
+    @cached_property
+    def family(self) -> TaskFamily:
+        """The family that it was trained on.
+
+        Raises:
+            UserError: it can't be built here, or is no longer the one that the run was started with.
+        """
+        family = self._source.family
+        check_same_tasks(self._run, family)
+        return family
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has come to its end."""
+        return self._run.finished
+
+    @property
+    def result(self) -> dict[str, JSON] | None:
+        """The evaluation at its end, as `mql train --json` prints it; None as long as the run has not ended."""
+        return last_evaluation(self._run.summary, self.path) if self.finished else None
+
+    @property
+    def summary(self) -> dict[str, JSON] | None:
+        """What `result` says over all tasks: ``zero_shot``, ``adapted``, ``gain`` and ``random``."""
+        result = self.result
+        return None if result is None else dict(result["summary"])
+
+    @property
+    def checkpoints(self) -> list[int]:
+        """Environment steps of the checkpoints that are kept, oldest first."""
+        return self._run.checkpoints()
+
+    def evaluations(self) -> list[dict[str, JSON]]:
+        """Return the lines of ``evaluations.jsonl`` so far (docs/run-directory.md)."""
+        return self._run.read_evaluations()
+
+    def metrics(self) -> list[dict[str, JSON]]:
+        """Return the lines of ``metrics.jsonl`` so far."""
+        return self._run.read_metrics()
+
+    def agent(self, checkpoint: int | None = None) -> Agent:
+        """Return the agent at a checkpoint (env steps; None: the newest), on the CPU.
+
+        Raises:
+            UserError: there is no such checkpoint, or it is damaged.
+        """
+        saved = self._run.load_checkpoint(checkpoint)
+        agent = Agent(self.family.obs_dim, self.family.action_dim, self.config.agent, seed=0)
+        try:
+            agent.load_tensors(saved.tensors)
+        except (KeyError, ValueError) as error:
+            raise misfit(saved, error) from error
+        return agent
+
+    def policy(self, checkpoint: int | None = None) -> RobotPolicy:
+        """Return the zero-shot policy for one robot: it infers the task from the running episode alone."""
+        return RobotPolicy(self.agent(checkpoint))
+
+    def evaluate(
+        self,
+        *,
+        split: str | None = None,
+        tasks: int | None = None,
+        adapt: bool = True,
+        checkpoint: int | None = None,
+        settings: Overrides | None = None,
+        on_task: Callable[[int, int], None] | None = None,
+    ) -> dict[str, JSON]:
+        """Evaluate the agent on held-out tasks and return, as plain data, what `mql evaluate --json` prints.
+
+        Args:
+            split: ``evaluate.split`` where it is None.
+            tasks: the first ones of the split; None: at most ``evaluate.final_tasks``.
+            adapt: adapt to each task, too.
+            checkpoint: env steps of the checkpoint to use; None: the newest.
+            settings: of ``adapt``, ``evaluate``, ``collect``, ``threads`` and ``device``.
+            on_task: called with (done, tasks) as tasks finish.
+
+        Raises:
+            UserError: no such split, checkpoint or setting, or a damaged run.
+            EpisodeFault: no task could be evaluated.
+        """
+        config = self.changed_config(settings)
+        split = config.evaluate.split if split is None else split
+        chosen = tasks_of(self.family, config, split, tasks)
+        trainer = self.load(config, checkpoint=checkpoint).trainer
+        record = evaluation_record(
+            config,
+            self.family,
+            chosen,
+            trainer.agent,
+            trainer if adapt else None,
+            split=split,
+            with_random=True,
+            on_task=(lambda index: on_task(index + 1, len(chosen))) if on_task else None,
+        )
+        return as_data(record | {"env_steps": trainer.env_steps, **digest_entry(self.path)})
+
+    def adapt(
+        self,
+        *,
+        task: Mapping[str, object] | Task | None = None,
+        episodes: Sequence[Episode] | None = None,
+        env: gymnasium.Env[Any, Any] | None = None,
+        seed: int | None = None,
+        checkpoint: int | None = None,
+        settings: Overrides | None = None,
+    ) -> Adapted:
+        """Adapt the agent to a new task, of which exactly one of `task`, `episodes` and `env` tells; the run stays.
+
+        Args:
+            task: the task's parameters; ``adapt.adaptation_episodes`` episodes of it are simulated.
+            episodes: data of the new task, collected with the run's policy.
+            env: an environment with the family's spaces, in which as many episodes are played.
+            seed: of all random numbers; None: the run's.
+            checkpoint: env steps of the checkpoint to use; None: the newest.
+            settings: of ``adapt``, ``evaluate``, ``collect``, ``threads`` and ``device``.
+
+        Raises:
+            UserError: none or several of the three, or something about it does not fit the run.
+            EpisodeFault: an episode could not be finished.
+        """
+        if sum(given is not None for given in (task, episodes, env)) != 1:
+            raise UserError("it takes one thing to adapt to", mend="give exactly one of task, episodes and env")
+        config = self.changed_config(settings)
+        if seed is not None:
+            config = config.model_copy(update={"seed": seed})
+        if task is not None and not isinstance(task, Task):
+            task = self.family.task(task)
+        trainer = self.load(config, checkpoint=checkpoint).trainer
+        agent, begin = trainer.agent, evaluation_seed(config, task.split if task else "custom")
+        if task is not None:
+            [data] = adaptation_data(agent, self.family, [task], config.adapt, seed=begin, workers=config.workers)
+        elif env is not None:
+            data = adaptation_data_from(env, agent, self.family, config.adapt, seed=begin)
+        else:
+            data = _checked(agent, episodes or ())
+        outcome = adapt(agent, self._meta(trainer, config.adapt), data, config.adapt, seed=begin)
+        facts = {
+            "run": str(self.path),
+            "env_steps": trainer.env_steps,
+            "seed": config.seed,
+            **digest_entry(self.path),
+        }
+        return Adapted(
+            agent=outcome.agent,
+            config=config,
+            report=as_data(outcome.report),
+            episodes=data,
+            task=task.to_json() if task else None,
+            facts=facts,
+            source=self._source,
+            comparison=Comparison(agent, task, begin, outcome.report) if task else None,
+        )
+
+    def changed_config(self, settings: Overrides | None = None) -> Config:
+        """Return the configuration with settings of what may still be changed after training.
+
+        Raises:
+            UserError: a key that is unknown or was fixed by training, or a wrong value.
+        """
+        return changed_config(self.config, settings)
+
+    def load(self, config: Config | None = None, *, checkpoint: int | None = None) -> LoadedRun:
+        """Return agent and replay at a checkpoint (env steps; None: the newest); whoever changes them copies first.
+
+        Raises:
+            UserError: there is no such checkpoint, or it is damaged.
+        """
+        config = self.config if config is None else config
+        keep_freed_memory()
+        limit_threads(config.threads)
+        known = self._run.checkpoints()
+        key = (known[-1] if checkpoint is None and known else checkpoint or 0, config.device)
+        if self._loaded is None or self._loaded[0] != key:
+            self._loaded = self._prepared = None  # two replays may not fit into memory
+            self._loaded = key, load_trainer(self._run, self.family, config, env_steps=checkpoint)
+        return LoadedRun(config, self.family, self._loaded[1])
+
+    def _meta(self, trainer: Trainer, config: AdaptConfig) -> Any:
+        """Return what adaptation needs of the replay; computed once for equal settings."""
+        if self._prepared is None or self._prepared[:2] != (trainer, config):
+            self._prepared = trainer, config, prepare(trainer.agent, trainer.replay, config)
+        return self._prepared[2]
+
+
+def _checked(agent: Agent, episodes: Sequence[Episode]) -> list[Episode]:
+    """Refuse episodes that the agent can't learn from.
+
+    Raises:
+        UserError: none, or one of other sizes or with numbers that are not finite.
+    """
+    if not episodes:
+        raise UserError("there are no episodes to adapt to", mend="give at least one")
+    checked = []
+    for number, episode in enumerate(episodes):
+        where, steps = f"episodes[{number}]", np.size(episode.reward)
+        wanted = {"obs": (steps + 1, agent.obs_dim), "action": (steps, agent.action_dim), "reward": (steps,)}
+        arrays = {name: np.asarray(getattr(episode, name), dtype=np.float32) for name in wanted}
+        for name, shape in wanted.items():
+            if arrays[name].shape != shape or not steps:
+                mend = f"it must be {shape}: obs [T+1, O], action [T, A], reward [T], with T of at least 1"
+                raise UserError(f"{name} has shape {arrays[name].shape}", where=where, mend=mend)
+            if not np.isfinite(arrays[name]).all():
+                raise UserError(f"{name} holds numbers that are not finite", where=where, mend="leave the episode out")
+        checked.append(
+            dataclasses.replace(episode, obs=arrays["obs"], action=arrays["action"], reward=arrays["reward"])
+        )
+    return checked

@@ -1,0 +1,311 @@
+"""A training that is about to begin, or to go on: all that would fail only later is checked first."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from mql.api.display import Display, Record, say, shown
+from mql.api.families import FROM_PYTHON, check_same_tasks, check_unchanged, copy_of, source_of
+from mql.config.loading import Overrides, is_path, load_experiment, override, with_values
+from mql.config.schema import Config
+from mql.errors import UserError
+from mql.learning.replay_size import ReplaySize
+from mql.learning.trainer import replay_size
+from mql.runs.available_memory import available_memory
+from mql.runs.definition import digest_entry, kept_definition
+from mql.runs.naming import default_run_path
+from mql.runs.run_dir import RunDir
+from mql.runs.tracking import Tracker, Warn, open_tracker
+from mql.tasks import registry
+from mql.tasks.definitions.family import check_trust, load_definition
+from mql.tasks.definitions.file import read_definition
+from mql.tasks.family import TaskFamily
+from mql.tasks.fault import EpisodeFault
+from mql.threads import keep_freed_memory, limit_threads
+from mql.training.learning import Learning
+from mql.training.loop import Diverged, Watcher
+from mql.training.methods import meta_train
+from mql.types import JSON
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is open for writing, and all that its training needs; a context manager, which closes the run.
+
+    ``resume``: it was begun before; ``checkpoint`` is the earlier one to go on from (None: the newest).
+    """
+
+    run: RunDir
+    config: Config
+    family: TaskFamily
+    resume: bool = False
+    checkpoint: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.run.close()
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing left to do: the run has come to the end that ``config`` sets."""
+        if self.checkpoint is not None or not self.run.finished:
+            return False
+        return int(self.run.summary["env_steps"]) >= self.config.train.env_steps
+
+    def train(self, display: Display | None = None) -> Record:
+        """Train, and return the last evaluation: a line of evaluations.jsonl.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM; the run was saved.
+            UserError: the run directory can't be written, training diverged, or no episode could be finished.
+        """
+        if self.resume:
+            self.run.update_config(self.config, checkpoint=self.checkpoint)
+        limit_threads(self.config.threads)
+        mirror = _Mirror(self.run, self.config, warn=display.note if display else say)
+        watchers: tuple[Watcher, ...] = (display, mirror) if display else (mirror,)
+        where = shown(self.run.path)
+        try:
+            return meta_train(self.config, self.family, self.run, resume=self.resume, watchers=watchers)
+        except Diverged as error:
+            lr = self.config.agent.lr
+            mend = f"start a new run with a lower agent.lr than {lr:g}; this one's checkpoints are kept"
+            raise UserError(f"training diverged, {error}", where=where, mend=mend) from error
+        except EpisodeFault as error:
+            mend = "fix the environment or its tasks; this run's checkpoints are kept"
+            raise UserError(f"no episode could be finished, {error}", where=where, mend=mend) from error
+        finally:
+            mirror.close()
+
+
+def open_job(
+    target: str | os.PathLike[str] | TaskFamily,
+    *,
+    run_dir: Path | None,
+    seed: int | None,
+    settings: Overrides,
+    resume: bool = False,
+    checkpoint: int | None = None,
+    trust: bool = False,
+    command: Sequence[str] = (),
+) -> Job:
+    """Make a new run directory, or open one to go on with it.
+
+    Args:
+        target: a family's name, the path of a YAML file that defines one or describes an experiment, or a family.
+        run_dir: None: a new one below ``runs/``, named after family, settings, seed and time.
+        seed: of all random numbers; None: as the settings say.
+        settings: ``key=value`` texts, or values by key.
+        resume: go on with the run in `run_dir`.
+        checkpoint: with `resume`, the one to go on from; later ones are deleted when training begins.
+        trust: a definition's Python may be run.
+        command: for the record; by default this process's.
+
+    Raises:
+        UserError: anything that would not work, in one line; nothing has been written then.
+    """
+    keep_freed_memory()
+    given = target if isinstance(target, TaskFamily) else None
+    if resume:
+        if run_dir is None:
+            raise UserError("there is no run to continue", mend="give its run_dir")
+        return _reopen(target, run_dir, settings, seed, checkpoint, trust=trust)
+    name = given.name if given else str(target)
+    config, definition = load_experiment(
+        name, overrides=settings, seed=seed, families=None if given else registry.names()
+    )
+    if given is not None and config.family != given.name:
+        mend = "leave the setting 'family' out"
+        raise UserError(f"the family is {given.name}, but the settings say {config.family}", where="family", mend=mend)
+    if run_dir is None:
+        experiment = Path(name).stem if given is None and is_path(name) else None
+        path = default_run_path(config, datetime.now(), settings=settings, experiment=experiment)
+    run = create_run(
+        config,
+        run_dir or path,
+        definition=definition,
+        given=given,
+        trust=trust,
+        numbered=run_dir is None,
+        command=command,
+    )
+    try:
+        if definition is not None:  # the run's copy has the same bytes, so it may do what the original may
+            check_trust(read_definition(definition), given=trust)
+        source = source_of(run, given=given, trust=trust or definition is not None)
+        return Job(run, config, source.family)
+    except BaseException:
+        run.close()
+        raise
+
+
+def create_run(
+    config: Config,
+    path: Path,
+    *,
+    definition: Path | None = None,
+    given: TaskFamily | None = None,
+    trust: bool = False,
+    replace: bool = False,
+    numbered: bool = False,
+    command: Sequence[str] = (),
+) -> RunDir:
+    """Make the run directory of a new run, after a check of all that would only fail later.
+
+    Args:
+        config: the resolved configuration.
+        path: where the run is to be.
+        definition: the file that defines the family, where it is not one of a name.
+        given: the family, where the caller has it as an object.
+        trust: the definition's Python may be run.
+        replace: remove an earlier run of this name.
+        numbered: where the name is taken, add a number.
+        command: for the record; by default this process's.
+
+    Raises:
+        UserError: a family, split or device that does not exist, more memory than the machine has, a folder in the way.
+    """
+    family = given
+    if family is None:
+        family = registry.load(config.family) if definition is None else load_definition(definition, trust=trust)
+    family.tasks(config.evaluate.split)
+    check_device(config)
+    check_memory(config, family)
+    return RunDir.create(
+        path,
+        config=config,
+        tasks={split: [task.to_json() for task in family.tasks(split)] for split in family.splits},
+        command=command or ["python", *sys.argv],
+        definition=None if definition is None else copy_of(definition),
+        facts={} if given is None or _has_name(given) else FROM_PYTHON,
+        replace=replace,
+        numbered=numbered,
+    )
+
+
+def check_device(config: Config) -> None:
+    """Refuse a device that PyTorch does not see."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        mend = "set device to cpu, or install PyTorch for this machine's GPU"
+        raise UserError("PyTorch sees no CUDA device", where="device", mend=mend)
+
+
+def check_memory(config: Config, family: TaskFamily) -> None:
+    """Refuse a replay that does not fit into the memory that is left: the machine's, the container's or the GPU's."""
+    size = replay_size(config, family)
+    needs = [(size.nbytes, available_memory("cpu"))]
+    if config.device == "cuda":
+        needs = [(size.device_bytes, available_memory("cuda")), (size.nbytes - size.device_bytes, needs[0][1])]
+    for needed, there in needs:
+        if needed > there.nbytes:
+            what = f"the full replay of {size.n_tasks * size.rows:,} rows needs {_gigabytes(needed)}"
+            left = f"{_gigabytes(there.nbytes)} are free {there.where}"
+            raise UserError(what, where="train.replay_capacity", mend=f"{left}; {_mend(size, there.nbytes / needed)}")
+
+
+def last_evaluation(record: Record, path: Path) -> dict[str, JSON]:
+    """Give a record of evaluations.jsonl the form of `mql train --json`: with the run directory beside it."""
+    result = dict(record)
+    seconds = result.pop("adapt_seconds")
+    result["tasks"] = [{**row, "adapt_seconds": s} for row, s in zip(record["tasks"], seconds, strict=True)]
+    return {**result, **digest_entry(path), "run_dir": str(path)}
+
+
+def _reopen(
+    target: str | os.PathLike[str] | TaskFamily,
+    path: Path,
+    settings: Overrides,
+    seed: int | None,
+    checkpoint: int | None,
+    *,
+    trust: bool,
+) -> Job:
+    """Open a run to go on with it, as `settings` change it."""
+    run = RunDir.open_for_resume(path)
+    try:
+        old, kept = run.config, kept_definition(run.path)
+        given = target if isinstance(target, TaskFamily) else None
+        if given is not None:
+            name, definition = given.name, None
+        else:  # a definition's name is known to its own run only
+            known = registry.names() if kept is None else [*registry.names(), old.family]
+            experiment = load_experiment(str(target), families=known)
+            name, definition = experiment.config.family, experiment.definition
+        if name != old.family:
+            mend = f"run mql train {old.family}, or choose another --run-dir"
+            raise UserError(f"the run's family is {old.family}, not {name}", where=str(path), mend=mend)
+        if kept is not None and definition is not None:
+            again = f"mql train {old.family} --run-dir ... --resume"
+            check_unchanged(kept, definition, mend=f"start a new run, or continue with the run's own copy: {again}")
+        new = override(old, with_values(settings, {"seed": seed}))
+        check_device(new)
+        run.check_config(new, checkpoint=checkpoint)
+        if definition is not None:  # the run's copy has the same bytes, so it may do what the original may
+            check_trust(read_definition(definition), given=trust)
+        family = source_of(run, given=given, trust=trust or definition is not None).family
+        check_same_tasks(run, family)
+        return Job(run, new, family, resume=True, checkpoint=checkpoint)
+    except BaseException:
+        run.close()
+        raise
+
+
+def _mend(size: ReplaySize, fraction: float) -> str:
+    """Say what makes a replay as small as this fraction of its bytes."""
+    if replace(size, capacity=1).nbytes > fraction * size.nbytes:
+        tasks = f"one episode of {size.episode_length:,} steps of each of {size.n_tasks:,} training tasks"
+        return f"it holds at least {tasks}, so free some memory or train on fewer tasks"
+    return f"set it to at most {float(f'{0.98 * fraction * size.capacity:.1e}'):,.0f}"
+
+
+def _gigabytes(nbytes: float) -> str:
+    return f"{nbytes / 1e9:,.1f} GB"
+
+
+def _has_name(family: TaskFamily) -> bool:
+    """Whether a family given as an object is the one that every process finds under its name."""
+    return registry.is_built_in(family.name) and registry.load(family.name) is family
+
+
+class _Mirror:
+    """Sends a run's records to a tracker: a `Watcher`."""
+
+    def __init__(self, run: RunDir, config: Config, *, warn: Warn) -> None:
+        self._path, self._config, self._warn = run.path, config, warn
+        self._tracker: Tracker | None = None
+
+    def close(self) -> None:
+        """Hand over what is left."""
+        if self._tracker:
+            self._tracker.close()
+
+    def on_start(self, learning: Learning) -> None:
+        """Open the tracker."""
+        config = self._config
+        self._tracker = open_tracker(
+            config.tracking, run_path=self._path, config=config.model_dump(mode="json"), warn=self._warn
+        )
+
+    def on_iteration(self, record: Mapping[str, JSON]) -> None:
+        """Send a line of metrics."""
+        assert self._tracker
+        self._tracker.log(record)
+
+    def on_task(self, done: int, tasks: int) -> None:
+        """Nothing is sent while an evaluation is under way."""
+
+    def on_evaluation(self, record: Mapping[str, JSON]) -> None:
+        """Send the summary of an evaluation."""
+        assert self._tracker
+        self._tracker.log({"env_steps": record["env_steps"], "evaluation": record["summary"]})
