@@ -312,7 +312,7 @@ def test_temperature_and_its_optimiser_are_saved() -> None:
     saved = tensors(first.agent)
     assert saved["online.log_temperature"].item() != pytest.approx(math.log(0.01), abs=1e-5)
     second_agent = small_agent(policy_delay=1)
-    second_agent.load(saved)
+    second_agent.load_tensors(saved)
     second = SAC(second_agent, lr=1e-3)
     second.load_optimizer_tensors({name: t.clone() for name, t in first.optimizer_tensors().items()})
     second.updates = first.updates

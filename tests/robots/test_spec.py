@@ -227,7 +227,7 @@ def test_every_field_says_what_it_means() -> None:
         return [cls, *(inner for below in cls.__subclasses__() for inner in parts(below))]
 
     units = ("rad", " m", "N", "kg", "Hz", "s.", "no unit", "degrees", "quaternion", "unit")
-    for part in parts(Part):
+    for part in (part for part in parts(Part) if part.__module__.startswith("mql.robots")):
         for name, field in part.model_fields.items():
             text = field.description or ""
             assert text.endswith(".") and "\n" not in text, f"{part.__name__}.{name}"

@@ -17,7 +17,7 @@ from mql.tasks.scenes.compose import built_in, compose
 pytestmark = pytest.mark.newest
 
 ROOT = Path(__file__).parents[3]
-ARM = ROOT / "robots" / "arm7.xml"
+ARM = ROOT / "robots" / "models" / "arm7.xml"
 BALL = '<geom size="0.1"/>'
 
 
