@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from mql.adaptation import context, paper
-from mql.adaptation.adapted import Adapted
+from mql.adaptation.result import AdaptationResult
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
 from mql.learning.replay import Replay
@@ -24,7 +24,9 @@ class Adapter(Protocol):
     def prepare(self, agent: Agent, replay: Replay, config: AdaptConfig) -> Any:
         """Return what the method needs of the meta-training data (not None), computed once for any number of tasks."""
 
-    def adapt(self, agent: Agent, meta: Any, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int) -> Adapted:
+    def adapt(
+        self, agent: Agent, meta: Any, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int
+    ) -> AdaptationResult:
         """Adapt `agent` to the task that `episodes` come from; `meta` is what `prepare` gave.
 
         A pure function of its arguments: equal ones give equal results, and several tasks may be adapted in any order.
@@ -40,7 +42,7 @@ def prepare(agent: Agent, replay: Replay, config: AdaptConfig) -> Any:
     return ADAPTERS[config.method].prepare(agent, replay, config)
 
 
-def adapt(agent: Agent, meta: Any, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int) -> Adapted:
+def adapt(agent: Agent, meta: Any, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int) -> AdaptationResult:
     """Adapt `agent` by ``config.method`` to the task that `episodes` come from; `agent` stays as it is.
 
     Args:
@@ -65,13 +67,13 @@ def adapt_all(
     *,
     seeds: Sequence[int],
     threads: int = 1,
-) -> Iterator[Adapted]:
+) -> Iterator[AdaptationResult]:
     """Yield for each task, in order, what `adapt` gives with its episodes in `data` and its seed in `seeds`.
 
     `threads` tasks are adapted at the same time, each with one thread; equal results for any number of them.
     """
 
-    def one(task: tuple[Sequence[Episode], int]) -> Adapted:
+    def one(task: tuple[Sequence[Episode], int]) -> AdaptationResult:
         return adapt(agent, meta, task[0], config, seed=task[1])
 
     return side_by_side(one, list(zip(data, seeds, strict=True)), threads=threads)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mql.adaptation.adapted import Adapted
+from mql.adaptation.result import AdaptationResult
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
 from mql.learning.replay import Replay
@@ -28,7 +28,9 @@ def prepare(agent: Agent, replay: Replay, config: AdaptConfig) -> NothingPrepare
 
 def adapt(
     agent: Agent, meta: NothingPrepared, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int
-) -> Adapted:
+) -> AdaptationResult:
     """Return a copy of `agent`; the episodes count as collected."""
     del meta, config, seed
-    return Adapted(agent.copy(), {"new_transitions": sum(episode.length for episode in episodes), "adapt_seconds": 0.0})
+    return AdaptationResult(
+        agent.copy(), {"new_transitions": sum(episode.length for episode in episodes), "adapt_seconds": 0.0}
+    )

@@ -18,8 +18,8 @@ from itertools import repeat
 import numpy as np
 import torch
 
-from mql.adaptation.adapted import Adapted, Figure
 from mql.adaptation.propensity import ImportanceWeights, PropensityModel, fit_propensity, uniform_weights, weigh
+from mql.adaptation.result import AdaptationResult, Figure
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
 from mql.learning.contexts import ContextPlan, context_plan, reads
@@ -50,7 +50,7 @@ class MetaData:
 
 
 @dataclass(frozen=True)
-class Weighed(Adapted):
+class Weighed(AdaptationResult):
     """Beside what every method gives, the weights over ``MetaData.rows``."""
 
     weights: FloatArray

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mql.adaptation.adapted import Report
+from mql.adaptation.result import Report
 from mql.agent import saving
 from mql.agent.agent import Agent
 from mql.agent.robot_policy import RobotPolicy

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mql.adaptation.adapted import Adapted
 from mql.adaptation.adapters import adapt, adapt_all, prepare
+from mql.adaptation.result import AdaptationResult
 from mql.agent.agent import Agent
 from mql.bench.timing import Results, alternate, announce, medians
 from mql.collecting.exploration import random_actions
@@ -84,12 +84,12 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     return {**results, "paper_vs_fast_one_task": one["paper"] / one["fast"], "score_s_per_million": score}
 
 
-def _adapt_to_every_task(subject: Subject, threads: int) -> list[Adapted]:
+def _adapt_to_every_task(subject: Subject, threads: int) -> list[AdaptationResult]:
     seeds = range(len(subject.data))
     return list(adapt_all(subject.agent, subject.meta, subject.data, subject.config, seeds=seeds, threads=threads))
 
 
-def _one_task(subject: Subject) -> Callable[[], Adapted]:
+def _one_task(subject: Subject) -> Callable[[], AdaptationResult]:
     return lambda: adapt(subject.agent, subject.meta, subject.data[0], subject.config, seed=0)
 
 

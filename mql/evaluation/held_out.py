@@ -18,8 +18,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from mql.adaptation.adapted import Report
 from mql.adaptation.adapters import adapt
+from mql.adaptation.result import Report
 from mql.agent.agent import Agent
 from mql.collecting.exploration import Explorer, explorer_for, random_actions
 from mql.collecting.one_environment import collect_from

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mql.adaptation.paper import Adapted, prepare
+from mql.adaptation.paper import AdaptationResult, prepare
 from mql.adaptation.paper import adapt as real_adapt
 from mql.agent.agent import Agent
 from mql.config.loading import load_config
@@ -106,7 +106,7 @@ def test_results_depend_on_neither_threads_nor_workers(trainer: Trainer, threads
 def test_adapted_agents_are_kept_only_if_asked(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[weakref.ref[Agent]] = []
 
-    def adapt(*args: Any, **kwargs: Any) -> Adapted:
+    def adapt(*args: Any, **kwargs: Any) -> AdaptationResult:
         adapted = real_adapt(*args, **kwargs)
         made.append(weakref.ref(adapted.agent))
         return adapted

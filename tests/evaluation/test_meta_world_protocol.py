@@ -15,7 +15,7 @@ import pytest
 from gymnasium.vector import SyncVectorEnv
 from metaworld.evaluation import Timestep
 
-from mql.adaptation.paper import Adapted, prepare
+from mql.adaptation.paper import AdaptationResult, prepare
 from mql.agent.acting import ActingContext, Policy
 from mql.agent.agent import Agent
 from mql.collecting.episodes import play
@@ -85,7 +85,7 @@ def test_an_untrained_agent_goes_through_the_protocol(monkeypatch: pytest.Monkey
 
     def adapt_all(
         agent: Agent, meta: Any, data: Sequence[Sequence[Episode]], config: AdaptConfig, **options: Any
-    ) -> Iterator[Adapted]:
+    ) -> Iterator[AdaptationResult]:
         given.extend(data)
         return real(agent, meta, data, config, **options)
 

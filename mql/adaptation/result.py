@@ -12,7 +12,7 @@ Report = Mapping[str, Figure]  # a method's own figures by name; None: there is 
 
 
 @dataclass(frozen=True)
-class Adapted:
+class AdaptationResult:
     """The adapted agent (the meta-trained one is untouched) and how it went.
 
     ``report`` holds ``new_transitions`` and ``adapt_seconds``, and what else the method has to say: these figures go
