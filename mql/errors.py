@@ -1,4 +1,4 @@
-"""The one error that users see: what is wrong, where, and how to mend it."""
+"""The one error that users see: what is wrong, where, and how to fix it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXTRAS = {
 
 
 class UserError(Exception):
-    """A mistake the user can mend. The command line prints it as one line and exits with status 2.
+    """A mistake the user can fix. The command line prints it as one line and exits with status 2.
 
     Args:
         what: what is wrong, in a few words.

@@ -1,7 +1,7 @@
 """Writing files so that a killed process, a full disk or a second writer leaves nothing half done.
 
 A file appears under its name only when all its bytes are on the disk: temporary name, fsync, rename, fsync of the
-folder. What the operating system refuses becomes a UserError that says how to mend it.
+folder. What the operating system refuses becomes a UserError that says how to fix it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TEMPORARY = ".tmp"  # how the names of unfinished files and folders end
 
 @contextmanager
 def user_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system refuses at `path` into a UserError with the way to mend it."""
+    """Turn what the operating system refuses at `path` into a UserError that says how to fix it."""
     try:
         yield
     except OSError as error:

@@ -52,13 +52,13 @@ def train(
         run_dir: where the run is to be; None: a new folder below ``runs/``.
         seed: of all random numbers.
         settings: values by key, such as ``{"train.env_steps": 10_000}`` (docs/configuration.md).
-        resume: go on with the run in `run_dir`, with its own configuration; a finished one stays as it is.
+        resume: continue the run in `run_dir` with its own configuration; a finished one stays as it is.
         trust: a definition's Python may be run.
         progress: show on standard error how it goes.
 
     Raises:
-        UserError: what the caller can mend, in one line.
-        Interrupted: Ctrl-C or SIGTERM; the run was saved, and `resume` goes on with it.
+        UserError: what the caller can fix, in one line.
+        Interrupted: Ctrl-C or SIGTERM; the run was saved, and `resume` continues it.
     """
     job = open_job(
         target,

@@ -1,4 +1,4 @@
-"""A training that is about to begin, or to go on: all that would fail only later is checked first."""
+"""A training that is about to begin or to continue: all that would fail only later is checked first."""
 
 from __future__ import annotations
 

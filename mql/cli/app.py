@@ -35,6 +35,14 @@ app.add_typer(tasks_app, name="tasks")
 app.add_typer(robots_app, name="robots")
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory created by mql train.", show_default=False)]
+RunOrAdapted = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run directory created by mql train, or an adapted agent written by mql adapt --out.",
+        show_default=False,
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE ...", help="Override configuration keys.", show_default=False),
@@ -110,7 +118,7 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Run,
+    run: RunOrAdapted,
     split: Annotated[str | None, typer.Option(metavar="train|test|ood", help="Tasks to evaluate on.")] = None,
     tasks: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Use only the first N tasks of the split.")
@@ -195,7 +203,9 @@ def bench(
     part: Annotated[
         str,
         typer.Argument(
-            metavar="learner|replay|simulation|acting|adaptation|growth", help="What to measure.", show_default=False
+            metavar="learner|gru|replay|simulation|acting|adaptation|growth",
+            help="What to measure.",
+            show_default=False,
         ),
     ],
     threads: Annotated[

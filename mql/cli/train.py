@@ -1,4 +1,4 @@
-"""`mql train`: a new run, or an old one that goes on."""
+"""`mql train`: a new run, or an old one continued."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The configuration of one experiment: every field with its type, allowed range, default and one line of text.
 
 The defaults below are the `fast` profile. ``PROFILES["paper"]`` holds what the `paper` profile says instead; numbers
-that belong to one task family stand in ``configs/<family>.yaml``. Reading files is the work of ``config_file``.
+that belong to one task family stand in ``configs/<family>.yaml``. ``loading.py`` reads files.
 """
 
 from __future__ import annotations
@@ -86,11 +86,14 @@ class AgentConfig(Section):
     context_length: Count = Field(default=20, description="Last steps that z is computed from (context_mode window).")
     use_context: bool = Field(default=True, description="False: a context-blind agent, for comparison.")
     context_mode: Literal["carry", "window"] = Field(
-        default="carry", description="z from the GRU state carried since the reset, or from a window of the last steps."
+        default="carry",
+        description="z from the encoder's state carried since the reset, or from a window of the last steps.",
     )
-    segment_length: Count = Field(default=16, description="Transitions learned from per GRU pass (context_mode carry).")
+    segment_length: Count = Field(
+        default=16, description="Transitions learned from per encoder pass (context_mode carry)."
+    )
     burn_in: Whole = Field(
-        default=16, description="Steps that warm the GRU state up before a segment (context_mode carry)."
+        default=16, description="Steps that warm up the encoder's state before a segment (context_mode carry)."
     )
     shared_encoder: bool = Field(
         default=True, description="One context encoder for actor and critics, or one for each."
@@ -115,7 +118,7 @@ class AgentConfig(Section):
     reward_scale: Positive = Field(default=1.0, description="Factor on rewards, in the context and in the losses.")
     normalize: bool = Field(
         default=False,
-        description="Observations and rewards standardised by their mean and spread over the random steps.",
+        description="Standardise observations and rewards by their mean and spread over the random steps.",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
@@ -128,7 +131,8 @@ class CollectConfig(Section):
 
     workers: Literal["auto"] | Annotated[Count, Field(le=1024)] = Field(
         default="auto",
-        description="Worker processes that play episodes, or shares of a native simulation; auto: as `threads`.",
+        description="Worker processes that play episodes, or threads that share the simulation of families stepped "
+        "side by side; auto: as many as `threads`.",
     )
 
 
@@ -147,7 +151,7 @@ class TrainConfig(Section):
     replay_capacity: Count = Field(default=1_000_000, description="Transitions kept for learning, over all tasks.")
     refresh_rows_per_update: Whole = Field(
         default=4096,
-        description="Stored steps per update whose GRU states are computed afresh, oldest first (context_mode carry).",
+        description="Stored steps per update whose encoder states are recomputed, oldest first (context_mode carry).",
     )
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
@@ -179,7 +183,7 @@ class AdaptConfig(Section):
     proximal_coef: Literal["auto"] | Fraction = Field(
         default="auto", description="Pull to the meta-trained parameters; auto: 1 - normalised effective sample size."
     )
-    step1_penalty: bool = Field(default=True, description="The pull acts in step 1, too.")
+    step1_penalty: bool = Field(default=True, description="Whether the pull acts in step 1, too.")
     max_log_weight: Real = Field(default=1.0, description="Largest logarithm of an importance weight.")
     min_weight: NotNegative = Field(default=0.1, description="Importance weights below this one count as zero.")
     inverse_regularization: Positive = Field(default=0.1, description="C of scikit-learn's logistic regression.")
@@ -222,8 +226,8 @@ class Config(Section):
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the networks are trained.")
     threads: Annotated[Count, Field(le=1024)] = Field(
         default=1,
-        description="CPU threads for products (another number rounds differently), and tasks adapted at once. More "
-        "than 1 only helps on cores that are idle.",
+        description="CPU threads for matrix products (another number rounds differently), and tasks adapted at once. "
+        "More than 1 only helps on cores that are idle.",
     )
     tracking: Literal["none", "wandb"] = Field(
         default="none", description="Where metrics are sent besides the run directory."
@@ -300,7 +304,7 @@ PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 
 
 def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
-    """Yield (keys, what is wrong, how to mend it) for values that are fine alone but not together."""
+    """Yield (keys, what is wrong, how to fix it) for values that are fine alone but not together."""
     agent, train, adapt = config.agent, config.train, config.adapt
     if train.random_steps > train.env_steps:
         what = f"train.random_steps is {train.random_steps}, more than the {train.env_steps} env_steps of the run"

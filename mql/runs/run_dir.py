@@ -54,7 +54,7 @@ def without_machine_keys(record: Mapping[str, JSON]) -> dict[str, JSON]:
 class RunDir:
     """One run directory, open for writing (it then holds the lock until closed) or for reading only.
 
-    Made by `create`, `open_for_resume` or `open_readonly`. Every method raises UserError for what the user can mend:
+    Made by `create`, `open_for_resume` or `open_readonly`. Every method raises UserError for what the user can fix:
     a full disk, no permission, damaged files.
     """
 

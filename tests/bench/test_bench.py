@@ -1,6 +1,6 @@
 """`mql bench`: the timer's turns, the machine, and the command with its JSON, table, units and mistakes.
 
-The measuring itself is in test_bench_parts.py.
+The measuring itself is in test_parts.py.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from mql.bench import timing
 from mql.cli import app as cli
@@ -168,3 +169,9 @@ def test_a_missing_peer_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_every_part_has_a_file_of_its_own() -> None:
     for name, measure in cli_bench.PARTS.items():
         assert Path(measure.__code__.co_filename).stem == name
+
+
+def test_the_help_names_every_part() -> None:
+    command: Any = typer.main.get_command(cli.app)
+    [part] = [parameter for parameter in command.commands["bench"].params if parameter.name == "part"]
+    assert part.metavar.split("|") == list(cli_bench.PARTS)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mql.adaptation.paper import AdaptationResult, prepare
 from mql.adaptation.paper import adapt as real_adapt
+from mql.adaptation.paper import prepare
+from mql.adaptation.result import AdaptationResult
 from mql.agent.agent import Agent
 from mql.config.loading import load_config
 from mql.config.schema import AdaptConfig

@@ -15,7 +15,8 @@ import pytest
 from gymnasium.vector import SyncVectorEnv
 from metaworld.evaluation import Timestep
 
-from mql.adaptation.paper import AdaptationResult, prepare
+from mql.adaptation.paper import prepare
+from mql.adaptation.result import AdaptationResult
 from mql.agent.acting import ActingContext, Policy
 from mql.agent.agent import Agent
 from mql.collecting.episodes import play

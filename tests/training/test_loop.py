@@ -295,7 +295,7 @@ def annealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_whose_learning_rate_has_fallen_is_not_made_longer_from_its_end(annealed: Path) -> None:
     """It would learn on with a rate ten times as large, and not be a run of that length."""
     before = {file: file.read_bytes() for file in annealed.rglob("*") if file.is_file() and file.name != "lock"}
-    message = r"has fallen since 1000 env steps .*: add --checkpoint 800 to go on from before that, which deletes"
+    message = r"has fallen since 1000 env steps .*: add --checkpoint 800 to continue from before that, which deletes"
     with pytest.raises(UserError, match=message):
         resume(annealed, config=config_of(*ANNEALED, "train.env_steps=2400"))
     assert all(file.read_bytes() == data for file, data in before.items())

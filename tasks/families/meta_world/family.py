@@ -7,10 +7,10 @@ test, as a reference without anything hidden.
 Parameters: rand_vec (m), where the object and the goal are, or just one of them: the package's own vector, 3 or 6
 numbers. An object's place is seen at once, a goal has to be found out (with 3 numbers, mostly the object's place alone
 decides where the goal is). ml10, ml45 and mt10 also have `environment`, the
-place in `meta_world_names.ENVIRONMENTS`, and pad rand_vec with zeros to 6 numbers.
+place in `names.ENVIRONMENTS`, and pad rand_vec with zeros to 6 numbers.
 Success: the package's flag, true at any step.
 
-Splits: train and test are the package's own 50 and 50 goals of each environment, for one seed (`meta_world_goals`).
+Splits: train and test are the package's own 50 and 50 goals of each environment, for one seed (`goals.py`).
 Outside (ml1 only): 20 vectors with one component 10 to 30 % beyond its range; whether all of them can be solved is not
 known.
 
