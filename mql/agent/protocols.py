@@ -83,6 +83,10 @@ class AlgorithmNetworks(Protocol):
         """Return the parameters that one loss trains each, by the part's name; every parameter is in one part."""
         ...
 
+    def to(self, device: torch.device) -> Any:
+        """Move all of it, as ``nn.Module`` does, and return it."""
+        ...
+
 
 class Learner(Protocol):
     """An agent with the optimisers that change it: what an algorithm makes.
@@ -113,7 +117,7 @@ class Learner(Protocol):
 class Algorithm(Protocol):
     """A class whose ``networks`` an agent is built of, and whose objects are learners."""
 
-    networks: Callable[[int, int, AgentConfig], Any]  # (obs_dim, action_dim, config) -> AlgorithmNetworks
+    networks: Callable[[int, int, AgentConfig], AlgorithmNetworks]  # of (obs_dim, action_dim, config)
 
     def __call__(self, agent: Any, *, lr: float, anchor: Any = None) -> Learner:
         """Return a learner that trains `agent` in place, pulled to the parameters of `anchor` if there is one."""
