@@ -28,13 +28,12 @@ FINAL_LR = 0.1  # of agent.lr, at the end of an annealed run
 
 
 @dataclass(frozen=True)
-class Iteration:
+class TrainerIteration:
     """What one iteration did: new episodes and lost ones, mean losses (empty while warming up), and seconds spent."""
 
     episodes: list[Episode]
     faults: list[EpisodeFault]
     losses: dict[str, float]
-    updates: int
     collect_seconds: float
     update_seconds: float
 
@@ -65,7 +64,7 @@ class Trainer:
         """Updates made so far."""
         return self.learner.updates
 
-    def iterate(self) -> Iteration:
+    def iterate(self) -> TrainerIteration:
         """Collect ``episodes_per_iteration`` episodes side by side, then make the updates that are due.
 
         Raises:
@@ -75,18 +74,16 @@ class Trainer:
         steps_before = self.env_steps
         episodes, faults = self._collect()
         collected = time.perf_counter()
-        updates_before = self.updates
         losses = self._update()
         self.iterations += 1
         every = self.config.train.checkpoint_every
         if self.env_steps // every > steps_before // every:
             # A regular checkpoint: all states are computed afresh after it, so that it does not have to hold them.
             self.replay.forget_states()
-        return Iteration(
+        return TrainerIteration(
             episodes=episodes,
             faults=faults,
             losses=losses,
-            updates=self.updates - updates_before,
             collect_seconds=collected - begun,
             update_seconds=time.perf_counter() - collected,
         )

@@ -81,7 +81,7 @@ class MetaQLearning:
         )
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Networks, targets and optimisers."""
+        """Networks, targets, optimisers and, where a checkpoint needs them, the replay's states."""
         return self.trainer.tensors()
 
     def counters(self) -> dict[str, JSON]:
