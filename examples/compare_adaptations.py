@@ -5,8 +5,8 @@
 The control (all weights 1, lambda 0) is nothing but more meta-training: where it does as well as the full method, the
 gain is not adaptation's. All variants see the same new episodes and are evaluated from the same reset seeds.
 
-With --anneal-lr, meta-training first goes on from each checkpoint for --anneal-steps at this smaller learning rate: an
-agent that small steps alone no longer improve.
+With --anneal-lr, meta-training first continues from each checkpoint for --anneal-steps at this smaller learning rate:
+an agent that small steps alone no longer improve.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python examples/measure_families.py --threads 2 -o results/performance/families.json
 
-Collection is the one that training uses: an untrained fast-profile agent acts, native families step 32 tasks side by
-side, all others play whole episodes in worker processes. The peer is one environment in a loop with random actions and
-no agent: Gymnasium's own of the same robot for native families, else the very environment that the family wraps. Both
-take turns. The machine should be idle. Prints a table in Markdown, and writes the figures as JSON.
+Collection is the one that training uses: an untrained fast-profile agent acts; parallel families step 32 tasks side
+by side, all others play whole episodes in worker processes. The peer is one environment in a loop with random actions
+and no agent: Gymnasium's own of the same robot for parallel families, else the very environment that the family wraps.
+Both take turns. The machine should be idle. Prints a table in Markdown, and writes the figures as JSON.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from mql.tasks import names
 from mql.tasks.family import TaskFamily
 from mql.threads import limit_threads
 
-NATIVE_TASKS = 32
+PARALLEL_TASKS = 32
 EPISODES_PER_WORKER = 1
 ROUNDS = 3
 PEER_SECONDS = 0.3  # a peer steps for at least this long in each round
 
-# Whose robot a native family moves, or whose task it does with another: the beginning of its name, the environment.
+# Whose robot a parallel family moves, or whose task it does with another: the beginning of its name, the environment.
 ROBOTS = {
     "arm-reach": "FetchReach-v4",
     "arm-push": "FetchPush-v4",
@@ -83,7 +83,7 @@ def find(target: str) -> TaskFamily:
 def measure(family: TaskFamily, threads: int) -> dict[str, Any]:
     """Return one family's figures: medians over rounds in which both take turns."""
     agent = Agent(family.obs_dim, family.action_dim, load_config(family.name).agent, seed=0)
-    parallel = NATIVE_TASKS if family.native else EPISODES_PER_WORKER * threads
+    parallel = PARALLEL_TASKS if family.native else EPISODES_PER_WORKER * threads
     tasks = family.sample("train", parallel, np.random.default_rng(0))
     seeds = spawn_seeds(parallel, 0, "measure")
     ours = family.native and family.name in names()

@@ -1,9 +1,9 @@
 """Collection: (policy, tasks, seeds) -> whole episodes, many tasks side by side. No state is kept between calls.
 
-Native families are shared out to threads: each one runs its own episodes, simulation and policy, from reset to end, and
-waits for no other at every control step. All other families go to worker processes, one whole episode at a time. How
-many threads or processes there are changes no bit of an episode: BLAS rounds by the number of rows that it multiplies,
-so the policy computes as many rows in a share as it would for all episodes at once.
+Families stepped side by side are shared out to threads: each one runs its own episodes, simulation and policy, from
+reset to end, and waits for no other at every control step. All other families go to worker processes, one whole
+episode at a time. How many threads or processes there are changes no bit of an episode: BLAS rounds by the number of
+rows that it multiplies, so the policy computes as many rows in a share as it would for all episodes at once.
 
 An episode has a task and a seed of its own.
 """

@@ -115,7 +115,7 @@ def evaluate(
     zero_shot = _episodes(agent, family, tasks, resets, workers=workers)
     new_data = _adaptation_data(agent, family, tasks, config, seed=seed, workers=workers) if meta and config else []
     adapting = Semaphore(threads)
-    # A thread of this process simulates one native task; to a worker process it only talks.
+    # A thread of this process simulates one task of a parallel family; to a worker process it only talks.
     each = 1 if family.native else workers
 
     def one(index: int) -> TaskResult:

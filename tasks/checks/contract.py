@@ -106,7 +106,7 @@ def check_pickle(inspection: Inspection) -> Verdict:
     """A pickled copy has the same tasks and plays the same first steps."""
     family = inspection.family
     task = family.tasks("train")[0]
-    # Worker processes get families by cloudpickle; native ones must do without, as any library may send them.
+    # Worker processes get families by cloudpickle; parallel ones must do without, as any library may send them.
     tool: Any = pickle if family.native else cloudpickle
     try:
         copy, copied_task = pickle.loads(tool.dumps((family, task)))

@@ -107,8 +107,8 @@ def test_the_loop_acts_as_collection_does() -> None:
         return taken.obs, taken.reward
 
     act_in_loop(agent, lambda: batch.reset(seeds), step, steps=family.episode_length)
-    for lane, episode in enumerate(collect(agent, family, tasks, seeds)):
-        np.testing.assert_array_equal(np.stack(actions)[:, lane], episode.action)
+    for place, episode in enumerate(collect(agent, family, tasks, seeds)):
+        np.testing.assert_array_equal(np.stack(actions)[:, place], episode.action)
 
 
 def check_learner(results: Any) -> None:

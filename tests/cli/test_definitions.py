@@ -45,13 +45,13 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return err
 
 
-@pytest.mark.parametrize("kind", ["lanes", "python"])
+@pytest.mark.parametrize("kind", ["parallel", "python"])
 def test_a_definition_is_trained_resumed_evaluated_and_adapted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     lab = tmp_path / "lab"
-    path = write_parallel(lab) if kind == "lanes" else write_python(lab)
-    trust = [] if kind == "lanes" else ["--trust"]
+    path = write_parallel(lab) if kind == "parallel" else write_python(lab)
+    trust = [] if kind == "parallel" else ["--trust"]
     digest = read_definition(path).digest
     result = run(capsys, "train", "lab/cart.yaml", "--run-dir", "run", *trust, *SETTINGS)
     assert (result["family"], result["family_digest"], len(result["tasks"])) == ("lab-cart", digest, 2)
@@ -124,9 +124,9 @@ def test_check_and_render_take_a_file(tmp_path: Path, capsys: pytest.CaptureFixt
     assert Image.open("grid.png").format == "PNG"
 
 
-@pytest.mark.parametrize("kind", ["lanes", "python"])
+@pytest.mark.parametrize("kind", ["parallel", "python"])
 def test_a_sound_definition_passes_every_check(tmp_path: Path, kind: str) -> None:
-    path = write_parallel(tmp_path) if kind == "lanes" else write_python(tmp_path)
+    path = write_parallel(tmp_path) if kind == "parallel" else write_python(tmp_path)
     inspection = Inspection(build=builder(str(path), trust=True), effort=QUICK)
     verdicts = {name: run_check(inspection, name) for name in CHECKS if name != "render"}
     assert not {name: verdict for name, verdict in verdicts.items() if verdict.result == "fail"}

@@ -23,7 +23,7 @@ def episodes(
     family_name: str,
     *,
     workers: int,
-    lanes: int = 5,
+    count: int = 5,
     mode: str = "carry",
     encoder: str = "gru",
     steps: int = 50,
@@ -39,8 +39,8 @@ def episodes(
     outcomes = collect_each(
         agent,
         family,
-        family.tasks("train")[:lanes],
-        list(range(lanes)),
+        family.tasks("train")[:count],
+        list(range(count)),
         rng=np.random.default_rng(1),
         explorer=explorer_of(family, explorer),
         alone=alone,
@@ -70,11 +70,11 @@ def explorer_of(family: TaskFamily, kind: str | None) -> Explorer | None:
 def test_episodes_do_not_depend_on_the_number_of_workers(
     mode: str, encoder: str, options: dict[str, Any], workers: int
 ) -> None:
-    """Bit for bit, also with numbers of lanes for which BLAS takes different ways."""
-    for lanes in (5, 13):
+    """Bit for bit, also with numbers of episodes for which BLAS takes different ways."""
+    for count in (5, 13):
         alone, shared = (
-            episodes("reacher-goal", workers=count, lanes=lanes, mode=mode, encoder=encoder, steps=12, **options)
-            for count in (1, workers)
+            episodes("reacher-goal", workers=processes, count=count, mode=mode, encoder=encoder, steps=12, **options)
+            for processes in (1, workers)
         )
         assert_equal(alone, shared)
 
@@ -82,7 +82,7 @@ def test_episodes_do_not_depend_on_the_number_of_workers(
 @pytest.mark.parametrize(("mode", "encoder"), AGENTS)
 def test_an_episode_alone_does_not_depend_on_how_many_others_there_are(mode: str, encoder: str) -> None:
     few, many = (
-        episodes("reacher-goal", workers=1, lanes=n, mode=mode, encoder=encoder, steps=12, alone=True) for n in (3, 19)
+        episodes("reacher-goal", workers=1, count=n, mode=mode, encoder=encoder, steps=12, alone=True) for n in (3, 19)
     )
     assert_equal(few, many[:3])
 

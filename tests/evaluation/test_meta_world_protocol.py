@@ -275,7 +275,7 @@ def test_a_goal_is_explored_on_a_stream_of_its_own(kind: str) -> None:
     reach, agent = family(), tiny_agent()
     explorer = explorer_for(reach, kind, 0.1)
 
-    def lanes(count: int) -> ProtocolAgent:
+    def agents(count: int) -> ProtocolAgent:
         own = ProtocolAgent(
             agent,
             count=count,
@@ -291,17 +291,17 @@ def test_a_goal_is_explored_on_a_stream_of_its_own(kind: str) -> None:
         seen, actions = np.zeros((count, 45)), []
         for t in range(STEPS):
             actions.append(own.adapt_action(seen)[0])
-            ended = np.array([ends.get(lane) == t for lane in range(count)])
+            ended = np.array([ends.get(place) == t for place in range(count)])
             reward, none = np.zeros(count, np.float32), np.zeros(count, bool)
             own.step(Timestep(seen, actions[-1], reward, ended, none, {}))
             own.reset(ended)
         return np.stack(actions)
 
-    alone, beside = steps(lanes(1), 1, {}), steps(lanes(2), 2, {1: 2})
+    alone, beside = steps(agents(1), 1, {}), steps(agents(2), 2, {1: 2})
     assert np.array_equal(alone[:, 0], beside[:, 0])
     stream = np.random.default_rng(1)
     assert explorer is not None
     first, second = explorer.begin(1, stream), explorer.begin(1, stream)
-    still, obs = lanes(2).eval_action(np.zeros((2, 45)))[1:], np.zeros((1, 39), np.float32)
+    still, obs = agents(2).eval_action(np.zeros((2, 45)))[1:], np.zeros((1, 39), np.float32)
     assert np.allclose(beside[0, 1:], first.act(still, obs, 0), atol=1e-6)
     assert np.allclose(beside[3, 1:], second.act(still, obs, 0), atol=1e-6)  # the third step ended the first episode
