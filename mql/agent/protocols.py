@@ -1,7 +1,7 @@
 """What can be exchanged in an agent: the context encoder and the algorithm, each chosen by a configuration key.
 
-A new one is one new file, a name in the key's ``Literal`` and a row in the table beside it (``config.ENCODERS``,
-``config.ALGORITHMS``), which says where the class stands.
+A new one is one new file, a name in the key's ``Literal`` and a row in the table beside it (``ENCODERS`` and
+``ALGORITHMS`` in `mql.config.schema`), which says where the class stands.
 
 Shapes: N tasks side by side, B transitions, S context sequences, T elements in a sequence, C = O + A + 1 context
 element, Z context variable.

@@ -1,10 +1,10 @@
-"""Finds a first task in a model that nobody has looked at: what shall go where, and what of the robot may vary.
+"""Finds a first task in a model that nobody has looked at: what is to go where, and what of the robot may vary.
 
 The goal is a hidden place for a site or a body at the robot's end. Where it can be is found by sampling: the joints
 that actuators move are drawn around the pose in which episodes start, and the box of targets is shrunk until its
 corners are close to places that were seen. Where a control mode leads the end itself, the box lies around its start,
 and the joints on the way to it are drawn. A robot whose end moves along a line only (a pendulum) gets hidden joint
-positions instead; one that moves freely shall go to a hidden place on the floor.
+positions instead; one that moves freely is to go to a hidden place on the floor.
 
 Shapes: K sampled poses, D axes.
 """
@@ -56,7 +56,7 @@ class Goal:
     """What a first task of a robot is made of.
 
     Args:
-        tip: what shall reach the target, the quantity ``site_<name>`` or ``body_<name>``; None: joints shall.
+        tip: what is to reach the target, the quantity ``site_<name>`` or ``body_<name>``; None: joints are.
         place: [3] m, the middle of the box of targets; not used for joints.
         start: [3] m, where the end is when an episode starts; not used for joints.
         axes: what is drawn.

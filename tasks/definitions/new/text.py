@@ -238,7 +238,7 @@ def _parameters(goal: Goal, target: str) -> list[str]:
             continue
         number = "xyz".index(axis.name)
         lines += [
-            f"    doc: where the target is along {axis.name} beside {axis.middle:g} m",
+            f"    doc: where the target is along {axis.name}, relative to {axis.middle:g} m",
             f"    apply: [{{field: site_pos, site: {target}, index: {number}, op: add}}]",
         ]
     if goal.payload is not None:
