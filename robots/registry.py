@@ -123,7 +123,7 @@ def _bare(name: str, mjcf: str, licence: str, source: str) -> RobotSpec:
     """Return the spec of a model of which nothing is stated but where it is."""
     plain = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
     if not plain or not plain[0].isalpha() or not plain.isascii():
-        raise UserError(f"{name!r} is no name of a robot", mend="begin it with a letter, as in unitree_go2")
+        raise UserError(f"{name!r} is not a valid name of a robot", mend="begin it with a letter, as in unitree_go2")
     return RobotSpec.model_validate(
         {
             "schema": SCHEMA,

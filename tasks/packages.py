@@ -106,7 +106,7 @@ def build(each: LabFamily) -> TaskFamily:
     except Exception as error:
         raise UserError(f"it raised {type(error).__name__}: {error}", where=each.where, mend=mend) from error
     if not isinstance(family, TaskFamily):
-        raise UserError(f"{each.value} gave {type(family).__name__}, no TaskFamily", where=each.where, mend=mend)
+        raise UserError(f"{each.value} gave {type(family).__name__}, not a TaskFamily", where=each.where, mend=mend)
     if family.name != each.name:
         raise UserError(f"it builds a family called {family.name!r}", where=each.where, mend="give both one name")
     return family

@@ -28,7 +28,7 @@ from mql.tasks.family import TaskFamily
 SLOTS = 2  # families checked at a time; each takes one core
 DEFAULT_TASKS = 6  # of a picture
 
-_PICTURE_SECONDS = 600.0  # a film of a long episode, where drawing is slow
+_PICTURE_SECONDS = 600.0  # a video of a long episode, where drawing is slow
 
 
 def list_families(*, as_json: bool) -> None:

@@ -48,7 +48,9 @@ def _check_annealing(old: Config, new: Config, done: int, checkpoints: Sequence[
         least = done + min(old.train.anneal_steps, done)
         raise UserError(what, where="train.env_steps", mend=f"give at least {least} (see train.anneal_steps)")
     earlier = [steps for steps in checkpoints if steps <= min(start, new_start)]
-    what = f"the learning rate has fallen since {start} env steps (train.anneal_steps), and would jump on continuing"
+    what = (
+        f"the learning rate has fallen since {start} env steps (train.anneal_steps), and would jump if the run went on"
+    )
     if earlier:
         mend = (
             f"add --checkpoint {earlier[-1]} to continue from before that, which deletes the later checkpoints "

@@ -229,7 +229,7 @@ def _compiler(attributes: Mapping[str, str], model: _Model, place: _Place) -> No
         for source in ("assetdir", key):
             directory = _portable(attributes.get(source, ""))
             if directory.startswith("/") or ":" in directory:
-                mend = "write it from the model's folder on, such as 'meshes'"
+                mend = "write it relative to the model's folder, such as 'meshes'"
                 raise UserError(f"{source} {directory!r} is not a relative path", where=str(place), mend=mend)
             if source in attributes:
                 model.directories[key] = directory

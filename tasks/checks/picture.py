@@ -1,4 +1,4 @@
-"""Pictures and films of a family's tasks.
+"""Pictures and videos of a family's tasks.
 
 Shapes: a picture is [height, width, 3] uint8.
 """
@@ -34,7 +34,7 @@ _COLUMNS = 3  # of the grid
 _CELL_INCHES, _DOTS_PER_INCH = 3.2, 100
 _CAPTION_WIDTH = 44  # characters of a line under which a cell's caption fits
 _CAPTION_LINES = 3
-_FRAMES_PER_SECOND = 30.0  # at most; films of faster families skip frames
+_FRAMES_PER_SECOND = 30.0  # at most; videos of faster families skip frames
 _QUALITY = 7  # of ffmpeg's encoder, 0 to 10
 
 
@@ -88,18 +88,18 @@ def draw_film(family: TaskFamily, task: Task, seed: int = 0) -> bytes:
     """Return an MP4 (H.264) of one episode, at the speed of the robot's clock.
 
     Raises:
-        UserError: the family can't draw here, or the package that writes films is missing.
+        UserError: the family can't draw here, or the package that writes videos is missing.
     """
     try:
         import imageio_ffmpeg
     except ModuleNotFoundError as error:
-        raise missing_package(error.name or "imageio_ffmpeg", where="films") from error
+        raise missing_package(error.name or "imageio_ffmpeg", where="videos") from error
 
     rate, every = frame_rate(family.control_timestep)
     frames = _frames(family, task, seed, family.episode_length, every=every)
     first = next(frames)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "film.mp4"  # ffmpeg must be able to go back in its file
+        path = Path(folder) / "video.mp4"  # ffmpeg must be able to go back in its file
         writer: Any = imageio_ffmpeg.write_frames(
             str(path),
             (first.shape[1], first.shape[0]),
@@ -120,7 +120,7 @@ def draw_film(family: TaskFamily, task: Task, seed: int = 0) -> bytes:
 
 
 def frame_rate(control_timestep: float) -> tuple[float, int]:
-    """Return the frames per second of a film, at most 30, and of how many steps one is shown."""
+    """Return the frames per second of a video, at most 30, and of how many steps one is shown."""
     every = max(1, math.ceil(1.0 / (control_timestep * _FRAMES_PER_SECOND) - 1e-9))
     return 1.0 / (control_timestep * every), every
 
@@ -158,13 +158,13 @@ def _caption(task: Task) -> str:
 
 
 def picture_of(family: TaskFamily, path: str, split: str, n: int, seed: int) -> bytes:
-    """Return the bytes of a picture or film, by the suffix of `path`.
+    """Return the bytes of a picture or video, by the suffix of `path`.
 
     Raises:
         UserError: another suffix, an unknown split, or the family can't draw here.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
-        raise UserError(f"can't draw into {path!r}", mend="end the name in .png for a picture, .mp4 for a film")
+        raise UserError(f"can't draw into {path!r}", mend="end the name in .png for a picture, .mp4 for a video")
     tasks = family.tasks(split)
     return draw_film(family, tasks[0], seed) if suffix == ".mp4" else draw_grid(family, tasks[:n], seed)

@@ -166,7 +166,7 @@ class IdEnvironment(DefinedEnvironment):
         """Return the environment's observation flat, in the order of its keys or of `observe`."""
         if not isinstance(seen, Mapping):
             if self._keys and file is not None:
-                what = "observe names keys, but the observation is no Dict"
+                what = "observe names keys, but the observation is not a Dict"
                 raise UserError(what, where=file.where("env.observe"), mend="leave it out")
             return np.asarray(seen, np.float64).reshape(-1)
         keys = self._keys or tuple(seen)

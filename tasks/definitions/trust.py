@@ -98,6 +98,6 @@ def _read_entry(entry: Any, source: Path) -> Iterator[tuple[Path, str | None]]:
     for name, digest in pairs:
         place = Path(name).expanduser() if isinstance(name, str) else None
         if place is None or not place.is_absolute() or not (digest is None or isinstance(digest, str)):
-            mend = "write '- /folder' or '- /folder/file.yaml: DIGEST', with whole paths"
+            mend = "write '- /folder' or '- /folder/file.yaml: DIGEST', with absolute paths"
             raise UserError(f"{entry!r} names no definitions", where=str(source), mend=mend)
         yield place, digest

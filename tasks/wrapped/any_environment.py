@@ -68,7 +68,7 @@ def from_gymnasium(
     """
     where = f"family {name}"
     if "train" not in splits or "test" not in splits:
-        raise UserError("there must be the splits train and test", where=where, mend="give both, and ood if you like")
+        raise UserError("the splits train and test are needed", where=where, mend="give both, and ood if you like")
     known = {key: _parameter(key, given, where) for key, given in parameters.items()}
     rng = np.random.default_rng(0)
     example = splits["train"].listed[0] if splits["train"].listed else {}
@@ -121,7 +121,7 @@ def _obs_dim(space: Space[Any], observed: tuple[str, ...], where: str) -> int:
                 raise UserError(f"no {key!r} in the observation", where=where, mend=nearest(key, space.spaces))
         return sum(_obs_dim(space[key], (), where) for key in observed or tuple(space.spaces))
     if observed:
-        raise UserError("observed names keys, but the observation is no Dict", where=where, mend="leave it out")
+        raise UserError("observed names keys, but the observation is not a Dict", where=where, mend="leave it out")
     if not isinstance(space, Box):
         raise UserError(f"observations of {space}", where=where, mend="wrap it: a Box, or a Dict of Boxes, is needed")
     return int(np.prod(space.shape))

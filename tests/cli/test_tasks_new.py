@@ -171,7 +171,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "'a b' is no name of a family" in error(capsys, "a b")
+    assert "'a b' is not a valid name of a family" in error(capsys, "a b")
     assert "a family of mql's own" in error(capsys, "arm-reach")
     assert "did you mean 'arm7'?" in error(capsys, "mine", "--robot", "amr7")
     assert "no such folder" in error(capsys, "mine", "--out", "nowhere")

@@ -82,7 +82,7 @@ def test_a_function_and_a_definition_are_loaded(package: Path) -> None:
     ("name", "message"),
     [
         ("lab-broken", "it raised ValueError: the lab is closed (entry point lab-broken of package lab-cart)"),
-        ("lab-nothing", "lab_cart:nothing gave int, no TaskFamily"),
+        ("lab-nothing", "lab_cart:nothing gave int, not a TaskFamily"),
         ("lab-missing", "no such file"),
         ("lab-gone", "it raised ModuleNotFoundError"),
         ("lab-renamed", "it builds a family called 'point-robot-of-lab'"),

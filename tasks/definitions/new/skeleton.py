@@ -72,7 +72,7 @@ def check_new_name(name: str) -> None:
     """
     if not _NAME.fullmatch(name):
         mend = "use letters, digits, '-', '_' and '.', at most 100, with a letter or a digit first"
-        raise UserError(f"{name!r} is no name of a family", mend=mend)
+        raise UserError(f"{name!r} is not a valid name of a family", mend=mend)
     if name in table.names():
         raise UserError(f"{name!r} is a family of mql's own", mend=f"choose another name, such as my-{name}")
 

@@ -175,7 +175,7 @@ def discrete(**_: object) -> Any:
         ({"parameters": {"gian": Uniform(0.0, 1.0)}}, r"make_env\(gian=0\.\d+\) raised TypeError"),
         ({"parameters": {"gain": 1.0}}, r"task parameter 'gain' is 1\.0 .*Uniform"),
         ({"splits": {"train": Split(n=3)}}, "splits train and test"),
-        ({"observed": ("x",)}, "observation is no Dict"),
+        ({"observed": ("x",)}, "observation is not a Dict"),
     ],
 )
 def test_what_cannot_be_a_family_is_refused_in_one_line(options: dict[str, Any], message: str) -> None:
