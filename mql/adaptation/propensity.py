@@ -19,14 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.adaptation.effective_sample import normalized_ess
+from mql.agent.scaling import CONSTANT_SPREAD
 
 Prior = Literal["corrected", "uncorrected"]
 _Array = npt.NDArray[np.floating[Any]]
 _Array64 = npt.NDArray[np.float64]
 
-# A feature that varies by less than this part of its largest magnitude is float32 rounding noise (a saturated unit of
-# the encoder, say); standardising it would blow the noise up to unit variance, so it counts as constant.
-CONSTANT_SPREAD = 1e-6
 # Enough for nearly separable classes at weak regularisation; the usual fit needs 10 to 50 steps.
 MAX_LBFGS_STEPS = 2000
 

@@ -180,13 +180,13 @@ class Adapted:
         if not is_adapted(path):
             mend = "give one that Adapted.save or mql adapt --out wrote"
             raise UserError("the folder holds no adapted agent", where=str(path), mend=mend)
-        agent = Agent.load(path)
         described: dict[str, Any] = json.loads(read_from_folder(path, FACTS))
         if described.pop("format") != FORMAT or described.pop("format_version") != FORMAT_VERSION:
             mend = "use the version of mql that wrote it"
             raise UserError("the format is one that this version does not read", where=str(path / FACTS), mend=mend)
         read_from_folder(path, CONFIG)
         config = changed_config(read_resolved(path / CONFIG), settings)
+        agent = Agent.load(path, device=config.device)
         source = source_in(path, config.family, described, given=family, trust=trust)
         report, task = described.pop("report"), described.pop("parameters")
         return cls(agent, config, report, None, task, described, source)

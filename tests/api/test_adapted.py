@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import mql
+from mql.api import adapted as api_adapted
 from mql.cli import app as cli
 
 SETTINGS = {
@@ -107,6 +108,16 @@ def test_a_damaged_file_is_refused(folder: Path, tmp_path: Path, capsys: pytest.
     (copy / name).write_bytes(data)
     _, err = called(capsys, "evaluate", copy, status=2)
     assert len(err.splitlines()) == 1 and f"the file is damaged ({copy / name})" in err
+
+
+def test_it_is_read_onto_the_device_that_settings_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices: list[str] = []
+    load = mql.Agent.load
+    monkeypatch.setattr(api_adapted, "check_device", lambda config: None)  # whether there is a GPU here or not
+    monkeypatch.setattr(mql.Agent, "load", lambda path, *, device="cpu": devices.append(device) or load(path))
+    mql.Adapted.load(folder)
+    mql.Adapted.load(folder, settings={"device": "cuda"})
+    assert devices == ["cpu", "cuda"]
 
 
 def test_facts_of_ones_own_are_kept(folder: Path, tmp_path: Path) -> None:
