@@ -173,6 +173,14 @@ def test_files_are_short_and_named_for_what_they_do() -> None:
         assert lines <= 400, f"{path.relative_to(ROOT)} has {lines} lines, at most 400 are allowed"
 
 
+def test_tests_mirror_the_folders() -> None:
+    """`mql/learning/` is tested in `tests/learning/`, `tasks/checks/` in `tests/tasks/checks/`."""
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    assert len(folders) > 10
+    for folder in folders:
+        assert any((root / folder).is_dir() for root in (ROOT, ROOT / "mql")), f"tests/{folder} mirrors no folder"
+
+
 def loaded_by(code: str, *suspects: str) -> set[str]:
     """Which suspects are in sys.modules after running code in a fresh interpreter."""
     report = f"\nimport sys\nprint('loaded:', *(name for name in {suspects!r} if name in sys.modules))"
