@@ -236,4 +236,4 @@ def _without_blocks(path: Path) -> str:
 if __name__ == "__main__":
     CONFIGURATION.write_text(configuration_page(), encoding="utf-8")
     TASKS.write_text(tasks_page(), encoding="utf-8")
-    print(f"written: {CONFIGURATION}", file=sys.stderr)
+    print(f"written: {CONFIGURATION} and the table of {TASKS}", file=sys.stderr)

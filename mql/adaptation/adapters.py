@@ -1,6 +1,8 @@
 """The ways to adapt that `adapt.method` chooses from.
 
-A new one is a file of its own, a line in `ADAPTERS`, and a word in `adapt.method` (`config/schema.py`).
+A new one is a file of its own, a line in `ADAPTERS`, and a word in `adapt.method` (`config/schema.py`). One that makes
+gradient steps finds the new episodes as batches in `new_data.py`; ``agent.copy().learner(lr=config.lr)`` learns from
+them, and a pull needs ``anchor=agent`` and a ``proximal_coef``.
 """
 
 from __future__ import annotations

@@ -9,15 +9,14 @@ Shapes: M scored rows of the meta-training replay, n rows of new data, F feature
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
 
 import numpy as np
 import torch
 
+from mql.adaptation.new_data import batches_of, replay_of
 from mql.adaptation.propensity import ImportanceWeights, PropensityModel, fit_propensity, uniform_weights, weigh
 from mql.adaptation.result import AdaptationResult, Figure
 from mql.agent.agent import Agent
@@ -85,7 +84,7 @@ def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: Ada
         ValueError: there is no new data.
     """
     begun = time.perf_counter()
-    new = _replay_of(agent, episodes)
+    new = replay_of(agent, episodes)
     model, scored = _weigh(agent, meta, new, config, seed)
     coef = scored.proximal_coef if config.proximal_coef == "auto" else config.proximal_coef
 
@@ -94,7 +93,7 @@ def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: Ada
     learner.proximal_coef = coef if config.step1_penalty else 0.0
     noise = torch_generator(seed, "adapt", device=str(agent.device))
     plan = context_plan(agent.config)
-    for batch in _new_batches(agent, new, config, seed):
+    for batch in batches_of(agent, new, config, seed):
         learner.update(batch, generator=noise)
 
     if not scored.all_zero:
@@ -162,18 +161,6 @@ class _OldData:
         return self._meta.replay.gather(rows[drawn], plan, rng=rng, density=self._of_table_row)
 
 
-def _new_batches(agent: Agent, new: Replay, config: AdaptConfig, seed: int) -> Iterator[Batch]:
-    """Yield a batch of the new task's data for every update of step 1."""
-    plan = context_plan(agent.config)
-    if not config.step1_batch_size:
-        everything = new.whole_episodes(new.episode_starts(new.all_rows()), plan)
-        yield from repeat(everything, config.step1_updates)
-        return
-    rng = generator(seed, "adapt", "new")
-    for _ in range(config.step1_updates):
-        yield new.sample(config.step1_batch_size, plan, rng)
-
-
 @torch.no_grad()
 def _features(agent: Agent, replay: Replay, rows: IntArray, config: AdaptConfig) -> FloatArray:
     """What the propensity sees of table rows: [len(rows), F], from the frozen encoder of the actor.
@@ -192,24 +179,3 @@ def _features(agent: Agent, replay: Replay, rows: IntArray, config: AdaptConfig)
         features = torch.cat([agent.scaling.obs(replay.table[index, : agent.obs_dim]), features], dim=-1)
     result: FloatArray = features.cpu().numpy()
     return result
-
-
-def _replay_of(agent: Agent, episodes: Sequence[Episode]) -> Replay:
-    if not episodes:
-        raise ValueError("adaptation needs at least one episode of the new task")
-    longest = max(episode.length for episode in episodes)
-    replay = Replay(
-        n_tasks=1,
-        obs_dim=agent.obs_dim,
-        action_dim=agent.action_dim,
-        capacity=longest * len(episodes),
-        episode_length=longest,
-        context_dim=agent.state_dim,
-        device=str(agent.device),
-        scaling=agent.scaling,
-    )
-    for episode in episodes:
-        replay.append(dataclasses.replace(episode, task=0))
-    if agent.state_dim:
-        replay.refresh_states(agent.online.actor_encoder)
-    return replay

@@ -151,8 +151,24 @@ class Agent:
         return algorithm
 
     def _laid_out(self) -> dict[str, Part]:
+        _check_parts(self.online)
         target = self.target.parts()
         return {
             name: Part(ParameterVector(parameters), ParameterVector(target[name]))
             for name, parameters in self.online.parts().items()
         }
+
+
+def _check_parts(networks: Any) -> None:
+    """Refuse networks with a parameter in no part (nothing would train it) or in several (it lies in one vector only).
+
+    Raises:
+        ValueError: there is one.
+    """
+    parts = networks.parts()
+    for name, parameter in networks.named_parameters():
+        owners = [part for part, members in parts.items() for member in members if member is parameter]
+        if len(owners) != 1:
+            stands = f"in {' and '.join(owners)}" if owners else "in none"
+            kind = type(networks).__name__
+            raise ValueError(f"{kind}.parts() must have each parameter once, but {name} stands {stands}")

@@ -34,7 +34,8 @@ class Encoder(Protocol):
     def __call__(self, context: Context) -> torch.Tensor:
         """Return z [B, Z], one row per state that ``context.read`` names; without elements, that of an empty history.
 
-        It must not depend on elements before ``context.start``, nor after the state that is read.
+        It must not depend on elements before ``context.start``, nor after the state that is read. ``start`` may equal
+        T: a history of padding alone is an empty one.
         """
         ...
 
@@ -80,7 +81,10 @@ class AlgorithmNetworks(Protocol):
     actor: Any
 
     def parts(self) -> Mapping[str, Sequence[nn.Parameter]]:
-        """Return the parameters that one loss trains each, by the part's name; every parameter is in one part."""
+        """Return the parameters that one loss trains each, by the part's name.
+
+        Every parameter is in exactly one part, also those of a loss's own layers: an agent refuses other networks.
+        """
         ...
 
     def to(self, device: torch.device) -> Any:

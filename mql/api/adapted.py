@@ -261,8 +261,9 @@ def first_tasks(listed: Sequence[Task], tasks: int, split: str) -> list[Task]:
     """Return the first `tasks` of a split's tasks.
 
     Raises:
-        UserError: it has fewer.
+        UserError: it has fewer, or none are asked for.
     """
     if not 1 <= tasks <= len(listed):
-        raise UserError(f"{split} has {len(listed)} tasks, not {tasks}", where="tasks", mend="ask for fewer")
+        what = f"{split} has {len(listed)} tasks, not {tasks}"
+        raise UserError(what, where="tasks", mend=f"ask for 1 to {len(listed)}")
     return list(listed[:tasks])

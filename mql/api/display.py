@@ -74,9 +74,11 @@ class Display:
     def on_evaluation(self, record: Record) -> None:
         """Show the latest mean returns."""
         assert self._progress
-        summary = record["summary"]
-        adapted, by_chance = (values["mean"] if values else None for values in (summary["adapted"], summary["random"]))
-        self._progress.evaluated(zero_shot=summary["zero_shot"]["mean"], adapted=adapted, random=by_chance)
+        summary = record.get("summary") or {}  # another method's evaluations need none
+        before, adapted, by_chance = (
+            values["mean"] if (values := summary.get(name)) else None for name in ("zero_shot", "adapted", "random")
+        )
+        self._progress.evaluated(zero_shot=before, adapted=adapted, random=by_chance)
 
     def note(self, text: str) -> None:
         """Write one line that stays."""

@@ -127,8 +127,8 @@ class Progress:
         self._evaluating = done, tasks
         self._show()
 
-    def evaluated(self, *, zero_shot: float, adapted: float | None, random: float | None = None) -> None:
-        """Show the mean returns of an evaluation; `adapted` is None where nothing was adapted.
+    def evaluated(self, *, zero_shot: float | None, adapted: float | None, random: float | None = None) -> None:
+        """Show the mean returns of an evaluation; None where there is none, as `adapted` where nothing was adapted.
 
         `random` is that of random actions: where it is None, the one before stays.
         """

@@ -146,9 +146,12 @@ class Run:
 
     @property
     def summary(self) -> dict[str, JSON] | None:
-        """What `result` says over all tasks: ``zero_shot``, ``adapted``, ``gain`` and ``random``."""
+        """What `result` says over all tasks: ``zero_shot``, ``adapted``, ``gain`` and ``random``.
+
+        It is `result` itself where the run's method is another one and its evaluations have no ``summary``.
+        """
         result = self.result
-        return None if result is None else dict(result["summary"])
+        return None if result is None else dict(result.get("summary", result))
 
     @property
     def checkpoints(self) -> list[int]:
@@ -169,6 +172,7 @@ class Run:
         Raises:
             UserError: there is no such checkpoint, or it is damaged.
         """
+        self._check_method()
         saved = self._run.load_checkpoint(checkpoint)
         agent = Agent(self.family.obs_dim, self.family.action_dim, self.config.agent, seed=0)
         try:
@@ -292,6 +296,7 @@ class Run:
         Raises:
             UserError: there is no such checkpoint, or it is damaged.
         """
+        self._check_method()
         config = self.config if config is None else config
         keep_freed_memory()
         limit_threads(config.threads)
@@ -301,6 +306,18 @@ class Run:
             self._loaded = self._prepared = None  # two replays may not fit into memory
             self._loaded = key, load_trainer(self._run, self.family, config, env_steps=checkpoint)
         return LoadedRun(config, self.family, self._loaded[1])
+
+    def _check_method(self) -> None:
+        """Refuse to look for Meta-Q-Learning's agent in a run of another method.
+
+        Raises:
+            UserError: it is one.
+        """
+        method: str = self.config.method
+        if method != "mql":
+            what = f"the run was trained by the method {method}, and has no agent of Meta-Q-Learning"
+            mend = "read run.evaluations(), run.metrics() and its checkpoints; only a run of the method mql can be "
+            raise UserError(what, where=str(self.path), mend=f"{mend}evaluated, adapted and asked for a policy")
 
     def _meta(self, trainer: Trainer, config: AdaptConfig) -> Any:
         """Return what adaptation needs of the replay; computed once for equal settings."""

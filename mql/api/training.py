@@ -217,8 +217,9 @@ def check_memory(config: Config, family: TaskFamily) -> None:
 def last_evaluation(record: Record, path: Path) -> dict[str, JSON]:
     """Give a record of evaluations.jsonl the form of `mql train --json`: with the run directory beside it."""
     result = dict(record)
-    seconds = result.pop("adapt_seconds")
-    result["tasks"] = [{**row, "adapt_seconds": s} for row, s in zip(record["tasks"], seconds, strict=True)]
+    if "tasks" in record and "adapt_seconds" in record:  # another method's evaluations may have other keys
+        seconds = result.pop("adapt_seconds")
+        result["tasks"] = [{**row, "adapt_seconds": s} for row, s in zip(record["tasks"], seconds, strict=True)]
     return {**result, **digest_entry(path), "run_dir": str(path)}
 
 
@@ -308,4 +309,4 @@ class _Mirror:
     def on_evaluation(self, record: Mapping[str, JSON]) -> None:
         """Send the summary of an evaluation."""
         assert self._tracker
-        self._tracker.log({"env_steps": record["env_steps"], "evaluation": record["summary"]})
+        self._tracker.log({"env_steps": record["env_steps"], "evaluation": record.get("summary", record)})

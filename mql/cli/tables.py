@@ -86,7 +86,10 @@ def print_robot(description: Row) -> None:
 
 
 def print_evaluation(record: Row) -> None:
-    """Print an evaluation: a row per task, then its summary over tasks."""
+    """Print an evaluation: a row per task, then its summary over tasks; that of another method as it is."""
+    if "tasks" not in record or "summary" not in record:
+        _print(", ".join(f"{name} {_fact(value)}" for name, value in record.items()))
+        return
     rows, summary = record["tasks"], record["summary"]
     print_task_rows(rows)
     lines = {"random actions": "random", "zero-shot": "zero_shot", "adapted": "adapted", "paired gain": "gain"}

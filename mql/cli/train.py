@@ -55,7 +55,9 @@ def train(
         print_json(result)
     else:
         print_evaluation(result)
-        say(f"written to {shown(path)}; next: mql evaluate {shown(path)}")
+        # (What goes on with a run is Meta-Q-Learning's.)
+        then = f"; next: mql evaluate {shown(path)}" if str(job.config.method) == "mql" else ""
+        say(f"written to {shown(path)}{then}")
 
 
 def _train(job: Job, *, trust: bool) -> Record:

@@ -5,7 +5,10 @@ threads and worker processes, and each share acts as it would have among the oth
 episode (open loop) is drawn for all episodes beforehand, and an explorer with a state of its own begins a stream for
 each episode (``rng.spawn(n)``) and gives them along.
 
-A new explorer is a file of its own, a line in `EXPLORERS`, and a word in `agent.exploration` (`config/schema.py`).
+A new explorer is a file of its own, a line in `EXPLORERS`, and a word in `agent.exploration` (`config/schema.py`). The
+file holds a function that draws noise (`pink.py`; `AddedNoise` makes an explorer of it) or, where actions shall depend
+on the state, a class with `begin` and one of what it gives, with `act`, `share` and `follows_policy`. As this module
+imports the file, the file can't import this one: a class that has these methods fits, without inheriting.
 
 Shapes: N episodes side by side, T steps of a whole episode, O observation, A action.
 """

@@ -24,7 +24,7 @@ class NameTaken(UserError):
     """Something stands where a new run was to be."""
 
     def __init__(self, path: Path) -> None:
-        mend = "continue it with --resume, or choose another --run-dir"
+        mend = "continue it with --resume (in Python: resume=True), or choose another --run-dir (run_dir=)"
         super().__init__("the run directory already exists", where=str(path), mend=mend)
 
 
@@ -123,6 +123,8 @@ def read_environment(path: Path) -> dict[str, Any]:
         raise UserError("there is no such run directory", where=str(path), mend="check the path")
     if not is_run:
         mend = "give a folder created by mql train (it contains environment.json)"
+        if (path / "agent.json").is_file():
+            mend = "it holds a saved agent: mql.Adapted.load or mql.Agent.load reads it, mql.load_policy acts with it"
         raise UserError("the folder is not a run directory", where=str(path), mend=mend)
     environment = read_json(path / "environment.json")
     if not isinstance(environment, dict) or environment.get("format") != FORMAT:

@@ -82,6 +82,10 @@ class Learning(Protocol):
     ) -> dict[str, JSON]:
         """Evaluate on held-out tasks: a line of evaluations.jsonl. It draws from random streams of its own.
 
+        What it returns is plain data with keys of the method's choice. Tables and the line of progress show what
+        stands under the keys of docs/run-directory.md (``tasks``, ``summary``, ...), and curves need it;
+        ``evaluation_record`` in ``mql.training.meta_q_learning`` makes it for an ``Agent``.
+
         Args:
             final: training has ended; otherwise it goes on, and a shorter evaluation will do.
             with_random: what random actions get stands beside it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 
@@ -15,7 +15,7 @@ from mql.training.meta_q_learning import MetaQLearning
 from mql.types import JSON
 
 # A new method is a file with its `Learning`, a line here and its name in `Config.method`.
-METHODS: Mapping[str, Callable[[Config, TaskFamily], Learning]] = {"mql": MetaQLearning}
+METHODS: dict[str, Callable[[Config, TaskFamily], Learning]] = {"mql": MetaQLearning}
 
 
 def meta_train(

@@ -14,11 +14,12 @@ import torch
 from mql.agent.acting import TorchPolicy
 from mql.agent.agent import Agent
 from mql.agent.encoders import GRUEncoder, NoEncoder
-from mql.agent.networks import TwinCritic
+from mql.agent.networks import Networks, TwinCritic
 from mql.agent.protocols import find
 from mql.config.loading import load_config, read_resolved
 from mql.config.schema import ALGORITHMS, ENCODERS, AgentConfig, Config, EncoderChoice
 from mql.errors import UserError
+from mql.learning.td3 import TD3
 from mql.types import Batch, Context, Transition
 
 
@@ -186,6 +187,42 @@ def test_an_encoder_without_a_state_is_not_asked_to_carry_it(monkeypatch: pytest
     assert Config(family="point-robot", agent=AgentConfig(context_mode="window")).agent.encoder == "gru"
     with pytest.raises(ValueError, match=r"the encoder gru has no state to carry.*set agent.context_mode to window"):
         Config(family="point-robot")
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_padding_changes_nothing_for_any_encoder(name: str) -> None:
+    """A window that is padded at its beginning is the shorter window; one of padding alone, an empty history."""
+    encoder = find(ENCODERS[name].place)(5, AgentConfig(context_dim=4, context_length=6))
+    elements, start = torch.randn(6, 3, 5), torch.tensor([0, 4, 6])
+    padded, other = elements.clone(), elements.clone()
+    for sequence, first in enumerate(start.tolist()):
+        padded[:first, sequence] = 0.0
+    z = encoder(Context(padded, start=start))
+    assert z.shape == (3, 4) and encoder.context_dim == 4
+    assert torch.allclose(z, encoder(Context(other, start=start)), atol=1e-6)
+    for sequence, first in enumerate(start.tolist()):
+        alone = encoder(Context(elements[first:, sequence : sequence + 1]))
+        assert torch.allclose(z[sequence], alone[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("owners", "stands"), [(0, "in none"), (2, "in actor and critic")])
+def test_a_parameter_that_is_not_in_exactly_one_part_is_refused(
+    monkeypatch: pytest.MonkeyPatch, owners: int, stands: str
+) -> None:
+    """One in no part would never be learned, and nothing else would say so."""
+
+    class WithHead(Networks):
+        def __init__(self, obs_dim: int, action_dim: int, config: AgentConfig) -> None:
+            super().__init__(obs_dim, action_dim, config)
+            self.head = torch.nn.Linear(obs_dim, 1, bias=False)
+
+        def parts(self) -> dict[str, list[torch.nn.Parameter]]:
+            parts = super().parts()
+            return {n: [*own, *([self.head.weight] if i < owners else [])] for i, (n, own) in enumerate(parts.items())}
+
+    monkeypatch.setattr(TD3, "networks", WithHead)
+    with pytest.raises(ValueError, match=rf"WithHead.parts\(\) .* head.weight stands {stands}"):
+        Agent(3, 2, AgentConfig(hidden_sizes=(8,), context_dim=4), seed=0)
 
 
 def test_saved_configurations_of_earlier_versions_mean_float32(tmp_path: Path) -> None:

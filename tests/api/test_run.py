@@ -18,6 +18,8 @@ import mql
 from mql.cli import app as cli
 from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.tasks.definitions.trust import Untrusted
+from mql.training.meta_q_learning import MetaQLearning
+from mql.training.methods import METHODS
 
 TINY = {
     "train.env_steps": 600,
@@ -105,6 +107,42 @@ def test_evaluate_gives_what_the_command_prints(
     assert timeless(record) == timeless(printed(capsys, "evaluate", run.path, *words))
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert seen == [(done + 1, len(record["tasks"])) for done in range(len(record["tasks"]))]
+
+
+class OtherRecord(MetaQLearning):
+    """A method whose evaluations have keys of its own."""
+
+    def evaluate(self, **_: Any) -> dict[str, Any]:
+        return {"value": 1.5}
+
+
+def test_a_method_may_evaluate_as_it_likes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(METHODS, "mql", OtherRecord)
+    assert cli.run(["train", "point-robot", "--run-dir", str(tmp_path / "run"), "--set", *TEXTS]) == 0
+    assert "value 1.5" in capsys.readouterr().out
+    run = mql.open_run(tmp_path / "run")
+    assert run.summary == run.result and run.summary["value"] == 1.5
+    assert [line["value"] for line in run.evaluations()] == [1.5] * len(run.evaluations())
+
+
+def test_a_run_of_another_method_says_that_it_has_no_agent(run: mql.Run) -> None:
+    other = mql.open_run(run.path)
+    other.__dict__["config"] = run.config.model_copy(update={"method": "search"})
+    for ask in (other.policy, other.agent, other.load):
+        with pytest.raises(mql.UserError, match="trained by the method search, and has no agent"):
+            ask()
+
+
+def test_messages_say_what_to_do_from_python(run: mql.Run, tmp_path: Path) -> None:
+    with pytest.raises(mql.UserError, match=r"in Python: resume=True"):
+        mql.train("point-robot", run_dir=run.path, settings=TINY)
+    with pytest.raises(mql.UserError, match="ask for 1 to 20"):
+        run.evaluate(tasks=0)
+    run.agent().save(tmp_path / "agent")
+    with pytest.raises(mql.UserError, match=r"holds a saved agent: mql.Adapted.load or mql.Agent.load"):
+        mql.open_run(tmp_path / "agent")
 
 
 def test_the_policy_acts_as_the_agent_of_a_checkpoint(run: mql.Run) -> None:
