@@ -73,3 +73,10 @@ def test_families_are_measured(lab_run: Path, tmp_path: Path, monkeypatch: pytes
     assert measured["find"](str(lab_run)).name == "lab-cart"
     assert measured["find"](str(write_python(tmp_path / "lab"))).name == "lab-cart"
     assert measured["find"]("point-robot").name == "point-robot"
+
+
+def test_runs_are_drawn_side_by_side(lab_run: Path, tmp_path: Path) -> None:
+    example("compare_runs", f"one={lab_run}", f"other={lab_run}", "-o", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit):
+        example("compare_runs", lab_run, "-o", tmp_path / "curves.png")
