@@ -17,7 +17,15 @@ import numpy as np
 import torch
 
 from mql.adaptation.new_data import batches_of, replay_of
-from mql.adaptation.propensity import ImportanceWeights, PropensityModel, fit_propensity, uniform_weights, weigh
+from mql.adaptation.propensity import (
+    FEWEST_ROWS,
+    ImportanceWeights,
+    PropensityModel,
+    fit_propensity,
+    no_weights,
+    uniform_weights,
+    weigh,
+)
 from mql.adaptation.result import AdaptationResult, Figure
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
@@ -106,7 +114,7 @@ def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: Ada
     report: dict[str, Figure] = {
         "normalized_ess": scored.normalized_ess,
         "proximal_coef": coef,
-        # None with uniform weights, which no classifier gave.
+        # None with weights that no classifier gave.
         "classifier_auc": model.auc if model else None,
         "classifier_accuracy": model.accuracy if model else None,
         "fraction_zero_weight": scored.fraction_zero,
@@ -121,10 +129,15 @@ def adapt(agent: Agent, meta: MetaData, episodes: Sequence[Episode], config: Ada
 def _weigh(
     agent: Agent, meta: MetaData, new: Replay, config: AdaptConfig, seed: int
 ) -> tuple[PropensityModel | None, ImportanceWeights]:
-    """Weigh every scored row by how much it looks like the new data."""
+    """Weigh every scored row by how much it looks like the new data.
+
+    Where there is a single new row (the episode ended at its first step), nothing can be said of old ones: none counts.
+    """
     if config.weights == "uniform":
         return None, uniform_weights(len(meta.rows))
     features = _features(agent, new, new.all_rows(), config)
+    if min(len(features), len(meta.rows)) < FEWEST_ROWS:
+        return None, no_weights(len(meta.rows))
     rng = generator(seed, "propensity")
     count = min(META_ROWS_PER_NEW_ROW * len(features), len(meta.rows))
     sample = rng.choice(len(meta.rows), size=count, replace=False)

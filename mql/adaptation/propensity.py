@@ -27,6 +27,7 @@ _Array64 = npt.NDArray[np.float64]
 
 # Enough for nearly separable classes at weak regularisation; the usual fit needs 10 to 50 steps.
 MAX_LBFGS_STEPS = 2000
+FEWEST_ROWS = 2  # of each class: one for the fit, one to score it on
 
 
 def log_importance_weights(log_odds: _Array, log_prior_correction: float) -> _Array64:
@@ -160,8 +161,8 @@ def fit_propensity(
     n_new, n_meta = len(new_rows), len(meta_rows)
     if new_rows.shape[1] != meta_rows.shape[1]:
         raise ValueError(f"new has {new_rows.shape[1]} features, meta has {meta_rows.shape[1]}: they must agree")
-    if min(n_new, n_meta) < 2:
-        raise ValueError(f"at least 2 rows of each class are needed, got {n_new} new and {n_meta} meta")
+    if min(n_new, n_meta) < FEWEST_ROWS:
+        raise ValueError(f"at least {FEWEST_ROWS} rows of each class are needed, got {n_new} new and {n_meta} meta")
     if not 0.0 < inverse_regularization < math.inf:
         raise ValueError(f"inverse_regularization must be positive and finite, got {inverse_regularization}")
     if not 0.0 < held_out_fraction < 1.0:
@@ -207,6 +208,11 @@ def weigh(model: PropensityModel, features: _Array, *, max_log_weight: float, mi
 def uniform_weights(n: int) -> ImportanceWeights:
     """Return `n` weights of one: the control in which every stored transition counts alike (coefficient exactly 0)."""
     return _summarise(np.ones(n))
+
+
+def no_weights(n: int) -> ImportanceWeights:
+    """Return `n` weights of zero: no stored transition is known to speak for the new task (coefficient 1)."""
+    return _summarise(np.zeros(n))
 
 
 def _summarise(clipped: _Array64) -> ImportanceWeights:

@@ -6,7 +6,7 @@ dozen tensors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -24,6 +24,20 @@ class ParameterVector:
         self.data = self.gathered([parameter.detach() for parameter in parameters])
         for parameter, place in zip(self.parameters, self.views(self.data), strict=True):
             parameter.data = place
+
+    def __reduce__(self) -> tuple[Callable[..., ParameterVector], tuple[list[nn.Parameter]]]:
+        # Views do not come back from a pickle as views: the parameters that come back are laid end to end again.
+        return ParameterVector, (self.parameters,)
+
+    def check(self) -> None:
+        """Refuse to learn where nobody would see it.
+
+        Raises:
+            RuntimeError: a parameter was moved out of the vector (``module.double()`` or ``module.to(device)`` do it).
+        """
+        for parameter, place in zip(self.parameters, self.views(self.data), strict=True):
+            if parameter.data_ptr() != place.data_ptr() or parameter.dtype != place.dtype:
+                raise RuntimeError("an agent's parameters were moved or converted; give `Agent` its device instead")
 
     def views(self, vector: torch.Tensor) -> list[torch.Tensor]:
         """Return the parts of `vector` that stand for the parameters, in their shapes."""

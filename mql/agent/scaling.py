@@ -17,8 +17,9 @@ import torch
 
 from mql.types import Transition
 
-# A quantity that varies by less than this part of its largest magnitude counts as constant: dividing by such a spread
-# would blow rounding noise up to unit variance.
+# A quantity that varies by less than this part of its largest magnitude, or of 1, counts as constant: dividing by such
+# a spread would blow rounding noise up to unit variance. (Without the latter, a body at rest would be measured by its
+# noise of 1e-17 m/s, and once it is pushed networks would read 1e16.)
 CONSTANT_SPREAD = 1e-6
 
 
@@ -51,7 +52,8 @@ class Scaling:
     def fit(self, obs: torch.Tensor, reward: torch.Tensor) -> None:
         """Standardise by the mean and spread of observations [n, O] and rewards [n]; once, for good.
 
-        A reward then varies by `reward_scale`. Constant quantities are shifted to 0 and otherwise left alone.
+        A reward then varies by `reward_scale`. Constant quantities are shifted to 0 and otherwise left alone
+        (`CONSTANT_SPREAD`).
 
         Raises:
             RuntimeError: it was fitted before, or is not to be.
@@ -61,7 +63,7 @@ class Scaling:
         for place, values in ((slice(0, self.obs_dim), obs), (slice(-1, None), reward[:, None])):
             exact = values.double()
             mean, spread = exact.mean(dim=0), exact.std(dim=0, correction=0)
-            constant = spread <= CONSTANT_SPREAD * exact.abs().amax(dim=0)
+            constant = spread <= CONSTANT_SPREAD * exact.abs().amax(dim=0).clamp(min=1.0)
             self.shift[place] = mean
             self.scale[place] = 1.0 / torch.where(constant, 1.0, spread)
         self.scale[-1] *= self._reward_scale

@@ -32,12 +32,16 @@ def gru_states(gru: nn.GRU, context: Context, *, last_only: bool) -> torch.Tenso
     ``context.read`` has no part in this.
     """
     elements, start, initial = context.elements, context.start, context.initial
-    kernels = kernels_for(elements.dtype) if elements.device.type == "cpu" else None
-    if kernels is None:
-        return plain_gru_states(gru, context, last_only=last_only)
     steps, rows, size = elements.shape
+    kernels = kernels_for(elements.dtype) if elements.device.type == "cpu" else None
+    # (The kernel reads memory as it is: what has another shape or type is for PyTorch to compute with, or to refuse.)
+    fits = (initial is None or (initial.shape == (rows, gru.hidden_size) and initial.dtype == elements.dtype)) and (
+        start is None or (start.shape == (rows,) and start.dtype == torch.int64)
+    )
+    if kernels is None or not fits:
+        return plain_gru_states(gru, context, last_only=last_only)
     w_ih, w_hh, b_ih, b_hh = gru.all_weights[0]
-    inputs = torch.mm(elements.reshape(steps * rows, size), w_ih.T).view(steps, rows, -1)
+    inputs = torch.mm(elements.reshape(steps * rows, size), w_ih.T).view(steps, rows, len(w_ih))
     if not torch.is_grad_enabled():
         return _run(kernels, inputs, initial, start, w_hh, b_ih, b_hh, first=steps if last_only else 0)
     states: torch.Tensor = _Recurrence.apply(inputs, initial, start, w_hh, b_ih, b_hh, last_only)  # type: ignore[no-untyped-call]

@@ -26,10 +26,12 @@ def hidden(product: torch.Tensor, bias: torch.Tensor, *, layer_norm: bool) -> to
         bias: one row for each network; [W] of a single one.
         layer_norm: normalise pre-activations (without scale and shift: the next layer has both).
     """
-    kernels = _kernels(product)
+    kernels = _kernels(product, bias)
     if kernels is None:
         return plain_hidden(product, bias, layer_norm=layer_norm)
+    product = product.contiguous()
     if not torch.is_grad_enabled():
+        _note_overwriting(product)
         return _run(kernels, product, bias, layer_norm=layer_norm)[0]
     out: torch.Tensor = _Hidden.apply(product, bias, layer_norm)[0]  # type: ignore[no-untyped-call]
     return out
@@ -37,12 +39,14 @@ def hidden(product: torch.Tensor, bias: torch.Tensor, *, layer_norm: bool) -> to
 
 def hidden_values(product: torch.Tensor, bias: torch.Tensor, head: torch.Tensor, *, layer_norm: bool) -> torch.Tensor:
     """Return the products [K, B] of a layer's activations (see `hidden`) with a last layer of one unit, [K, W, 1]."""
-    kernels = _kernels(product)
+    kernels = _kernels(product, bias, head)
     if kernels is None:
         # One unit: a product with a vector, whose batched outer product backward is slow as a matrix product.
         x = plain_hidden(product, bias, layer_norm=layer_norm)
         return (x.to(head.dtype) * head.transpose(1, 2)).sum(-1)
+    product = product.contiguous()
     if not torch.is_grad_enabled():
+        _note_overwriting(product)
         return _run_values(kernels, product, bias, head, layer_norm=layer_norm)[0]
     values: torch.Tensor = _HiddenValues.apply(product, bias, head, layer_norm)[0]  # type: ignore[no-untyped-call]
     return values
@@ -56,8 +60,15 @@ def plain_hidden(product: torch.Tensor, bias: torch.Tensor, *, layer_norm: bool)
     return torch.relu(x)
 
 
-def _kernels(product: torch.Tensor) -> Kernels | None:
-    return kernels_for(product.dtype) if product.device.type == "cpu" else None
+def _kernels(product: torch.Tensor, *rows: torch.Tensor) -> Kernels | None:
+    """The kernels, where they can be used: they read memory as it is, as one row of W numbers for each network."""
+    if product.device.type != "cpu":
+        return None
+    numbers = product.shape[-1] * (len(product) if product.dim() == 3 else 1)
+    for row in rows:
+        if row.numel() != numbers or row.dtype != product.dtype:
+            return None
+    return kernels_for(product.dtype)
 
 
 def _run(
@@ -91,6 +102,18 @@ def _run_values(
     return values, scale
 
 
+def _note_overwriting(product: torch.Tensor) -> None:
+    """Let autograd find out if an earlier use of `product` needs what it was (a `Function` does so by itself)."""
+    if not product.is_inference():
+        torch.autograd.graph.increment_version(product)
+
+
+def _refuse(*of_product: torch.Tensor | None) -> None:
+    """Say that a product was used after it was overwritten, rather than lose what that use says about the inputs."""
+    if any(gradient is not None for gradient in of_product):
+        raise RuntimeError("a product was used again after `hidden` or `hidden_values` had overwritten it")
+
+
 class _Hidden(torch.autograd.Function):
     """`hidden`. The product, which the kernel overwrites, is the second output, so that autograd knows of it."""
 
@@ -112,7 +135,8 @@ class _Hidden(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_out: torch.Tensor | None, *_: None) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, of_out: torch.Tensor | None, *of_product: torch.Tensor | None) -> tuple[Any, ...]:
+        _refuse(*of_product)
         if of_out is None:
             return None, None, None
         seen, scale = ctx.saved_tensors
@@ -148,7 +172,8 @@ class _HiddenValues(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_values: torch.Tensor | None, _: None) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, of_values: torch.Tensor | None, of_product: torch.Tensor | None) -> tuple[Any, ...]:
+        _refuse(of_product)
         if of_values is None:
             return None, None, None, None
         seen, scale, head = ctx.saved_tensors

@@ -75,7 +75,9 @@ def _stretches(episodes: Sequence[Stored], at_most: int) -> list[Stretch]:
     share, before = at_most // len(episodes), -1
     while share != before:  # what short episodes leave, the others share
         short = lengths <= share
-        share, before = int((at_most - lengths[short].sum()) // max((~short).sum(), 1)), share
+        if short.all():  # nobody is left to share
+            break
+        share, before = int((at_most - lengths[short].sum()) // (~short).sum()), share
     count = np.minimum(lengths, share)
     first = np.floor((np.arange(1, len(episodes) + 1) * GOLDEN % 1.0) * (lengths - count + 1)).astype(np.int64)
     return [Stretch(*part) for part in zip(episodes, first.tolist(), count.tolist(), strict=True)]

@@ -17,9 +17,13 @@ class Adam:
     Args:
         parameters: moved in place.
         anchor: the vector of other values for them, which a step can pull to.
+
+    Raises:
+        RuntimeError: the parameters do not lie in their vector any more.
     """
 
     def __init__(self, parameters: ParameterVector, *, anchor: torch.Tensor | None = None) -> None:
+        parameters.check()
         self._parameters = parameters
         self._anchor = None if anchor is None else anchor.clone()
         # Both moments, and the number of steps (a tensor, as the fused operator wants it).

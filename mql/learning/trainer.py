@@ -124,8 +124,10 @@ class Trainer:
         rng = generator(config.seed, "replay", self.iterations)
         noise = torch_generator(config.seed, "updates", self.iterations, device=config.device)
         plan = context_plan(config.agent)
-        if due > 0 and self.agent.scaling.normalize and not self.agent.scaling.fitted:
-            self.agent.scaling.fit(*self.replay.observations_and_rewards())
+        scaling = self.agent.scaling
+        if scaling.normalize and not scaling.fitted and self.env_steps >= train.random_steps:
+            # (Not only when the first update is due, which may be later: the policy acts on scaled numbers before.)
+            scaling.fit(*self.replay.observations_and_rewards())
         if due > 0 and self.agent.state_dim:
             self.replay.refresh_states(self.agent.online.critic_encoder, at_most=due * train.refresh_rows_per_update)
         self.learner.lr = annealed_lr(config, self.env_steps)

@@ -145,6 +145,24 @@ def test_all_weights_zero_skips_step_two_and_says_so() -> None:
     assert same(tensors(adapted.agent), tensors(step1_only.agent))
 
 
+@pytest.mark.parametrize("weighting", ["loss", "sample"])
+@pytest.mark.parametrize("mode", ["carry", "window"])
+def test_an_episode_that_ends_at_its_first_step(mode: str, weighting: str) -> None:
+    """From a single row nothing can be learned about old ones; with two such episodes there is a classifier."""
+    meta_agent, rng = agent(mode), np.random.default_rng(7)
+    meta = prepare(meta_agent, old_data(), config())
+    one, two = (
+        adapt(meta_agent, meta, [episode(rng, length=1) for _ in range(n)], config(weighting=weighting), seed=1)
+        for n in (1, 2)
+    )
+    assert one.report["new_transitions"] == 1 and two.report["new_transitions"] == 2
+    assert one.report["step2_skipped"] and one.report["proximal_coef"] == 1.0
+    assert one.report["classifier_auc"] is None and two.report["classifier_auc"] is not None
+    for adapted in (one, two):
+        assert all(tensor.isfinite().all() for tensor in tensors(adapted.agent).values())
+    assert not same(tensors(one.agent), tensors(meta_agent)), "it was learned from"
+
+
 def test_no_updates_no_change() -> None:
     meta_agent = agent()
     meta = prepare(meta_agent, old_data(), config())

@@ -194,6 +194,17 @@ def test_reward_scale_reaches_the_context_without_normalisation() -> None:
     assert agent_of(normalize=False).scaling.elements(element) is element, "nothing is computed where nothing is to be"
 
 
+@pytest.mark.parametrize("noise", [1e-42, 1e-17, 1e-8])
+def test_a_body_at_rest_is_not_measured_by_its_rounding_noise(noise: float) -> None:
+    """Once it is pushed, its velocity is a number that networks can read, not 1e16."""
+    scaling = Scaling(1, 1, reward_scale=1.0, normalize=True, device="cpu")
+    rng = np.random.default_rng(0)
+    at_rest = torch.from_numpy((noise * rng.standard_normal((200, 1))).astype(np.float32))
+    scaling.fit(at_rest, at_rest[:, 0])
+    assert scaling.scale.tolist() == [1.0, 1.0, 1.0]
+    torch.testing.assert_close(scaling.obs(torch.tensor([[0.3]])), torch.tensor([[0.3]]))
+
+
 def test_it_is_fitted_once_and_only_if_asked() -> None:
     scaling = Scaling(1, 1, reward_scale=1.0, normalize=True, device="cpu")
     scaling.fit(torch.tensor([[1.0], [3.0]]), torch.tensor([5.0, 5.0]))

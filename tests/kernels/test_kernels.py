@@ -17,7 +17,7 @@ from mql.agent.encoders import GRUEncoder
 from mql.agent.networks import Actor, TwinCritic
 from mql.config.schema import AgentConfig
 from mql.kernels.gru import gru_states, plain_gru_states
-from mql.kernels.layers import hidden, hidden_values
+from mql.kernels.layers import hidden, hidden_values, plain_hidden
 from mql.kernels.loading import kernels_for, status
 from mql.types import Context
 
@@ -201,6 +201,55 @@ def test_nan_is_not_hidden() -> None:
     actor = Actor(2, 1, 0, (2,), dtype=torch.float32)
     with torch.no_grad():
         assert actor(torch.tensor([[float("nan"), 1.0]]), torch.zeros(1, 0)).isnan().all()
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_memory_laid_out_otherwise_gives_the_same(*, layer_norm: bool) -> None:
+    """Transposed and expanded products (an expanded one has less memory than numbers), and other number types."""
+    bias, head = torch.randn(2, 1, 5), torch.randn(2, 5, 1)
+    layouts = (torch.randn(5, 4, 2).permute(2, 1, 0), torch.randn(2, 1, 5).expand(2, 4, 5))
+    with torch.no_grad():
+        for product in layouts:
+            for row in (bias, bias.double(), bias[0, 0]):  # a single row serves both networks
+                expected = plain_hidden(product, row, layer_norm=layer_norm)
+                assert torch.allclose(hidden(product.detach(), row, layer_norm=layer_norm), expected, atol=1e-6)
+            values = (plain_hidden(product, bias, layer_norm=layer_norm) @ head)[..., 0]
+            assert torch.allclose(hidden_values(product, bias, head, layer_norm=layer_norm), values, atol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_a_product_that_is_used_again_is_an_error_and_no_wrong_gradient(*, layer_norm: bool) -> None:
+    weight, bias, head = torch.randn(1, 3, 5, requires_grad=True), torch.randn(1, 1, 5), torch.randn(1, 5, 1)
+    x = torch.randn(1, 4, 3)
+
+    def after() -> torch.Tensor:
+        product = x @ weight
+        hidden_values(product, bias, head, layer_norm=layer_norm)
+        return product.square().sum()
+
+    def before() -> torch.Tensor:
+        product = x @ weight
+        loss = product.square().sum()
+        with torch.no_grad():
+            hidden(product, bias, layer_norm=layer_norm)
+        return loss
+
+    for use, message in ((after, "used again"), (before, "inplace")):
+        with pytest.raises(RuntimeError, match=message):
+            torch.autograd.grad(use(), weight)
+
+
+def test_no_sequences_and_histories_of_any_type() -> None:
+    """Nothing at all is encoded as nothing; what the kernel can't read as it is, PyTorch computes or refuses."""
+    gru = torch.nn.GRU(3, 5)
+    assert gru_states(gru, Context(torch.zeros(4, 0, 3)), last_only=True).shape == (1, 0, 5)
+    elements, start = torch.randn(4, 2, 3), torch.tensor([1, 3])
+    short = gru_states(gru, Context(elements, start=start.int()), last_only=True)
+    assert torch.allclose(short, gru_states(gru, Context(elements, start=start), last_only=True), atol=1e-6)
+    for wrong in (torch.zeros(2, 5, dtype=torch.float64), torch.zeros(1, 5)):
+        with pytest.raises(RuntimeError):
+            gru_states(gru, Context(elements, initial=wrong), last_only=True)
 
 
 @pytest.mark.parametrize("threads", [1], indirect=True)

@@ -235,6 +235,15 @@ def test_every_task_is_scored_however_few_rows_there_may_be(tasks: int, at_most:
         assert older and max(older) > tasks // 2 and at_most - len(rows) < 10
 
 
+def test_fewer_transitions_than_tasks_of_one_step() -> None:
+    """What is chosen is then all that there is to share out."""
+    buffer = replay(n_tasks=3)
+    for number in range(3):
+        buffer.append(episode(number, 1, task=number))
+    rows = buffer.all_rows(at_most=2)
+    assert len(set((rows // buffer.rows).tolist())) == 2 == len(rows)
+
+
 def test_same_draws_after_reloading_the_live_episodes() -> None:
     """The ring may lie elsewhere after a reload; what is drawn does not depend on that."""
     first, second = replay(capacity=40), replay(capacity=40)

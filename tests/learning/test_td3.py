@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -192,6 +193,25 @@ def test_a_copy_has_parameters_of_its_own() -> None:
         for vector in (part.online, part.target):
             first = vector.parameters[0]
             assert first.untyped_storage().data_ptr() == vector.data.untyped_storage().data_ptr()
+
+
+def test_an_agent_out_of_a_pickle_learns() -> None:
+    agent = small_agent()
+    back, twin = pickle.loads(pickle.dumps(agent)), agent.copy()
+    for each in (back, twin):
+        learner = each.learner(lr=1e-3)
+        for seed in range(4):
+            learner.update(random_batch(seed=seed), generator=torch.Generator().manual_seed(seed))
+    learned = dict(twin.named_tensors())
+    assert all(torch.equal(tensor, learned[name]) for name, tensor in back.named_tensors())
+    assert not torch.equal(back.online.actor.output.weight, agent.online.actor.output.weight)
+
+
+def test_parameters_that_were_converted_are_refused_rather_than_not_trained() -> None:
+    agent = small_agent()
+    agent.online.double().float()
+    with pytest.raises(RuntimeError, match="moved or converted"):
+        agent.learner(lr=1e-3)
 
 
 def test_an_update_leaves_no_gradients_behind() -> None:
