@@ -55,7 +55,7 @@ def train(
         print_json(result)
     else:
         print_evaluation(result)
-        say(f"written to {shown(path)}; next: mql evaluate {shown(path)}")
+        say(f"written to {shown(path)}; next: mql evaluate {shlex.quote(shown(path))}")
 
 
 def _train(job: Job, *, trust: bool) -> Record:
