@@ -123,10 +123,13 @@ def sync_folder(path: Path) -> None:
 
 
 def check_free(path: Path, *, mend: str) -> None:
-    """Refuse a path at which something stands; an empty folder does not count."""
+    """Refuse a path at which something stands (an empty folder does not count), or where nothing may be written."""
     with user_errors(path):
         if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
             raise UserError("the path already exists", where=str(path), mend=mend)
+        above = next((folder for folder in Path(os.path.abspath(path)).parents if folder.exists()), Path("/"))
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise UserError("no permission to write", where=str(above), mend=mend)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
