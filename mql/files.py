@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -122,10 +123,13 @@ def sync_folder(path: Path) -> None:
 
 
 def check_free(path: Path, *, mend: str) -> None:
-    """Refuse a path at which something stands; an empty folder does not count."""
+    """Refuse a path at which something stands (an empty folder does not count), or where nothing may be written."""
     with user_errors(path):
         if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
             raise UserError("the path already exists", where=str(path), mend=mend)
+        above = next((folder for folder in Path(os.path.abspath(path)).parents if folder.exists()), Path("/"))
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise UserError("no permission to write", where=str(above), mend=mend)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
@@ -139,11 +143,11 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     path = Path(os.path.abspath(path))
     check_free(path, mend="choose another folder")
     sums = "".join(f"{sha256(data)}  {name}\n" for name, data in files.items())
-    unfinished = path.with_name(path.name + TEMPORARY)
+    # A name of its own: what others write at the same time, or a folder that the user calls so, stays.
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}{TEMPORARY}")
     with user_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
             for name, data in {**files, CHECKSUMS: sums.encode()}.items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)

@@ -11,10 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import torch
+
 from mql.adaptation import context, paper
 from mql.adaptation.result import AdaptationResult
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
+from mql.errors import UserError
 from mql.learning.replay import Replay
 from mql.threads import side_by_side
 from mql.types import Episode
@@ -55,10 +58,17 @@ def adapt(agent: Agent, meta: Any, episodes: Sequence[Episode], config: AdaptCon
 
     Raises:
         ValueError: there is no new data.
+        UserError: the adapted agent has numbers that are not finite.
     """
     if not episodes:
         raise ValueError("adaptation needs at least one episode of the new task")
-    return ADAPTERS[config.method].adapt(agent, meta, episodes, config, seed=seed)
+    adapted = ADAPTERS[config.method].adapt(agent, meta, episodes, config, seed=seed)
+    for name, tensor in adapted.agent.named_tensors():
+        if not bool(torch.isfinite(tensor).all()):
+            what = f"adaptation diverged: {name} is not finite"
+            mend = f"use a lower adapt.lr than {config.lr:g}, and look for extreme numbers in the new data"
+            raise UserError(what, where="adapt.lr", mend=mend)
+    return adapted
 
 
 def adapt_all(

@@ -74,7 +74,10 @@ def load_policy(folder: str | os.PathLike[str]) -> RobotPolicy:
 
 def _row(name: str, values: npt.ArrayLike, size: int) -> FloatArray:
     """Return the caller's numbers as [1, size], in memory of their own."""
-    row = np.array(values, dtype=np.float32)
+    try:
+        row = np.array(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} is no row of numbers", mend=f"give {size} numbers, shape ({size},)") from None
     if row.shape != (size,):
         raise UserError(f"{name} has shape {row.shape}", mend=f"give {size} numbers in one row, shape ({size},)")
     if not np.isfinite(row).all():

@@ -146,13 +146,16 @@ class Adapted:
             **(definition.facts if definition else {}),
             "parameters": self.task,
             **self.facts,
-            **(facts or {}),
             "report": self.report,
         }
+        for name, value in (facts or {}).items():
+            if name in described and described[name] != value:
+                raise UserError(f"{name!r} has a meaning of its own", where="facts", mend="give it another name")
+        described |= facts or {}
         files = {
             **saving.files_of(self.agent),
             CONFIG: to_yaml(self.config).encode(),
-            FACTS: to_json(described, indent=1),
+            FACTS: _written(described),
             **(definition.in_run if definition else {}),
         }
         write_folder(Path(folder), files)
@@ -219,6 +222,14 @@ class Comparison:
         return as_data({**result.to_json(), "in_training_range": self.task.in_training_range})
 
 
+def _written(described: Mapping[str, JSON]) -> bytes:
+    try:
+        return to_json(described, indent=1)
+    except TypeError as error:
+        mend = "give text, numbers, and lists and dicts of them"
+        raise UserError(f"a fact can't be written ({error})", where="facts", mend=mend) from None
+
+
 def changed_config(config: Config, settings: Overrides | None) -> Config:
     """Return a configuration with settings of what may still be changed after training.
 
@@ -263,7 +274,7 @@ def first_tasks(listed: Sequence[Task], tasks: int, split: str) -> list[Task]:
     Raises:
         UserError: it has fewer, or none are asked for.
     """
-    if not 1 <= tasks <= len(listed):
-        what = f"{split} has {len(listed)} tasks, not {tasks}"
-        raise UserError(what, where="tasks", mend=f"ask for 1 to {len(listed)}")
+    if not isinstance(tasks, int) or not 1 <= tasks <= len(listed):
+        mend = f"ask for a whole number from 1 to {len(listed)}"
+        raise UserError(f"{split} has {len(listed)} tasks, not {tasks}", where="tasks", mend=mend)
     return list(listed[:tasks])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from mql.api.adapted import Adapted, Comparison, changed_config, evaluation_seed
 from mql.api.display import Display
 from mql.api.families import FamilySource, check_same_tasks, source_of
 from mql.api.training import last_evaluation, open_job
-from mql.config.loading import Overrides
+from mql.config.loading import Overrides, override
 from mql.config.schema import AdaptConfig, Config
 from mql.errors import UserError
 from mql.evaluation.held_out import adaptation_data, adaptation_data_from
@@ -32,7 +32,10 @@ from mql.tasks.family import Task, TaskFamily
 from mql.threads import keep_freed_memory, limit_threads
 from mql.training.learning import misfit
 from mql.training.meta_q_learning import evaluation_record, load_trainer
-from mql.types import JSON, Episode
+from mql.types import JSON, Episode, FloatArray
+
+ROUNDING = 1e-3  # by which an action may be larger than 1
+LEAST_STEPS = 2  # of new data: fewer tell the adaptation nothing
 
 
 def train(
@@ -253,7 +256,10 @@ class Run:
             raise UserError("it takes one thing to adapt to", mend="give exactly one of task, episodes and env")
         config = self.changed_config(settings)
         if seed is not None:
-            config = config.model_copy(update={"seed": seed})
+            config = override(config, {"seed": seed})
+        if env is not None and not hasattr(env, "action_space"):
+            what = f"the environment is {type(env).__name__}"
+            raise UserError(what, where="env", mend="give a Gymnasium environment, such as gymnasium.make(...)")
         if task is not None and not isinstance(task, Task):
             task = self.family.task(task)
         trainer = self.load(config, checkpoint=checkpoint).trainer
@@ -263,7 +269,7 @@ class Run:
         elif env is not None:
             data = adaptation_data_from(env, agent, self.family, config.adapt, seed=begin)
         else:
-            data = _checked(agent, episodes or ())
+            data = _checked(agent, () if episodes is None else episodes)
         outcome = adapt(agent, self._meta(trainer, config.adapt), data, config.adapt, seed=begin)
         facts = {
             "run": str(self.path),
@@ -332,15 +338,21 @@ def _checked(agent: Agent, episodes: Sequence[Episode]) -> list[Episode]:
     Raises:
         UserError: none, or one of other sizes or with numbers that are not finite.
     """
-    if not episodes:
-        raise UserError("there are no episodes to adapt to", mend="give at least one")
-    checked = []
+    if isinstance(episodes, Episode | str | Mapping) or not isinstance(episodes, Iterable):
+        what = f"the episodes are {type(episodes).__name__}, not a list"
+        raise UserError(what, where="episodes", mend="give a list of mql.Episode")
+    checked: list[Episode] = []
     for number, episode in enumerate(episodes):
-        where, steps = f"episodes[{number}]", np.size(episode.reward)
+        where = f"episodes[{number}]"
+        if not isinstance(episode, Episode):
+            raise UserError(f"it is {type(episode).__name__}", where=where, mend="give an mql.Episode")
+        steps = np.size(episode.reward)
+        if not steps:
+            raise UserError("it has no steps", where=where, mend="leave the episode out")
         wanted = {"obs": (steps + 1, agent.obs_dim), "action": (steps, agent.action_dim), "reward": (steps,)}
-        arrays = {name: np.asarray(getattr(episode, name), dtype=np.float32) for name in wanted}
+        arrays = {name: _numbers(getattr(episode, name), name, where) for name in wanted}
         for name, shape in wanted.items():
-            if arrays[name].shape != shape or not steps:
+            if arrays[name].shape != shape:
                 mend = f"it must be {shape}: obs [T+1, O], action [T, A], reward [T], with T of at least 1"
                 raise UserError(f"{name} has shape {arrays[name].shape}", where=where, mend=mend)
             if not np.isfinite(arrays[name]).all():
@@ -348,4 +360,21 @@ def _checked(agent: Agent, episodes: Sequence[Episode]) -> list[Episode]:
         checked.append(
             dataclasses.replace(episode, obs=arrays["obs"], action=arrays["action"], reward=arrays["reward"])
         )
+        largest = float(np.abs(arrays["action"]).max())
+        if largest > 1 + ROUNDING:
+            mend = "give actions in [-1, 1], as the policy returns them"
+            raise UserError(f"action holds numbers as large as {largest:g}", where=where, mend=mend)
+    if not checked:
+        raise UserError("there are no episodes to adapt to", mend="give at least one")
+    if sum(episode.length for episode in checked) < LEAST_STEPS:
+        raise UserError("there is only one step to adapt to", where="episodes", mend="give a longer episode, or more")
     return checked
+
+
+def _numbers(values: object, name: str, where: str) -> FloatArray:
+    """Return an episode's numbers as float32."""
+    try:
+        return np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        mend = "give an array of numbers, [T+1, O], [T, A] or [T]"
+        raise UserError(f"{name} is no array of numbers", where=where, mend=mend) from None

@@ -70,14 +70,19 @@ class Job:
             Interrupted: Ctrl-C or SIGTERM; the run was saved.
             UserError: the run directory can't be written, training diverged, or no episode could be finished.
         """
-        if self.resume:
-            self.run.update_config(self.config, checkpoint=self.checkpoint)
         limit_threads(self.config.threads)
         mirror = _Mirror(self.run, self.config, warn=display.note if display else say)
         watchers: tuple[Watcher, ...] = (display, mirror) if display else (mirror,)
         where = shown(self.run.path)
         try:
-            return meta_train(self.config, self.family, self.run, resume=self.resume, watchers=watchers)
+            return meta_train(
+                self.config,
+                self.family,
+                self.run,
+                resume=self.resume,
+                checkpoint=self.checkpoint,
+                watchers=watchers,
+            )
         except Diverged as error:
             lr = self.config.agent.lr
             mend = f"start a new run with a lower agent.lr than {lr:g}; this one's checkpoints are kept"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -222,6 +223,8 @@ def bench(
 
 def main() -> None:
     """Run the command line of this process, and end the process with its exit status."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends like Ctrl-C: nothing half done stays
     sys.exit(run(sys.argv[1:]))
 
 
@@ -229,8 +232,13 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status; only a bug raises."""
     command = typer.main.get_command(app)
     try:
-        result = command.main(_repeated(arguments) or ["--help"], prog_name="mql", standalone_mode=False)
+        # Not command.main, which would make an exit status of Ctrl-C before anything is said.
+        with command.make_context("mql", _repeated(arguments) or ["--help"]) as context:
+            command.invoke(context)
         sys.stdout.flush()
+    except typer.Exit as end:
+        sys.stdout.flush()
+        return end.exit_code
     except UserError as error:
         return _fail(error)
     except _USAGE_ERROR as error:
@@ -247,7 +255,7 @@ def run(arguments: Sequence[str]) -> int:
         if not isinstance(error, EpisodeFault):
             raise
         return _fail(UserError(str(error), mend="fix the environment, or leave this task out"))
-    return result if isinstance(result, int) else 0
+    return 0
 
 
 def _repeated(arguments: Sequence[str]) -> list[str]:

@@ -55,8 +55,8 @@ def train(
         print_json(result)
     else:
         print_evaluation(result)
-        # (What goes on with a run is Meta-Q-Learning's.)
-        then = f"; next: mql evaluate {shown(path)}" if str(job.config.method) == "mql" else ""
+        # (The commands that use a run's agent are for Meta-Q-Learning.)
+        then = f"; next: mql evaluate {shlex.quote(shown(path))}" if str(job.config.method) == "mql" else ""
         say(f"written to {shown(path)}{then}")
 
 

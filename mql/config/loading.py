@@ -125,6 +125,10 @@ def parse_overrides(overrides: Overrides) -> Layer:
     """Read values by key, or ``key=value`` texts with values in YAML, so that lists and numbers work as in a file."""
     if isinstance(overrides, Mapping):
         return {key: Given(_plain(value), _checked_key(key, f"settings, {key}")) for key, value in overrides.items()}
+    if isinstance(overrides, str):
+        raise UserError(
+            "the settings are one text", where="settings", mend="give values by key, {'section.key': value}"
+        )
     layer: Layer = {}
     for text in overrides:
         key, equals, value = text.partition("=")

@@ -154,8 +154,7 @@ def read_checkpoint(run: Path, env_steps: int) -> Checkpoint:
     """
     manifest = _read_manifest(run, env_steps)
     path = run / "checkpoints" / str(env_steps) / _TENSORS
-    with user_errors(path):
-        data = path.read_bytes()
+    data = _read(run, env_steps, path)
     if sha256(data) != manifest["sha256"][_TENSORS]:
         raise _damaged(run, env_steps, path)
     chunks = tuple(Chunk(**chunk) for chunk in manifest["chunks"])
@@ -243,9 +242,7 @@ def decode_episodes(data: bytes) -> Iterator[Episode]:
 
 def _read_manifest(run: Path, env_steps: int) -> dict[str, Any]:
     path = run / "checkpoints" / str(env_steps) / _MANIFEST
-    with user_errors(path):
-        text = path.read_bytes()
-        digest = (path.parent / _DIGEST).read_bytes()
+    text, digest = _read(run, env_steps, path), _read(run, env_steps, path.parent / _DIGEST)
     if digest != _digest_line(text):
         raise _damaged(run, env_steps, path)
     manifest: dict[str, Any] = json.loads(text)
@@ -258,19 +255,28 @@ def _read_manifest(run: Path, env_steps: int) -> dict[str, Any]:
     return manifest
 
 
+def _read(run: Path, env_steps: int, path: Path) -> bytes:
+    """Read a file of a checkpoint. Raises UserError where it is missing, too."""
+    with user_errors(path):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise _damaged(run, env_steps, path, "a file of the checkpoint is missing") from None
+
+
 def _digest_line(text: bytes) -> bytes:
     """One line as `sha256sum` writes and checks it."""
     return f"{sha256(text)}  {_MANIFEST}\n".encode()
 
 
-def _damaged(run: Path, env_steps: int, path: Path) -> UserError:
+def _damaged(run: Path, env_steps: int, path: Path, what: str = "the checkpoint is damaged") -> UserError:
     others = [steps for steps in list_checkpoints(run) if steps < env_steps]
     mend = "restore it from a copy"
     if others:
         mend += (
             f", or add --checkpoint {others[-1]} to use the one before (mql train --resume deletes the later ones then)"
         )
-    return UserError("the checkpoint is damaged", where=str(path), mend=mend + ("" if others else ", or start again"))
+    return UserError(what, where=str(path), mend=mend + ("" if others else ", or start again"))
 
 
 def _damaged_chunk(run: Path, env_steps: int, chunk: Chunk, what: str) -> UserError:

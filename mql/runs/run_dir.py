@@ -143,7 +143,7 @@ class RunDir:
     @property
     def tasks(self) -> dict[str, list[dict[str, Any]]]:
         """The task parameters of every split."""
-        return dict(read_json(self.path / "tasks.json"))
+        return _mapping(self.path / "tasks.json", "train")
 
     @property
     def finished(self) -> bool:
@@ -153,7 +153,7 @@ class RunDir:
     @property
     def summary(self) -> dict[str, Any]:
         """What `mark_finished` was given."""
-        return dict(read_json(self.path / "finished.json"))
+        return _mapping(self.path / "finished.json", "env_steps")
 
     def check_config(self, config: Config, *, checkpoint: int | None = None) -> None:
         """Refuse a configuration with which the run can't go on from `checkpoint` (None: the newest one).
@@ -166,25 +166,6 @@ class RunDir:
             self._check_known(checkpoint)
         done = max(known, default=0) if checkpoint is None else checkpoint
         check_change(self.config, config, done=done, checkpoints=known)
-
-    def update_config(self, config: Config, *, checkpoint: int | None = None) -> None:
-        """Go on with another configuration, from `checkpoint` where one is given: later ones are deleted then.
-
-        A larger ``train.env_steps`` takes the mark of the end away.
-
-        Raises:
-            UserError: `check_config` refuses it, or the checkpoint is damaged.
-        """
-        self._check_writable(cut_back=False)
-        self.check_config(config, checkpoint=checkpoint)
-        old = self.config
-        if checkpoint is not None:
-            self.cut_back(self.load_checkpoint(checkpoint))
-        with user_errors(self.path / "config.yaml"):
-            if config.train.env_steps > old.train.env_steps:
-                (self.path / "finished.json").unlink(missing_ok=True)
-            if config != old:
-                write_atomic(self.path / "config.yaml", to_yaml(config).encode())
 
     def append_metrics(self, record: Mapping[str, JSON]) -> None:
         """Add one line to ``metrics.jsonl``; it is on the disk when this returns."""
@@ -276,13 +257,23 @@ class RunDir:
             self._prune()
         return folder
 
-    def cut_back(self, checkpoint: Checkpoint | None) -> None:
+    def cut_back(self, checkpoint: Checkpoint | None, config: Config | None = None) -> None:
         """Make the run what it was at `checkpoint` (None: at its start), and ready to go on from there.
 
         Cuts the two jsonl files, deletes later checkpoints, chunks that no checkpoint names, the mark of the end and
-        what a killed process left. If this is itself killed, it can be repeated.
+        what a killed process left. If this is itself killed, it can be repeated. So call it when it is sure that the
+        run can go on from there: before, nothing is changed.
+
+        Args:
+            checkpoint: the one to go on from.
+            config: the configuration to go on with; None: as it is.
+
+        Raises:
+            UserError: `check_config` refuses the configuration, or lines are missing; nothing is changed then.
         """
         self._check_writable(cut_back=False)
+        if config is not None:
+            self.check_config(config, checkpoint=None if checkpoint is None else checkpoint.env_steps)
         start = -1 if checkpoint is None else checkpoint.env_steps
         lengths = {METRICS: 0, EVALUATIONS: 0} if checkpoint is None else checkpoint.line_bytes
         for name, length in lengths.items():
@@ -296,6 +287,8 @@ class RunDir:
             for name, length in lengths.items():
                 cut_file(self.path / name, length)
             self._prune()
+            if config is not None and config != self.config:
+                write_atomic(self.path / "config.yaml", to_yaml(config).encode())
         self._chunks = () if checkpoint is None else checkpoint.chunks
         self.next_episode = 0 if checkpoint is None else checkpoint.next_episode
         self._at_checkpoint = True
@@ -328,3 +321,12 @@ class RunDir:
             raise RuntimeError(f"{self.path} is not open for writing")
         if cut_back and not self._at_checkpoint:
             raise RuntimeError("cut_back comes before the first write to a resumed run")
+
+
+def _mapping(path: Path, key: str) -> dict[str, Any]:
+    """Read a JSON file that holds a mapping with `key` in it."""
+    value = read_json(path)
+    if not isinstance(value, dict) or key not in value:
+        mend = "restore it from a copy, or start the run again"
+        raise UserError(f"the file is damaged: it holds no {key!r}", where=str(path), mend=mend)
+    return value

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-from mql.config.schema import TrainConfig
+from mql.config.schema import Config, TrainConfig
 from mql.runs.run_dir import RunDir
 from mql.tasks.fault import EpisodeFault
 from mql.training.learning import Iteration, Learning, restore
@@ -51,7 +51,14 @@ class Diverged(FloatingPointError):
 
 
 def train(
-    learning: Learning, settings: TrainConfig, run: RunDir, *, resume: bool = False, watchers: tuple[Watcher, ...] = ()
+    learning: Learning,
+    settings: TrainConfig,
+    run: RunDir,
+    *,
+    resume: bool = False,
+    checkpoint: int | None = None,
+    config: Config | None = None,
+    watchers: tuple[Watcher, ...] = (),
 ) -> dict[str, JSON]:
     """Train until ``settings.env_steps`` and return the last evaluation.
 
@@ -60,6 +67,9 @@ def train(
         settings: ``env_steps``, ``evaluate_every`` and ``checkpoint_every`` count here.
         run: open for writing; with `resume`, opened for that, and everything newer than its newest checkpoint is
             cut off first (a run without a checkpoint starts over).
+        checkpoint: with `resume`, env steps of an earlier checkpoint to go on from; later ones are deleted.
+        config: with `resume`, the run's configuration from now on; None: as it is. A checkpoint that can't be read, or
+            does not fit, leaves the run directory as it was.
         watchers: told of each iteration and evaluation.
 
     Raises:
@@ -72,11 +82,11 @@ def train(
     earlier_seconds = 0.0
     evaluated = 0  # env steps at the last evaluation
     if resume:
-        checkpoint = run.load_checkpoint() if run.checkpoints() else None
-        if checkpoint is not None:
-            restore(learning, checkpoint)
-            earlier_seconds, evaluated = float(checkpoint.state["wall_seconds"]), int(checkpoint.state["evaluated"])
-        run.cut_back(checkpoint)
+        saved = run.load_checkpoint(checkpoint) if run.checkpoints() or checkpoint is not None else None
+        if saved is not None:
+            restore(learning, saved)
+            earlier_seconds, evaluated = float(saved.state["wall_seconds"]), int(saved.state["evaluated"])
+        run.cut_back(saved, config)
     begun = time.perf_counter() - earlier_seconds
     fresh: list[Episode] = []  # episodes that are in no checkpoint yet
 

@@ -19,14 +19,21 @@ METHODS: dict[str, Callable[[Config, TaskFamily], Learning]] = {"mql": MetaQLear
 
 
 def meta_train(
-    config: Config, family: TaskFamily, run: RunDir, *, resume: bool = False, watchers: tuple[Watcher, ...] = ()
+    config: Config,
+    family: TaskFamily,
+    run: RunDir,
+    *,
+    resume: bool = False,
+    checkpoint: int | None = None,
+    watchers: tuple[Watcher, ...] = (),
 ) -> dict[str, JSON]:
     """Meta-train on the family's training tasks and return the last evaluation, made on ``evaluate.final_tasks``.
 
     Args:
-        config: the resolved configuration of `run`.
+        config: the resolved configuration of `run`; with `resume`, the one that it goes on with.
         run: open for writing; with `resume`, opened for that, and everything newer than its newest checkpoint is
             cut off first (a run without a checkpoint starts over).
+        checkpoint: with `resume`, env steps of an earlier checkpoint to go on from; later ones are deleted.
         watchers: told of each iteration and evaluation.
 
     Raises:
@@ -37,4 +44,6 @@ def meta_train(
             saved.
     """
     torch.set_num_threads(config.threads)
-    return train(METHODS[config.method](config, family), config.train, run, resume=resume, watchers=watchers)
+    learning = METHODS[config.method](config, family)
+    changed = config if resume else None
+    return train(learning, config.train, run, resume=resume, checkpoint=checkpoint, config=changed, watchers=watchers)

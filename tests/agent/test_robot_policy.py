@@ -79,6 +79,8 @@ def test_mistakes_are_told_in_one_line() -> None:
         policy.act(np.zeros(3))
     with pytest.raises(UserError, match="obs holds numbers that are not finite"):
         policy.act(np.full(FAMILY.obs_dim, np.nan))
+    with pytest.raises(UserError, match="obs is no row of numbers"):
+        policy.act("nothing")  # type: ignore[arg-type]
     policy.act(obs)
     with pytest.raises(UserError, match=r"last_reward is missing: .*reset\(\)"):
         policy.act(obs)

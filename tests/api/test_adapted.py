@@ -127,6 +127,10 @@ def test_facts_of_ones_own_are_kept(folder: Path, tmp_path: Path) -> None:
     assert again.facts["robot"] == "left arm" and again.report == adapted.report and again.task == adapted.task
     with pytest.raises(mql.UserError, match="the path already exists"):
         adapted.save(tmp_path / "again")
+    for name, value, message in (("report", 1, "has a meaning of its own"), ("robot", object(), "can't be written")):
+        with pytest.raises(mql.UserError, match=message):
+            adapted.save(tmp_path / "more", facts={name: value})
+    assert not (tmp_path / "more").exists()
     mql.Agent.load(folder).save(tmp_path / "agent")
     with pytest.raises(mql.UserError, match="the folder holds no adapted agent"):
         mql.Adapted.load(tmp_path / "agent")

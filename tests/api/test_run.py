@@ -202,6 +202,23 @@ def test_mistakes_are_told_in_one_line(run: mql.Run, tmp_path: Path) -> None:
     assert "obs has shape (21, 3) (episodes[1]): it must be (21, 2)" in said(lambda: run.adapt(episodes=[good, wide]))
     broken = dataclasses.replace(good, reward=np.full(20, np.nan, np.float32))
     assert "reward holds numbers that are not finite (episodes[0])" in said(lambda: run.adapt(episodes=[broken]))
+    assert "it is dict (episodes[1])" in said(lambda: run.adapt(episodes=[good, {"obs": 1}]))  # type: ignore[list-item]
+    assert "the episodes are Episode, not a list" in said(lambda: run.adapt(episodes=good))  # type: ignore[arg-type]
+    assert "the episodes are str, not a list" in said(lambda: run.adapt(episodes="log.h5"))  # type: ignore[arg-type]
+    words = dataclasses.replace(good, obs=np.array([["a", "b"]] * 21))
+    assert "obs is no array of numbers (episodes[0])" in said(lambda: run.adapt(episodes=[words]))
+    short = dataclasses.replace(good, obs=good.obs[:2], action=good.action[:1], reward=good.reward[:1])
+    assert "there is only one step" in said(lambda: run.adapt(episodes=[short]))
+    none = dataclasses.replace(good, obs=good.obs[:1], action=good.action[:0], reward=good.reward[:0])
+    assert "it has no steps (episodes[0])" in said(lambda: run.adapt(episodes=[none]))
+    raw = dataclasses.replace(good, action=7 * np.ones_like(good.action))
+    assert "action holds numbers as large as 7 (episodes[0])" in said(lambda: run.adapt(episodes=[raw]))
+    huge = dataclasses.replace(good, reward=np.full(20, 1e38, np.float32))
+    assert "adaptation diverged" in said(lambda: run.adapt(episodes=[huge]))
+    assert "give a Gymnasium environment" in said(lambda: run.adapt(env="CartPole-v1"))  # type: ignore[arg-type]
+    assert "seed is -1" in said(lambda: run.adapt(episodes=[good], seed=-1))
+    assert "not 1.5 (tasks): ask for a whole number" in said(lambda: run.evaluate(tasks=1.5))  # type: ignore[arg-type]
+    assert "the settings are one text" in said(lambda: run.evaluate(settings="evaluate.tasks=1"))
     with mql.load_family("reacher-goal").make(mql.load_family("reacher-goal").tasks("test")[0]) as stranger:
         assert "wrap the environment: the agent sees 2 numbers" in said(lambda: run.adapt(env=stranger))
     assert "test has 20 tasks, not 99" in said(lambda: run.evaluate(tasks=99))

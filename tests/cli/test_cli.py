@@ -238,7 +238,7 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
         ("evaluate .", "the folder is not a run directory"),
         ("evaluate RUN --split tset", "no split 'tset' (family point-robot): did you mean 'test'?"),
         ("evaluate RUN --tasks 0", "see 'mql evaluate --help'"),
-        ("evaluate RUN --tasks 99", "test has 20 tasks, not 99 (tasks): ask for 1 to 20"),
+        ("evaluate RUN --tasks 99", "test has 20 tasks, not 99 (tasks): ask for a whole number from 1 to 20"),
         ("evaluate RUN --checkpoint 250", "there is no checkpoint 250"),
         ("evaluate RUN --no-adapt --adaptation-episodes 2", "contradict each other"),
         ("evaluate RUN --set agent.lr=1", "only adapt.*, evaluate.*, threads, collect.* and device can be changed now"),

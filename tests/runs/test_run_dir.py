@@ -202,8 +202,8 @@ def test_resuming_cuts_back_to_the_checkpoint(run: RunDir, path: Path) -> None:
     work(run, 30)
     at_30 = content(path)
     run.append_metrics({"later": 1})
-    run.mark_finished({"done": True})
-    assert run.finished and run.summary == {"done": True}
+    run.mark_finished({"env_steps": 30})
+    assert run.finished and run.summary == {"env_steps": 30}
     run.close()
     for leftover in ("checkpoints/40.tmp/agent.safetensors", "config.yaml.tmp", "replay/9-9.safetensors.tmp"):
         (path / leftover).parent.mkdir(exist_ok=True)
@@ -281,17 +281,15 @@ def test_a_changed_config_must_agree_with_the_run(path: Path) -> None:
         work(run, 20)
         run.mark_finished({})
     with RunDir.open_for_resume(path) as run:
-        run.update_config(override(CONFIG, ["threads=2"]))
-        assert (path / "finished.json").exists()
         longer = override(
             CONFIG, ["train.env_steps=1e6", "threads=2", "collect.workers=3", "tracking=wandb", "evaluate.tasks=3"]
         )
-        run.update_config(longer)
+        run.cut_back(run.load_checkpoint(), longer)
         assert run.config == longer and not run.finished
         with pytest.raises(UserError, match=r"agent\.lr is 0\.5, but the run was started with 0\.001 \(agent\.lr\)"):
-            run.update_config(override(longer, ["agent.lr=0.5"]))
+            run.cut_back(run.load_checkpoint(), override(longer, ["agent.lr=0.5"]))
         with pytest.raises(UserError, match=r"train\.env_steps_per_update is 9\.0"):
-            run.update_config(override(longer, ["train.env_steps_per_update=9"]))
+            run.cut_back(run.load_checkpoint(), override(longer, ["train.env_steps_per_update=9"]))
         with pytest.raises(UserError, match=r"train\.env_steps is 15, but the run has a checkpoint at 20"):
-            run.update_config(override(longer, ["train.env_steps=15"]))
+            run.cut_back(run.load_checkpoint(), override(longer, ["train.env_steps=15"]))
         assert run.config == longer

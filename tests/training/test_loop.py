@@ -82,11 +82,14 @@ def start(path: Path, config: Config, *watchers: Watcher) -> dict[str, Any]:
         return meta_train(config, registry.load(config.family), run, watchers=watchers)
 
 
-def resume(path: Path, *watchers: Watcher, config: Config | None = None) -> dict[str, Any]:
+def resume(
+    path: Path, *watchers: Watcher, config: Config | None = None, checkpoint: int | None = None
+) -> dict[str, Any]:
     with RunDir.open_for_resume(path) as run:
-        if config is not None:
-            run.update_config(config)
-        return meta_train(run.config, registry.load(run.config.family), run, resume=True, watchers=watchers)
+        config = config or run.config
+        return meta_train(
+            config, registry.load(config.family), run, resume=True, checkpoint=checkpoint, watchers=watchers
+        )
 
 
 def at(env_steps: int, act: Callable[[], object]) -> Watcher:
@@ -306,11 +309,8 @@ def test_from_a_checkpoint_before_it_fell_it_becomes_a_run_of_that_length(anneal
     start(tmp_path / "long", longer)
     path = Path(shutil.copytree(annealed, tmp_path / "run"))
     watcher = at(-1, lambda: None)
-    with RunDir.open_for_resume(path) as run:
-        run.update_config(longer, checkpoint=800)
-        assert run.checkpoints() == [400, 800] and not run.finished
-    resume(path, watcher)
-    assert watcher.started_at == 800
+    resume(path, watcher, config=longer, checkpoint=800)
+    assert watcher.started_at == 800 and RunDir.open_readonly(path).config == longer
     assert_equal_runs(path, tmp_path / "long")
 
 
