@@ -138,7 +138,7 @@ def test_a_run_of_another_method_says_that_it_has_no_agent(run: mql.Run) -> None
 def test_messages_say_what_to_do_from_python(run: mql.Run, tmp_path: Path) -> None:
     with pytest.raises(mql.UserError, match=r"in Python: resume=True"):
         mql.train("point-robot", run_dir=run.path, settings=TINY)
-    with pytest.raises(mql.UserError, match="ask for 1 to 20"):
+    with pytest.raises(mql.UserError, match="ask for a whole number from 1 to 20"):
         run.evaluate(tasks=0)
     run.agent().save(tmp_path / "agent")
     with pytest.raises(mql.UserError, match=r"holds a saved agent: mql.Adapted.load or mql.Agent.load"):
