@@ -308,7 +308,8 @@ def test_a_folder_that_is_called_like_an_unfinished_one_stays(run: Path, tmp_pat
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_stop_an_evaluation(run: Path, number: signal.Signals) -> None:
     code = f"""
-import os, sys, threading
+import os, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from mql.cli.app import main
 from mql.training import meta_q_learning
 
