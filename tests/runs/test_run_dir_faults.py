@@ -12,51 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
+from small_runs import CONFIG, TASKS, create, episodes, work
 
-from mql.config.loading import override
-from mql.config.schema import Config
 from mql.errors import UserError
 from mql.runs.run_dir import RunDir
-from mql.types import Episode
-
-CONFIG = override(Config(family="point-robot"), ["train.keep_checkpoints=2", "train.random_steps=0"])
-TASKS = {"train": [{"goal": [0.5, -0.25]}], "test": []}
-
-
-def create(path: Path) -> RunDir:
-    return RunDir.create(path, config=CONFIG, tasks=TASKS, command=["mql", "train", "point-robot"])
-
-
-def episodes(first: int, n: int = 2) -> list[Episode]:
-    return [
-        Episode(
-            obs=np.full((3, 2), number, np.float32),
-            action=np.full((2, 1), number, np.float32),
-            reward=np.full(2, number, np.float32),
-            terminated=False,
-            truncated=True,
-            task=0,
-            seed=number,
-        )
-        for number in range(first, first + n)
-    ]
-
-
-def work(run: RunDir, until: int) -> None:
-    """Go on in steps of 10: two lines, two episodes and a checkpoint each; the last six episodes are live."""
-    for env_steps in range((run.checkpoints() or [0])[-1] + 10, until + 1, 10):
-        run.append_metrics({"env_steps": env_steps, "loss": 1 / env_steps})
-        run.append_evaluation({"env_steps": env_steps})
-        run.save_checkpoint(
-            env_steps,
-            tensors={"weight": torch.full((4,), float(env_steps))},
-            state={"env_steps": env_steps},
-            episodes=episodes(run.next_episode),
-            first_live_episode=max(0, run.next_episode + 2 - 6),
-        )
 
 
 def resume(path: Path) -> RunDir:
