@@ -87,14 +87,14 @@ def _episode(
 
 
 def _check_spaces(agent: Agent, environment: gymnasium.Env[Any, Any]) -> None:
-    seen, done = environment.observation_space, environment.action_space
-    if not isinstance(seen, gymnasium.spaces.Box) or seen.shape != (agent.obs_dim,):
+    observations, actions = environment.observation_space, environment.action_space
+    if not isinstance(observations, gymnasium.spaces.Box) or observations.shape != (agent.obs_dim,):
         mend = f"wrap the environment: the agent sees {agent.obs_dim} numbers in one row"
-        raise UserError(f"the environment's observations are {seen}", where=str(environment), mend=mend)
-    box = isinstance(done, gymnasium.spaces.Box) and done.shape == (agent.action_dim,)
-    if not box or not (np.all(done.low == -1.0) and np.all(done.high == 1.0)):  # type: ignore[attr-defined]
+        raise UserError(f"the environment's observations are {observations}", where=str(environment), mend=mend)
+    box = isinstance(actions, gymnasium.spaces.Box) and actions.shape == (agent.action_dim,)
+    if not box or not (np.all(actions.low == -1.0) and np.all(actions.high == 1.0)):  # type: ignore[attr-defined]
         mend = f"wrap the environment: the agent acts with {agent.action_dim} numbers in [-1, 1]"
-        raise UserError(f"the environment's actions are {done}", where=str(environment), mend=mend)
+        raise UserError(f"the environment's actions are {actions}", where=str(environment), mend=mend)
 
 
 def _is_number(value: object) -> bool:

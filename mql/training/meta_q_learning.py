@@ -59,13 +59,13 @@ class MetaQLearning:
         Raises:
             EpisodeFault: not one of the episodes could be finished.
         """
-        done = self.trainer.iterate()
+        iterated = self.trainer.iterate()
         metrics: dict[str, JSON] = {
-            "collected_return": sum(episode.episode_return for episode in done.episodes) / len(done.episodes),
-            **({"faults": [str(fault) for fault in done.faults]} if done.faults else {}),
-            **done.losses,
+            "collected_return": sum(episode.episode_return for episode in iterated.episodes) / len(iterated.episodes),
+            **({"faults": [str(fault) for fault in iterated.faults]} if iterated.faults else {}),
+            **iterated.losses,
         }
-        return Iteration(metrics, done.episodes, done.collect_seconds, done.update_seconds)
+        return Iteration(metrics, iterated.episodes, iterated.collect_seconds, iterated.update_seconds)
 
     def evaluate(
         self, *, final: bool, with_random: bool, on_task: Callable[[int, int], None] | None = None
