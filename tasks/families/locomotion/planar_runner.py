@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import mujoco
 import numpy as np
@@ -31,9 +32,9 @@ import numpy as np
 from mql.robots.description import Robot
 from mql.tasks.distributions import Distribution, LogUniform, Value
 from mql.tasks.families.rewards import control_cost
-from mql.tasks.family import Array, BoolArray, Split, Task
+from mql.tasks.family import Array, BoolArray, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.scaling import SMALLEST_SCALE, scaled
+from mql.tasks.physics.fields import SMALLEST_SCALE, Change
 from mql.tasks.stepping.rollout import MujocoFamily
 from mql.tasks.stepping.state import Outcome, State
 
@@ -57,12 +58,28 @@ class PlanarRunner(MujocoFamily):
 
     episode_length: int = EPISODE_LENGTH
 
-    def model(self, task: Task) -> mujoco.MjModel:
-        """Return a copy of the robot's model with the task's multipliers in it."""
-        model = scaled(super().model(task), **task.parameters)
-        # The robot's own, but for a legacy variant.
-        model.opt.timestep = self.robot.physics_timestep
-        return model
+    def changes(self) -> Mapping[str, Sequence[Change]]:
+        """Return what the multipliers change, body by body and geom by geom; the timestep for a legacy variant."""
+        base = self.base()
+        bodies, geoms = ([getattr(base, kind)(n).name for n in range(count)] for kind, count in _counts(base))
+        return {
+            "mass": (Change(field="body_mass_only", body=tuple(bodies[1:]), op="scale"),),
+            **{f"inertia of {name}": (Change(field="body_inertia", body=name, op="scale"),) for name in bodies[1:]},
+            **{f"friction of {name}": (Change(field="geom_friction", geom=name, op="scale"),) for name in geoms},
+            "damping": (Change(field="dof_damping", joint=self.robot.joints, op="scale"),),
+            "timestep": (Change(field="timestep", op="set"),),
+        }
+
+    def changed_to(self, parameters: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Return the values of these changes: the world's mass and inertia stay 0."""
+        values, base = cast(Mapping[str, tuple[float, ...]], parameters), self.base()
+        return {
+            "mass": values["mass"][1:],
+            **{f"inertia of {base.body(n).name}": values["inertia"][3 * n : 3 * n + 3] for n in range(1, base.nbody)},
+            **{f"friction of {base.geom(n).name}": values["friction"][3 * n : 3 * n + 3] for n in range(base.ngeom)},
+            "damping": values["damping"],
+            "timestep": self.robot.physics_timestep,
+        }
 
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
         """Draw a pose next to the upright one, all but at rest."""
@@ -112,6 +129,10 @@ def splits(robot: Robot) -> dict[str, Split]:
         "test": Split(n=10, seed=2),
         "ood": Split(n=10, seed=3, override=outside),
     }
+
+
+def _counts(model: mujoco.MjModel) -> tuple[tuple[str, int], ...]:
+    return ("body", model.nbody), ("geom", model.ngeom)
 
 
 def _parameter(base: float, size: int, doc: str, bounds: tuple[float, float]) -> Parameter:
