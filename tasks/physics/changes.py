@@ -20,7 +20,6 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from mql.errors import UserError
 from mql.tasks.distributions import Value
 from mql.tasks.physics.fields import PLACE, SHAPE, Change
 from mql.tasks.physics.recompile import Recompiler

@@ -110,9 +110,7 @@ FIELDS: Mapping[str, ChangeField] = MappingProxyType(
         "tendon_stiffness": ChangeField(array="tendon_stiffness", targets=_TENDON, unit="N/m or N/rad", low=0.0),
         "tendon_damping": ChangeField(array="tendon_damping", targets=_TENDON, unit="N s/m or N s/rad", low=0.0),
         "tendon_frictionloss": ChangeField(array="tendon_frictionloss", targets=_TENDON, unit="N", low=0.0),
-        "tendon_range": ChangeField(
-            array="tendon_range", targets=_TENDON, width=2, unit="m or rad", increasing=True
-        ),
+        "tendon_range": ChangeField(array="tendon_range", targets=_TENDON, width=2, unit="m or rad", increasing=True),
         "tendon_lengthspring": ChangeField(array="tendon_lengthspring", targets=_TENDON, width=2, unit="m or rad"),
         "eq_polycoef": ChangeField(array="eq_data", targets=_EQUALITY, width=5),
         "eq_anchor": ChangeField(array="eq_data", targets=_EQUALITY, derived=True, **_PLACED),
@@ -154,7 +152,7 @@ class Change(Part):
 
     field: FieldName = Field(description="What changes; body_mass takes the inertia along.")
     body: Names | None = Field(
-        default=None, description="The body, or a list; for a geom's field, all geoms of the body. '*' are all there are."
+        default=None, description="The body, or a list ('*': all); of a geom's field, all geoms of the body."
     )
     joint: Names | None = Field(default=None, description="The joint, or a list; for an actuator, the joint it drives.")
     geom: Names | None = Field(default=None, description="The geom, or a list of geoms.")
@@ -212,6 +210,15 @@ class Change(Part):
             Mistake: they don't fit.
         """
         return _components(self, self.kind, size)
+
+
+def change(op: str, field: str, *, index: int | None = None, **target: str | tuple[str, ...]) -> Change:
+    """Write a change in Python: ``change("scale", "body_mass", body="torso")``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return Change.model_validate({"field": field, "op": op, "index": index} | target)
 
 
 def _components(change: Change, kind: ChangeField, size: int | None) -> tuple[int, ...]:

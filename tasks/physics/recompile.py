@@ -102,7 +102,8 @@ class Recompiler:
             changed = _compiled_with(self._source, self._plain, self._steps, parameters)
         except ValueError as error:
             said = " ".join(str(error).split()).removeprefix("Error: ")
-            what = f"MuJoCo refuses the model with {', '.join(sorted({step.parameter for step in self._steps}))}: {said}"
+            names = ", ".join(sorted({step.parameter for step in self._steps}))
+            what = f"MuJoCo refuses the model with {names}: {said}"
             raise UserError(what, where=first.where, mend="keep the values where the model compiles") from None
         sizes = _other_sizes(self._plain, changed)
         if sizes:
@@ -139,7 +140,7 @@ def _compiled_with(
         if not np.allclose(got, wanted.arrays[name][rows], rtol=1e-6, atol=1e-9):
             step = next(step for step in steps if step.change.kind.array == name)
             what = f"{step.parameter} can't set {step.change.field}: MuJoCo's compiler makes something else of it"
-            mend = "write place and size at the element itself, without <replicate>, alignfree or a size fitted to a mesh"
+            mend = "write it at the element itself, without <replicate>, alignfree or a size fitted to a mesh"
             raise UserError(what, where=step.where, mend=mend)
     if not loads:
         return model

@@ -50,9 +50,7 @@ class Step:
     _plans: dict[int | None, _Plan] = field(default_factory=dict, repr=False)  # made for the size of a value, once
 
     @classmethod
-    def of(
-        cls, model: mujoco.MjModel, parameter: str, change: Change, key: str, where: Callable[[str], str]
-    ) -> Self:
+    def of(cls, model: mujoco.MjModel, parameter: str, change: Change, key: str, where: Callable[[str], str]) -> Self:
         """Look up in `model` what a change names.
 
         Raises:

@@ -28,7 +28,7 @@ from mql.tasks.control.kinematics import ArmKinematics, Flange
 from mql.tasks.distributions import Distribution, LogUniform, Uniform, Value
 from mql.tasks.family import Array, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.fields import Change
+from mql.tasks.physics.fields import Change, change
 from mql.tasks.scenes.compose import FLANGE, compose, scene_source
 from mql.tasks.scenes.part import HOME
 from mql.tasks.scenes.source import ModelSource
@@ -82,12 +82,12 @@ class ArmFamily(MujocoFamily):
     def changes(self) -> Mapping[str, Sequence[Change]]:
         """Return what tool length and gain change; a family adds what it varies beyond."""
         return {
-            "tool_length": (Change(field="body_pos", body="tip", index=2, op="set"),),
+            "tool_length": (change("set", "body_pos", body="tip", index=2),),
             "half tool_length": (
-                Change(field="geom_pos", geom="rod", index=2, op="set"),
-                Change(field="geom_size", geom="rod", index=1, op="set"),
+                change("set", "geom_pos", geom="rod", index=2),
+                change("set", "geom_size", geom="rod", index=1),
             ),
-            "gain": (Change(field="position_gain", actuator="*", op="scale"),),
+            "gain": (change("scale", "position_gain", actuator="*"),),
         }
 
     def changed_to(self, parameters: Mapping[str, Value]) -> Mapping[str, Value]:

@@ -29,7 +29,7 @@ from mql.tasks.distributions import LogUniform, Uniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.family import Array, FloatArray
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.fields import SMALLEST_SCALE, Change
+from mql.tasks.physics.fields import SMALLEST_SCALE, Change, change
 from mql.tasks.stepping.state import Outcome, State
 
 GOAL_TOLERANCE = 0.01  # m
@@ -53,9 +53,9 @@ class ArmDrawer(ArmFamily):
         """Return the drawer's mass and its rail, too."""
         return {
             **super().changes(),
-            "mass": (Change(field="body_mass", body="drawer", op="set"),),
-            "damping": (Change(field="dof_damping", joint="drawer", op="set"),),
-            "friction": (Change(field="dof_frictionloss", joint="drawer", op="set"),),
+            "mass": (change("set", "body_mass", body="drawer"),),
+            "damping": (change("set", "dof_damping", joint="drawer"),),
+            "friction": (change("set", "dof_frictionloss", joint="drawer"),),
         }
 
     def place(self, rng: np.random.Generator) -> Mapping[str, float]:

@@ -25,7 +25,7 @@ from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, 
 from mql.tasks.families.rewards import distance
 from mql.tasks.family import Array, FloatArray
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.fields import Change
+from mql.tasks.physics.fields import Change, change
 from mql.tasks.stepping.state import Outcome, State
 
 LARGEST_OFFSET = 0.015  # m, in training
@@ -46,10 +46,10 @@ class ArmPeg(ArmFamily):
         """Return the hole's place in its block, and the friction between peg and block, too."""
         return {
             **super().changes(),
-            "offset": (Change(field="body_pos", body="hole", op="set"),),
+            "offset": (change("set", "body_pos", body="hole"),),
             "friction": (
-                Change(field="geom_friction", geom="peg", op="set"),
-                Change(field="geom_friction", body="hole", op="set"),
+                change("set", "geom_friction", geom="peg"),
+                change("set", "geom_friction", body="hole"),
             ),
         }
 

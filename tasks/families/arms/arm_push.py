@@ -28,7 +28,7 @@ from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, 
 from mql.tasks.families.rewards import distance
 from mql.tasks.family import Array, FloatArray
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.fields import SMALLEST_SCALE, Change
+from mql.tasks.physics.fields import SMALLEST_SCALE, Change, change
 from mql.tasks.stepping.state import Outcome, State
 
 GOAL_TOLERANCE = 0.04  # m
@@ -51,8 +51,8 @@ class ArmPush(ArmFamily):
         """Return the puck's mass and the friction of both its slides, too."""
         return {
             **super().changes(),
-            "mass": (Change(field="body_mass", body="puck", op="set"),),
-            "force": (Change(field="dof_frictionloss", joint=_PUCK, op="set"),),
+            "mass": (change("set", "body_mass", body="puck"),),
+            "force": (change("set", "dof_frictionloss", joint=_PUCK),),
         }
 
     def changed_to(self, parameters: Mapping[str, Value]) -> Mapping[str, Value]:

@@ -24,7 +24,7 @@ from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, 
 from mql.tasks.families.rewards import distance
 from mql.tasks.family import Array
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.fields import SMALLEST_SCALE, Change
+from mql.tasks.physics.fields import SMALLEST_SCALE, Change, change
 from mql.tasks.stepping.state import Outcome, State
 
 GOAL_TOLERANCE = 0.02  # m
@@ -42,8 +42,8 @@ class ArmReach(ArmFamily):
         """Return the payload's mass and the arm's damping, too."""
         return {
             **super().changes(),
-            "payload": (Change(field="body_mass", body="payload", op="set"),),
-            "damping": (Change(field="dof_damping", joint="*", op="scale"),),
+            "payload": (change("set", "body_mass", body="payload"),),
+            "damping": (change("scale", "dof_damping", joint="*"),),
         }
 
     def place(self, rng: np.random.Generator) -> Mapping[str, float]:

@@ -25,7 +25,7 @@ from mql.tasks.families.locomotion.half_cheetah import HalfCheetahFamily
 from mql.tasks.families.rewards import control_cost
 from mql.tasks.family import Array, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.fields import SMALLEST_SCALE, Change
+from mql.tasks.physics.fields import SMALLEST_SCALE, Change, change
 from mql.tasks.stepping.state import Outcome, State
 
 CONTROL_COST_WEIGHT = 0.1  # per step and squared unit of action; full torque on all six joints costs 0.6
@@ -44,12 +44,12 @@ class CheetahFaults(HalfCheetahFamily):
         """Return what a fault and a load change, with an own strength and lock for each joint."""
         joints: dict[str, Sequence[Change]] = {}
         for name in _NAMES:
-            joints[f"strength of {name}"] = (Change(field="actuator_gear", joint=name, op="scale"),)
-            joints[f"lock of {name}"] = (Change(field="jnt_stiffness", joint=name, op="add"),)
-            joints[f"friction of {name}"] = (Change(field="dof_damping", joint=name, op="add"),)
+            joints[f"strength of {name}"] = (change("scale", "actuator_gear", joint=name),)
+            joints[f"lock of {name}"] = (change("add", "jnt_stiffness", joint=name),)
+            joints[f"friction of {name}"] = (change("add", "dof_damping", joint=name),)
         return joints | {
-            "torso_mass": (Change(field="body_mass", body="torso", op="scale"),),
-            "torso_shift": (Change(field="body_ipos", body="torso", index=0, op="add"),),
+            "torso_mass": (change("scale", "body_mass", body="torso"),),
+            "torso_shift": (change("add", "body_ipos", body="torso", index=0),),
         }
 
     def changed_to(self, parameters: Mapping[str, Value]) -> Mapping[str, Value]:

@@ -23,10 +23,9 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Self, cast
 
-import mujoco
 import numpy as np
 
 from mql.robots.description import Robot
@@ -34,11 +33,12 @@ from mql.tasks.distributions import Distribution, LogUniform, Value
 from mql.tasks.families.rewards import control_cost
 from mql.tasks.family import Array, BoolArray, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.fields import SMALLEST_SCALE, Change
+from mql.tasks.physics.fields import SMALLEST_SCALE, Change, change
 from mql.tasks.stepping.rollout import MujocoFamily
 from mql.tasks.stepping.state import Outcome, State
 
-EPISODE_LENGTH = 200  # control steps
+EPISODE_LENGTH = 200  # control steps: 3.2 s
+PHYSICS_TIMESTEP = 0.004  # s; twice the model files', as published; four make a control step
 RESET_NOISE = 5e-3  # m or rad for positions, m/s or rad/s for velocities; uniform
 VELOCITY_LIMIT = 10.0  # m/s or rad/s; the agent sees nothing faster
 ALIVE_REWARD = 1.0  # per step, as much as running at 1 m/s
@@ -59,27 +59,34 @@ class PlanarRunner(MujocoFamily):
     episode_length: int = EPISODE_LENGTH
 
     def changes(self) -> Mapping[str, Sequence[Change]]:
-        """Return what the multipliers change, body by body and geom by geom; the timestep for a legacy variant."""
-        base = self.base()
-        bodies, geoms = ([getattr(base, kind)(n).name for n in range(count)] for kind, count in _counts(base))
+        """Return what the multipliers change, body by body and geom by geom, and the length of a physics step."""
         return {
-            "mass": (Change(field="body_mass_only", body=tuple(bodies[1:]), op="scale"),),
-            **{f"inertia of {name}": (Change(field="body_inertia", body=name, op="scale"),) for name in bodies[1:]},
-            **{f"friction of {name}": (Change(field="geom_friction", geom=name, op="scale"),) for name in geoms},
-            "damping": (Change(field="dof_damping", joint=self.robot.joints, op="scale"),),
-            "timestep": (Change(field="timestep", op="set"),),
+            "mass": (change("scale", "body_mass_only", body=self._names("body")[1:]),),
+            **{f"inertia {n}": (change("scale", "body_inertia", body=n),) for n in self._names("body")[1:]},
+            **{f"friction {n}": (change("scale", "geom_friction", geom=n),) for n in self._names("geom")},
+            "damping": (change("scale", "dof_damping", joint=self.robot.joints),),
+            "timestep": (change("set", "timestep"),),  # twice the model file's, but for the variant ``v5``
         }
 
     def changed_to(self, parameters: Mapping[str, Value]) -> Mapping[str, Value]:
-        """Return the values of these changes: the world's mass and inertia stay 0."""
-        values, base = cast(Mapping[str, tuple[float, ...]], parameters), self.base()
-        return {
+        """Return the values of these changes: the world has no mass and no inertia."""
+        values = cast(Mapping[str, tuple[float, ...]], parameters)
+        inertia, friction = (
+            {f"{name} {each}": values[name][3 * n : 3 * n + 3] for n, each in enumerate(self._names(kind))}
+            for name, kind in (("inertia", "body"), ("friction", "geom"))
+        )
+        own: dict[str, Value] = {
             "mass": values["mass"][1:],
-            **{f"inertia of {base.body(n).name}": values["inertia"][3 * n : 3 * n + 3] for n in range(1, base.nbody)},
-            **{f"friction of {base.geom(n).name}": values["friction"][3 * n : 3 * n + 3] for n in range(base.ngeom)},
             "damping": values["damping"],
             "timestep": self.robot.physics_timestep,
         }
+        return inertia | friction | own
+
+    def _names(self, kind: str) -> tuple[str, ...]:
+        """Return the names of the model's bodies or geoms, in its order."""
+        base = self.base()
+        count = {"body": base.nbody, "geom": base.ngeom}[kind]
+        return tuple(getattr(base, kind)(index).name for index in range(count))
 
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
         """Draw a pose next to the upright one, all but at rest."""
@@ -92,6 +99,11 @@ class PlanarRunner(MujocoFamily):
         """Return all positions but x, and all velocities, clipped: [N, 2 J - 1]."""
         return np.concatenate([state.qpos[:, 1:], np.clip(state.qvel, -VELOCITY_LIMIT, VELOCITY_LIMIT)], axis=1)
 
+    def at_model_clock(self, robot: Robot) -> Self:
+        """Return the variant ``v5``: `robot` with its model's own clock, as in Gymnasium's v5 environments."""
+        step = robot.control_timestep
+        return self.variant("v5", f"Gymnasium's clock, steps of {step:g} s", robot=robot, control_timestep=step)
+
     @abstractmethod
     def fallen(self, after: State) -> BoolArray:
         """Tell which robots have fallen, [N]; NaN has not."""
@@ -102,6 +114,11 @@ class PlanarRunner(MujocoFamily):
         effort = control_cost(action, weight=CONTROL_COST_WEIGHT)
         reward: Array = speed + ALIVE_REWARD - effort
         return Outcome(reward, terminated=self.fallen(after), info={"x_velocity": speed, "control_cost": effort})
+
+
+def clocked(robot: Robot) -> Robot:
+    """Return a robot that steps as in the published program, 0.016 s."""
+    return replace(robot, physics_timestep=PHYSICS_TIMESTEP)
 
 
 def multipliers(robot: Robot) -> dict[str, Parameter]:
@@ -129,10 +146,6 @@ def splits(robot: Robot) -> dict[str, Split]:
         "test": Split(n=10, seed=2),
         "ood": Split(n=10, seed=3, override=outside),
     }
-
-
-def _counts(model: mujoco.MjModel) -> tuple[tuple[str, int], ...]:
-    return ("body", model.nbody), ("geom", model.ngeom)
 
 
 def _parameter(base: float, size: int, doc: str, bounds: tuple[float, float]) -> Parameter:
