@@ -64,13 +64,10 @@ class FetchTask(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._parameters: Mapping[str, Value] = {}
         self._queue: deque[Array] = deque()
         self._steps = 0
-        self._values: dict[str, Value] = {"damping": 1.0, "grip": 1.0}
-        changes: dict[str, tuple[Change, ...]] = {
-            "damping": (change("scale", "dof_damping", joint=ARM_JOINTS),),
-            "grip": (change("scale", "position_gain", actuator="*"),),
-        }
+        changes: dict[str, tuple[Change, ...]] = {"damping": (change("scale", "dof_damping", joint=ARM_JOINTS),)}
+        if fetch.model.nu:  # to reach, the fingers stay shut
+            changes["grip"] = (change("scale", "position_gain", actuator="*"),)
         if fetch.has_object:
-            self._values |= {"mass": 1.0, "friction": 1.0}
             changes |= {
                 "mass": (change("scale", "body_mass", body="object0"),),
                 "friction": tuple(
@@ -79,6 +76,7 @@ class FetchTask(gymnasium.Wrapper[Any, Any, Any, Any]):
                     for index in range(3)
                 ),
             }
+        self._changed = tuple(changes)
         where = f"family {env.spec.id if env.spec is not None else 'fetch'}"
         self.physics_changes = PhysicsChanges(
             fetch.model, changes, where=lambda key: f"{where}: {key}", source=MjcfFile(Path(fetch.fullpath))
@@ -87,9 +85,7 @@ class FetchTask(gymnasium.Wrapper[Any, Any, Any, Any]):
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Change the physics, and keep the rest for the next episode."""
         self._parameters = parameters
-        self.physics_changes.apply(
-            self._fetch.model, {name: self._number(name, own) for name, own in self._values.items()}
-        )
+        self.physics_changes.apply(self._fetch.model, {name: self._number(name, 1.0) for name in self._changed})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode, then place the goal; what the environment draws does not depend on the task."""
@@ -136,7 +132,7 @@ class FetchTask(gymnasium.Wrapper[Any, Any, Any, Any]):
         place[2] = fetch.height_offset + max(0.0, self._number("goal_height", 0.0))
         return place
 
-    def _number(self, name: str, default: Value) -> float:
+    def _number(self, name: str, default: float) -> float:
         value = self._parameters.get(name, default)
         assert not isinstance(value, tuple)
         return value
