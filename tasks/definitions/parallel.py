@@ -27,7 +27,7 @@ from mql.tasks.control.effector import MocapEffector, ServoEffector
 from mql.tasks.control.joints import Control
 from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.file import DefinitionFile
-from mql.tasks.definitions.model import Start, compiled_model, reopened, start_of
+from mql.tasks.definitions.model import Start, compiled_model, reopened, source_of, start_of
 from mql.tasks.definitions.quantities import (
     Quantity,
     check_readable,
@@ -203,7 +203,7 @@ def _look_up(file: DefinitionFile) -> Mechanism:
             )
     return Mechanism(
         model=model,
-        changes=PhysicsChanges(model, changes, where=file.where) if changes else None,
+        changes=PhysicsChanges(model, changes, where=file.where, source=source_of(file, robot)) if changes else None,
         terms=terms,
         start=start_of(model, robot),
         observed=observed,

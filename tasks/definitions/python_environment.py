@@ -16,7 +16,7 @@ from mql.tasks.control.effector import MocapEffector
 from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.environment import Answer, Array, DefinedEnvironment
 from mql.tasks.definitions.file import DefinitionFile
-from mql.tasks.definitions.model import compiled_model, start_of
+from mql.tasks.definitions.model import compiled_model, source_of, start_of
 from mql.tasks.definitions.python import TaskValues, guarded, load_class, python_path
 from mql.tasks.definitions.quantities import LiveQuantities, quantities_of
 from mql.tasks.definitions.terms import terms_of
@@ -52,7 +52,8 @@ class PythonEnvironment(DefinedEnvironment):
         # A view of the data's own memory: each access to an attribute of MjData makes a new one.
         self._warnings = self.data.warning.number[mujoco.mjtWarning.mjWARN_BADQPOS :]
         changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
-        self._changes = PhysicsChanges(self.model, changes, where=file.where)
+        self.source = source_of(file, robot)
+        self._changes = PhysicsChanges(self.model, changes, where=file.where, source=self.source)
         self.known = quantities_of(self.model)
         used = {name: self.known[name] for name in sorted(self.terms.info_names) if name in self.known}
         self._quantities = LiveQuantities(used, self.data, where=file.where("reward"))
