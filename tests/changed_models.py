@@ -138,4 +138,3 @@ def all_bytes(model: mujoco.MjModel) -> bytes:
 def change(field: str, op: str = "set", index: int | None = None, **target: Any) -> dict[str, Any]:
     """One entry of `apply`."""
     return {"field": field, "op": op, "index": index} | target
-

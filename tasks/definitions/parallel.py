@@ -12,9 +12,8 @@ Shapes: N tasks, O observation, A action, W visible parameters.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +42,7 @@ from mql.tasks.distributions import Value
 from mql.tasks.family import Array, Task
 from mql.tasks.parameter import visible_values
 from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.scenes.source import ModelSource
 from mql.tasks.stepping.effector import MocapDynamics, ServoDynamics
 from mql.tasks.stepping.parallel import ParallelFamily
 from mql.tasks.stepping.rollout import MujocoDynamics
@@ -65,7 +65,7 @@ class Mechanism:
     frame_skip: int
     view: View | None  # the robot's own, from where pictures are taken
     reads_observation: bool
-    changing: threading.Lock = field(default_factory=threading.Lock, repr=False)  # `changes` serve one thread at a time
+    source: ModelSource
 
     @property
     def derived(self) -> tuple[str, ...]:
@@ -100,15 +100,15 @@ class ParallelDefinedFamily(ParallelFamily):
         """
         return _mechanism(self.path, self.digest)
 
+    def model(self, task: Task) -> mujoco.MjModel:
+        """Return the task's model: a changed copy where a parameter changes the physics."""
+        known = self.mechanism
+        return known.model if known.changes is None else known.changes.of_copy(known.model, task.parameters)
+
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the simulation of `tasks`."""
         known = self.mechanism
-        with known.changing:
-            models = [
-                known.model if known.changes is None else known.changes.of_copy(known.model, task.parameters)
-                for task in tasks
-            ]
-
+        models = [self.model(task) for task in tasks]
         commands = known.commands
         if isinstance(commands, MocapEffector):
             return MocapDynamics(models, known.frame_skip, threads, known.derived, commands, view=known.view)
@@ -187,7 +187,7 @@ def _mechanism(path: str, digest: str) -> Mechanism:
 
 def _look_up(file: DefinitionFile) -> Mechanism:
     robot, terms, env = robot_of(file), terms_of(file), file.definition.env
-    model = compiled_model(file, robot)
+    model, source = compiled_model(file, robot), source_of(file, robot)
     known = quantities_of(model)
     whole = whole_state(model)
     observed = chosen(whole | known, env.observe, where=file.where("env.observe")) if env.observe else whole
@@ -203,7 +203,7 @@ def _look_up(file: DefinitionFile) -> Mechanism:
             )
     return Mechanism(
         model=model,
-        changes=PhysicsChanges(model, changes, where=file.where, source=source_of(file, robot)) if changes else None,
+        changes=PhysicsChanges(model, changes, where=file.where, source=source) if changes else None,
         terms=terms,
         start=start_of(model, robot),
         observed=observed,
@@ -214,6 +214,7 @@ def _look_up(file: DefinitionFile) -> Mechanism:
         frame_skip=frame_skip_of(file, model, robot),
         view=None if robot is None else robot.camera(),
         reads_observation=terms.reads_observation,
+        source=source,
     )
 
 

@@ -67,11 +67,11 @@ class Recompiler:
             raise UserError(what, where=first.where, mend="write a definition with 'mjcf: FILE.xml'")
         self._source = source
         self._plain = compiled(source.spec())
-        sizes = _other_sizes(self._plain, model)
+        sizes = other_sizes(self._plain, model)
         if sizes:
             what = f"{source.name} gives another model than the one in use ({sizes})"
             raise UserError(what, where=first.where, mend="write a definition with 'mjcf: FILE.xml'")
-        self._own = {name: _differing(getattr(self._plain, name), getattr(model, name)) for name in _arrays(model)}
+        self._own = {name: differing(getattr(self._plain, name), getattr(model, name)) for name in arrays_of(model)}
         self._kept: OrderedDict[tuple[Value, ...], Mapping[str, _Different]] = OrderedDict()
         self._written: dict[str, npt.NDArray[np.intp]] = {}  # elements that some value has changed
 
@@ -105,12 +105,12 @@ class Recompiler:
             names = ", ".join(sorted({step.parameter for step in self._steps}))
             what = f"MuJoCo refuses the model with {names}: {said}"
             raise UserError(what, where=first.where, mend="keep the values where the model compiles") from None
-        sizes = _other_sizes(self._plain, changed)
+        sizes = other_sizes(self._plain, changed)
         if sizes:
             what = f"{first.parameter} changes how large the model is ({sizes})"
             raise UserError(what, where=first.where, mend="write a file for each, or scale all axes alike")
         found = {}
-        for name in _arrays(changed):
+        for name in arrays_of(changed):
             before, after = getattr(self._plain, name).reshape(-1), getattr(changed, name).reshape(-1)
             places = np.flatnonzero(before != after)
             if not places.size:
@@ -134,7 +134,7 @@ def _compiled_with(
             wanted.take(step, parameters[step.parameter])
     model = compiled(source.spec(wanted.write)) if wanted.rows else plain
     for name, rows in wanted.rows.items():
-        got = _as_in_the_file(model, name)[rows]
+        got = as_in_the_file(model, name)[rows]
         if name.endswith("quat"):
             got = got * np.sign((got * wanted.arrays[name][rows]).sum(axis=1, keepdims=True))
         if not np.allclose(got, wanted.arrays[name][rows], rtol=1e-6, atol=1e-9):
@@ -168,7 +168,7 @@ class _Wanted:
         """Carry out one change on these numbers."""
         name = step.change.kind.array
         if name not in self.arrays:
-            self.arrays[name] = _as_in_the_file(self._model, name).copy()
+            self.arrays[name] = as_in_the_file(self._model, name).copy()
         step.take(self.arrays[name], value)
         self.rows[name] = sorted({*self.rows.get(name, ()), *step.all_rows})
 
@@ -180,7 +180,7 @@ class _Wanted:
             geom = _find_geom(spec, bodies, model, row)
             if geom is not None:
                 found = True
-                self._write_geom(spec, geom, bodies, row)
+                self._write_geom(geom, row)
         for kind, elements in (("body", bodies), ("site", {site.name: site for site in spec.sites})):
             for row in sorted({*self.rows.get(f"{kind}_pos", ()), *self.rows.get(f"{kind}_quat", ())}):
                 element = elements.get(getattr(model, kind)(row).name)
@@ -194,23 +194,30 @@ class _Wanted:
                     mesh.scale = self.arrays["mesh_scale"][row]
         return found
 
-    def _write_geom(self, spec: Any, geom: Any, bodies: Mapping[str, Any], row: int) -> None:
-        size = self.arrays.get("geom_size", self._model.geom_size)[row]
+    def _write_geom(self, geom: Any, row: int) -> None:
         if self._model.geom_type[row] != _MESH:
-            geom.size = size
-            geom.fromto = np.full(6, np.nan)
+            write_size(geom, self.arrays.get("geom_size", self._model.geom_size)[row])
         self._place(geom, "geom", row)
 
     def _place(self, element: Any, kind: str, row: int) -> None:
-        """Write place and orientation, seen from the body that the element belongs to."""
         for name in (f"{kind}_pos", f"{kind}_quat"):
             if name not in self.arrays:
-                self.arrays[name] = _as_in_the_file(self._model, name).copy()
-        parent = element.parent
-        if getattr(parent, "frames", ()):  # what a <frame> says stands in the place already
-            element.set_frame(parent.add_frame())
-        element.pos, element.quat = self.arrays[f"{kind}_pos"][row], self.arrays[f"{kind}_quat"][row]
-        element.alt.type = mujoco.mjtOrientation.mjORIENTATION_QUAT
+                self.arrays[name] = as_in_the_file(self._model, name).copy()
+        write_place(element, self.arrays[f"{kind}_pos"][row], self.arrays[f"{kind}_quat"][row])
+
+
+def write_size(geom: Any, size: Array) -> None:
+    """Write the size [3] of a geom that is no mesh into its element, whatever the file says it by."""
+    geom.size = size
+    geom.fromto = np.full(6, np.nan)
+
+
+def write_place(element: Any, pos: Array, quat: Array) -> None:
+    """Write a place [3] and an orientation [4], seen from the body that the element belongs to."""
+    if getattr(element.parent, "frames", ()):  # what a <frame> says stands in the place already
+        element.set_frame(element.parent.add_frame())
+    element.pos, element.quat = pos, quat
+    element.alt.type = mujoco.mjtOrientation.mjORIENTATION_QUAT
 
 
 def _find_geom(spec: Any, bodies: Mapping[str, Any], model: mujoco.MjModel, row: int) -> Any:
@@ -225,7 +232,7 @@ def _find_geom(spec: Any, bodies: Mapping[str, Any], model: mujoco.MjModel, row:
     return geoms[place] if place < len(geoms) else None
 
 
-def _as_in_the_file(model: mujoco.MjModel, name: str) -> Array:
+def as_in_the_file(model: mujoco.MjModel, name: str) -> Array:
     """Return an array with each geom of a mesh where the file puts it: compiling moves the mesh into its own axes."""
     values = np.asarray(getattr(model, name))
     meshes = np.flatnonzero(model.geom_type == _MESH) if name in ("geom_pos", "geom_quat") else ()
@@ -240,18 +247,18 @@ def _as_in_the_file(model: mujoco.MjModel, name: str) -> Array:
     return values
 
 
-def _arrays(model: mujoco.MjModel) -> list[str]:
+def arrays_of(model: mujoco.MjModel) -> list[str]:
     """Return the names of a model's arrays of numbers, names of its elements left out."""
     names = [name for name in dir(model) if not name.startswith(("_", "name"))]
     return [name for name in names if isinstance(getattr(model, name), np.ndarray)]
 
 
-def _other_sizes(one: mujoco.MjModel, other: mujoco.MjModel) -> str:
+def other_sizes(one: mujoco.MjModel, other: mujoco.MjModel) -> str:
     """Say in which arrays two models have different sizes; empty: in none."""
-    shapes = [(name, getattr(one, name).shape, getattr(other, name).shape) for name in _arrays(one)]
+    shapes = [(name, getattr(one, name).shape, getattr(other, name).shape) for name in arrays_of(one)]
     return ", ".join(f"{name} {mine} {theirs}" for name, mine, theirs in shapes if mine != theirs)[:200]
 
 
-def _differing(one: Array, other: Array) -> npt.NDArray[np.intp]:
+def differing(one: Array, other: Array) -> npt.NDArray[np.intp]:
     """Return the elements, flat, that are not the same but for rounding."""
     return np.flatnonzero(~np.isclose(one.reshape(-1), other.reshape(-1), rtol=1e-9, atol=1e-12))

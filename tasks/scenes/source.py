@@ -1,7 +1,8 @@
 """Where a model comes from: files that can be compiled again, with some of their numbers changed before.
 
 A source makes a fresh MjSpec each time that it is asked: MuJoCo 3.3 changes some of a spec's elements when it compiles
-it, and a spec does not pickle. Only `mql.tasks.scenes` and `mql.tasks.physics.recompile` touch specs.
+it, and a spec does not pickle. Only `mql.tasks.scenes`,
+`mql.tasks.physics.recompile` and `mql.tasks.physics.rebuild` touch what is in one.
 """
 
 from __future__ import annotations

@@ -152,7 +152,9 @@ def test_later_changes_of_a_number_act_on_the_earlier_ones(plain: Lab) -> None:
 
 def test_a_total_mass_that_the_file_states_holds_for_the_file_not_for_the_load(tmp_path: Path) -> None:
     """As in Gymnasium's half-cheetah; a centre of mass is moved without weighing anything anew."""
-    text = lab(tmp_path, rich=False).edited(('angle="radian"', 'angle="radian" settotalmass="5" inertiafromgeom="true"'))
+    text = lab(tmp_path, rich=False).edited(
+        ('angle="radian"', 'angle="radian" settotalmass="5" inertiafromgeom="true"')
+    )
     total = Lab(tmp_path, text)
     changes = changes_of(
         total, load=change("body_mass", "scale", **LINK), shift=change("body_ipos", "add", 0, body="tip")

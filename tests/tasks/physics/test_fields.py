@@ -15,7 +15,13 @@ from mql.tasks.physics.fields import FIELDS, Change
 
 pytestmark = pytest.mark.newest
 
-HINGE, PUCK, LINK, TIP, CORD = ({"joint": "hinge"}, {"geom": "puck"}, {"body": "link"}, {"body": "tip"}, {"tendon": "cord"})
+HINGE, PUCK, LINK, TIP, CORD = (
+    {"joint": "hinge"},
+    {"geom": "puck"},
+    {"body": "link"},
+    {"body": "tip"},
+    {"tendon": "cord"},
+)
 FREE = 'friction="0.8 0.005 0.0001"'
 INERTIAL = '<inertial pos="0.01 0 0" mass="0.2" diaginertia="0.002 0.003 0.001"/>'
 IN_PUCK = 'size=".1 .1 .08" pos="0 0 0" quat="1 0 0 0"'
@@ -153,5 +159,3 @@ def test_a_changed_model_moves_like_one_compiled_from_the_changed_file(
     assert not np.allclose(now, own, rtol=0.0, atol=1e-4), "the change has no effect"
     np.testing.assert_allclose(now, moved(laboratory.model(*case.edits)), rtol=0.0, atol=1e-6)
     assert all_bytes(changes.of_copy(laboratory.model(), {"p": case.value})) == all_bytes(model)
-
-
