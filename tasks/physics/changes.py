@@ -15,10 +15,10 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import mujoco
 import numpy as np
+import numpy.typing as npt
 
 from mql.tasks.distributions import Value
 from mql.tasks.physics.fields import PLACE, SHAPE, Change
@@ -62,7 +62,9 @@ class PhysicsChanges:
         needed = {SHAPE, PLACE} if _fixed_by_compiler(model) else {SHAPE}
         self._compiled = tuple(step for step in steps if step.change.kind.carried in needed)
         self._live = tuple(step for step in steps if step.change.kind.carried not in needed)
-        self._base = {name: (rows, _values(model, name)[rows].copy()) for name, rows in self._touched().items()}
+        touched = self._touched()
+        self._base = [(name, rows, getattr(model, name)[rows].copy()) for name, rows in touched.items() if len(rows)]
+        self._options = [(name, np.copy(getattr(model.opt, name))) for name, rows in touched.items() if not len(rows)]
         self._recompiler = Recompiler(model, self._compiled, source) if self._compiled else None
         self._settler = Settler(model) if any(step.change.kind.derived for step in steps) else None
         placed = [step for step in steps if step.change.kind.array in ("body_pos", "body_quat")]
@@ -84,11 +86,10 @@ class PhysicsChanges:
         with self._lock:
             if self._recompiler is not None:
                 self._recompiler.put_back(model)
-            for name, (rows, values) in self._base.items():
-                if np.ndim(values):
-                    _values(model, name)[rows] = values
-                else:
-                    setattr(model.opt, name, float(values))
+            for name, rows, values in self._base:
+                getattr(model, name)[rows] = values
+            for name, values in self._options:
+                setattr(model.opt, name, values if values.ndim else values.item())
             if self._recompiler is not None:
                 self._recompiler.write(model, parameters)
             for step in self._live:
@@ -102,14 +103,14 @@ class PhysicsChanges:
         self.apply(model, parameters)
         return model
 
-    def _touched(self) -> dict[str, Any]:
-        """Return array -> the rows that some live change touches; an option is touched as a whole."""
+    def _touched(self) -> dict[str, npt.NDArray[np.intp]]:
+        """Return array -> the rows that some live change touches; none for an option."""
         touched: dict[str, set[int]] = {}
         for step in self._live:
             field = step.change.field
             for name in {step.change.kind.array, _TAKEN_ALONG.get(field), _SAME_FRAME.get(field)} - {None}:
                 touched.setdefault(str(name), set()).update(step.all_rows)
-        return {name: np.array(sorted(rows), dtype=np.intp) if rows else ... for name, rows in touched.items()}
+        return {name: np.array(sorted(rows), dtype=np.intp) for name, rows in touched.items()}
 
 
 def _fixed_by_compiler(model: mujoco.MjModel) -> bool:
@@ -136,9 +137,3 @@ def _change(model: mujoco.MjModel, step: Step, value: Value) -> None:
         model.actuator_biasprm[rows, 1] = -new
     elif field in _SAME_FRAME:
         getattr(model, _SAME_FRAME[field])[rows] = 0
-
-
-def _values(model: mujoco.MjModel, array: str) -> Any:
-    """Return an array of the model, or an option; a number comes as one of no dimensions."""
-    owner = model if hasattr(model, array) else model.opt
-    return np.asarray(getattr(owner, array))

@@ -23,14 +23,15 @@ class Settler:
         self._home = (model.body_pos.copy(), model.body_quat.copy())
         self._stated = _stated_statistics(model)
 
-    def settle(self, model: mujoco.MjModel, moved: Any) -> None:
+    def settle(self, model: mujoco.MjModel, moved: list[int]) -> None:
         """Recompute all that is derived. `moved` are the rows of bodies that stand where the task has put them.
 
         It happens on data of its own: MuJoCo moves the data that it is given to the model's home position.
         """
         now = (model.body_pos.copy(), model.body_quat.copy())
         model.body_pos[:], model.body_quat[:] = self._home
-        model.body_pos[moved], model.body_quat[moved] = now[0][moved], now[1][moved]
+        if moved:
+            model.body_pos[moved], model.body_quat[moved] = now[0][moved], now[1][moved]
         mujoco.mj_resetData(model, self._scratch)
         mujoco.mj_setConst(model, self._scratch)
         model.body_pos[:], model.body_quat[:] = now

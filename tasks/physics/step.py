@@ -27,6 +27,8 @@ class _Plan:
     rows: Rows
     columns: Rows  # of the field, from 0
     pick: Rows
+    index: tuple[Rows, Rows]  # where these are in an array of rows
+    flat: Rows  # and in one of numbers: a row each, or the components of an option
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +81,10 @@ class Step:
         numbers = np.asarray(value, dtype=np.float64).reshape(-1)[plan.pick]
         if kind.orientation == "turn":
             return self._turn(values, plan, numbers)
-        columns = plan.columns + kind.column
-        index = (columns,) if not self.rows else (plan.rows,) if values.ndim == 1 else (plan.rows, columns)
-        old = kind.sign * values[index]
+        index = plan.flat if values.ndim == 1 else plan.index
+        old = values[index] if kind.sign == 1 else -values[index]
         new = self._combined(old, numbers)
-        values[index] = kind.sign * new
+        values[index] = new if kind.sign == 1 else -new
         if kind.increasing and not (values[plan.rows, 0] < values[plan.rows, 1]).all():
             what = f"{self.parameter} makes a range of {self.change.field} that ends before it begins"
             raise UserError(what, where=self.where, mend="keep the first component below the second")
@@ -110,7 +111,7 @@ class Step:
     def _combined(self, old: Array, numbers: Array) -> Array:
         op, kind = self.change.op, self.change.kind
         new = numbers if op == "set" else old * numbers if op == "scale" else old + numbers
-        if not (np.isfinite(new).all() and (new >= kind.low).all()):
+        if not (new.min() >= kind.low and np.isfinite(new).all()):  # NaN is not, either
             what = f"{self.parameter} makes {self.change.field} {new.min():g}"
             mend = (
                 f"physics allows {kind.low:g} {kind.unit} and more" if np.isfinite(kind.low) else "give finite numbers"
@@ -139,6 +140,7 @@ class Step:
                         shape, width = self._shapes[row], self.used[row]
                         what = f"the {shape} has {width} size{'s' if width > 1 else ''}, not {column + 1}"
                         raise UserError(what, where=self.where, mend=f"give it {width}, or another index")
-        places = (np.array(part, dtype=np.intp) for part in zip(*elements, strict=True))
-        self._plans[size] = _Plan(*places)
+        at_rows, at_columns, pick = (np.array(part, dtype=np.intp) for part in zip(*elements, strict=True))
+        index = (at_rows, at_columns + self.change.kind.column)
+        self._plans[size] = _Plan(at_rows, at_columns, pick, index, at_rows if self.rows else at_columns)
         return self._plans[size]

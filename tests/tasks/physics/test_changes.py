@@ -161,7 +161,7 @@ def test_a_total_mass_that_the_file_states_holds_for_the_file_not_for_the_load(t
     )
     own, model = total.model(), changes.of_copy(total.model(), {"load": 2.0, "shift": 0.05})
     np.testing.assert_allclose(model.body_mass, own.body_mass * np.where(np.arange(own.nbody) == 2, 2.0, 1.0))
-    np.testing.assert_allclose(model.body("tip").ipos, own.body("tip").ipos + [0.05, 0.0, 0.0])
+    np.testing.assert_allclose(model.body("tip").ipos, own.body("tip").ipos + np.array([0.05, 0.0, 0.0]))
     np.testing.assert_allclose(model.body("tip").inertia, own.body("tip").inertia)
 
 
@@ -195,7 +195,7 @@ FRAMED = """<mujoco><worldbody><geom name="floor" type="plane" size="1 1 .1"/><b
 def test_a_geom_in_a_frame_is_put_where_the_model_has_it(tmp_path: Path) -> None:
     framed = Lab(tmp_path, FRAMED)
     own, model = framed.model(), changed(framed, change("geom_pos", "add", 0, geom="g"), value=0.2)
-    np.testing.assert_allclose(model.geom("g").pos, own.geom("g").pos + [0.2, 0.0, 0.0], atol=1e-12)
+    np.testing.assert_allclose(model.geom("g").pos, own.geom("g").pos + np.array([0.2, 0.0, 0.0]), atol=1e-12)
     np.testing.assert_allclose(model.geom("g").quat, own.geom("g").quat, atol=1e-12)
     with pytest.raises(UserError, match="compiler makes something else of it"):
         aligned = Lab(tmp_path, FRAMED.replace("<worldbody>", '<compiler alignfree="true"/><worldbody>'))
