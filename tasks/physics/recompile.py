@@ -27,7 +27,7 @@ from mql.tasks.scenes.source import ModelSource, compiled
 
 Array = npt.NDArray[Any]
 
-_MOST_KEPT = 512  # values whose result is kept
+_MOST_BYTES = 1 << 26  # of results that are kept; with meshes a value may take some 100 kB, without them 1 kB
 _MESH = mujoco.mjtGeom.mjGEOM_MESH.value
 # What `mj_setConst` computes: it is computed anyway, on the model itself.
 _DERIVED = frozenset(
@@ -40,11 +40,10 @@ _DERIVED = frozenset(
 
 
 class _Different(NamedTuple):
-    """Elements [K] of an array, flat, that compiling changes: their values before and after."""
+    """Elements [K] of an array, flat, that compiling changes, and their values."""
 
     places: npt.NDArray[np.intp]
-    before: Array
-    after: Array
+    values: Array
 
 
 class Recompiler:
@@ -73,6 +72,7 @@ class Recompiler:
             raise UserError(what, where=first.where, mend="write a definition with 'mjcf: FILE.xml'")
         self._own = {name: differing(getattr(self._plain, name), getattr(model, name)) for name in arrays_of(model)}
         self._kept: OrderedDict[tuple[Value, ...], Mapping[str, _Different]] = OrderedDict()
+        self._bytes = 0  # of these
         self._written: dict[str, npt.NDArray[np.intp]] = {}  # elements that some value has changed
 
     def put_back(self, model: mujoco.MjModel) -> None:
@@ -91,10 +91,11 @@ class Recompiler:
             self._kept.move_to_end(key)
         else:
             self._kept[key] = self._compile(parameters)
-            if len(self._kept) > _MOST_KEPT:
-                self._kept.popitem(last=False)
+            self._bytes += _size(self._kept[key])
+            while self._bytes > _MOST_BYTES and len(self._kept) > 1:
+                self._bytes -= _size(self._kept.popitem(last=False)[1])
         for name, each in self._kept[key].items():
-            getattr(model, name).reshape(-1)[each.places] = each.after
+            getattr(model, name).reshape(-1)[each.places] = each.values
 
     def _compile(self, parameters: Mapping[str, Value]) -> Mapping[str, _Different]:
         first = self._steps[0]
@@ -118,9 +119,13 @@ class Recompiler:
             if name not in _DERIVED and np.intersect1d(places, self._own[name]).size:
                 what = f"the environment changes {name} itself, and so does {first.parameter}"
                 raise UserError(what, where=first.where, mend="change another field, or write a definition with 'mjcf'")
-            found[name] = _Different(places, before[places], after[places])
+            found[name] = _Different(places, after[places])
             self._written[name] = np.union1d(self._written.get(name, places), places)
         return found
+
+
+def _size(found: Mapping[str, _Different]) -> int:
+    return sum(each.places.nbytes + each.values.nbytes for each in found.values())
 
 
 def _compiled_with(

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from mql.errors import UserError, nearest
 from mql.robots import registry
 from mql.tasks.scenes.part import HOME, Home, Part, place
-from mql.tasks.scenes.source import Edit, compiled
+from mql.tasks.scenes.source import Edit, check_unchanged, compiled
 
 BASE, FLANGE = "robot_base", "flange"  # sites at which a robot and a tool are attached
 
@@ -93,7 +93,13 @@ class SceneSource:
         return ", ".join(path for path, *_ in self.files)
 
     def spec(self, edit: Edit | None = None) -> Any:
-        """Return the MjSpec of the whole, with the keyframe ``home``. Every number of a part stands in its elements."""
+        """Return the MjSpec of the whole, with the keyframe ``home``. Every number of a part stands in its elements.
+
+        Raises:
+            UserError: a file has changed since this source was made.
+        """
+        for path, _, stamp, _ in self.files:
+            check_unchanged(Path(path), stamp)
         return _assembled(self, edit)[0]
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import mujoco
 
+from mql.errors import UserError
 from mql.robots.mjcf.warnings import unheard_warnings
 
 Edit = Callable[[Any], bool]  # changes a file's MjSpec before anything is made of it; tells whether it did
@@ -44,6 +45,10 @@ class MjcfFile:
     """
 
     path: Path
+    stamp: int = field(init=False, repr=False)  # when it was last changed
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stamp", self.path.stat().st_mtime_ns)
 
     @property
     def name(self) -> str:
@@ -51,11 +56,26 @@ class MjcfFile:
         return str(self.path)
 
     def spec(self, edit: Edit | None = None) -> Any:
-        """Return the file's MjSpec."""
+        """Return the file's MjSpec.
+
+        Raises:
+            UserError: the file has changed since this source was made.
+        """
+        check_unchanged(self.path, self.stamp)
         spec = mujoco.MjSpec.from_file(str(self.path))
         if edit is not None:
             edit(spec)
         return spec
+
+
+def check_unchanged(path: Path, stamp: int) -> None:
+    """Make sure that tasks of one family come from one file (but what it includes is not looked at).
+
+    Raises:
+        UserError: it has changed, or is gone.
+    """
+    if not path.is_file() or path.stat().st_mtime_ns != stamp:
+        raise UserError("the model's file has changed meanwhile", where=str(path), mend="load the family anew")
 
 
 def compiled(spec: Any) -> mujoco.MjModel:

@@ -85,10 +85,13 @@ def test_so_is_a_python_class_that_does(tmp_path: Path) -> None:
 
 
 def test_a_definition_with_every_kind_of_change_passes(tmp_path: Path) -> None:
-    parameters = """  length: {value: {dist: uniform, low: 0.1, high: 0.3}, apply: [{field: geom_size, geom: rod, index: 1, op: set}]}
-  place: {value: {dist: uniform, low: -0.1, high: 0.1}, apply: [{field: body_pos, body: pole, index: 0, op: set}]}
-  turn: {value: {dist: uniform, low: -0.5, high: 0.5}, apply: [{field: geom_turn, geom: box, index: 2, op: add}]}
-"""
+    applied = {
+        "length": "field: geom_size, geom: rod, index: 1, op: set",
+        "place": "field: body_pos, body: pole, index: 0, op: set",
+        "turn": "field: geom_turn, geom: box, index: 2, op: add",
+    }
+    value = "value: {dist: uniform, low: 0.1, high: 0.3}"
+    parameters = "".join(f"  {name}: {{{value}, apply: [{{{each}}}]}}\n" for name, each in applied.items())
     assert verdict_of(tasks.from_file(write_parallel(tmp_path, parameters=parameters))).result == "pass"
 
 

@@ -15,6 +15,8 @@ from changed_models import Lab, all_bytes, change, lab, moved
 from mql.errors import UserError
 from mql.tasks.physics.changes import PhysicsChanges
 from mql.tasks.physics.fields import Change
+from mql.tasks.physics.rebuild import unlike
+from mql.tasks.scenes.compose import compose, scene_source
 from mql.tasks.scenes.source import MjcfFile
 
 pytestmark = pytest.mark.newest
@@ -200,6 +202,65 @@ def test_a_geom_in_a_frame_is_put_where_the_model_has_it(tmp_path: Path) -> None
     with pytest.raises(UserError, match="compiler makes something else of it"):
         aligned = Lab(tmp_path, FRAMED.replace("<worldbody>", '<compiler alignfree="true"/><worldbody>'))
         changed(aligned, change("geom_pos", "add", 0, geom="g"), value=0.2)
+
+
+SCENE = """<mujoco><compiler angle="radian"/><worldbody><geom name="table" type="box" size="1 1 .05" pos="0 0 -.05"/>
+  <site name="robot_base"/><body name="ball" pos=".5 .2 .3"><freejoint name="ball"/>
+  <geom name="ball" size=".05" density="500"/><geom name="bump" size=".02" pos=".05 0 0" density="500"/></body>
+  </worldbody></mujoco>"""
+ROBOT = """<mujoco><compiler settotalmass="2" inertiafromgeom="true"/><worldbody><body name="arm" pos="0 0 .3">
+  <joint name="turn" axis="0 1 0" range="-60 60"/><geom name="rod" type="capsule" size=".03" fromto="0 0 0 .4 0 0"/>
+  <body name="hand" pos=".4 0 0" euler="0 20 0"><joint name="wrist" axis="0 1 0"/>
+  <geom name="hand" type="box" size=".05 .05 .02"/></body></body></worldbody>
+  <actuator><motor name="m" joint="turn"/></actuator></mujoco>"""
+
+
+def test_parts_of_a_scene_are_compiled_with_what_they_are_alone(tmp_path: Path) -> None:
+    """Sizes and places change in the part's own file: with its density and total mass, before it joins the others."""
+
+    def whole(scene: str, robot: str) -> tuple[mujoco.MjModel, Any]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        (folder / "scene.xml").write_text(scene)
+        (folder / "robot.xml").write_text(robot)
+        return compose("robot.xml", "scene.xml", folder=folder), scene_source("robot.xml", "scene.xml", folder=folder)
+
+    model, source = whole(SCENE, ROBOT)
+    listed = {
+        "size": [change("geom_size", "scale", 0, geom="rod"), change("geom_size", "scale", geom=["ball", "bump"])],
+        "far": [change("body_pos", "scale", body="hand"), change("body_ipos", "scale", 0, body="hand")],
+        "turn": [change("geom_turn", "add", 1, geom="hand")],
+    }
+    built = {name: [Change.model_validate(each) for each in value] for name, value in listed.items()}
+    changes = PhysicsChanges(model, built, where=str, source=source)
+    result = changes.of_copy(model, {"size": 1.5, "far": 1.25, "turn": 0.2})
+    scene = SCENE.replace('size=".05"', 'size=".075"').replace('size=".02"', 'size=".03"')
+    robot = ROBOT.replace('size=".03"', 'size=".045"').replace('pos=".4 0 0"', 'pos=".5 0 0"')
+    turned = f'quat="{np.cos(0.1)!r} 0 {np.sin(0.1)!r} 0"'.replace("np.float64(", "").replace(")", "")
+    expected, _ = whole(scene, robot.replace('name="hand" type="box"', f'name="hand" {turned} type="box"'))
+    assert unlike(result, expected) == []
+    (tmp_path / "0" / "scene.xml").write_text(SCENE.replace("500", "400"))
+    with pytest.raises(UserError, match="the model's file has changed meanwhile"):
+        changes.of_copy(model, {"size": 1.6, "far": 1.25, "turn": 0.2})
+
+
+def test_changes_in_mid_episode_leave_the_state_as_it_is(plain: Lab) -> None:
+    model = plain.model()
+    changes = changes_of(
+        plain, model, p=change("body_mass", "scale", **LINK), f=change("geom_size", "scale", geom="foot")
+    )
+    data = mujoco.MjData(model)
+    mujoco.mj_step(model, data, nstep=20)
+    before = data.qpos.copy(), data.qvel.copy(), data.time
+    changes.apply(model, {"p": 3.0, "f": 1.5})
+    assert np.array_equal(data.qpos, before[0]) and np.array_equal(data.qvel, before[1]) and data.time == before[2]
+    fresh = changes.of_copy(plain.model(), {"p": 3.0, "f": 1.5})
+    other = mujoco.MjData(fresh)
+    other.qpos[:], other.qvel[:] = before[:2]
+    for one, state in ((model, data), (fresh, other)):
+        state.qacc_warmstart[:] = 0.0
+        mujoco.mj_step(one, state, nstep=20)
+    np.testing.assert_allclose(data.qpos, other.qpos, rtol=0.0, atol=1e-9)
 
 
 @pytest.mark.parametrize(
