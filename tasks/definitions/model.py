@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError
 from mql.robots.mjcf.compiled import compile_mjcf
+from mql.robots.mjcf.lookup import holding_activations
 from mql.tasks.definitions.file import DefinitionFile, read_definition
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 
-_FILTERS = (mujoco.mjtDyn.mjDYN_FILTER.value, mujoco.mjtDyn.mjDYN_FILTEREXACT.value)
 _JOINT_NOISE = 0.01  # rad or m; uniform, on the joints that actuators move
 
 
@@ -116,7 +116,7 @@ class Start:
 def start_of(model: mujoco.MjModel, robot: RobotSpec | None) -> Start:
     """Start from the keyframe ``home`` if there is one, else at rest from qpos0 with the robot's own home.
 
-    Position servos that filter their control then hold that pose from the first moment, as other servos do.
+    Position servos that filter their control hold the robot's home from the first moment, as other servos do.
     """
     data = mujoco.MjData(model)
     home = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_KEY, "home")
@@ -126,7 +126,8 @@ def start_of(model: mujoco.MjModel, robot: RobotSpec | None) -> Start:
         for name, place in robot.home.items():
             start = model.joint(name).qposadr[0]
             data.qpos[start : start + np.size(place)] = place
-        _hold(model, data)
+        mujoco.mj_fwdPosition(model, data)
+        data.act[:] = holding_activations(model, data)
     joint_driven = model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT.value
     joints = np.unique(model.actuator_trnid[joint_driven, 0])
     kinds = (mujoco.mjtJoint.mjJNT_SLIDE.value, mujoco.mjtJoint.mjJNT_HINGE.value)
@@ -141,17 +142,6 @@ def start_of(model: mujoco.MjModel, robot: RobotSpec | None) -> Start:
         mocap_quat=data.mocap_quat.copy(),
         compiled=_mocap_bodies(model),
     )
-
-
-def _hold(model: mujoco.MjModel, data: mujoco.MjData) -> None:
-    """Let the filters of position servos stand where they ask for the pose that `data` has."""
-    mujoco.mj_fwdPosition(model, data)
-    for actuator in np.flatnonzero(np.isin(model.actuator_dyntype, _FILTERS)):
-        gain, stiffness = model.actuator_gainprm[actuator, 0], -model.actuator_biasprm[actuator, 1]
-        fixed = model.actuator_gaintype[actuator] == mujoco.mjtGain.mjGAIN_FIXED.value
-        affine = model.actuator_biastype[actuator] == mujoco.mjtBias.mjBIAS_AFFINE.value
-        if fixed and affine and gain and stiffness > 0:
-            data.act[model.actuator_actadr[actuator]] = data.actuator_length[actuator] * stiffness / gain
 
 
 def _mocap_bodies(model: mujoco.MjModel) -> tuple[Array, Array]:
