@@ -55,8 +55,8 @@ class PythonEnvironment(DefinedEnvironment):
         changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
         self._changes = PhysicsChanges(self.model, changes, where=file.where)
         self.known = quantities_of(self.model)
-        used = named_in(self.terms.info_names, self.known, where=file.where("reward"))
-        self._quantities = LiveQuantities(used, self.data, where=file.where("reward"))
+        self._read = named_in(self.terms.info_names, self.known, where=file.where("reward"))
+        self._quantities = LiveQuantities(self._read, self.data, where=file.where("reward"))
         self._bind(file)
         self._parameters: Mapping[str, Value] = {}
         self._values = TaskValues({})
@@ -87,6 +87,10 @@ class PythonEnvironment(DefinedEnvironment):
     def has_probe(self) -> bool:
         """Whether the class chooses actions that let the parameters show."""
         return self._own_probe is not None
+
+    def info_names(self) -> frozenset[str]:
+        """Return what expressions find below ``info``."""
+        return frozenset((*self.known, *self._read, "reward"))
 
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Choose the task of the next episode."""
