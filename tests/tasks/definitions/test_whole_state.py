@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -14,6 +15,7 @@ from mql.tasks.definitions.family import DefinedFamily
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.family import Array, Task, TaskFamily
+from mql.tasks.stepping import camera
 
 pytestmark = pytest.mark.newest
 
@@ -304,3 +306,38 @@ def test_simulations_with_a_mocap_body_say_the_same_alone_and_beside_others(tmp_
             info = env.step(action[row])[4]
             for name in ("lamp", "time", "clock", "wrist", "gyro", "down", "meets", "near"):
                 assert result.info[f"reward_{name}"][row] == pytest.approx(info[f"reward_{name}"], rel=1e-9, abs=1e-12)
+
+
+def test_pictures_show_mocap_bodies_in_every_kind_of_simulation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scene is looked at before OpenGL gets it."""
+    places: list[Any] = []
+
+    class Drawn:
+        def __init__(self, model: mujoco.MjModel) -> None:
+            self.scene = mujoco.MjvScene(model, maxgeom=100)
+
+        def render(self) -> np.ndarray[Any, Any]:
+            places.append([geom.pos.copy() for geom in self.scene.geoms[: self.scene.ngeom]])
+            return np.zeros((2, 2, 3), np.uint8)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(camera, "open_renderer", Drawn)
+    for python in (False, True):
+        family = load(tmp_path / f"{python}", python=python)
+        env = family.make(family.task({"y": 0.25, "mass": 1.0}), render_mode="rgb_array")
+        env.reset(seed=0)
+        env.step(np.zeros(1, np.float32))
+        env.render()
+        assert np.isclose(places[-1], [0.4, 0.25, 0.5], atol=1e-6).all(axis=1).any()
+        env.close()
+        pulled = pulled_by_a_mocap_body(tmp_path / f"pulled-{python}", python=python)
+        env = pulled.make(pulled.task({"x": -0.2, "y": 0.0, "z": 0.3}), render_mode="rgb_array")
+        env.reset(seed=0)
+        env.step(np.array([1.0, 0.0, 0.0, 0.0], np.float32))
+        env.render()
+        assert np.isclose(places[-1], [0.0, -0.2, 1.0], atol=1e-6).all(axis=1).any()
+        env.close()
