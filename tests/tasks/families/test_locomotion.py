@@ -191,10 +191,10 @@ def planar(values: dict[int, float], size: int) -> State:
 
 @pytest.mark.parametrize(("name", "size"), [("walker-params", 9), ("hopper-params", 6)])
 def test_planar_runner_reward_by_hand(name: str, size: int) -> None:
-    """0.016 m in 0.008 s is 2 m/s; being up gives 1; two actions of 1 cost 0.002."""
+    """0.032 m in 0.016 s is 2 m/s; being up gives 1; two actions of 1 cost 0.002."""
     family = native(name)
     action = [1.0, -1.0, *[0.0] * (family.action_dim - 2)]
-    outcome = judge(name, neutral(family), planar({}, size), planar({0: 0.016}, size), action)
+    outcome = judge(name, neutral(family), planar({}, size), planar({0: 0.032}, size), action)
     assert outcome.reward[0] == pytest.approx(2.0 + 1.0 - 0.002)
 
 

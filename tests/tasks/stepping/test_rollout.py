@@ -43,8 +43,8 @@ def ones(name: str) -> dict[str, object]:
         ("Reacher-v5", "reacher-goal", {"target": (0.1, 0.05)}, 1e-6),
         ("Ant-v5", "ant-goal", {"goal": (1.0, 1.0)}, 1e-6),
         ("Humanoid-v5", "humanoid-dir", {"angle": 1.0}, 1e-5),
-        ("Walker2d-v5", "walker-params", ones("walker-params"), 1e-6),
-        ("Hopper-v5", "hopper-params", ones("hopper-params"), 1e-6),
+        ("Walker2d-v5", "walker-params-v5", ones("walker-params"), 1e-6),
+        ("Hopper-v5", "hopper-params-v5", ones("hopper-params"), 1e-6),
     ],
 )
 def test_one_control_step_agrees_with_gymnasium(
