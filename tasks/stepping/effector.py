@@ -17,7 +17,9 @@ from mql.robots.description import View
 from mql.tasks.control.effector import MocapEffector, ServoEffector, ServoEpisode, resting_controls
 from mql.tasks.family import Array
 from mql.tasks.stepping.advance import whole_stepper
+from mql.tasks.stepping.derived import Derived
 from mql.tasks.stepping.live import LiveDynamics
+from mql.tasks.stepping.physics_state import Begin, PhysicsState
 from mql.tasks.stepping.rollout import MujocoDynamics
 from mql.tasks.stepping.state import State
 
@@ -32,6 +34,7 @@ class ServoDynamics(MujocoDynamics):
         derived: quantities of `mql.tasks.stepping.derived` to find in ``State.derived``.
         effector: what actions do.
         view: from where pictures are taken; None: through the model's own camera.
+        begin: as for other simulations.
     """
 
     def __init__(
@@ -39,22 +42,23 @@ class ServoDynamics(MujocoDynamics):
         models: Sequence[mujoco.MjModel],
         frame_skip: int,
         threads: int,
-        derived: Sequence[str],
+        derived: Sequence[str | Derived],
         effector: ServoEffector,
         *,
         view: View | None = None,
+        begin: Begin | None = None,
     ) -> None:
-        super().__init__(models, frame_skip, threads, derived, view=view, control=self._controls)
+        super().__init__(models, frame_skip, threads, derived, view=view, control=self._controls, begin=begin)
         self._effector = effector
         self._scratch = mujoco.MjData(models[0])
         self._episode: ServoEpisode | None = None
 
-    def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every task into the state qpos [N, Q], qvel [N, V] at time zero."""
-        state = super().place(qpos, qvel)
-        resting = np.zeros((len(qpos), self._models[0].nu))
+    def place(self, start: PhysicsState) -> State:
+        """Put every task into a state, which an episode starts from."""
+        state = super().place(start)
+        resting = np.zeros((len(self._models), self._models[0].nu))
         for row, model in enumerate(self._models):
-            self._scratch.qpos[:] = qpos[row]
+            self._scratch.qpos[:] = state.qpos[row]
             resting[row] = resting_controls(model, self._scratch)
         self._episode = self._effector.begin(state.qpos, resting)
         return state
@@ -75,6 +79,7 @@ class MocapDynamics(LiveDynamics):
         derived: quantities of `mql.tasks.stepping.derived` to find in ``State.derived``, those of the motors excepted.
         effector: what actions do.
         view: from where pictures are taken; None: through the model's own camera.
+        begin: as for other simulations.
     """
 
     def __init__(
@@ -82,12 +87,13 @@ class MocapDynamics(LiveDynamics):
         models: Sequence[mujoco.MjModel],
         frame_skip: int,
         threads: int,
-        derived: Sequence[str],
+        derived: Sequence[str | Derived],
         effector: MocapEffector,
         *,
         view: View | None = None,
+        begin: Begin | None = None,
     ) -> None:
-        super().__init__(models, threads, derived, view=view)
+        super().__init__(models, threads, derived, view=view, begin=begin)
         rows = list(zip(self._models, self._data, strict=True))
         self._drives = [effector.drive(model, data) for model, data in rows]
         self._advance = [whole_stepper(model, data, frame_skip) for model, data in rows]
