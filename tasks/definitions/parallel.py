@@ -23,8 +23,9 @@ import numpy as np
 
 from mql.errors import UserError, nearest
 from mql.robots.description import View
-from mql.tasks.control.effector import MocapEffector, ServoEffector
+from mql.tasks.control.effector import ServoEffector
 from mql.tasks.control.joints import Control
+from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.model import Start, compiled_model, reopened, start_of
@@ -45,7 +46,7 @@ from mql.tasks.family import Array, Task
 from mql.tasks.parameter import visible_values
 from mql.tasks.physics.changes import PhysicsChanges
 from mql.tasks.stepping.derived import Derived
-from mql.tasks.stepping.effector import MocapDynamics, ServoDynamics
+from mql.tasks.stepping.effector import ControlledDynamics, MocapDynamics
 from mql.tasks.stepping.parallel import ParallelFamily
 from mql.tasks.stepping.rollout import MujocoDynamics
 from mql.tasks.stepping.state import Dynamics, Outcome, State
@@ -117,7 +118,7 @@ class ParallelDefinedFamily(ParallelFamily):
                 models, known.frame_skip, threads, known.derived, commands, view=known.view, begin=known.start.put
             )
         if isinstance(commands, ServoEffector):
-            return ServoDynamics(
+            return ControlledDynamics(
                 models, known.frame_skip, threads, known.derived, commands, view=known.view, begin=known.start.put
             )
 

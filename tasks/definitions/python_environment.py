@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 from gymnasium.spaces import Box
 
-from mql.tasks.control.effector import MocapEffector
+from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.environment import Answer, Array, DefinedEnvironment
 from mql.tasks.definitions.file import DefinitionFile

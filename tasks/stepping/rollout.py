@@ -76,7 +76,7 @@ class MujocoFamily(ParallelFamily):
 
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the simulation of `tasks`."""
-        models = [_model_of(self, task) for task in tasks]
+        models = [model_of(self, task) for task in tasks]
         if FROM_SOLVER.intersection(self.derived):
             return ContactDynamics(models, self.robot.frame_skip, threads, self.derived, view=self.robot.view)
         return MujocoDynamics(
@@ -91,7 +91,7 @@ class MujocoFamily(ParallelFamily):
 
 
 @lru_cache(maxsize=256)
-def _model_of(family: MujocoFamily, task: Task) -> mujoco.MjModel:
+def model_of(family: MujocoFamily, task: Task) -> mujoco.MjModel:
     """Build a task's model: for an arm a fifth of the time that an episode with it takes."""
     return family.model(task)
 
