@@ -303,11 +303,17 @@ def _reading(model: mujoco.MjModel, sensor: int, called: str, owner: str) -> Qua
     if model.sensor_type[sensor] in PROMPT_SENSORS:
         return _run("sensordata", start, width, owner)
 
+    kinetic = model.sensor_type[sensor] == mujoco.mjtSensor.mjSENS_E_KINETIC.value and not model.sensor_cutoff[sensor]
+
     def bind(data: mujoco.MjData) -> Reader:
-        view = data.sensordata[start : start + width]
+        view, energy = data.sensordata[start : start + width], data.energy
 
         def read(model: mujoco.MjModel, out: Array) -> None:
-            out[:] = view
+            if kinetic:  # MuJoCo 4.0.0 leaves the one of the evaluation before
+                mujoco.mj_energyVel(model, data)
+                out[:] = energy[1]
+            else:
+                out[:] = view
 
         return read
 
