@@ -123,7 +123,7 @@ class DisturbedEnvironment(gymnasium.Wrapper[FloatArray, FloatArray, FloatArray,
         """
         commanded: Array = checked_actions(self.family, 1, checked_action(self.family, action)[None])
         effective = commanded if self._actuators is None else self._actuators.drive(commanded)
-        self.true_obs, reward, terminated, truncated, info = self.env.step(effective[0])  # type: ignore[arg-type]
+        self.true_obs, reward, terminated, truncated, info = self.env.step(effective[0])
         if self._sensors is None:
             return self.true_obs, float(reward), terminated, truncated, info
         seen = self._sensors.read(self.true_obs[None])[0]

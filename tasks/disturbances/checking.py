@@ -29,9 +29,7 @@ class _Stated:
     unit: str
 
 
-def check(
-    family: TaskFamily, sensed: Sequence[Sensed], actuation: Actuation, where: Callable[[str], str]
-) -> None:
+def check(family: TaskFamily, sensed: Sequence[Sensed], actuation: Actuation, where: Callable[[str], str]) -> None:
     """Refuse disturbances that can't be simulated; `disturbed` says which.
 
     Raises:
@@ -58,9 +56,7 @@ def check(
             _check_value(family, stated, float(value), place)
 
 
-def known_bounds(
-    family: TaskFamily, sensed: Sequence[Sensed], actuation: Actuation
-) -> dict[str, Parameter]:
+def known_bounds(family: TaskFamily, sensed: Sequence[Sensed], actuation: Actuation) -> dict[str, Parameter]:
     """Return the family's parameters, those that disturbances read within what makes sense there.
 
     Parameters whose value is a noise or a bias show in the first observation (`Parameter.observed_start`).

@@ -90,7 +90,7 @@ class DisturbedFamily(TaskFamily):
         return Actuators(self.actuation, tasks, self.action_dim, self.control_timestep)
 
     @property
-    def _lists(self) -> dict[str, tuple[Task, ...]]:  # type: ignore[override]
+    def _lists(self) -> dict[str, tuple[Task, ...]]:
         return self.inner._lists
 
     def _in_training_range(self, values: Any) -> bool:
