@@ -63,7 +63,7 @@ def made_harder(family: TaskFamily, env: EnvConfig) -> TaskFamily:
         UserError: it can't be simulated.
     """
     sensing, actuation = Sensing(**env.sensing.model_dump()), Actuation(**env.actuation.model_dump())
-    return disturbed(family, sensing, actuation, where=lambda key: f"env.{key}")
+    return disturbed(family, sensing, actuation, section="env.", where=lambda key: f"env.{key}")
 
 
 @dataclass(frozen=True)

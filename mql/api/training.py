@@ -88,8 +88,9 @@ class Job:
         mirror = _Mirror(self.run, self.config, warn=display.note if display else say)
         watchers: tuple[Watcher, ...] = (display, mirror) if display else (mirror,)
         where = shown(self.run.path)
-        for remark in remarks(self.family) if display else ():
-            display.note(remark)
+        if display:
+            for remark in remarks(self.family):
+                display.note(f"note: {remark}")
         try:
             return meta_train(
                 self.config,

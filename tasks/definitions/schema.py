@@ -95,6 +95,9 @@ _VALUE_SCHEMAS: Mapping[str, dict[str, Any]] = {
 
 Count = Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_TASKS)]
 Steps = Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_STEPS)]
+NotNegative = Annotated[Real, Field(ge=0.0)]
+Positive = Annotated[Real, Field(gt=0.0)]
+TaskNumber = Annotated[str, Field(pattern=r"^task\.[A-Za-z_][A-Za-z0-9_]*$")]  # the value of a task parameter
 Seed = Annotated[int, BeforeValidator(whole), Field(ge=0, le=2**63 - 1)]
 Identifier = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_identifier)]
 Line = Annotated[str, BeforeValidator(_text), Field(max_length=2_000)]
@@ -200,6 +203,35 @@ class SuccessSpec(Part):
     hold: Steps = Field(default=1, description="Control steps in a row that this must last.")
 
 
+class SensingSpec(Part):
+    """How an observed quantity is seen; what is left out is as `all` says it, else as the robot's sensors do."""
+
+    noise: NotNegative | TaskNumber | None = Field(
+        default=None, description="Standard deviation of white noise, in the quantity's own unit."
+    )
+    bias: NotNegative | TaskNumber | None = Field(
+        default=None, description="Largest constant error, drawn once per episode, uniform within +- bias."
+    )
+    delay_s: NotNegative | TaskNumber | None = Field(
+        default=None, description="Age of what is seen, s; the nearest whole number of control steps."
+    )
+    history: Count | None = Field(default=None, description="How many of its last values are seen; 1: the newest only.")
+
+
+class ActuationSpec(Part):
+    """What becomes of actions on their way to the simulation."""
+
+    delay_s: NotNegative | TaskNumber = Field(
+        default=0.0, description="How long an action is on its way, s; the nearest whole number of control steps."
+    )
+    gain: Real | tuple[Real, ...] | TaskNumber = Field(
+        default=1.0, description="Factor of an action: one number, or one for each of the action's."
+    )
+    rate_limit: Positive | tuple[Positive, ...] | TaskNumber | None = Field(
+        default=None, description="Largest change of an action per second; null: none."
+    )
+
+
 class SplitSpec(Part):
     """A fixed list of tasks."""
 
@@ -224,6 +256,10 @@ class Definition(Part):
     parameters: dict[Identifier, ParameterSpec] = Field(min_length=1, description="What varies: name -> parameter.")
     reward: RewardSpec | None = Field(default=None, description="The reward; without it, the environment's own.")
     success: SuccessSpec | None = Field(default=None, description="When a task counts as solved.")
+    sensing: dict[str, SensingSpec] = Field(
+        default={}, description="Observed quantity, or all -> how it is seen: noise, bias, delay, history."
+    )
+    actuation: ActuationSpec = Field(default=ActuationSpec(), description="What becomes of actions: delay, gain, rate.")
     splits: dict[Literal["train", "test", "ood"], SplitSpec] = Field(
         description="The lists of tasks: train, test and, for tasks outside the training ranges, ood."
     )

@@ -20,11 +20,12 @@ from functools import partial
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from mql.tasks.disturbances.actuators import Actuators
 from mql.tasks.disturbances.batch import DisturbedBatch, DisturbedEnvironment
 from mql.tasks.disturbances.checking import check, known_bounds
-from mql.tasks.disturbances.sensors import Layout, Sensors
+from mql.tasks.disturbances.sensors import Layout, Sensors, steps_of
 from mql.tasks.disturbances.settings import Actuation, Sensed, Sensing
 from mql.tasks.family import FloatArray, Task, TaskFamily
 
@@ -37,11 +38,13 @@ class DisturbedFamily(TaskFamily):
         inner: the family as it was.
         sensed: how the numbers of its observations are seen; those that it doesn't name, as they are.
         actuation: what becomes of actions.
+        section: what messages put before the keys, such as ``env.``.
     """
 
     inner: TaskFamily
     sensed: tuple[Sensed, ...]
     actuation: Actuation
+    section: str = ""
 
     @property
     def depth(self) -> int:
@@ -73,11 +76,11 @@ class DisturbedFamily(TaskFamily):
 
     def variant(self, suffix: str, note: str, **changes: Any) -> Any:
         """Return the variant of the inner family, disturbed likewise."""
-        return disturbed(self.inner.variant(suffix, note, **changes), self.sensed, self.actuation)
+        return disturbed(self.inner.variant(suffix, note, **changes), self.sensed, self.actuation, section=self.section)
 
     def as_oracle(self) -> Any:
         """Return the ``-oracle`` variant, disturbed likewise; what it sees of the task parameters is true."""
-        return disturbed(self.inner.as_oracle(), self.sensed, self.actuation)
+        return disturbed(self.inner.as_oracle(), self.sensed, self.actuation, section=self.section)
 
     def _sensors(self, tasks: Sequence[Task]) -> Sensors | None:
         if not self.sensed:
@@ -109,6 +112,7 @@ def disturbed(
     sensing: Sensing | Sequence[Sensed] = Sensing(),  # noqa: B008 - frozen
     actuation: Actuation = Actuation(),  # noqa: B008 - frozen
     *,
+    section: str = "",
     where: Callable[[str], str] | None = None,
 ) -> TaskFamily:
     """Return `family` as it is seen and moved through disturbances; the family itself where there are none.
@@ -118,7 +122,8 @@ def disturbed(
         sensing: how observations are seen: all numbers alike, or some each in its way. Visible task parameters, which
             stand at the end of an observation, are never disturbed.
         actuation: what becomes of actions.
-        where: says for messages where a dotted key such as ``sensing.noise`` stands.
+        section: what messages put before the keys, such as ``env.``.
+        where: says for messages where a dotted key such as ``sensing.noise`` stands, without the section.
 
     Raises:
         UserError: a negative number, a delay of an episode or more, or of less than half a control step, a history that
@@ -126,9 +131,10 @@ def disturbed(
     """
     sensed = sensing
     if isinstance(sensed, Sensing):
-        sensed = (Sensed(key="sensing", columns=tuple(range(sensed_width(family))), sensing=sensed),)
+        whole = () if sensed.off else tuple(range(sensed_width(family)))
+        sensed = (Sensed(key="sensing", columns=whole, sensing=sensed),)
     sensed = tuple(each for each in sensed if not each.sensing.off and each.columns)
-    check(family, sensed, actuation, where or (lambda key: f"family {family.name}, {key}"))
+    check(family, sensed, actuation, where or (lambda key: f"family {family.name}, {section}{key}"))
     if not sensed and actuation.off:
         return family
     width = sensed_width(family)
@@ -137,7 +143,7 @@ def disturbed(
     own["parameters"] = known_bounds(family, sensed, actuation)
     if family.probe is not None:
         own["probe"] = partial(_probe, family.probe)
-    return DisturbedFamily(**own, inner=family, sensed=sensed, actuation=actuation)
+    return DisturbedFamily(**own, inner=family, sensed=sensed, actuation=actuation, section=section)
 
 
 def undisturbed(family: TaskFamily) -> TaskFamily:
@@ -157,9 +163,12 @@ def remarks(family: TaskFamily) -> list[str]:
         step = family.control_timestep
         given = [(each.where("delay_s"), each.sensing.delay_s) for each in family.sensed]
         for key, delay in [*given, ("actuation.delay_s", family.actuation.delay_s)]:
-            whole = 0.0 if isinstance(delay, str) else round(delay / step)
-            if not isinstance(delay, str) and abs(delay - whole * step) > 1e-6 * step:
-                found.append(f"{key} of {delay:g} s is {whole:g} control steps of {step:g} s: {whole * step:g} s")
+            if isinstance(delay, str):
+                continue
+            whole = float(steps_of(np.array(delay), step)) * step
+            if abs(delay - whole) > 1e-6 * step:
+                text = f"{delay:g} s counts as {whole:g} s, whole control steps of {step:g} s"
+                found.append(f"{family.section}{key} of {text}")
         family = family.inner
     return list(dict.fromkeys(found))
 
