@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots import registry
+from mql.tasks.scenes.keyframe import rest_of_keyframe
 from mql.tasks.scenes.part import HOME, Home, Part, place
 from mql.tasks.scenes.source import Edit, check_unchanged, compiled
 
@@ -155,7 +156,8 @@ def _assembled(source: SceneSource, edit: Edit | None) -> tuple[Any, list[Part]]
         model = compiled(scene.spec)
         if any(part.home is not None for part in parts):
             qpos, ctrl = _home(model, parts)
-            scene.spec.add_key(name=HOME, qpos=qpos, ctrl=ctrl)
+            rest = rest_of_keyframe(model, qpos, [part.alone for part in parts])
+            scene.spec.add_key(name=HOME, qpos=qpos, ctrl=ctrl, **rest)
     except ValueError as error:
         places = ", ".join(part.file for part in parts)
         raise UserError(f"the parts do not fit together: {error}", where=places, mend="change one of them") from error
