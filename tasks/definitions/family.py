@@ -110,7 +110,8 @@ def outline(path: Path) -> TaskFamily:
     file = read_definition(path)
     shared = _shared(file)
     length = file.definition.env.episode_length or 0
-    return _Outline(**shared, obs_dim=0, action_dim=0, episode_length=length, control_timestep=0.0)
+    success = file.definition.success is not None
+    return _Outline(**shared, has_success=success, obs_dim=0, action_dim=0, episode_length=length, control_timestep=0.0)
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,8 @@ def _shared(file: DefinitionFile) -> dict[str, Any]:
     return {
         "name": definition.name,
         "summary": definition.description,
+        "hold_steps": definition.success.hold if definition.success is not None else 1,
+        "success_at": definition.success.at if definition.success is not None else "any",
         "parameters": {name: _parameter(file, name) for name in definition.parameters},
         "splits": {
             name: Split(
@@ -189,8 +192,11 @@ def _id_family(file: DefinitionFile) -> DefinedFamily:
         if length is None:
             mend = "add 'episode_length: 200' (control steps)"
             raise UserError(f"{env.id} has no time limit of its own", where=where, mend=mend)
-        sizes = {"obs": built.obs_dim, "action": built.action_dim}
-        check_names(file, built.terms, info=built.info_names(), sizes=sizes)
+        info, at_start = built.info_sizes()
+        sizes = {"obs": built.obs_dim, "action": built.action_dim} | built.named
+        sizes |= {f"info.{name}": size for name, size in info.items()}
+        names = [name.removeprefix("obs.") for name in built.named]
+        check_names(file, built.terms, info=info, obs=names, sizes=sizes, at_start=at_start)
         answer = _first_step(file, built)
         return _family(file, built, answer, episode_length=length, has_success=built.terms.success is not None)
     finally:
@@ -199,15 +205,15 @@ def _id_family(file: DefinitionFile) -> DefinedFamily:
 
 def _python_family(file: DefinitionFile) -> DefinedFamily:
     path, name = python_path(file)
-    for key in ("observe", "scaling"):
-        if getattr(file.definition.env, key):
-            what = f"{key} says what is seen, and so does the class"
-            raise UserError(what, where=file.where(f"env.{key}"), mend="leave it out")
+    if file.definition.env.observe:
+        what = "observe says what is seen, and so does the class"
+        raise UserError(what, where=file.where("env.observe"), mend="leave it out")
     built = PythonEnvironment(file)
     sizes = vector_sizes(built.known) | {"action": built.action_dim}
-    check_names(file, built.terms, info=[*built.known, "reward"], sizes=sizes)
+    info = [*built.known, "reward"]
+    check_names(file, built.terms, info=info, obs=(), sizes=sizes)
     answer = guarded(path, file.where("env.python"), f"class {name}", lambda: _first_step(file, built))
-    check_names(file, built.terms, info=[*built.known, "reward"], sizes=sizes | {"obs": built.obs_dim})
+    check_names(file, built.terms, info=info, obs=(), sizes=sizes | {"obs": built.obs_dim})
     length = file.definition.env.episode_length
     assert length is not None
     probe = _probe if built.has_probe else None
@@ -246,8 +252,8 @@ def _family(
         probe=probe,
         make_env=EnvironmentMaker(str(file.path), file.digest),
         set_task=_set_task,
-        success_key="success" if has_success else None,
-        info_keys=tuple(key for key in info if key != "success"),
+        success_key="at_goal" if has_success else None,
+        info_keys=tuple(key for key in info if key != "at_goal"),
         digest=file.digest,
     )
 

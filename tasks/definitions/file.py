@@ -26,7 +26,7 @@ from mql.robots.mjcf.files import MOST_BYTES, mjcf_files
 from mql.robots.spec_yaml import ROBOT
 from mql.tasks.definitions.expressions.compiled import compile_expression
 from mql.tasks.definitions.schema import SCHEMA, Definition
-from mql.tasks.distributions import Distribution, Value, from_spec
+from mql.tasks.distributions import Distribution, Value, ends_of, from_spec
 from mql.tasks.physics.fields import Change, allowed_range
 
 DEFINITION = Wanted("definition", f"schema: {SCHEMA}")
@@ -184,10 +184,11 @@ def _check_parameters(file: DefinitionFile) -> None:
 
 def _check_range(file: DefinitionFile, name: str, distribution: Distribution, key: str) -> None:
     low, high = file.bounds(name)
-    if low <= distribution.low and distribution.high <= high:
+    lowest, highest = min(ends_of(distribution)[0]), max(ends_of(distribution)[1])
+    if low <= lowest and highest <= high:
         return
-    end = "low" if distribution.low < low else "high"
-    drawn = _range(distribution.low, distribution.high)
+    end = "low" if lowest < low else "high"
+    drawn = _range(lowest, highest)
     mend = f"give values {_range(low, high)}; what has no ends (normal) can't be bounded"
     raise UserError(f"{name} is drawn {drawn}", where=file.where(f"{key}.{end}"), mend=mend)
 
@@ -233,11 +234,7 @@ def _short(value: Value) -> str:
 def _check_expressions(file: DefinitionFile) -> None:
     definition = file.definition
     sizes = {f"task.{name}": file.distribution(name).size or 0 for name in definition.parameters}
-    terms = definition.reward.terms if definition.reward is not None else {}
-    texts = {f"reward.terms.{name}.expr": term.expr for name, term in terms.items()}
-    if definition.success is not None and definition.success.expr is not None:
-        texts["success.expr"] = definition.success.expr
-    for key, text in texts.items():
+    for key, text in definition.expressions().items():
         expression = compile_expression(text, where=file.where(key))
         expression.check_names({"task": definition.parameters}, where=file.where(key), sizes=sizes)
 
