@@ -27,7 +27,7 @@ from mql.errors import UserError
 from mql.tasks.definitions.environment import DefinedEnvironment, IdEnvironment, check_id
 from mql.tasks.definitions.file import DefinitionFile, read_definition
 from mql.tasks.definitions.model import reopened
-from mql.tasks.definitions.python import guarded, python_path
+from mql.tasks.definitions.python import check_parameter_names, guarded, python_path
 from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.definitions.quantities import vector_sizes
 from mql.tasks.definitions.terms import check_names
@@ -204,6 +204,7 @@ def _id_family(file: DefinitionFile) -> DefinedFamily:
 
 
 def _python_family(file: DefinitionFile) -> DefinedFamily:
+    check_parameter_names(file)
     path, name = python_path(file)
     if file.definition.env.observe:
         what = "observe says what is seen, and so does the class"
@@ -212,19 +213,26 @@ def _python_family(file: DefinitionFile) -> DefinedFamily:
     sizes = vector_sizes(built.known) | {"action": built.action_dim}
     info = [*built.known, "reward"]
     check_names(file, built.terms, info=info, obs=(), sizes=sizes)
-    answer = guarded(path, file.where("env.python"), f"class {name}", lambda: _first_step(file, built))
-    check_names(file, built.terms, info=info, obs=(), sizes=sizes | {"obs": built.obs_dim})
+
+    def check() -> None:
+        check_names(file, built.terms, info=info, obs=(), sizes=sizes | {"obs": built.obs_dim})
+
+    answer = guarded(path, file.where("env.python"), f"class {name}", lambda: _first_step(file, built, check))
     length = file.definition.env.episode_length
     assert length is not None
     probe = _probe if built.has_probe else None
     return _family(file, built, answer, episode_length=length, has_success=built.has_success, probe=probe)
 
 
-def _first_step(file: DefinitionFile, environment: IdEnvironment | PythonEnvironment) -> dict[str, Any]:
-    """Try a definition out: play one step of a training task, and return its info."""
+def _first_step(
+    file: DefinitionFile, environment: IdEnvironment | PythonEnvironment, check: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """Try a definition out: play one step of a training task, and return its info; `check` is called before it."""
     rng = np.random.default_rng(0)
     environment.set_task({name: file.distribution(name).sample(rng) for name in file.definition.parameters})
     environment.reset(seed=0)
+    if check is not None:
+        check()
     obs, reward, _, _, info = environment.step(np.zeros(environment.action_dim))
     for what, values in (("observation", obs), ("reward", reward)):
         if not np.isfinite(values).all():

@@ -58,7 +58,7 @@ class DefinitionFile:
 
         The line is that of the nearest key above where the key itself isn't there; entries of a list count from 0.
         """
-        return place(self._shown, self._lines, key)
+        return _place(self._shown, self._lines, key)
 
     def distribution(self, name: str) -> Distribution:
         """Return what the training tasks draw a parameter from (the split's own `override` comes before it)."""
@@ -93,7 +93,7 @@ def read_definition(path: Path) -> DefinitionFile:
     try:
         definition = Definition.model_validate(marked.data)
     except ValidationError as error:
-        raise _user_error(error, Definition, marked.where) from None
+        raise _user_error(error, Definition, lambda key: _place(str(path), marked.lines, key)) from None
     folder = path.parent.resolve()
     files = (folder / path.name, *_named_files(definition, folder, marked))
     file = DefinitionFile(
@@ -109,6 +109,12 @@ def read_definition(path: Path) -> DefinitionFile:
     _check_splits(file)
     _check_expressions(file)
     return file
+
+
+def _place(shown: str, lines: Mapping[str, int], key: str) -> str:
+    """Say where a key stands; an entry that may stand alone has no number where it does."""
+    alone = key.startswith("terminate.0") and "terminate.0" not in lines
+    return place(shown, lines, key.replace("terminate.0", "terminate", 1) if alone else key)
 
 
 def _user_error(error: ValidationError, model: type[BaseModel], where: Callable[[str], str]) -> UserError:

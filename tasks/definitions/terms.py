@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mql.errors import UserError
 from mql.tasks.definitions.expressions.compiled import Expression, compile_expression
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.schema import TermSpec
@@ -150,6 +151,11 @@ def check_names(
     for key, expression in terms.keyed.items():
         # What a stage lasts until decides on the number of stages.
         now = {*info, *(stage if not key.endswith(".until") else ())}
+        for name in sorted(name for root, name in expression.names if root == "last.info" and name in {*info} - before):
+            what = f"last.info has no {name!r} in the first step, since a reset of the environment doesn't tell it"
+            raise UserError(
+                what, where=file.where(key), mend="read last.obs, which has the observation before the step"
+            )
         available = {"info": now, "task": parameters, "obs": obs, "last.info": before, "last.obs": obs}
         expression.check_names(available, where=file.where(key), sizes=known)
         if all(root in known for root, name in expression.names if not name):

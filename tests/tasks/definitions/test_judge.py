@@ -1,0 +1,457 @@
+"""What a definition says about an episode: the step before, stages, early ends and success, in all kinds alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import mujoco
+import numpy as np
+import pytest
+from lab_definitions import MJCF, PYTHON, REWARD, SUCCESS, write_parallel, write_python
+
+from mql import tasks
+from mql.errors import UserError
+from mql.tasks.family import TaskFamily
+from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
+
+pytestmark = pytest.mark.newest
+
+LENGTH = 60
+RICH = """reward:
+  terms:
+    smooth: {expr: "-sum((action - last.action) ** 2)", weight: 0.1}
+    progress: {expr: "abs(last.info.joint_rail - task.goal) - abs(info.joint_rail - task.goal)"}
+    upright: {expr: "tolerance(angle_between(info.site_tip - info.body_pole, [1, 0, 2]), 0, 0.1, 0.5)"}
+  stages:
+    - {name: go, until: "info.joint_rail > 0.05", terms: {fast: {expr: "info.speed_rail"}}, bonus: 2.0}
+    - {name: stop, until: "abs(info.speed_rail) < 0.1", terms: {slow: {expr: "-abs(info.speed_rail)", weight: 0.5}}}
+    - name: back
+      until: "info.joint_rail < last.info.joint_rail - 0.005"
+      terms: {moved: {expr: "info.stage - last.info.stage"}, far: {expr: "norm(obs - last.obs)"}}
+      bonus: -1.5
+"""
+ENDS = """success: {expr: "info.stage >= 2", hold: 3}
+terminate:
+  - {expr: "info.joint_rail > 0.4", after: 3}
+  - {expr: "info.joint_rail < -0.05"}
+"""
+TASK = {"goal": 0.3, "mass": 1.0}
+
+
+def load(folder: Path, kind: str, *, reward: str = RICH, ends: str = ENDS, **more: str) -> TaskFamily:
+    write = write_python if kind == "python" else write_parallel
+    path = write(folder / kind, reward=reward, success=ends, **more)
+    path.write_text(path.read_text().replace("episode_length: 12", f"episode_length: {LENGTH}"))
+    return tasks.from_file(path, trust=True)
+
+
+def driven(name: str) -> Iterator[float]:
+    """Actions of an episode; the cart rests at -1/2."""
+    for t in range(LENGTH):
+        match name:
+            case "there and back":
+                yield 0.5 if t < 12 else -1.0 if t < 45 else -0.5
+            case "too far":
+                yield 1.0
+            case "the other way":
+                yield -1.0
+            case _:
+                yield 0.3 * np.sin(t) - 0.5
+
+
+NAMES = ("there and back", "too far", "the other way", "about")
+
+
+def by_hand(actions: list[float], start: np.ndarray) -> list[dict[str, Any]]:
+    """The episode by plain MuJoCo, and what `RICH` and `ENDS` say about it, written afresh."""
+    model = mujoco.MjModel.from_xml_string(MJCF)
+    data = mujoco.MjData(model)
+    data.qpos[:] = start
+    before, last, obs, stage, held, far, steps = start[0], 0.0, np.array([*start, 0, 0]), 0, 0, 0, []
+    for action in actions:
+        data.ctrl[:] = 0.5 + action
+        mujoco.mj_step(model, data, 2)
+        mujoco.mj_forward(model, data)
+        x, v = data.qpos[0], data.qvel[0]
+        now = np.array([*data.qpos, *data.qvel])
+        was, over = stage, (x > 0.05, abs(v) < 0.1, x < before - 0.005, False)
+        stage += bool(over[stage])
+        leans = data.site("tip").xpos - data.body("pole").xpos
+        cosine = leans @ [1, 0, 2] / np.linalg.norm(leans) / np.sqrt(5)
+        away = max(np.arccos(cosine) - 0.1, 0.0)
+        info = {
+            "reward_smooth": -0.1 * (action - last) ** 2,
+            "reward_progress": abs(before - 0.3) - abs(x - 0.3),
+            "reward_upright": 0.1 ** ((away / 0.5) ** 2),
+            "reward_go_fast": v if stage == 0 else 0.0,
+            "reward_go_bonus": 2.0 if (was, stage) == (0, 1) else 0.0,
+            "reward_stop_slow": -0.5 * abs(v) if stage == 1 else 0.0,
+            "reward_back_moved": float(stage - was) if stage >= 2 else 0.0,
+            "reward_back_far": np.linalg.norm(now - obs) if stage >= 2 else 0.0,
+            "reward_back_bonus": -1.5 if (was, stage) == (2, 3) else 0.0,
+            "stage": float(stage),
+        }
+        held = held + 1 if stage >= 2 else 0
+        info["success"] = bool(held >= 3 or (steps and steps[-1]["info"]["success"]))
+        far = far + 1 if x > 0.4 else 0
+        ended = far >= 3 or x < -0.05
+        reward = sum(value for name, value in info.items() if name.startswith("reward_"))
+        steps.append({"info": info, "reward": reward, "terminated": ended})
+        if ended:
+            break
+        before, last, obs = x, action, now
+    return steps
+
+
+@pytest.mark.parametrize("kind", ["parallel", "python"])
+def test_episodes_are_judged_as_by_hand(tmp_path: Path, kind: str) -> None:
+    family = load(tmp_path, kind)
+    env = family.make(family.task(TASK))
+    reached, lengths = set(), []
+    for seed, name in enumerate(NAMES):  # one environment: nothing of an episode is left in the next one
+        actions = [float(np.float32(action)) for action in driven(name)]
+        first, _ = env.reset(seed=seed)
+        expected = by_hand(actions, np.float64(first[:2]))
+        for t, step in enumerate(expected):
+            _, reward, terminated, truncated, info = env.step(np.array([actions[t]]))
+            assert info == pytest.approx(step["info"], abs=2e-6)
+            assert reward == pytest.approx(step["reward"], abs=1e-5)
+            assert terminated == step["terminated"] and truncated == (t == LENGTH - 1 and not terminated)
+            reached.add(info["stage"])
+        lengths.append(t + 1)
+        assert terminated or truncated
+    env.close()
+    assert reached == {0.0, 1.0, 2.0, 3.0} and lengths[0] == LENGTH and max(lengths[1:3]) < LENGTH
+
+
+def test_side_by_side_is_what_each_is_alone(tmp_path: Path) -> None:
+    family = load(tmp_path, "parallel")
+    listed = [family.task(TASK | {"mass": mass}) for mass in (0.5, 1.0, 1.5, 2.0)]
+    actions = np.array([list(driven(name)) for name in NAMES], np.float32).T[:, :, None]
+    batch = family.make_batch(listed, threads=2)
+    batch.reset(range(4))
+    steps = [batch.step(action) for action in actions]
+    for row, task in enumerate(listed):
+        env = family.make(task)
+        env.reset(seed=row)
+        for t, step in enumerate(steps):
+            _, reward, terminated, truncated, info = env.step(actions[t, row])
+            assert (reward, terminated, truncated) == (step.reward[row], step.terminated[row], step.truncated[row])
+            assert info == {name: values[row] for name, values in step.info.items()}
+            if terminated or truncated:
+                break
+        assert t == LENGTH - 1 or not any(later.reward[row] for later in steps[t + 1 :])
+    batch.close()
+
+
+ID = """schema: mql.task_family/1
+name: cheetah-parts
+version: 1
+description: Parts of an episode around a registered environment.
+env: {id: HalfCheetah-v5, episode_length: 30}
+parameters:
+  speed: {value: {dist: uniform, low: 0.0, high: 1.0}}
+reward:
+  terms:
+    smooth: {expr: "-norm(action - last.action)"}
+    moved: {expr: "info.x_position - last.info.x_position"}
+    seen: {expr: "obs[2] - last.obs[2]"}
+    clock: {expr: "info.time + 10 * last.info.time"}
+  stages:
+    - {name: wait, until: "info.time > 0.12", bonus: 1}
+    - {name: run, terms: {own: {expr: "info.reward + last.info.reward"}}}
+success: {expr: "info.stage == 1", hold: 2, at: end}
+terminate: {expr: "info.x_position < last.info.x_position", after: 5}
+splits: {train: {n: 3, seed: 1}, test: {n: 3, seed: 2}}
+"""
+
+
+def test_around_a_registered_environment(tmp_path: Path) -> None:
+    path = tmp_path / "cheetah.yaml"
+    path.write_text(ID)
+    family = tasks.from_file(path)
+    assert isinstance(family, GymnasiumFamily)
+    env, plain = family.make(family.tasks("train")[0]), gymnasium.make("HalfCheetah-v5")
+    rng, ends = np.random.default_rng(0), set()
+    for seed in range(4):
+        obs, _ = env.reset(seed=seed)
+        _, begun = plain.reset(seed=seed)
+        last_action, last_obs, last, last_own, back, t = np.zeros(6), obs, begun, 0.0, 0, 0
+        terminated = truncated = False
+        while not (terminated or truncated):
+            action, t = rng.uniform(-1, 1, 6).astype(np.float32), t + 1
+            obs, reward, terminated, truncated, info = env.step(action)
+            _, own, _, _, told = plain.step(action)
+            own, stage = float(own), int(t >= 3)  # 0.15 s
+            expected = {
+                "reward_smooth": -np.linalg.norm(action - last_action),
+                "reward_moved": told["x_position"] - last["x_position"],
+                "reward_seen": obs[2] - last_obs[2],
+                "reward_clock": 0.05 * t + 10 * 0.05 * (t - 1),
+                "reward_wait_bonus": float(t == 3),
+                "reward_run_own": (own + last_own) * stage,
+                "stage": stage,
+            }
+            back = back + 1 if told["x_position"] < last["x_position"] else 0
+            assert info == pytest.approx(expected | {"success": t >= 4 and (terminated or truncated)}, abs=1e-5)
+            assert reward == pytest.approx(sum(v for k, v in expected.items() if k != "stage"), abs=1e-5)
+            assert terminated == (back == 5) and truncated == (t == 30 and not terminated)
+            last_action, last_obs, last, last_own = action, obs, told, own
+        ends.add("terminated" if terminated else "truncated")
+    assert ends == {"terminated", "truncated"}
+    env.close()
+
+
+def test_an_environment_s_own_end_counts_beside_the_definition_s(tmp_path: Path) -> None:
+    code = PYTHON.replace(
+        "    def probe",
+        "    def terminated(self, model, data):\n        return data.qpos[self.rail] > 0.1\n\n    def probe",
+    )
+    ends = "success: {hold: 1}\nterminate: {expr: 'info.joint_rail < -0.1'}\n"
+    family = load(tmp_path, "python", reward="", ends=ends, code=code)
+    for action in (1.0, -1.0):
+        env = family.make(family.task(TASK))
+        env.reset(seed=0)
+        ended = [env.step(np.array([action]))[2:4] for _ in range(20)]
+        assert (True, False) in ended and (False, True) not in ended
+        env.close()
+
+
+@pytest.mark.parametrize(("at", "expected"), [("any", [0, 0, 1, 1, 1, 1]), ("end", [0, 0, 0, 0, 0, 0])])
+def test_success_stays_or_must_be_the_end(tmp_path: Path, at: str, expected: list[int]) -> None:
+    """At the goal in steps 2 and 3 only: held for two steps, but not at the end."""
+    goal = 'success: {expr: "0.03 < info.time_or_step < 0.07", hold: 2, at: AT}\n'.replace("AT", at)
+    success = goal.replace("0.03 < info.time_or_step < 0.07", "1.5 < obs[1] < 3.5")
+    path = tmp_path / "counter.yaml"
+    path.write_text(COUNTER.replace("EXTRA", success))
+    family = tasks.from_file(path, trust=True)
+    assert family.describe()["success"] == {"hold_steps": 2, "at": at}
+    env = family.make(family.tasks("train")[0])
+    for _ in range(2):
+        env.reset(seed=0)
+        assert [env.step(np.zeros(1))[4]["success"] for _ in range(6)] == [bool(each) for each in expected]
+    env.close()
+
+
+COUNTER = """schema: mql.task_family/1
+name: counter
+version: 1
+description: Counts its steps.
+env: {id: "lab/Counter-v0", episode_length: 6}
+parameters:
+  keys: {value: {dist: uniform, low: 1.0, high: 2.0}, hidden: false}
+  values: {value: {dist: uniform, low: 1.0, high: 2.0}}
+reward: {terms: {some: {expr: "task.keys + 10 * task.values + 0 * obs[0]"}}}
+EXTRA
+splits: {train: {n: 3, seed: 1}, test: {n: 3, seed: 2}}
+"""
+
+
+class Counter(gymnasium.Env[Any, Any]):
+    """An observation of parts: what was done, and how often; a Dict within a Dict."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "render_fps": 20}
+
+    def __init__(self, plain: bool = False, render_mode: str | None = None) -> None:
+        box = gymnasium.spaces.Box
+        inner = gymnasium.spaces.Dict({"a": box(-9, 9, (1,)), "b": box(-9, 9, (2,))})
+        spaces = {"act": box(-1, 1, (1,)), "count": box(0, 99, (1,)), "inner": inner}
+        self.observation_space = gymnasium.spaces.Dict(spaces)
+        self.action_space = box(-1.0, 1.0, (1,), np.float32)
+
+    def _seen(self, action: float) -> dict[str, Any]:
+        inner = {"a": np.array([self.count / 2]), "b": np.array([1.0, self.count])}
+        return {"act": np.array([action]), "count": np.array([self.count]), "inner": inner}
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.count = 0.0
+        return self._seen(0.0), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.count += 1.0
+        return self._seen(float(action[0])), 0.0, False, False, {"doubled": 2 * self.count, "text": "no number"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registered() -> Iterator[None]:
+    gymnasium.register("lab/Counter-v0", entry_point=Counter, max_episode_steps=6)
+    yield
+    gymnasium.registry.pop("lab/Counter-v0")
+
+
+def test_parts_of_an_observation_are_read_by_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "counter.yaml"
+    path.write_text(
+        COUNTER.replace("EXTRA", "").replace(
+            "0 * obs[0]",
+            "100 * (obs.count[0] - last.obs.count[0]) + norm(obs.inner[1:3] - [1, 0]) + obs.act[0] + obs[5]",
+        )
+    )
+    family = tasks.from_file(path)
+    task = family.task({"keys": 1.5, "values": 1.25})
+    env = family.make(task)
+    obs, _ = env.reset(seed=0)
+    assert obs.tolist() == [0.0, 0.0, 0.0, 1.0, 0.0, 1.5]  # nested parts are flattened; the visible parameter ends it
+    rewards = [env.step(np.array([0.5]))[1] for _ in range(3)]
+    assert rewards == pytest.approx([1.5 + 12.5 + 100.0 + count + 0.5 + 1.5 for count in (1, 2, 3)])
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("expr", "said"),
+    [
+        ("obs.cuont[0]", "obs has no 'cuont' (column 1) (KEY): did you mean 'count' or 'act'?"),
+        ("last.obs.acts[0]", "last.obs has no 'acts' (column 1) (KEY): did you mean 'act'"),
+        ("obs.count[1]", "obs.count has no [1] (column 1) (KEY): its components go from 0 to 0"),
+        ("obs[6]", "obs has no [6]"),
+        ("last.obs[6]", "last.obs has no [6]"),
+        ("last.action[1]", "last.action has no [1]"),
+        ("info.double", "info has no 'double' (column 1) (KEY): did you mean 'doubled'?"),
+        ("info.text", "info has no 'text'"),
+        (
+            "last.info.doubled",
+            "last.info has no 'doubled' in the first step, since a reset of the environment doesn't tell",
+        ),
+        ("last.info.stage", "last.info has no 'stage'"),
+        ("info.stage", "info has no 'stage'"),
+        ("task.key", "task has no 'key' (column 1) (KEY): did you mean 'keys'?"),
+        ("obs.inner", "the value is a vector of 3 components (KEY)"),
+        ("sum(obs.inner - obs.act[0:1] - [1, 2])", "vectors of 3 and 2 components meet (KEY)"),
+        ("obs.count.x", "is not allowed in an expression (KEY)"),
+    ],
+)
+def test_names_of_any_root_that_do_not_exist_are_refused_when_the_file_is_read(
+    tmp_path: Path, expr: str, said: str
+) -> None:
+    path = tmp_path / "counter.yaml"
+    path.write_text(COUNTER.replace("EXTRA", "").replace("task.keys + 10 * task.values + 0 * obs[0]", expr))
+    with pytest.raises(UserError) as caught:
+        tasks.from_file(path)
+    assert said.replace("KEY", f"{path}:9 reward.terms.some.expr") in str(caught.value)
+    assert "\n" not in str(caught.value) and f"{path}:9" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expr", "said"),
+    [
+        ("parallel", "obs.site_tip[0]", "obs has no 'site_tip'"),  # not observed
+        ("parallel", "obs.qpso[0]", "did you mean 'qpos'?"),
+        ("parallel", "obs.qpos[2]", "obs.qpos has no [2]"),
+        ("parallel", "last.info.site_tip[3]", "last.info.site_tip has no [3]"),
+        ("parallel", "last.info.joint_rial", "did you mean 'joint_rail'"),
+        ("parallel", "norm(info.site_tip - obs.qpos)", "vectors of 3 and 2 components meet"),
+        ("parallel", "info.reward", "info has no 'reward'"),
+        ("python", "obs.joint_rail", "the observation has no names here: write obs[3], or info.NAME"),
+        ("python", "last.obs[4]", "last.obs has no [4]"),
+        ("python", "info.joint_rial", "did you mean 'joint_rail'"),
+        ("python", "dot(obs, info.site_tip)", "dot takes two vectors of one length, not of 4 and 3 components"),
+    ],
+)
+def test_names_that_a_model_does_not_have_are_refused(tmp_path: Path, kind: str, expr: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, kind, reward=f'reward: {{terms: {{near: {{expr: "{expr}"}}}}}}\n', ends=SUCCESS)
+    assert said in str(caught.value) and ":9 reward.terms.near.expr" in str(caught.value)
+
+
+def test_observed_quantities_are_read_as_they_are_seen(tmp_path: Path) -> None:
+    reward = 'reward: {terms: {near: {expr: "obs.site_tip[0] + 100 * (obs.qpos[0] - last.obs.qpos[0])"}}}\n'
+    seen = ", observe: [qpos, site_tip], scaling: {site_tip: {minus: 0.1, per: 0.5}}"
+    family = load(tmp_path, "parallel", reward=reward, ends="", env=seen)
+    env = family.make(family.task(TASK))
+    before, _ = env.reset(seed=1)
+    for _ in range(3):
+        after, worth, *_ = env.step(np.array([1.0]))
+        assert worth == pytest.approx(after[2] + 100 * (after[0] - before[0]), abs=1e-4)
+        before = after
+
+
+def changed(old: str, new: str) -> tuple[str, str]:
+    assert old in RICH
+    return RICH.replace(old, new), ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (changed('until: "abs(info.speed_rail) < 0.1", ', ""), "the stage 'stop' has no end (KEY:16 reward.stages.1)"),
+        (changed("name: stop", "name: go"), "two stages are called 'go' (KEY:16 reward.stages.1.name)"),
+        (changed("name: stop", "name: s t"), "'s t' is not a name (KEY:16 reward.stages.1.name)"),
+        (changed("stop, until", "stop, untill"), "(KEY:16 reward.stages.1.untill): did you mean 'until'?"),
+        (changed("smooth:", "go_fast:"), "'fast' of the stage 'go' and the term 'go_fast' are both reported as"),
+        (changed("terms: {fast", "terms: {bonus"), "reported as reward_go_bonus (KEY:15 reward.stages.0)"),
+        (changed("speed_rail) <", "stage) <"), "info has no 'stage' (column 5) (KEY:16 reward.stages.1.until)"),
+        (changed('until: "info.joint_rail < last.info.joint_rail - 0.005"', "weigh: 3"), "reward.stages.2.weigh)"),
+        (
+            changed('      until: "info.joint_rail < last.info.joint_rail - 0.005"\n', ""),
+            "no end to pay its bonus at (KEY:19",
+        ),
+        (changed('"info.speed_rail"', '"info.speed_rial"'), "(KEY:15 reward.stages.0.terms.fast.expr): did you mean"),
+        ((REWARD, "success: {expr: 'info.stage > 0'}"), "info has no 'stage' (column 1) (KEY:13 success.expr)"),
+        (
+            (REWARD, "success: {expr: 'obs[0] > 0', at: never}"),
+            "at is 'never' (KEY:13 success.at): it must be 'any' or",
+        ),
+        ((REWARD, "terminate: {expr: 'info.joint_rial > 0'}"), "(KEY:13 terminate.expr): did you mean 'joint_rail'"),
+        ((REWARD, "terminate:\n- {expr: 'obs[0] > 0'}\n- {expr: 'open(1)'}"), "expressions (KEY:15 terminate.1.expr)"),
+        ((REWARD, "terminate: [{expr: 'obs[9] > 0'}]"), "obs has no [9] (column 1) (KEY:13 terminate.0.expr)"),
+        ((REWARD, "terminate: {expr: 'obs[0] > 0', after: 0}"), "after is 0 (KEY:13 terminate.after)"),
+        ((REWARD, "terminate: {expr: 'obs[0] > 0', afer: 2}"), "unknown key 'afer' (KEY:13 terminate.afer): did you"),
+        ((REWARD, "terminate: {after: 2}"), "expr is missing (KEY:13 terminate.expr)"),
+        ((REWARD, "terminate: 3"), "terminate is 3 (KEY:13 terminate)"),
+        ((REWARD, "terminate: {expr: 'obs > 0'}"), "the value is a vector of 4 components (KEY:13 terminate.expr)"),
+    ],
+)
+def test_mistakes_are_one_line_with_the_place(tmp_path: Path, text: tuple[str, str], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, "parallel", reward=text[0], ends=text[1] + "\n")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert said.replace("KEY", str(tmp_path / "parallel" / "cart.yaml")) in message
+
+
+def test_a_name_that_every_mapping_has_is_refused_for_a_python_class_only(tmp_path: Path) -> None:
+    named = "  items: {value: {dist: uniform, low: 1.0, high: 2.0}}\n"
+    with pytest.raises(UserError, match=r"a parameter called 'items'.* \(.*cart.yaml:9 parameters.items\)"):
+        load(tmp_path, "python", reward="", ends="success: {hold: 2}\n", parameters=named)
+    reward = 'reward: {terms: {some: {expr: "task.items + 0 * info.joint_rail"}}}\n'
+    family = load(tmp_path, "parallel", reward=reward, ends="", parameters=named)
+    env = family.make(family.task(TASK | {"items": 1.75}))
+    env.reset(seed=0)
+    assert env.step(np.zeros(1))[1] == 1.75
+
+
+@pytest.mark.parametrize("kind", ["parallel", "python"])
+def test_visible_parameters_can_be_scaled(tmp_path: Path, kind: str) -> None:
+    seen = "  seen: {value: {dist: uniform, low: [10, 20], high: 40}, hidden: false}\n"
+    write = write_python if kind == "python" else write_parallel
+    path = write(tmp_path, parameters=seen, reward='reward: {terms: {one: {expr: "obs[4] + 10 * task.seen[0]"}}}\n')
+    text = path.read_text()
+    path.write_text(text.replace("frame_skip: 2", "frame_skip: 2, scaling: {seen: {minus: [10, 20], per: 10}}"))
+    family = tasks.from_file(path, trust=True)
+    env = family.make(family.task(TASK | {"seen": [15.0, 40.0]}))
+    obs, _ = env.reset(seed=0)
+    assert obs[4:].tolist() == [0.5, 2.0]
+    after, reward, *_ = env.step(np.zeros(1))
+    assert after[4:].tolist() == [0.5, 2.0] and reward == pytest.approx(150.5)
+    for scaling, said in (
+        ("{goal: {per: 2}}", "'goal' is not observed"),  # it is hidden
+        ("{seen: {minus: [1, 2, 3]}}", "minus has 3 numbers, seen 2"),
+    ):
+        path.write_text(text.replace("frame_skip: 2", f"frame_skip: 2, scaling: {scaling}"))
+        with pytest.raises(UserError, match=said):
+            tasks.from_file(path, trust=True)
+
+
+def test_visible_parameters_around_a_registered_environment_can_be_scaled(tmp_path: Path) -> None:
+    path = tmp_path / "counter.yaml"
+    text = COUNTER.replace("EXTRA", "").replace("episode_length: 6", "episode_length: 6, scaling: {keys: {per: 0.5}}")
+    path.write_text(text)
+    family = tasks.from_file(path)
+    assert family.make(family.task({"keys": 1.5, "values": 1.0})).reset(seed=0)[0][-1] == 3.0
+    path.write_text(text.replace("{keys: {per", "{count: {per"))
+    with pytest.raises(UserError, match="'count' is not observed"):
+        tasks.from_file(path)
