@@ -211,7 +211,7 @@ def _python_family(file: DefinitionFile) -> DefinedFamily:
         raise UserError(what, where=file.where("env.observe"), mend="leave it out")
     built = PythonEnvironment(file)
     sizes = vector_sizes(built.known) | {"action": built.action_dim}
-    info = [*built.known, "reward"]
+    info = built.info_names()
     check_names(file, built.terms, info=info, obs=(), sizes=sizes)
 
     def check() -> None:

@@ -143,15 +143,19 @@ def check_names(
         UserError: an unknown name (the message gives the nearest), an index out of range, or vectors of two lengths.
     """
     stage = {STAGE} if terms.stages else set()
-    before = {*(info if at_start is None else at_start), *stage}
+    # A model finds pairs of bodies by their names, but doesn't list them.
+    known_names = {*info, *(name for name in terms.info_names if name in info)}
+    before = {*(known_names if at_start is None else at_start), *stage}
     parameters = file.definition.parameters
     known = {key: size for key, size in sizes.items() if key != "task"}
     known |= {f"last.{key}": size for key, size in known.items()}
     known |= {f"task.{name}": file.distribution(name).size or 0 for name in parameters}
     for key, expression in terms.keyed.items():
         # What a stage lasts until decides on the number of stages.
-        now = {*info, *(stage if not key.endswith(".until") else ())}
-        for name in sorted(name for root, name in expression.names if root == "last.info" and name in {*info} - before):
+        now = {*known_names, *(stage if not key.endswith(".until") else ())}
+        for name in sorted(
+            name for root, name in expression.names if root == "last.info" and name in known_names - before
+        ):
             what = f"last.info has no {name!r} in the first step, since a reset of the environment doesn't tell it"
             raise UserError(
                 what, where=file.where(key), mend="read last.obs, which has the observation before the step"

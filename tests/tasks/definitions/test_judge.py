@@ -147,6 +147,59 @@ def test_side_by_side_is_what_each_is_alone(tmp_path: Path) -> None:
     batch.close()
 
 
+@pytest.mark.parametrize("kind", ["parallel", "python"])
+def test_time_runs_from_the_episode_s_start(tmp_path: Path, kind: str) -> None:
+    reward = 'reward: {terms: {clock: {expr: "info.time + 10 * last.info.time"}}}\n'
+    family = load(tmp_path, kind, reward=reward, ends="terminate: {expr: 'info.time > 0.07'}\n")
+    env = family.make(family.task(TASK))
+    for _ in range(2):
+        env.reset(seed=0)
+        for t in (1, 2, 3, 4):
+            _, reward_now, terminated, *_ = env.step(np.zeros(1))
+            assert reward_now == pytest.approx(0.02 * t + 0.2 * (t - 1)) and terminated == (t == 4)
+    env.close()
+
+
+FALL = """<mujoco>
+  <option timestep="0.01"/>
+  <worldbody>
+    <geom name="floor" type="plane" size="1 1 1"/>
+    <body name="ball" pos="0 0 0.3"><freejoint name="free"/><geom name="ball" size="0.1" mass="1"/></body>
+    <body name="arm" pos="1 0 1"><joint name="turn" axis="0 0 1"/><geom size="0.01 0.1" type="capsule" mass="1"/></body>
+  </worldbody>
+  <actuator><motor name="turn" joint="turn" ctrlrange="-1 1"/></actuator>
+</mujoco>
+"""
+
+
+def test_a_fall_ends_an_episode_a_step_after_the_first_contact(tmp_path: Path) -> None:
+    """0.2 m take 0.2 s: ten steps of 0.02 s."""
+    (tmp_path / "fall.xml").write_text(FALL)
+    path = tmp_path / "fall.yaml"
+    path.write_text(
+        """schema: mql.task_family/1
+name: fall
+version: 1
+description: Fall.
+env: {mjcf: fall.xml, episode_length: 30, frame_skip: 2}
+parameters: {mass: {value: {dist: uniform, low: 1, high: 2}, apply: [{field: body_mass, body: ball, op: scale}]}}
+reward: {terms: {touch: {expr: "info.touching_ball_floor + 10 * last.info.touching_ball_floor"}}}
+terminate: {expr: "info.touching_ball_floor and last.info.touching_ball_floor"}
+splits: {train: {n: 3, seed: 1}, test: {n: 3, seed: 2}}
+"""
+    )
+    family = tasks.from_file(path)
+    batch = family.make_batch(family.tasks("train"))
+    batch.reset([0, 1, 2])
+    steps = [batch.step(np.zeros((3, 1))) for _ in range(30)]
+    first = next(t for t, step in enumerate(steps) if step.reward[0] > 0)
+    assert 9 <= first <= 11
+    assert [step.reward.tolist() for step in steps[first : first + 3]] == [[1.0] * 3, [11.0] * 3, [0.0] * 3]
+    assert not steps[first].terminated.any() and steps[first + 1].terminated.all()
+    assert not any(step.truncated.any() for step in steps)
+    batch.close()
+
+
 ID = """schema: mql.task_family/1
 name: cheetah-parts
 version: 1
