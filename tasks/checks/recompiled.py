@@ -14,6 +14,7 @@ from mql.robots.checks.verdict import Verdict, failed, passed
 from mql.robots.mjcf.warnings import unheard_warnings
 from mql.tasks.checks.inspection import Inspection, name_tasks
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
+from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.physics.rebuild import NotComparableError, rebuilt, unlike
 from mql.tasks.scenes.source import MjcfFile, ModelSource
@@ -31,6 +32,7 @@ _MEND = (
 class _Found(NamedTuple):
     model: mujoco.MjModel
     source: ModelSource | None
+    own: bool = True  # a family of this project or a lab's definition; else what a package's environment makes of it
 
 
 def check_recompiled(inspection: Inspection) -> Verdict:
@@ -55,6 +57,8 @@ def check_recompiled(inspection: Inspection) -> Verdict:
                     return passed(f"nothing is compared: {reason}")
                 away, mine, theirs = _apart(found.model, other)
         differing = unlike(found.model, other)
+        if not found.own:  # a package's marks move nothing, and what it observes is its own
+            differing = [name for name in differing if not name.startswith("site_")]
         if differing:
             names = ", ".join(differing[:_NAMED]) + (", ..." if len(differing) > _NAMED else "")
             return failed(
@@ -85,14 +89,15 @@ def _model_of(family: TaskFamily, task: Task) -> _Found | None:
 def _model_within(env: Any) -> _Found | None:
     """Look through an environment's wrappers for the one that holds a model; the outermost source counts."""
     source: ModelSource | None = None
+    own = False
     while env is not None:
-        source = source or _source_of(env)
+        source, own = source or _source_of(env), own or isinstance(env, PythonEnvironment)
         model = getattr(env, "model", None)
         if isinstance(model, mujoco.MjModel):
             for part in vars(env).values():  # some keep the robot, with its file, as an environment of its own
                 if source is None and isinstance(part, gymnasium.Env) and getattr(part, "model", None) is model:
                     source = _source_of(part)
-            return _Found(copy.deepcopy(model), source)
+            return _Found(copy.deepcopy(model), source, own)
         inner = getattr(env, "inner", getattr(env, "env", None))
         env = inner if inner is not None else env.unwrapped if env.unwrapped is not env else None
     return None
