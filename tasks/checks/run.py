@@ -19,6 +19,7 @@ from typing import Any
 from mql.errors import UserError
 from mql.robots.checks.verdict import FAIL, Verdict, failed
 from mql.tasks import registry
+from mql.tasks.checks.agreement import check_agreement
 from mql.tasks.checks.contract import check_builds, check_ood, check_pickle, check_splits
 from mql.tasks.checks.effect import check_effect
 from mql.tasks.checks.episodes import check_determinism, check_finite
@@ -34,6 +35,7 @@ CHECKS: Mapping[str, Callable[[Inspection], Verdict]] = {
     "splits": check_splits,
     "ood": check_ood,
     "determinism": check_determinism,
+    "agreement": check_agreement,
     "finite": check_finite,
     "hidden": check_hidden,
     "effect": check_effect,
