@@ -42,9 +42,7 @@ def check_agreement(inspection: Inspection) -> Verdict:
     seeds = list(range(_FIRST_SEED, _FIRST_SEED + len(tasks)))
     # A copy of the family that has played nothing side by side says how the episodes should be.
     fresh = inspection.build()
-    alone = [
-        inspection.play_alone(task, seed, steps, family=fresh) for task, seed in zip(tasks, seeds, strict=True)
-    ]
+    alone = [inspection.play_alone(task, seed, steps, family=fresh) for task, seed in zip(tasks, seeds, strict=True)]
     threads = (1, 2) if family.native else (1,)
     for count in threads:
         found = _first_difference(alone, _side_by_side(inspection, tasks, seeds, steps, count))
@@ -103,16 +101,13 @@ def _what(right: Episode, played: Episode, step: int) -> str:
     return f"the reward is {played.rewards[step - 1]:.6g} {when}, alone {right.rewards[step - 1]:.6g}"
 
 
-def _cause(
-    inspection: Inspection, fresh: TaskFamily, tasks: Sequence[Task], seeds: Sequence[int], steps: int
-) -> str:
+def _cause(inspection: Inspection, fresh: TaskFamily, tasks: Sequence[Task], seeds: Sequence[int], steps: int) -> str:
     """Say what it hangs on, as far as a few more episodes tell: one task parameter, or being together at all."""
     family = inspection.family
 
     def disagree(chosen: Sequence[Task], own_seeds: Sequence[int]) -> bool:
         right = [
-            inspection.play_alone(task, seed, steps, family=fresh)
-            for task, seed in zip(chosen, own_seeds, strict=True)
+            inspection.play_alone(task, seed, steps, family=fresh) for task, seed in zip(chosen, own_seeds, strict=True)
         ]
         return _first_difference(right, _side_by_side(inspection, chosen, own_seeds, steps)) is not None
 
@@ -138,7 +133,9 @@ def _advice(family: TaskFamily) -> str:
             "that parameter's 'apply' names, or add a class under env.python, whose tasks are stepped one by one"
         )
     if isinstance(family, DefinedFamily):
-        return "keep all that an episode depends on in 'self' and in 'data', not in variables of the module or the class"
+        return (
+            "keep all that an episode depends on in 'self' and in 'data', not in variables of the module or the class"
+        )
     if isinstance(family, ParallelFamily):
         return (
             "keep everything of a task in a row of its own ([N, ...] arrays, a model for each task); no mean, sum or "

@@ -1,8 +1,8 @@
-"""Is a family sound? Thirteen checks, each of which says pass, warn or fail with the reason and the fix.
+"""Is a family sound? Checks, each of which says pass, warn or fail with the reason and the fix.
 
 The checks speak through `mql.tasks.family` only, so they hold for parallel families, for families around
-any Gymnasium environment, and for those that are still to be written (but `reachable`, which looks into the model of a
-definition)::
+any Gymnasium environment, and for those that are still to be written (but `stated` and `reachable`, which look into a
+definition and its model)::
 
     inspection = Inspection(build=lambda: registry.load("point-robot"))
     for name in CHECKS:
@@ -28,12 +28,14 @@ from mql.tasks.checks.identifiability import check_identifiability
 from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.reachable import check_reachable
 from mql.tasks.checks.running import check_render, check_speed, check_success
+from mql.tasks.checks.stated import check_stated
 from mql.tasks.fault import EpisodeFault
 
 CHECKS: Mapping[str, Callable[[Inspection], Verdict]] = {
     "builds": check_builds,
     "splits": check_splits,
     "ood": check_ood,
+    "stated": check_stated,
     "determinism": check_determinism,
     "agreement": check_agreement,
     "finite": check_finite,
