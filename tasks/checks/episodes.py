@@ -42,7 +42,7 @@ def check_finite(inspection: Inspection) -> Verdict:
     fault = _environment_types(inspection, tasks[0]) or _batch_types(inspection, tasks[0])
     if fault:
         return failed(f"{fault} [task {name_tasks(tasks[:1])}]")
-    episodes = inspection.random_episodes(tasks, list(range(len(tasks))))
+    episodes = inspection.random_episodes(tasks, list(range(len(tasks))), inspection.amount.longest)
     for episode in episodes:
         fault = _unfit(family, episode)
         if fault:
