@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from mql.api.display import say
-from mql.collecting.workers import WorkerLost, Workers
+from mql.collecting.workers import WorkerLost, workers
 from mql.errors import UserError
 from mql.robots.checks.verdict import FAIL
 from mql.tasks import registry
@@ -26,7 +26,7 @@ from mql.tasks.family import TaskFamily
 CHEAP = tuple(name for name in ("builds", "splits", "stated", "finite", "hidden", "effect") if name in CHECKS)
 
 
-def check_before_training(family: TaskFamily, definition: Path | None) -> None:
+def check_before_training(family: TaskFamily, definition: Path | None, *, processes: int = 1) -> None:
     """Refuse a family that fails a cheap check. What takes too long is left out, and standard error says so.
 
     Families that are played by workers are checked in a worker: what hangs or dies takes nothing else with it.
@@ -34,6 +34,7 @@ def check_before_training(family: TaskFamily, definition: Path | None) -> None:
     Args:
         family: the one that is to be trained on.
         definition: the file that defines it, where it is not one of a name; its Python may be run.
+        processes: worker processes that the training is going to use; one of them plays what is checked.
 
     Raises:
         UserError: a check fails; the message says how to train all the same.
@@ -45,11 +46,9 @@ def check_before_training(family: TaskFamily, definition: Path | None) -> None:
         inspection.__dict__["family"] = family
         _run(inspection, partial(run_check, inspection))
         return
-    workers = Workers(1)
-    try:
-        _run(inspection, workers.bound(run_check, inspection, timeout=BRIEF.check_seconds))
-    finally:
-        workers.close()
+    pool = workers(processes)
+    _run(inspection, pool.bound(run_check, inspection, timeout=BRIEF.check_seconds))
+    pool.bound(Inspection.forget, inspection, timeout=BRIEF.check_seconds)()
 
 
 def _run(inspection: Inspection, check: Callable[[str], object]) -> None:

@@ -195,7 +195,7 @@ def create_run(
     check_device(config)
     check_memory(config, family)
     if check:
-        check_before_training(family, definition)
+        check_before_training(family, definition, processes=config.workers)
     return RunDir.create(
         path,
         config=config,

@@ -5,6 +5,7 @@ Shapes: T steps, O observation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from mql.tasks.checks.inspection import Episode, Inspection, name_tasks, play_en
 from mql.tasks.family import Task, TaskFamily
 
 _SEED, _OTHER_SEED = 11, 12
+_TERMS_NAMED = 6
 
 
 def check_determinism(inspection: Inspection) -> Verdict:
@@ -47,7 +49,17 @@ def check_finite(inspection: Inspection) -> Verdict:
         fault = _unfit(family, episode)
         if fault:
             return failed(f"{fault} [task {name_tasks([episode.task])}]")
-    return passed(f"{sum(len(episode.rewards) for episode in episodes)} steps of {len(tasks)} tasks, all finite")
+    steps = sum(len(episode.rewards) for episode in episodes)
+    return passed(f"{steps} steps of {len(tasks)} tasks, all finite{_terms(episodes)}")
+
+
+def _terms(episodes: Sequence[Episode]) -> str:
+    """Say how much each named term of the reward is worth at a random step."""
+    names = list(episodes[0].terms)
+    means = [(name, float(np.mean([episode.terms.get(name, 0.0) for episode in episodes]))) for name in names]
+    shown = ", ".join(f"{name} {mean:.3g}" for name, mean in means[:_TERMS_NAMED])
+    more = ", ..." if len(means) > _TERMS_NAMED else ""
+    return f"; a step of random actions is rewarded by {shown}{more}" if means else ""
 
 
 def _two_tasks(family: TaskFamily) -> tuple[Task, Task]:

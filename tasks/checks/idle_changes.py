@@ -101,8 +101,14 @@ def _friction(model: mujoco.MjModel, change: Change, geom: int, values: Array) -
 
 def _touch(model: mujoco.MjModel, one: int, other: int) -> bool:
     """Whether two geoms may collide, as MuJoCo decides it from their bodies and masks."""
-    bodies = model.geom_bodyid[one], model.geom_bodyid[other]
-    if model.body_weldid[bodies[0]] == model.body_weldid[bodies[1]]:
+    bodies = [int(model.geom_bodyid[geom]) for geom in (one, other)]
+    welded = [int(model.body_weldid[body]) for body in bodies]  # bodies without joints belong to what carries them
+    parents = [int(model.body_weldid[model.body_parentid[body]]) for body in welded]
+    related = welded[0] == parents[1] or welded[1] == parents[0]
+    filtered = not model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_FILTERPARENT.value
+    if welded[0] == welded[1] or (filtered and related and all(welded)):
+        return False
+    if (min(bodies) << 16) + max(bodies) in model.exclude_signature:
         return False
     masks = (model.geom_contype[one] & model.geom_conaffinity[other]) | (
         model.geom_contype[other] & model.geom_conaffinity[one]

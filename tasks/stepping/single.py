@@ -67,11 +67,17 @@ class TaskEnvironment(gymnasium.Env[FloatArray, FloatArray]):
 
         Raises:
             UserError: an action of another shape, or one that is not finite.
-            FloatingPointError: the physics diverged.
+            FloatingPointError: the physics diverged, or the reward is not finite.
         """
         step = self._batch.step(checked_action(self.family, action)[None])
-        if not (np.isfinite(step.obs).all() and np.isfinite(step.reward).all()):
+        if not np.isfinite(step.obs).all():
             raise FloatingPointError(f"{self.family.name}: the physics of the task {self.task.to_json()} diverged")
+        if not np.isfinite(step.reward).all():
+            terms = [name for name, value in step.info.items() if name.startswith("reward_") and not np.isfinite(value)]
+            named = f" (its term {terms[0].removeprefix('reward_')!r})" if terms else ""
+            raise FloatingPointError(
+                f"{self.family.name}: the reward is {step.reward[0]}{named} in the task {self.task.to_json()}"
+            )
         info = {name: values[0].item() for name, values in step.info.items()}
         return step.obs[0], float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), info
 

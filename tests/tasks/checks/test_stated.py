@@ -139,3 +139,25 @@ def test_friction_that_is_said_to_be_idle_changes_nothing_in_mujoco() -> None:
 
     assert slid(0.8, 0.1) == slid(0.8, 0.6)
     assert abs(slid(0.3, 0.1) - slid(0.3, 0.6)) > 0.05
+
+
+def test_what_can_touch_is_what_mujoco_brings_into_contact() -> None:
+    """A pole on a cart never touches the cart that carries it; with <exclude> two others do not either."""
+    text = """<mujoco><worldbody>
+      <body name="cart"><joint type="slide" axis="1 0 0"/><geom name="cart" size="0.2" mass="1"/>
+        <body name="pole" pos="0.1 0 0"><joint/><geom name="pole" size="0.2" mass="1"/></body></body>
+      <body name="ball" pos="-0.3 0 0"><freejoint/><geom name="ball" size="0.2" mass="1"/></body>
+    </worldbody><contact>{}</contact></mujoco>"""
+    for excluded, touching in (("", {("cart", "ball")}), ('<exclude body1="cart" body2="ball"/>', set())):
+        model = mujoco.MjModel.from_xml_string(text.format(excluded))
+        data = mujoco.MjData(model)
+        mujoco.mj_forward(model, data)
+        found = {
+            tuple(sorted((model.geom(c.geom1).name, model.geom(c.geom2).name), reverse=True)) for c in data.contact
+        }
+        assert {pair for pair in found if "ball" in pair and "cart" in pair} == touching
+        assert ("pole", "cart") not in found
+        for name in ("cart", "pole"):
+            change = Change(field="geom_friction", geom=(name,), op="scale")
+            idle = "touches nothing" in " ".join(why_idle(model, change, np.array([1.0, 3.0])))
+            assert idle == (name == "cart" and not touching)
