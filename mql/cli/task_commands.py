@@ -95,11 +95,27 @@ def tasks_new(
         Path | None,
         typer.Option(metavar="DIR", help="Where to create the folder NAME.", show_default="the current folder"),
     ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SITE",
+            help="The site that is to reach the target.",
+            show_default="the end effector, or what looks like a tool",
+        ),
+    ] = None,
+    hidden: Annotated[
+        str | None,
+        typer.Option(
+            metavar="goal|physics",
+            help="physics: payload and damping are hidden, the target is seen; goal: the target is hidden, too.",
+            show_default="physics, where any can vary",
+        ),
+    ] = None,
 ) -> None:
     """Create a new task family. The folder NAME gets a working definition, its test and the files it needs."""
     from mql.cli.task_skeleton import new
 
-    new(name, robot=robot, out=out)
+    new(name, robot=robot, out=out, end=end, hidden=hidden)
 
 
 @tasks_app.command("schema")
