@@ -173,7 +173,9 @@ def adapt(
     task: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE ...", help="Set a task parameter; write a vector as NAME=1,2.", show_default=False
+            metavar="NAME=VALUE ... | SPLIT:N",
+            help="Set a task parameter (a vector as NAME=1,2), or take the task N of a split, as in test:3.",
+            show_default=False,
         ),
     ] = None,
     adaptation_episodes: AdaptationEpisodes = None,

@@ -12,6 +12,7 @@ from gymnasium import Space
 
 from mql.tasks.family import FloatArray, Task, TaskBatch, TaskFamily
 from mql.tasks.stepping.checked import RENDER_MODES, check_render_mode, checked_action
+from mql.tasks.stepping.simulation import Simulation
 
 
 class StartableBatch(TaskBatch, Protocol):
@@ -27,6 +28,10 @@ class StartableBatch(TaskBatch, Protocol):
 
     def render(self, row: int = 0) -> npt.NDArray[np.uint8]:
         """Return a picture [height, width, 3] of one task."""
+        ...
+
+    def simulation(self, row: int = 0) -> Simulation | None:
+        """Return the MuJoCo simulation of one task; None where its laws of motion are others."""
         ...
 
 
@@ -89,6 +94,10 @@ class TaskEnvironment(gymnasium.Env[FloatArray, FloatArray]):
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return a picture [height, width, 3], or None where no render mode was chosen."""
         return self._batch.render() if self.render_mode == "rgb_array" else None
+
+    def simulation(self) -> Simulation | None:
+        """Return the MuJoCo simulation behind the task; None where there is none."""
+        return self._batch.simulation()
 
     def close(self) -> None:
         """Release the rendering context."""
