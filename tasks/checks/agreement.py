@@ -19,6 +19,7 @@ from mql.tasks.checks.inspection import Episode, Inspection, name_tasks, play_ba
 from mql.tasks.checks.tasks import variants
 from mql.tasks.definitions.family import DefinedFamily
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
+from mql.tasks.disturbances.family import undisturbed
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.stepping.parallel import ParallelFamily
 
@@ -127,6 +128,7 @@ def _cause(inspection: Inspection, fresh: TaskFamily, tasks: Sequence[Task], see
 
 
 def _advice(family: TaskFamily) -> str:
+    family = undisturbed(family)
     if isinstance(family, ParallelDefinedFamily):
         return (
             "the file is not to blame, mql is, so please report this line; until then change something else than what "

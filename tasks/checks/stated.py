@@ -21,22 +21,30 @@ from mql.tasks.definitions.control import robot_of
 from mql.tasks.definitions.family import DefinedFamily, EnvironmentMaker
 from mql.tasks.definitions.file import DefinitionFile, read_definition
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
+from mql.tasks.definitions.sensing import unsimulated
+from mql.tasks.disturbances.family import undisturbed
 from mql.tasks.family import TaskFamily
 
+# Keys of a robot's spec that say something of the real robot, and what to write in the definition instead.
+_ACTS_NOWHERE: Mapping[str, str] = {
+    "randomise": "let a task parameter change it, by 'apply'",
+    "safety.contact_force_n": "punish it by a term of the reward",
+    "safety.payload_kg": "let a task parameter change the mass, by 'apply'",
+}
 _FOR_PEOPLE = {"schema", "name", "version", "description", "unit", "doc"}  # keys that are no part of a simulation
 
 
 def check_stated(inspection: Inspection) -> Verdict:
     """Every key of a definition, and of the robot that it uses, acts somewhere."""
-    family = inspection.family
+    family = undisturbed(inspection.family)
     file = definition_of(family)
     if file is None:
         return passed("not looked at: only definitions in YAML are")
-    model = _model_of(inspection)
+    model = _model_of(family)
     faults = [*_parameters(file), *_rewards(file), *_success(file)]
     if model is not None:
         faults += _changes(file, family, model)
-    remarks = list(_robot(file))
+    remarks = list(_robot(file, family, model))
     return judged(faults=faults, remarks=remarks, fine="every key of the definition acts")
 
 
@@ -46,6 +54,7 @@ def definition_of(family: TaskFamily) -> DefinitionFile | None:
     Raises:
         UserError: the file is no longer in order.
     """
+    family = undisturbed(family)
     if isinstance(family, ParallelDefinedFamily):
         return read_definition(Path(family.path))
     if isinstance(family, DefinedFamily) and isinstance(family.make_env, EnvironmentMaker):
@@ -53,9 +62,8 @@ def definition_of(family: TaskFamily) -> DefinitionFile | None:
     return None
 
 
-def _model_of(inspection: Inspection) -> mujoco.MjModel | None:
+def _model_of(family: TaskFamily) -> mujoco.MjModel | None:
     """Return the model as it is compiled, before a task has changed it; None: what is simulated has none."""
-    family = inspection.family
     if isinstance(family, ParallelDefinedFamily):
         return family.mechanism.model
     assert isinstance(family, DefinedFamily)
@@ -126,12 +134,16 @@ def _changes(file: DefinitionFile, family: TaskFamily, model: mujoco.MjModel) ->
                 yield f"{file.where(f'parameters.{name}.apply.{n}')}: {reason}"
 
 
-def _robot(file: DefinitionFile) -> Iterator[str]:
-    """Find keys of the robot's spec that nothing simulates."""
-    spec = robot_of(file)
-    if spec is None:
+def _robot(file: DefinitionFile, family: TaskFamily, model: mujoco.MjModel | None) -> Iterator[str]:
+    """Find what the robot's spec says of the real robot and no task with it simulates."""
+    spec, env = robot_of(file), file.definition.env
+    if spec is None or model is None:
         return
-    for name, sensor in spec.sensors.items():
-        for key in ("noise", "delay_s"):
-            if getattr(sensor, key) > 0.0:
-                yield f"{spec.where(f'sensors.{name}.{key}')}: no reading is disturbed by it"
+    for each in unsimulated(spec, model, family.control_timestep, own_observation=env.python is not None):
+        yield f"{each.where}: {each.why}"
+    for key, instead in _ACTS_NOWHERE.items():
+        tree: Any = spec
+        for part in key.split("."):
+            tree = getattr(tree, part)
+        if tree:
+            yield f"{spec.where(key)}: nothing simulates it: {instead}"

@@ -40,9 +40,10 @@ from mql.tasks.definitions.quantities import (
     vector_sizes,
     whole_state,
 )
+from mql.tasks.definitions.sensing import as_sensed, observed_quantities
 from mql.tasks.definitions.terms import Terms, check_names, terms_of
 from mql.tasks.distributions import Value
-from mql.tasks.family import Array, Task
+from mql.tasks.family import Array, Task, TaskFamily
 from mql.tasks.parameter import visible_values
 from mql.tasks.physics.changes import PhysicsChanges
 from mql.tasks.stepping.derived import Derived
@@ -168,7 +169,7 @@ class ParallelDefinedFamily(ParallelFamily):
         return Outcome(np.where(lost, np.nan, reward), at_goal=at_goal, info=terms)
 
 
-def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> ParallelDefinedFamily:
+def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> TaskFamily:
     """Build the family of a definition without Python; `shared` are the fields that it says itself.
 
     Raises:
@@ -182,7 +183,7 @@ def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> Parallel
     obs_dim = sum(quantity.width for quantity in known.observed.values()) + visible
     sizes = vector_sizes(named) | {"obs": obs_dim, "action": known.commands.action_dim}
     check_names(file, known.terms, info=named, sizes=sizes)
-    return ParallelDefinedFamily(
+    family = ParallelDefinedFamily(
         **shared,
         obs_dim=obs_dim,
         action_dim=known.commands.action_dim,
@@ -193,6 +194,8 @@ def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> Parallel
         path=str(file.path),
         digest=file.digest,
     )
+    observed = observed_quantities(known.observed, 1.0 if known.scaling is None else known.scaling[1])
+    return as_sensed(file, family, observed, robot=robot_of(file), model=known.model)
 
 
 @lru_cache(maxsize=8)

@@ -48,11 +48,6 @@ class ParallelFamily(TaskFamily):
         if self.has_success != (self.hold_steps > 0):
             raise ValueError(f"{self.name}: a success needs hold_steps, and only a success does")
 
-    @property
-    def visible(self) -> tuple[str, ...]:
-        """The task parameters that stand at the end of the observation: an oracle's are all."""
-        return tuple(self.parameters) if self.oracle else ()
-
     @abstractmethod
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the laws of motion of `tasks`, in their order."""

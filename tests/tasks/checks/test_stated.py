@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 import pytest
 from lab_definitions import REWARD, SUCCESS, write_parallel, write_python
+from lab_robots import write_robot
 
 from mql import tasks
 from mql.tasks import registry
@@ -16,6 +17,7 @@ from mql.tasks.checks.effort import QUICK
 from mql.tasks.checks.idle_changes import why_idle
 from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.run import run_check
+from mql.tasks.definitions.new.skeleton import new_skeleton
 from mql.tasks.physics.fields import Change
 
 BALL = """<mujoco>
@@ -161,3 +163,13 @@ def test_what_can_touch_is_what_mujoco_brings_into_contact() -> None:
             change = Change(field="geom_friction", geom=(name,), op="scale")
             idle = "touches nothing" in " ".join(why_idle(model, change, np.array([1.0, 3.0])))
             assert idle == (name == "cart" and not touching)
+
+
+def test_what_a_robot_s_spec_says_and_nothing_simulates_is_remarked(tmp_path: Path) -> None:
+    more = "randomise: {body_mass: {low: 0.8, high: 1.2, of: [rod]}}\nsafety: {payload_kg: 2.0}\nmasses:"
+    write_robot(tmp_path, spec=("masses:", more))
+    for name, data in new_skeleton("mine", str(tmp_path / "lift.yaml")).files.items():
+        (tmp_path / name).write_bytes(data)
+    verdict = verdict_of(tmp_path / "mine.yaml")
+    assert verdict.result == "warn" and "randomise: nothing simulates it" in verdict.message, verdict
+    assert "safety.payload_kg" in verdict.message and "lift.yaml:" in verdict.message
