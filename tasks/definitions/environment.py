@@ -125,6 +125,10 @@ class IdEnvironment(DefinedEnvironment):
         sample = self.inner.observation_space.sample()
         self.named = {f"obs.{name}": len(part) for name, part in self._named(sample).items()}
         size = len(self._parts(sample, file))
+        # Of what its observation consists, without visible parameters: name -> numbers; "" where it has no names.
+        self.widths = {"": size}
+        if isinstance(sample, Mapping):
+            self.widths = {key: int(np.size(sample[key])) for key in self._keys or tuple(sample)}
         size += sum(file.distribution(name).size or 1 for name in self._visible)
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
         changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}

@@ -30,9 +30,11 @@ from mql.tasks.definitions.model import reopened
 from mql.tasks.definitions.python import check_parameter_names, guarded, python_path
 from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.definitions.quantities import vector_sizes
+from mql.tasks.definitions.sensing import as_sensed, observed_numbers
 from mql.tasks.definitions.terms import check_names
 from mql.tasks.definitions.trust import require_trust
 from mql.tasks.distributions import Value, from_spec
+from mql.tasks.disturbances.family import sensed_width
 from mql.tasks.families import table
 from mql.tasks.family import FloatArray, Split, Task, TaskFamily
 from mql.tasks.parameter import Parameter
@@ -132,9 +134,20 @@ class EnvironmentMaker:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DefinedFamily(GymnasiumFamily):
-    """A family around a definition's environments; ``digest`` is that of the definition and all its files."""
+    """A family around a definition's environments.
+
+    Args:
+        digest: of the definition and all its files.
+        shown: the parameters that its environments put at the end of an observation themselves.
+    """
 
     digest: str
+    shown: tuple[str, ...] = ()
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """The task parameters that stand at the end of the observation."""
+        return (*self.shown, *super().visible)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,7 +195,7 @@ def _parameter(file: DefinitionFile, name: str) -> Parameter:
     )
 
 
-def _id_family(file: DefinitionFile) -> DefinedFamily:
+def _id_family(file: DefinitionFile) -> TaskFamily:
     env, where = file.definition.env, file.where("env.id")
     check_id(file)
     built = IdEnvironment(file)
@@ -198,12 +211,13 @@ def _id_family(file: DefinitionFile) -> DefinedFamily:
         names = [name.removeprefix("obs.") for name in built.named]
         check_names(file, built.terms, info=info, obs=names, sizes=sizes, at_start=at_start)
         answer = _first_step(file, built)
-        return _family(file, built, answer, episode_length=length, has_success=built.terms.success is not None)
+        family = _family(file, built, answer, episode_length=length, has_success=built.terms.success is not None)
+        return as_sensed(file, family, observed_numbers(built.widths))
     finally:
         built.close()
 
 
-def _python_family(file: DefinitionFile) -> DefinedFamily:
+def _python_family(file: DefinitionFile) -> TaskFamily:
     check_parameter_names(file)
     path, name = python_path(file)
     if file.definition.env.observe:
@@ -221,7 +235,8 @@ def _python_family(file: DefinitionFile) -> DefinedFamily:
     length = file.definition.env.episode_length
     assert length is not None
     probe = _probe if built.has_probe else None
-    return _family(file, built, answer, episode_length=length, has_success=built.has_success, probe=probe)
+    family = _family(file, built, answer, episode_length=length, has_success=built.has_success, probe=probe)
+    return as_sensed(file, family, observed_numbers({"": sensed_width(family)}))
 
 
 def _first_step(
@@ -263,6 +278,7 @@ def _family(
         success_key="at_goal" if has_success else None,
         info_keys=tuple(key for key in info if key != "at_goal"),
         digest=file.digest,
+        shown=tuple(name for name, spec in file.definition.parameters.items() if not spec.hidden),
     )
 
 

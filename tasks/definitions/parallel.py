@@ -41,9 +41,10 @@ from mql.tasks.definitions.quantities import (
 )
 from mql.tasks.definitions.scaling import scaled, scaling_of, visible_names, visible_part
 from mql.tasks.definitions.schema import Scaling
+from mql.tasks.definitions.sensing import as_sensed, observed_quantities
 from mql.tasks.definitions.terms import Terms, check_names, terms_of
 from mql.tasks.distributions import Value
-from mql.tasks.family import Array, BoolArray, Task
+from mql.tasks.family import Array, BoolArray, Task, TaskFamily
 from mql.tasks.physics.changes import PhysicsChanges
 from mql.tasks.stepping.derived import Derived
 from mql.tasks.stepping.effector import ControlledDynamics, MocapDynamics
@@ -198,7 +199,7 @@ class _DefinedJudge:
         return {root: whole, f"{root}.NAME": parts}
 
 
-def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> ParallelDefinedFamily:
+def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> TaskFamily:
     """Build the family of a definition without Python; `shared` are the fields that it says itself.
 
     Raises:
@@ -213,7 +214,7 @@ def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> Parallel
     sizes = vector_sizes(named) | {"obs": obs_dim, "action": known.commands.action_dim}
     sizes |= {f"obs.{name}": quantity.width for name, quantity in known.observed.items()}
     check_names(file, known.terms, info=named, obs=known.observed, sizes=sizes)
-    return ParallelDefinedFamily(
+    family = ParallelDefinedFamily(
         **shared,
         obs_dim=obs_dim,
         action_dim=known.commands.action_dim,
@@ -223,6 +224,8 @@ def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> Parallel
         path=str(file.path),
         digest=file.digest,
     )
+    observed = observed_quantities(known.observed, known.scaling)
+    return as_sensed(file, family, observed, robot=robot_of(file), model=known.model)
 
 
 @lru_cache(maxsize=8)

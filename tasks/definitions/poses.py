@@ -23,6 +23,7 @@ from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.definitions.quantities import quantities_of
 from mql.tasks.definitions.terms import STAGE, Terms
+from mql.tasks.disturbances.family import undisturbed
 from mql.tasks.family import Array, BoolArray, Task, TaskFamily
 from mql.tasks.stepping import derived
 from mql.tasks.stepping.derived import TIME, Deriver, Needs
@@ -126,6 +127,7 @@ class _PythonTrial:
 
 
 def _trial_of(family: TaskFamily) -> _Trial:
+    family = undisturbed(family)  # success is that of the true state
     if isinstance(family, ParallelDefinedFamily):
         _refuse_actions(family.mechanism.terms)
         return _ParallelTrial(family)

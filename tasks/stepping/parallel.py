@@ -34,11 +34,6 @@ from mql.tasks.stepping.success import SuccessRule
 class ParallelFamily(TaskFamily):
     """A family whose tasks are functions of batched state."""
 
-    @property
-    def visible(self) -> tuple[str, ...]:
-        """The task parameters that stand at the end of the observation: an oracle's are all."""
-        return tuple(self.parameters) if self.oracle else ()
-
     @abstractmethod
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the laws of motion of `tasks`, in their order."""
