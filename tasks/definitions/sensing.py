@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 import mujoco
@@ -217,6 +218,8 @@ def _of_joint(model: mujoco.MjModel, joint: int, array: str) -> list[Place]:
 
 
 def _places(quantity: Quantity) -> tuple[Place, ...]:
+    if isinstance(quantity.index, EllipsisType):  # all of what is computed for this quantity alone
+        return ((quantity.source, 0),) * quantity.width
     start = quantity.index.start if isinstance(quantity.index, slice) else quantity.index
     if quantity.source in _FLAT:
         return tuple((quantity.source, start + n) for n in range(quantity.width))

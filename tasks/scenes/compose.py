@@ -26,6 +26,7 @@ import numpy.typing as npt
 from mql.errors import UserError, nearest
 from mql.robots import registry
 from mql.robots.mjcf.warnings import unheard_warnings
+from mql.tasks.scenes.keyframe import rest_of_keyframe
 from mql.tasks.scenes.part import HOME, Home, Part, place
 
 BASE, FLANGE = "robot_base", "flange"  # sites at which a robot and a tool are attached
@@ -124,7 +125,8 @@ def _composed(files: tuple[tuple[str, str, int, Home], ...], tool_length: float 
         model = _compiled(scene.spec)
         if any(part.home is not None for part in parts):
             qpos, ctrl = _home(model, parts)
-            scene.spec.add_key(name=HOME, qpos=qpos, ctrl=ctrl)
+            rest = rest_of_keyframe(model, qpos, [part.alone for part in parts])
+            scene.spec.add_key(name=HOME, qpos=qpos, ctrl=ctrl, **rest)
             model = _compiled(scene.spec)
     except ValueError as error:
         raise UserError(f"the parts do not fit together: {error}", where=places, mend="change one of them") from error
