@@ -1,8 +1,8 @@
 """The task suite: families of robot tasks with train, test and ood splits, stepped side by side.
 
 ``load("cheetah-vel")`` gives a family, ``names()`` every name, ``from_gymnasium(...)`` makes a family of any Gymnasium
-environment, ``from_file("drawer.yaml")`` one of a definition, ``disturbed(family, ...)`` a harder one, ``add(family)`` gives it a
-name here; what a family can do stands in `mql.tasks.family`.
+environment, ``from_file("drawer.yaml")`` one of a definition, ``disturbed(family, ...)`` a harder one, ``add(family)``
+gives it a name here; what a family can do stands in `mql.tasks.family`.
 """
 
 from importlib import import_module
