@@ -23,8 +23,7 @@ import numpy as np
 
 from mql.errors import UserError, nearest
 from mql.robots.description import View
-from mql.tasks.control.effector import ServoEffector
-from mql.tasks.control.joints import Control
+from mql.tasks.control.controller import Controller
 from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.file import DefinitionFile
@@ -46,7 +45,6 @@ from mql.tasks.parameter import visible_values
 from mql.tasks.physics.changes import PhysicsChanges
 from mql.tasks.stepping.effector import ControlledDynamics, MocapDynamics
 from mql.tasks.stepping.parallel import ParallelFamily
-from mql.tasks.stepping.rollout import MujocoDynamics
 from mql.tasks.stepping.state import Dynamics, Outcome, State
 
 
@@ -62,7 +60,7 @@ class Mechanism:
     scaling: tuple[Array, Array] | None  # [O - W] each: what is subtracted from the observed, and what divides it then
     read: Mapping[str, Quantity]
     visible: tuple[str, ...]  # parameters that stand in the observation
-    commands: Control | ServoEffector | MocapEffector
+    commands: Controller | MocapEffector
     frame_skip: int
     view: View | None  # the robot's own, from where pictures are taken
     reads_observation: bool
@@ -113,13 +111,7 @@ class ParallelDefinedFamily(ParallelFamily):
         commands = known.commands
         if isinstance(commands, MocapEffector):
             return MocapDynamics(models, known.frame_skip, threads, known.derived, commands, view=known.view)
-        if isinstance(commands, ServoEffector):
-            return ControlledDynamics(models, known.frame_skip, threads, known.derived, commands, view=known.view)
-
-        def control(state: State, action: Array) -> Array:
-            return commands.signal(state.qpos, action)
-
-        return MujocoDynamics(models, known.frame_skip, threads, known.derived, view=known.view, control=control)
+        return ControlledDynamics(models, known.frame_skip, threads, known.derived, commands, view=known.view)
 
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
         """Draw a pose close to the model's own."""

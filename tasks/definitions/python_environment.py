@@ -116,6 +116,7 @@ class PythonEnvironment(DefinedEnvironment):
         obs = self._observe()
         reward, info, at_goal = self._outcome(obs, action)
         info["success"] = bool(self._hold.count(at_goal))
+        info |= {name: float(cut) for name, cut in self._drive.limited.items()}
         ended = self._own_terminated is not None and bool(self._own_terminated(self.model, self.data))
         return obs, reward, ended, False, info
 

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from mql.errors import UserError, nearest
 from mql.robots import registry
 from mql.robots.mjcf.warnings import unheard_warnings
-from mql.tasks.scenes.part import HOME, Home, Part, place
+from mql.tasks.scenes.part import HOME, Home, Part, compiled_alone, place
 
 BASE, FLANGE = "robot_base", "flange"  # sites at which a robot and a tool are attached
 LONGEST_TOOL = 1.0  # m
@@ -74,6 +74,12 @@ def compose(
     # A file that was changed meanwhile is read again (but what it includes is not looked at).
     stamped = tuple((str(file), str(holder), file.stat().st_mtime_ns, home) for file, holder, home in files)
     return _composed(stamped, tool_length)
+
+
+def scene_actuators(scene: str | Path, *, folder: Path | None = None) -> int:
+    """Return how many actuators a scene has itself. In a whole they come first, and then the robot's."""
+    file, holder, _ = _find(scene, "scene", folder)
+    return int(compiled_alone(str(file), str(holder), file.stat().st_mtime_ns).nu)
 
 
 def built_in(kind: str) -> dict[str, Path]:

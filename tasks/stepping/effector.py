@@ -14,7 +14,6 @@ import mujoco
 import numpy as np
 
 from mql.robots.description import View
-from mql.tasks.control.actuators import Holding
 from mql.tasks.control.controller import Controller, Episode
 from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.family import Array
@@ -27,7 +26,7 @@ from mql.tasks.stepping.state import State
 class ControlledDynamics(MujocoDynamics):
     """N MuJoCo simulations side by side whose actuators a controller commands.
 
-    What the controller knows of the robots stands in ``State.derived``, and which limits cut the last action: 0 or 1.
+    What the controller knows of the robots stands in ``State.derived``.
 
     Args:
         models: one model per task; the same object may serve many.
@@ -49,7 +48,7 @@ class ControlledDynamics(MujocoDynamics):
         view: View | None = None,
     ) -> None:
         super().__init__(models, frame_skip, threads, derived, view=view, derive=self._see, control=self._command)
-        self._controller, self._holding = controller, Holding(models[0])
+        self._controller = controller
         self._scratch = mujoco.MjData(models[0])
         self._episode: Episode | None = None
 
@@ -58,14 +57,18 @@ class ControlledDynamics(MujocoDynamics):
         resting = np.zeros((len(qpos), self._models[0].nu))
         for row, model in enumerate(self._models):
             self._scratch.qpos[:] = qpos[row]
-            resting[row] = self._holding.controls(model, self._scratch)
+            resting[row] = self._controller.holding.controls(model, self._scratch)
         self._episode = self._controller.begin(qpos, resting)
         return super().place(qpos, qvel)
 
+    def limited(self) -> Mapping[str, Array]:
+        """Return which stated limits cut the last action: name -> [N], 1 where one did."""
+        stated = {} if self._episode is None else self._episode.limited
+        return {name: cut.astype(np.float64) for name, cut in stated.items()}
+
     def _see(self, state: State) -> Mapping[str, Array]:
         assert self._episode is not None
-        limited = {name: cut.astype(np.float64) for name, cut in self._episode.limited.items()}
-        return {**self._episode.see(state.qpos, state.qvel), **limited}
+        return self._episode.see(state.qpos, state.qvel)
 
     def _command(self, state: State, action: Array) -> Array:
         if self._episode is None:
@@ -99,6 +102,11 @@ class MocapDynamics(LiveDynamics):
         rows = list(zip(self._models, self._data, strict=True))
         self._drives = [effector.drive(model, data) for model, data in rows]
         self._advance = [whole_stepper(model, data, frame_skip) for model, data in rows]
+
+    def limited(self) -> Mapping[str, Array]:
+        """Return which stated limits cut the last action: name -> [N], 1 where one did."""
+        told = [drive.limited for drive in self._drives]
+        return {name: np.array([each[name] for each in told], np.float64) for name in told[0]}
 
     def _begin(self, row: int) -> None:
         self._drives[row].start()

@@ -27,7 +27,7 @@ import numpy as np
 
 from mql.robots.description import Robot
 from mql.robots.models.arm7 import ARM7
-from mql.tasks.control.actuators import position_ratio
+from mql.tasks.control.actuators import Holding, position_ratio
 from mql.tasks.control.effector import ServoEffector, Stroke
 from mql.tasks.control.kinematics import ArmKinematics
 from mql.tasks.control.limits import Box
@@ -147,6 +147,7 @@ class ArmFamily(MujocoFamily):
             servos,
             position_ratio(self._nominal, servos),
             Stroke(STROKE, LEAD),
+            Holding(self._nominal),
             workspace=Box(*WORKSPACE),
             rotation=DOWN,
             posture=self._posture,
