@@ -163,6 +163,11 @@ class TaskFamily(ABC):
         """Box [-1, 1]^A, float32."""
         return gymnasium.spaces.Box(-1.0, 1.0, (self.action_dim,), np.float32)
 
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """The task parameters that stand at the end of the observation: an oracle's are all."""
+        return tuple(self.parameters) if self.oracle else ()
+
     @abstractmethod
     def make(self, task: Task, render_mode: str | None = None) -> gymnasium.Env[FloatArray, FloatArray]:
         """Build one Gymnasium environment for `task`."""

@@ -27,9 +27,10 @@ class Holding:
         model: as it was compiled. Its tasks' models may have other numbers, but the same joints and actuators.
         own: the actuators of the robot; those of a scene get what the keyframe ``home`` says, if there is one. None:
             all.
+        settled: whether what filters a servo's control has settled when an episode starts.
     """
 
-    def __init__(self, model: mujoco.MjModel, own: Indices | None = None) -> None:
+    def __init__(self, model: mujoco.MjModel, own: Indices | None = None, *, settled: bool = True) -> None:
         driven = [driven_joint(model, actuator) for actuator in range(model.nu)]
         held = {joint for joint in driven if joint is not None and joint_width(model, joint) == 1}
         servos = [index for index in range(model.nu) if actuator_kind(model, index) == "position"]
@@ -43,6 +44,9 @@ class Holding:
         self._dofs = np.array([model.jnt_dofadr[joint] for joint in joints], np.intp)
         self._share = np.array([1.0 / joints.count(joint) for joint in joints])  # of the joint's load, on each servo
         self._limited = np.flatnonzero(model.actuator_ctrllimited)
+        filters = [index for index in servos if settled and model.actuator_actadr[index] >= 0]
+        self._filters = np.array([index for index in filters if own is None or index in own], np.intp)
+        self._activations = np.array(model.actuator_actadr[self._filters], np.intp)
         home = key_id(model, "home")
         self._scene = np.zeros(0, np.intp)
         if own is not None and home is not None:
@@ -71,6 +75,15 @@ class Holding:
         low, high = model.actuator_ctrlrange[limited].T
         controls[limited] = np.minimum(np.maximum(controls[limited], low), high)
         return controls
+
+    @property
+    def filters(self) -> bool:
+        """Whether `settle` has something to do."""
+        return bool(self._filters.size)
+
+    def settle(self, activations: Array, controls: Array) -> None:
+        """Write into activations [X] what filters hold that have been given the controls [U] for long."""
+        activations[self._activations] = controls[self._filters]
 
 
 def load(model: mujoco.MjModel, data: mujoco.MjData) -> Array:

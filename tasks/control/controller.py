@@ -96,6 +96,7 @@ class EpisodeDrive:
         """Start an episode from the pose that the simulation has."""
         resting = self._controller.holding.controls(self._model, self._data)
         self._controls[:] = resting
+        self._controller.holding.settle(self._data.act, resting)
         self._episode = self._controller.begin(self._qpos, resting[None])
 
     def act(self, action: Array) -> None:

@@ -91,6 +91,7 @@ class MocapDrive:
         """Start an episode: put the mocap body where nothing is pulled, and let the actuators hold."""
         effector = self._effector
         self._controls[:] = effector.holding.controls(self._model, self._data)
+        effector.holding.settle(self._data.act, self._controls)
         mujoco.mju_mulQuat(self._quaternion, self._pulled_quaternion, effector.weld_turn)
         mujoco.mju_rotVecQuat(self._offset, effector.own_point, self._quaternion)
         mujoco.mju_rotVecQuat(self._end, effector.pulled_point, self._pulled_quaternion)

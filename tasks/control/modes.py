@@ -65,7 +65,7 @@ def range_control(model: mujoco.MjModel, own: Indices, *, where: str) -> RangeCo
     Raises:
         UserError: an actuator has no range.
     """
-    return RangeControl(ranges_of(model, own, where=where), Holding(model, own))
+    return RangeControl(ranges_of(model, own, where=where), Holding(model, own, settled=False))
 
 
 def control_of_mode(

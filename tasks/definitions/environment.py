@@ -105,7 +105,12 @@ class IdEnvironment(DefinedEnvironment):
             mend = "wrap it into one with a finite Box of one axis"
             raise UserError(f"actions of {self.inner.action_space}", where=where, mend=mend) from error
         self.action_space = Box(-1.0, 1.0, self.inner.action_space.shape, np.float64)
-        size = len(self._parts(self.inner.observation_space.sample(), file))
+        sample = self.inner.observation_space.sample()
+        size = len(self._parts(sample, file))
+        # Of what its observation consists, without visible parameters: name -> numbers; "" where it has no names.
+        self.widths = {"": size}
+        if isinstance(sample, Mapping):
+            self.widths = {key: int(np.size(sample[key])) for key in self._keys or tuple(sample)}
         size += sum(file.distribution(name).size or 1 for name in self._visible)
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
         changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}

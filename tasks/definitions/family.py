@@ -30,9 +30,11 @@ from mql.tasks.definitions.model import reopened
 from mql.tasks.definitions.python import guarded, python_path
 from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.definitions.quantities import vector_sizes
+from mql.tasks.definitions.sensing import as_sensed, observed_numbers
 from mql.tasks.definitions.terms import check_names
 from mql.tasks.definitions.trust import require_trust
 from mql.tasks.distributions import Value, from_spec
+from mql.tasks.disturbances.family import sensed_width
 from mql.tasks.families import table
 from mql.tasks.family import FloatArray, Split, Task, TaskFamily
 from mql.tasks.parameter import Parameter
@@ -131,9 +133,20 @@ class EnvironmentMaker:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DefinedFamily(GymnasiumFamily):
-    """A family around a definition's environments; ``digest`` is that of the definition and all its files."""
+    """A family around a definition's environments.
+
+    Args:
+        digest: of the definition and all its files.
+        shown: the parameters that its environments put at the end of an observation themselves.
+    """
 
     digest: str
+    shown: tuple[str, ...] = ()
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """The task parameters that stand at the end of the observation."""
+        return (*self.shown, *super().visible)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -179,7 +192,7 @@ def _parameter(file: DefinitionFile, name: str) -> Parameter:
     )
 
 
-def _id_family(file: DefinitionFile) -> DefinedFamily:
+def _id_family(file: DefinitionFile) -> TaskFamily:
     env, where = file.definition.env, file.where("env.id")
     check_id(file)
     built = IdEnvironment(file)
@@ -192,12 +205,13 @@ def _id_family(file: DefinitionFile) -> DefinedFamily:
         sizes = {"obs": built.obs_dim, "action": built.action_dim}
         check_names(file, built.terms, info=built.info_names(), sizes=sizes)
         answer = _first_step(file, built)
-        return _family(file, built, answer, episode_length=length, has_success=built.terms.success is not None)
+        family = _family(file, built, answer, episode_length=length, has_success=built.terms.success is not None)
+        return as_sensed(file, family, observed_numbers(built.widths))
     finally:
         built.close()
 
 
-def _python_family(file: DefinitionFile) -> DefinedFamily:
+def _python_family(file: DefinitionFile) -> TaskFamily:
     path, name = python_path(file)
     for key in ("observe", "scaling"):
         if getattr(file.definition.env, key):
@@ -205,13 +219,14 @@ def _python_family(file: DefinitionFile) -> DefinedFamily:
             raise UserError(what, where=file.where(f"env.{key}"), mend="leave it out")
     built = PythonEnvironment(file)
     sizes = vector_sizes(built.known) | {"action": built.action_dim}
-    check_names(file, built.terms, info=[*built.known, "reward"], sizes=sizes)
+    check_names(file, built.terms, info=built.info_names(), sizes=sizes)
     answer = guarded(path, file.where("env.python"), f"class {name}", lambda: _first_step(file, built))
-    check_names(file, built.terms, info=[*built.known, "reward"], sizes=sizes | {"obs": built.obs_dim})
+    check_names(file, built.terms, info=built.info_names(), sizes=sizes | {"obs": built.obs_dim})
     length = file.definition.env.episode_length
     assert length is not None
     probe = _probe if built.has_probe else None
-    return _family(file, built, answer, episode_length=length, has_success=built.has_success, probe=probe)
+    family = _family(file, built, answer, episode_length=length, has_success=built.has_success, probe=probe)
+    return as_sensed(file, family, observed_numbers({"": sensed_width(family)}))
 
 
 def _first_step(file: DefinitionFile, environment: IdEnvironment | PythonEnvironment) -> dict[str, Any]:
@@ -249,6 +264,7 @@ def _family(
         success_key="success" if has_success else None,
         info_keys=tuple(key for key in info if key != "success"),
         digest=file.digest,
+        shown=tuple(name for name, spec in file.definition.parameters.items() if not spec.hidden),
     )
 
 

@@ -30,19 +30,22 @@ from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.model import Start, compiled_model, reopened, start_of
 from mql.tasks.definitions.quantities import (
     Quantity,
-    check_readable,
+    check_clear,
     chosen,
+    named_in,
     quantities_of,
     read_rows,
     sources_beyond_state,
     vector_sizes,
     whole_state,
 )
+from mql.tasks.definitions.sensing import as_sensed, observed_quantities
 from mql.tasks.definitions.terms import Terms, check_names, terms_of
 from mql.tasks.distributions import Value
-from mql.tasks.family import Array, Task
+from mql.tasks.family import Array, Task, TaskFamily
 from mql.tasks.parameter import visible_values
 from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.stepping.derived import Derived
 from mql.tasks.stepping.effector import ControlledDynamics, MocapDynamics
 from mql.tasks.stepping.parallel import ParallelFamily
 from mql.tasks.stepping.state import Dynamics, Outcome, State
@@ -67,7 +70,7 @@ class Mechanism:
     changing: threading.Lock = field(default_factory=threading.Lock, repr=False)  # `changes` serve one thread at a time
 
     @property
-    def derived(self) -> tuple[str, ...]:
+    def derived(self) -> tuple[str | Derived, ...]:
         """What is needed beyond qpos and qvel."""
         return sources_beyond_state([*self.observed.values(), *self.read.values()])
 
@@ -110,8 +113,12 @@ class ParallelDefinedFamily(ParallelFamily):
 
         commands = known.commands
         if isinstance(commands, MocapEffector):
-            return MocapDynamics(models, known.frame_skip, threads, known.derived, commands, view=known.view)
-        return ControlledDynamics(models, known.frame_skip, threads, known.derived, commands, view=known.view)
+            return MocapDynamics(
+                models, known.frame_skip, threads, known.derived, commands, view=known.view, begin=known.start.put
+            )
+        return ControlledDynamics(
+            models, known.frame_skip, threads, known.derived, commands, view=known.view, begin=known.start.put
+        )
 
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
         """Draw a pose close to the model's own."""
@@ -146,7 +153,7 @@ class ParallelDefinedFamily(ParallelFamily):
         return Outcome(np.where(lost, np.nan, reward), at_goal=at_goal, info=terms)
 
 
-def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> ParallelDefinedFamily:
+def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> TaskFamily:
     """Build the family of a definition without Python; `shared` are the fields that it says itself.
 
     Raises:
@@ -160,7 +167,7 @@ def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> Parallel
     obs_dim = sum(quantity.width for quantity in known.observed.values()) + visible
     sizes = vector_sizes(named) | {"obs": obs_dim, "action": known.commands.action_dim}
     check_names(file, known.terms, info=named, sizes=sizes)
-    return ParallelDefinedFamily(
+    family = ParallelDefinedFamily(
         **shared,
         obs_dim=obs_dim,
         action_dim=known.commands.action_dim,
@@ -171,6 +178,8 @@ def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> Parallel
         path=str(file.path),
         digest=file.digest,
     )
+    observed = observed_quantities(known.observed, 1.0 if known.scaling is None else known.scaling[1])
+    return as_sensed(file, family, observed, robot=robot_of(file), model=known.model)
 
 
 @lru_cache(maxsize=8)
@@ -183,10 +192,9 @@ def _look_up(file: DefinitionFile) -> Mechanism:
     model = compiled_model(file, robot)
     known = quantities_of(model)
     whole = whole_state(model)
-    observed = chosen(whole | known, env.observe, where=file.where("env.observe")) if env.observe else whole
-    read = {name: known[name] for name in sorted(terms.info_names) if name in known}
-    check_readable(model, observed, where=file.where("env.observe"))
-    check_readable(model, read, where=file.where("reward"))
+    observed = chosen(known, env.observe, where=file.where("env.observe"), whole=whole) if env.observe else whole
+    read = named_in(terms.info_names, known, where=file.where("reward"))
+    check_clear(read, where=file.where("reward"))
     changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
     for name, listed in changes.items():
         if any(change.field == "timestep" for change in listed):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import keyword
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ from mql.tasks.distributions import KINDS, Distribution
 from mql.tasks.physics.fields import Change
 
 SCHEMA: Literal["mql.task_family/1"] = "mql.task_family/1"
+_TASK_NUMBER = r"^task\.[A-Za-z_][A-Za-z0-9_]*$"
 _PYTHON = r"^[^:\x00]+\.py:[A-Za-z_][A-Za-z0-9_]*$"
 MOST_STEPS = 100_000  # control steps of an episode, or physics steps of a control step: more is a slip of the keyboard
 MOST_TASKS = 100_000
@@ -35,6 +37,17 @@ def _ordered(bounds: tuple[float | None, float | None]) -> tuple[float | None, f
 def _text(value: object) -> object:
     """Read ``unit: 1`` and ``expr: 0.5`` as the texts that they look like."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _known_number(value: object) -> object:
+    """Refuse a text that is neither a number nor the name of a task parameter."""
+    if isinstance(value, str) and not re.fullmatch(_TASK_NUMBER, value):
+        try:
+            float(value)
+        except ValueError:
+            mend = "give one, or task.NAME for the value of a task parameter"
+            raise Mistake(f"{value!r} is no number", mend) from None
+    return value
 
 
 def _identifier(value: str) -> str:
@@ -95,6 +108,12 @@ _VALUE_SCHEMAS: Mapping[str, dict[str, Any]] = {
 
 Count = Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_TASKS)]
 Steps = Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_STEPS)]
+NotNegative = Annotated[Real, Field(ge=0.0)]
+Positive = Annotated[Real, Field(gt=0.0)]
+TaskNumber = Annotated[str, Field(pattern=_TASK_NUMBER)]  # the value of a task parameter
+Disturbance = Annotated[NotNegative | TaskNumber, BeforeValidator(_known_number)]
+Gain = Annotated[Real | tuple[Real, ...] | TaskNumber, BeforeValidator(_known_number)]
+Limit = Annotated[Positive | tuple[Positive, ...] | TaskNumber, BeforeValidator(_known_number)]
 Seed = Annotated[int, BeforeValidator(whole), Field(ge=0, le=2**63 - 1)]
 Identifier = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_identifier)]
 Line = Annotated[str, BeforeValidator(_text), Field(max_length=2_000)]
@@ -200,6 +219,31 @@ class SuccessSpec(Part):
     hold: Steps = Field(default=1, description="Control steps in a row that this must last.")
 
 
+class SensingSpec(Part):
+    """How an observed quantity is seen; what is left out is as `all` says it, else as the robot's sensors do."""
+
+    noise: Disturbance | None = Field(
+        default=None, description="Standard deviation of white noise, in the quantity's own unit."
+    )
+    bias: Disturbance | None = Field(
+        default=None, description="Largest constant error, drawn once per episode, uniform within +- bias."
+    )
+    delay_s: Disturbance | None = Field(
+        default=None, description="Age of what is seen, s; the nearest whole number of control steps."
+    )
+    history: Count | None = Field(default=None, description="How many of its last values are seen; 1: the newest only.")
+
+
+class ActuationSpec(Part):
+    """What becomes of actions on their way to the simulation."""
+
+    delay_s: Disturbance = Field(
+        default=0.0, description="How long an action is on its way, s; the nearest whole number of control steps."
+    )
+    gain: Gain = Field(default=1.0, description="Factor of an action: one number, or one for each of the action's.")
+    rate_limit: Limit | None = Field(default=None, description="Largest change of an action per second; null: none.")
+
+
 class SplitSpec(Part):
     """A fixed list of tasks."""
 
@@ -224,6 +268,10 @@ class Definition(Part):
     parameters: dict[Identifier, ParameterSpec] = Field(min_length=1, description="What varies: name -> parameter.")
     reward: RewardSpec | None = Field(default=None, description="The reward; without it, the environment's own.")
     success: SuccessSpec | None = Field(default=None, description="When a task counts as solved.")
+    sensing: dict[str, SensingSpec] = Field(
+        default={}, description="Observed quantity, or all -> how it is seen: noise, bias, delay, history."
+    )
+    actuation: ActuationSpec = Field(default=ActuationSpec(), description="What becomes of actions: delay, gain, rate.")
     splits: dict[Literal["train", "test", "ood"], SplitSpec] = Field(
         description="The lists of tasks: train, test and, for tasks outside the training ranges, ood."
     )

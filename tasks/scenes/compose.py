@@ -25,7 +25,9 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots import registry
+from mql.robots.mjcf.lookup import holding_controls
 from mql.robots.mjcf.warnings import unheard_warnings
+from mql.tasks.scenes.keyframe import rest_of_keyframe
 from mql.tasks.scenes.part import HOME, Home, Part, compiled_alone, place
 
 BASE, FLANGE = "robot_base", "flange"  # sites at which a robot and a tool are attached
@@ -130,7 +132,8 @@ def _composed(files: tuple[tuple[str, str, int, Home], ...], tool_length: float 
         model = _compiled(scene.spec)
         if any(part.home is not None for part in parts):
             qpos, ctrl = _home(model, parts)
-            scene.spec.add_key(name=HOME, qpos=qpos, ctrl=ctrl)
+            rest = rest_of_keyframe(model, qpos, [part.alone for part in parts])
+            scene.spec.add_key(name=HOME, qpos=qpos, ctrl=ctrl, **rest)
             model = _compiled(scene.spec)
     except ValueError as error:
         raise UserError(f"the parts do not fit together: {error}", where=places, mend="change one of them") from error
@@ -186,19 +189,23 @@ def _numbers(model: Any, kind: str, element: Any, name: str) -> Any:
 
 
 def _home(model: Any, parts: list[Part]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return qpos [Q] and ctrl [U] of the whole: each part's home, else the pose that it was built in."""
-    qpos, ctrl = model.qpos0.copy(), np.zeros(model.nu)
+    """Return qpos [Q] and ctrl [U] of the whole: each part's home, else the pose that it was built in, held there."""
+    qpos = model.qpos0.copy()
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     scene = parts[0]
     for part in parts:
-        joints, actuators = part.home or ({}, {})
+        joints, _ = part.home or ({}, {})
         for name, values in joints.items():
             if name:
                 joint = model.joint(name)
                 moves = part is not scene and joint.type == mujoco.mjtJoint.mjJNT_FREE
                 qpos[place(model, joint.id)] = _placed(values, data.site(BASE)) if moves else values
-        for name, value in actuators.items():
+    data.qpos[:] = qpos
+    mujoco.mj_fwdPosition(model, data)
+    ctrl = holding_controls(model, data)
+    for part in parts:
+        for name, value in (part.home or ({}, {}))[1].items():
             if name:
                 ctrl[model.actuator(name).id] = value
     return qpos, ctrl

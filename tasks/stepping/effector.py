@@ -9,6 +9,7 @@ Shapes: N tasks, Q positions, V velocities, U actuators, A numbers of an action.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import mujoco
 import numpy as np
@@ -18,7 +19,9 @@ from mql.tasks.control.controller import Controller, Episode
 from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.family import Array
 from mql.tasks.stepping.advance import whole_stepper
+from mql.tasks.stepping.derived import Derived
 from mql.tasks.stepping.live import LiveDynamics
+from mql.tasks.stepping.physics_state import Begin, PhysicsState
 from mql.tasks.stepping.rollout import MujocoDynamics
 from mql.tasks.stepping.state import State
 
@@ -35,6 +38,7 @@ class ControlledDynamics(MujocoDynamics):
         derived: quantities of `mql.tasks.stepping.derived` to find in ``State.derived``.
         controller: what actions do.
         view: from where pictures are taken; None: through the model's own camera.
+        begin: as for other simulations.
     """
 
     def __init__(
@@ -42,24 +46,35 @@ class ControlledDynamics(MujocoDynamics):
         models: Sequence[mujoco.MjModel],
         frame_skip: int,
         threads: int,
-        derived: Sequence[str],
+        derived: Sequence[str | Derived],
         controller: Controller,
         *,
         view: View | None = None,
+        begin: Begin | None = None,
     ) -> None:
-        super().__init__(models, frame_skip, threads, derived, view=view, derive=self._see, control=self._command)
-        self._controller = controller
+        super().__init__(
+            models, frame_skip, threads, derived, view=view, derive=self._see, control=self._command, begin=begin
+        )
+        self._controller, self._start_from = controller, begin
         self._scratch = mujoco.MjData(models[0])
         self._episode: Episode | None = None
 
-    def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every task into the state qpos [N, Q], qvel [N, V] at time zero."""
-        resting = np.zeros((len(qpos), self._models[0].nu))
+    def place(self, start: PhysicsState) -> State:
+        """Put every task into a state, which an episode starts from."""
+        holding, rows = self._controller.holding, len(self._models)
+        resting = np.zeros((rows, self._models[0].nu))
+        activations = np.zeros((rows, self._models[0].na))
         for row, model in enumerate(self._models):
-            self._scratch.qpos[:] = qpos[row]
-            resting[row] = self._controller.holding.controls(model, self._scratch)
-        self._episode = self._controller.begin(qpos, resting)
-        return super().place(qpos, qvel)
+            if holding.filters:
+                mujoco.mj_resetData(model, self._scratch)
+                if self._start_from is not None:
+                    self._start_from(model, self._scratch)
+            self._scratch.qpos[:] = start.qpos[row]
+            resting[row] = holding.controls(model, self._scratch)
+            holding.settle(self._scratch.act, resting[row])
+            activations[row] = self._scratch.act
+        self._episode = self._controller.begin(start.qpos, resting)
+        return super().place(replace(start, act=activations) if holding.filters and start.act is None else start)
 
     def limited(self) -> Mapping[str, Array]:
         """Return which stated limits cut the last action: name -> [N], 1 where one did."""
@@ -86,6 +101,7 @@ class MocapDynamics(LiveDynamics):
         derived: quantities of `mql.tasks.stepping.derived` to find in ``State.derived``, those of the motors excepted.
         effector: what actions do.
         view: from where pictures are taken; None: through the model's own camera.
+        begin: as for other simulations.
     """
 
     def __init__(
@@ -93,12 +109,13 @@ class MocapDynamics(LiveDynamics):
         models: Sequence[mujoco.MjModel],
         frame_skip: int,
         threads: int,
-        derived: Sequence[str],
+        derived: Sequence[str | Derived],
         effector: MocapEffector,
         *,
         view: View | None = None,
+        begin: Begin | None = None,
     ) -> None:
-        super().__init__(models, threads, derived, view=view)
+        super().__init__(models, threads, derived, view=view, begin=begin)
         rows = list(zip(self._models, self._data, strict=True))
         self._drives = [effector.drive(model, data) for model, data in rows]
         self._advance = [whole_stepper(model, data, frame_skip) for model, data in rows]

@@ -45,13 +45,15 @@ SHAPES = {  # observation, action, episode length, control timestep in s
     "cheetah-vel": (17, 6, 200, 0.05),
     "cheetah-vel-narrow": (17, 6, 200, 0.05),
     "cheetah-vel-legacy": (20, 6, 200, 0.05),
-    "hopper-params": (11, 3, 200, 0.008),
+    "hopper-params": (11, 3, 200, 0.016),
+    "hopper-params-v5": (11, 3, 200, 0.008),
     "humanoid-dir": (45, 17, 200, 0.015),
     "humanoid-dir-legacy": (376, 17, 200, 0.015),
     "humanoid-dir-contact": (348, 17, 200, 0.015),
     "point-robot": (2, 2, 20, 0.1),
     "reacher-goal": (8, 2, 50, 0.02),
-    "walker-params": (17, 6, 200, 0.008),
+    "walker-params": (17, 6, 200, 0.016),
+    "walker-params-v5": (17, 6, 200, 0.008),
     "walker-params-legacy": (17, 6, 200, 0.016),
 }
 

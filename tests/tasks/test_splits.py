@@ -28,10 +28,12 @@ SPLIT_SIZES = {
     "cheetah-vel": {"train": 100, "test": 30, "ood": 20},
     "cheetah-vel-narrow": {"train": 100, "test": 30, "ood": 20},
     "hopper-params": {"train": 40, "test": 10, "ood": 10},
+    "hopper-params-v5": {"train": 40, "test": 10, "ood": 10},
     "humanoid-dir": {"train": 100, "test": 30},
     "point-robot": {"train": 40, "test": 20, "ood": 20},
     "reacher-goal": {"train": 100, "test": 20, "ood": 20},
     "walker-params": {"train": 40, "test": 10, "ood": 10},
+    "walker-params-v5": {"train": 40, "test": 10, "ood": 10},
 }
 
 

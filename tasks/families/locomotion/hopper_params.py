@@ -1,11 +1,14 @@
 """hopper-params: a one-legged hopper moves forward on physics that it must infer.
 
-Description: reward ``dx/dt + 1 - 1e-3 sum(a^2)`` at each of 200 steps of 0.008 s; the episode ends early when the
-torso's height falls to 0.7 m, its pitch reaches 0.2 rad either way, or any other number of the state reaches 100.
+Description: reward ``dx/dt + 1 - 1e-3 sum(a^2)`` at each of 200 steps of 0.016 s (four of 0.004 s, as the paper's
+walker has them); the episode ends early when the torso's height falls to 0.7 m, its pitch reaches 0.2 rad either way,
+or any other number of the state reaches 100.
 Parameters: 41 multipliers, 1.5^U(-3, 3) on 5 masses, 15 moments of inertia and 15 friction coefficients, 1.3^U(-3, 3)
-on 6 dampings; mass and inertia are drawn independently. `mql.tasks.families.locomotion.planar_runner` says
-which entries can't act. Tasks outside: friction 1.5^U(-4, -3.05) and damping 1.3^U(3.05, 4).
+on 6 dampings; mass and inertia are drawn independently. `mql.tasks.families.locomotion.planar_runner` says which
+entries can't act. Tasks outside: friction 1.5^U(-4, -3.05) and damping 1.3^U(3.05, 4).
 Success: none is defined; returns are compared.
+
+Variant: ``hopper-params-v5`` has the clock of Gymnasium's Hopper v5, steps of 0.008 s (four of 0.002 s).
 
 The reward of 1 is also given at the step that ends an episode, where Gymnasium's Hopper v5 gives none.
 
@@ -19,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mql.robots.models.hopper import HOPPER
-from mql.tasks.families.locomotion.planar_runner import PlanarRunner, multipliers, splits
+from mql.tasks.families.locomotion.planar_runner import PlanarRunner, clocked, multipliers, splits
 from mql.tasks.family import BoolArray
 from mql.tasks.stepping.state import State
 
@@ -41,15 +44,16 @@ class HopperParams(PlanarRunner):
 
 
 def hopper_params(variant: str = "") -> HopperParams:
-    """Build hopper-params, or its variant ``oracle``."""
+    """Build hopper-params, or its variant ``oracle`` or ``v5``."""
+    robot = clocked(HOPPER)
     family = HopperParams(
         name="hopper-params",
         summary="one-legged hopper moves forward with hidden mass, inertia, friction and damping",
         obs_dim=11,
         action_dim=3,
-        control_timestep=HOPPER.control_timestep,
-        robot=HOPPER,
+        control_timestep=robot.control_timestep,
+        robot=robot,
         parameters=multipliers(HOPPER),
         splits=splits(HOPPER),
     )
-    return {"": family, "oracle": family.as_oracle()}[variant]
+    return {"": family, "oracle": family.as_oracle(), "v5": family.at_model_clock(HOPPER)}[variant]

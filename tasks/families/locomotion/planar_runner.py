@@ -23,7 +23,8 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import mujoco
 import numpy as np
@@ -37,7 +38,8 @@ from mql.tasks.physics.scaling import SMALLEST_SCALE, scaled
 from mql.tasks.stepping.rollout import MujocoFamily
 from mql.tasks.stepping.state import Outcome, State
 
-EPISODE_LENGTH = 200  # control steps
+EPISODE_LENGTH = 200  # control steps: 3.2 s
+PHYSICS_TIMESTEP = 0.004  # s; twice the model files', as published; four make a control step
 RESET_NOISE = 5e-3  # m or rad for positions, m/s or rad/s for velocities; uniform
 VELOCITY_LIMIT = 10.0  # m/s or rad/s; the agent sees nothing faster
 ALIVE_REWARD = 1.0  # per step, as much as running at 1 m/s
@@ -60,7 +62,7 @@ class PlanarRunner(MujocoFamily):
     def model(self, task: Task) -> mujoco.MjModel:
         """Return a copy of the robot's model with the task's multipliers in it."""
         model = scaled(super().model(task), **task.parameters)
-        # The robot's own, but for a legacy variant.
+        # Twice that of the model file, but for the variant ``v5``.
         model.opt.timestep = self.robot.physics_timestep
         return model
 
@@ -75,6 +77,11 @@ class PlanarRunner(MujocoFamily):
         """Return all positions but x, and all velocities, clipped: [N, 2 J - 1]."""
         return np.concatenate([state.qpos[:, 1:], np.clip(state.qvel, -VELOCITY_LIMIT, VELOCITY_LIMIT)], axis=1)
 
+    def at_model_clock(self, robot: Robot) -> Self:
+        """Return the variant ``v5``: `robot` with its model's own clock, as in Gymnasium's v5 environments."""
+        step = robot.control_timestep
+        return self.variant("v5", f"Gymnasium's clock, steps of {step:g} s", robot=robot, control_timestep=step)
+
     @abstractmethod
     def fallen(self, after: State) -> BoolArray:
         """Tell which robots have fallen, [N]; NaN has not."""
@@ -85,6 +92,11 @@ class PlanarRunner(MujocoFamily):
         effort = control_cost(action, weight=CONTROL_COST_WEIGHT)
         reward: Array = speed + ALIVE_REWARD - effort
         return Outcome(reward, terminated=self.fallen(after), info={"x_velocity": speed, "control_cost": effort})
+
+
+def clocked(robot: Robot) -> Robot:
+    """Return a robot that steps as in the published program, 0.016 s."""
+    return replace(robot, physics_timestep=PHYSICS_TIMESTEP)
 
 
 def multipliers(robot: Robot) -> dict[str, Parameter]:

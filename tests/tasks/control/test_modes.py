@@ -17,6 +17,7 @@ from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.family import Array
 from mql.tasks.stepping.effector import ControlledDynamics
+from mql.tasks.stepping.physics_state import PhysicsState
 
 pytestmark = pytest.mark.newest
 
@@ -128,7 +129,7 @@ def test_a_servo_whose_gain_a_task_changes_still_holds(tmp_path: Path) -> None:
     model.actuator("shoulder").gainprm[0] *= 0.6
     assert not isinstance(known.commands, MocapEffector)
     dynamics = ControlledDynamics([model], known.frame_skip, 1, (), known.commands)
-    dynamics.place(known.start.qpos[None], known.start.qvel[None])
+    dynamics.place(PhysicsState(known.start.qpos[None], known.start.qvel[None]))
     for _ in range(40):
         _, state = dynamics.advance(np.zeros((1, 3)))
     np.testing.assert_allclose(arm(family, state.qpos)[0], HOME, atol=1e-6)
@@ -168,6 +169,13 @@ def test_a_mode_that_does_not_fit_is_one_line_that_says_what_would(
         load_desk(tmp_path, control, actuators=actuators)
     message = str(caught.value)
     assert "\n" not in message and what in message and fits in message and "desk_arm.yaml" in message
+
+
+@pytest.mark.parametrize("control", TARGETS)
+def test_a_servo_that_filters_its_control_holds_from_the_first_step(tmp_path: Path, control: str) -> None:
+    family = load_desk(tmp_path, control, actuators=POSITION.replace('kv="4"', 'kv="4" timeconst="0.3"'))
+    seen, _ = play(family, np.zeros((40, family.action_dim)), load=3.0)
+    np.testing.assert_allclose(arm(family, seen), np.tile(HOME, (41, 1)), atol=1e-6)
 
 
 def test_a_velocity_servo_beside_a_position_servo_damps(tmp_path: Path) -> None:

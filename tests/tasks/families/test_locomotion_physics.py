@@ -12,6 +12,7 @@ from mql.errors import UserError
 from mql.robots.models.half_cheetah import HALF_CHEETAH
 from mql.tasks import registry
 from mql.tasks.family import Array, Task
+from mql.tasks.stepping.physics_state import PhysicsState
 from mql.tasks.stepping.rollout import MujocoFamily, compiled_model
 
 pytestmark = pytest.mark.newest
@@ -89,10 +90,21 @@ def test_multipliers_of_one_change_no_bit(name: str) -> None:
     model, original = family.model(ones(family)), base(family)
     for field in (*CHANGED, "body_subtreemass", "dof_M0"):
         assert np.array_equal(getattr(model, field), getattr(original, field)), field
-    assert model.opt.timestep == original.opt.timestep == 0.002
+    assert (model.opt.timestep, original.opt.timestep) == (0.004, 0.002)
 
 
-def test_walker_legacy_steps_twice_as_long() -> None:
+@pytest.mark.parametrize("name", PARAMS)
+def test_runners_step_as_published_and_v5_as_gymnasium(name: str) -> None:
+    """0.016 s, four steps of 0.004 s; the models' files say 0.002 s."""
+    published, v5 = varied(name), varied(f"{name}-v5")
+    assert published.model(ones(published)).opt.timestep == 0.004
+    assert v5.model(ones(v5)).opt.timestep == 0.002
+    assert (published.robot.frame_skip, v5.robot.frame_skip) == (4, 4)
+    assert (published.control_timestep, v5.control_timestep) == (pytest.approx(0.016), pytest.approx(0.008))
+    assert [task.parameters for task in published.tasks("test")] == [task.parameters for task in v5.tasks("test")]
+
+
+def test_walker_legacy_has_the_older_model() -> None:
     legacy = varied("walker-params-legacy")
     model = legacy.model(legacy.tasks("train")[0])
     assert (model.opt.timestep, legacy.robot.frame_skip) == (0.004, 4)
@@ -109,7 +121,7 @@ def trajectory(family: MujocoFamily, task: Task) -> Array:
     for pitch, height in ((0.0, 1.2), (1.5, 0.1)):
         qpos[0, 1:3] = height, pitch
         dynamics = family.dynamics([task], 1)
-        dynamics.place(qpos, np.zeros_like(qpos))
+        dynamics.place(PhysicsState(qpos, np.zeros_like(qpos)))
         for action in actions:
             _, after = dynamics.advance(action)
             rows.append(np.concatenate([after.qpos[0], after.qvel[0]]))
