@@ -1,4 +1,4 @@
-"""Is a family sound? Thirteen checks, each of which says pass, warn or fail with the reason and the fix.
+"""Is a family sound? Fourteen checks, each of which says pass, warn or fail with the reason and the fix.
 
 The checks speak through `mql.tasks.family` only, so they hold for parallel families, for families around
 any Gymnasium environment, and for those that are still to be written (but `reachable`, which looks into the model of a
@@ -26,6 +26,7 @@ from mql.tasks.checks.hidden import check_hidden
 from mql.tasks.checks.identifiability import check_identifiability
 from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.reachable import check_reachable
+from mql.tasks.checks.rest import check_rest
 from mql.tasks.checks.running import check_render, check_speed, check_success
 from mql.tasks.fault import EpisodeFault
 
@@ -39,6 +40,7 @@ CHECKS: Mapping[str, Callable[[Inspection], Verdict]] = {
     "effect": check_effect,
     "success": check_success,
     "reachable": check_reachable,
+    "rest": check_rest,
     "identifiability": check_identifiability,
     "speed": check_speed,
     "pickle": check_pickle,

@@ -77,6 +77,11 @@ class Holding:
         return controls
 
     @property
+    def carriers(self) -> list[int]:
+        """The position servos that carry what weighs on their joints."""
+        return [int(index) for index in self._carriers]
+
+    @property
     def filters(self) -> bool:
         """Whether `settle` has something to do."""
         return bool(self._filters.size)

@@ -47,6 +47,11 @@ class Controller(Protocol):
         ...
 
     @property
+    def stays(self) -> bool:
+        """Whether no action, 0 in all its numbers, asks a robot to stay where an episode starts."""
+        ...
+
+    @property
     def holding(self) -> Holding:
         """What holds all that no action moves."""
         ...

@@ -59,6 +59,7 @@ class RangeControl:
 
     ranges: Ranges
     holding: Holding
+    stays: bool = False
 
     @property
     def action_dim(self) -> int:
@@ -107,6 +108,7 @@ class JointControl:
         fastest: [K] rad/s or m/s; None: any speed.
         seconds: s; a control step.
         holding: what holds all that no action moves.
+        stays: whether no action asks the joints to stay where an episode starts.
     """
 
     columns: Indices
@@ -120,6 +122,7 @@ class JointControl:
     fastest: Array | None = None
     seconds: float
     holding: Holding
+    stays: bool = False
 
     @property
     def action_dim(self) -> int:
@@ -185,6 +188,13 @@ class TargetControl(JointControl):
     high: Array
     middle: Array | None
     stroke: Stroke
+
+    def action_at(self, qpos: Array) -> Array:
+        """Return the action [A] that asks the joints for where they are at qpos [Q]; all other numbers are 0."""
+        action = np.zeros(self.action_dim)
+        if self.middle is not None:
+            action[self.columns] = np.clip((qpos[self.places] - self.middle) / self.stroke.length, -1.0, 1.0)
+        return action
 
     def begin(self, qpos: Array, resting: Array) -> TargetEpisode:
         """Start an episode of each task from qpos [N, Q]; `resting` [N, U] are controls that hold all as it is."""

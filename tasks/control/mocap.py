@@ -61,6 +61,11 @@ class MocapEffector:
     farthest: float | None = None
 
     @property
+    def stays(self) -> bool:
+        """No action asks the end effector to stay."""
+        return True
+
+    @property
     def action_dim(self) -> int:
         """Length A of an action."""
         return 3 + (3 if self.turn is not None else 0) + self.fingers.action_dim

@@ -130,8 +130,11 @@ def _of_joints(
         middle, scale = (high + low) / 2.0, scale * (high - low) / 2.0
     elif mode.kind == "around_home":
         middle = home[common["places"]]
+    stays = mode.kind != "joint_position"
     lead = scale * max(LEAST_LEAD, LEAD_TIME * mode.rate_hz)
-    return TargetControl(ratio=ratio, low=low, high=high, middle=middle, stroke=Stroke(scale, lead), **common)
+    return TargetControl(
+        ratio=ratio, low=low, high=high, middle=middle, stroke=Stroke(scale, lead), stays=stays, **common
+    )
 
 
 def _commanded(

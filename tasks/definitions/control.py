@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 
 from mql.errors import UserError, nearest
+from mql.robots.mjcf.lookup import site_id
 from mql.tasks.control.controller import Controller
 from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.control.modes import control_of_mode, range_control
@@ -46,6 +47,13 @@ def frame_skip_of(file: DefinitionFile, model: mujoco.MjModel, robot: RobotSpec 
     mode = None if robot is None or env.control is None else robot.control.get(env.control)
     rate = CONTROL_RATE if mode is None else mode.rate_hz
     return max(1, round(1.0 / (rate * float(model.opt.timestep))))
+
+
+def end_of(model: mujoco.MjModel, robot: RobotSpec | None) -> str | None:
+    """Return the site of a robot's end effector, or None where none is stated that the model has."""
+    if robot is None or robot.end_effector is None:
+        return None
+    return robot.end_effector.site if site_id(model, robot.end_effector.site) is not None else None
 
 
 def control_of(file: DefinitionFile, model: mujoco.MjModel, robot: RobotSpec | None) -> Controller | MocapEffector:

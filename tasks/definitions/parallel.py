@@ -25,7 +25,8 @@ from mql.errors import UserError, nearest
 from mql.robots.description import View
 from mql.tasks.control.controller import Controller
 from mql.tasks.control.mocap import MocapEffector
-from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
+from mql.tasks.control.rest import Resting
+from mql.tasks.definitions.control import control_of, end_of, frame_skip_of, robot_of
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.model import Start, compiled_model, reopened, start_of
 from mql.tasks.definitions.quantities import (
@@ -64,6 +65,7 @@ class Mechanism:
     read: Mapping[str, Quantity]
     visible: tuple[str, ...]  # parameters that stand in the observation
     commands: Controller | MocapEffector
+    end: str | None  # the site of the robot's end effector
     frame_skip: int
     view: View | None  # the robot's own, from where pictures are taken
     reads_observation: bool
@@ -119,6 +121,19 @@ class ParallelDefinedFamily(ParallelFamily):
         return ControlledDynamics(
             models, known.frame_skip, threads, known.derived, commands, view=known.view, begin=known.start.put
         )
+
+    def resting(self, task: Task) -> Resting | None:
+        """Return the robot of a task that is asked to stay where it starts; None: no action asks for that.
+
+        An end effector has to be stated, whose place can be watched.
+        """
+        known = self.mechanism
+        if known.end is None or not known.commands.stays:
+            return None
+        with known.changing:
+            model = known.model if known.changes is None else known.changes.of_copy(known.model, task.parameters)
+        none, start = np.zeros(known.commands.action_dim), known.start
+        return Resting(model, start.qpos, start.qvel, known.end, known.commands, none, known.frame_skip, start.put)
 
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
         """Draw a pose close to the model's own."""
@@ -212,6 +227,7 @@ def _look_up(file: DefinitionFile) -> Mechanism:
         read=read,
         visible=tuple(name for name, spec in file.definition.parameters.items() if not spec.hidden),
         commands=control_of(file, model, robot),
+        end=end_of(model, robot),
         frame_skip=frame_skip_of(file, model, robot),
         view=None if robot is None else robot.camera(),
         reads_observation=terms.reads_observation,

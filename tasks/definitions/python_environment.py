@@ -13,7 +13,8 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from mql.tasks.control.mocap import MocapEffector
-from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
+from mql.tasks.control.rest import Resting
+from mql.tasks.definitions.control import control_of, end_of, frame_skip_of, robot_of
 from mql.tasks.definitions.environment import Answer, Array, DefinedEnvironment
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.model import compiled_model, start_of
@@ -45,7 +46,8 @@ class PythonEnvironment(DefinedEnvironment):
         self.render_mode = render_mode
         self._camera = Camera(robot.camera() if robot is not None else None)
         self._start = start_of(self.model, robot)
-        commands = control_of(file, self.model, robot)
+        self._commands = commands = control_of(file, self.model, robot)
+        self._end, self._frame_skip = end_of(self.model, robot), frame_skip
         self._drive = commands.drive(self.model, self.data)
         steps = whole_stepper if isinstance(commands, MocapEffector) else stepper
         self._advance = steps(self.model, self.data, frame_skip)
@@ -156,6 +158,13 @@ class PythonEnvironment(DefinedEnvironment):
         if self._own_success is not None:
             at_goal = bool(self._own_success(self.model, self.data, self._values))
         return reward, info, at_goal
+
+    def resting(self) -> Resting | None:
+        """Return the robot as it stands now, asked to stay; None: no action asks for that, or it has no end."""
+        if self._end is None or not self._commands.stays:
+            return None
+        qpos, qvel, none = self.data.qpos.copy(), self.data.qvel.copy(), np.zeros(self._commands.action_dim)
+        return Resting(self.model, qpos, qvel, self._end, self._commands, none, self._frame_skip, self._start.put)
 
     def probe(self, step: int) -> Array:
         """Return the class's action [A] of this step."""
