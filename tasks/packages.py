@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mql.errors import UserError
+from mql.errors import UserError, told
 
 if TYPE_CHECKING:
     from mql.tasks.family import TaskFamily
@@ -104,7 +104,7 @@ def build(each: LabFamily) -> TaskFamily:
     except UserError as error:
         raise UserError(f"{error.what} [{error.where}]", where=each.where, mend=error.mend) from error
     except Exception as error:
-        raise UserError(f"it raised {type(error).__name__}: {error}", where=each.where, mend=mend) from error
+        raise UserError(f"it raised {told(error)}", where=each.where, mend=mend) from error
     if not isinstance(family, TaskFamily):
         raise UserError(f"{each.value} gave {type(family).__name__}, not a TaskFamily", where=each.where, mend=mend)
     if family.name != each.name:

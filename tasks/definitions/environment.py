@@ -9,8 +9,8 @@ Shapes: O observation, A action in [-1, 1].
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import gymnasium
 import mujoco
@@ -18,16 +18,19 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Box
 
-from mql.errors import UserError, installation, nearest
+from mql.errors import UserError, installation, nearest, told
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.terms import Terms, terms_of
 from mql.tasks.distributions import Value
 from mql.tasks.parameter import visible_values
 from mql.tasks.physics.changes import PhysicsChanges
 from mql.tasks.stepping.success import HoldCounter
-from mql.tasks.wrapped.environment_source import Environment, affine_to
+from mql.tasks.wrapped.answers import reset_answer, step_answer, what_went_wrong
+from mql.tasks.wrapped.environment_source import Environment, close_quietly
+from mql.tasks.wrapped.spaces import FlatObservation, action_size, affine_to
 
 Array = npt.NDArray[np.float64]
+Result = TypeVar("Result")
 Answer = tuple[Array, float, bool, bool, dict[str, Any]]
 
 
@@ -87,26 +90,23 @@ class IdEnvironment(DefinedEnvironment):
     def __init__(self, file: DefinitionFile, render_mode: str | None = None) -> None:
         super().__init__(file, terms_of(file))
         env, where = file.definition.env, file.where("env.id")
+        self._where = where
         wanted: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
-        if env.episode_length is not None:
-            wanted["max_episode_steps"] = env.episode_length
+        # The family ends its episodes itself: without Gymnasium's limit, whatever a step answers is seen here first.
+        wanted["max_episode_steps"] = -1
         try:
             self.inner: Environment = gymnasium.make(str(env.id), disable_env_checker=True, **wanted, **env.kwargs)
         except UserError:
             raise
-        except Exception as error:
-            what = f"gymnasium.make({env.id!r}) raised {type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:
+            what = f"gymnasium.make({env.id!r}) raised {told(error)}"
             raise UserError(what, where=where, mend="fix id or kwargs") from error
         self.spec, self.metadata, self.render_mode = self.inner.spec, self.inner.metadata, render_mode
-        self._keys = env.observe or ()
-        try:
-            self._control = affine_to(self.inner.action_space)  # type: ignore[arg-type]
-        except (UserError, AttributeError) as error:
-            mend = "wrap it into one with a finite Box of one axis"
-            raise UserError(f"actions of {self.inner.action_space}", where=where, mend=mend) from error
-        self.action_space = Box(-1.0, 1.0, self.inner.action_space.shape, np.float64)
-        size = len(self._parts(self.inner.observation_space.sample(), file))
-        size += sum(file.distribution(name).size or 1 for name in self._visible)
+        seen_at, keys = file.where("env.observe") if env.observe else where, env.observe or ()
+        self._flat = FlatObservation(self.inner.observation_space, keys, where=seen_at, option="env.observe")
+        self.action_space = Box(-1.0, 1.0, (action_size(self.inner.action_space, where),), np.float64)
+        self._control = affine_to(self.inner.action_space)  # type: ignore[arg-type]
+        size = self._flat.size + sum(file.distribution(name).size or 1 for name in self._visible)
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
         changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
         self._changes: PhysicsChanges | None = None
@@ -120,23 +120,30 @@ class IdEnvironment(DefinedEnvironment):
         self._parameters: Mapping[str, Value] = {}
 
     @property
+    def limit(self) -> int | None:
+        """The environment's own time limit in control steps, as it was registered."""
+        spec = self.inner.spec
+        return gymnasium.registry[spec.id].max_episode_steps if spec and spec.id in gymnasium.registry else None
+
+    @property
     def unwrapped(self) -> Environment:
         """The original environment."""
         return self.inner.unwrapped
 
     def info_names(self) -> frozenset[str]:
         """Return what expressions find below ``info``; a step is played to see it."""
-        self.inner.reset(seed=0)
-        info = self.inner.step(self._control(np.zeros(self.action_dim)))[4]
+        tried("reset", self._where, lambda: reset_answer(self.inner.reset(seed=0)))
+        still = self._control(np.zeros(self.action_dim))
+        info = tried("step 1", self._where, lambda: step_answer(self.inner.step(still))).info
         return frozenset(name for name, value in info.items() if is_numeric(value)) | {"reward"}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start an episode of the task that was set."""
         if self._changes is not None:
             self._changes.apply(self.inner.unwrapped.model, self._parameters)  # type: ignore[attr-defined]
-        seen, _ = self.inner.reset(seed=seed)
+        seen = reset_answer(self.inner.reset(seed=seed))
         self._hold.reset()
-        return self._with_visible(self._parts(seen)), {}
+        return self._with_visible(self._flat(seen)), {}
 
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Choose the task of the next episode."""
@@ -145,14 +152,13 @@ class IdEnvironment(DefinedEnvironment):
 
     def step(self, action: Array) -> Answer:
         """Advance by one control step with action [A] in [-1, 1]."""
-        seen, own, terminated, truncated, info = self.inner.step(self._control(np.asarray(action, np.float64)))
-        own = float(own)
-        obs = self._with_visible(self._parts(seen))
+        answer = step_answer(self.inner.step(self._control(np.asarray(action, np.float64))))
+        obs, own, info = self._with_visible(self._flat(answer.seen)), answer.reward, answer.info
         known = {name: number(name, info) for name in self._read}
         known["reward"] = own
         reward, report, at_goal = self._judge(obs, action, known, own)
         held = bool(self._hold.count(at_goal))
-        return obs, reward, bool(terminated), bool(truncated), {**report, "success": held}
+        return obs, reward, answer.terminated, answer.truncated, {**report, "success": held}
 
     def render(self) -> Any:
         """Return the environment's picture."""
@@ -160,22 +166,7 @@ class IdEnvironment(DefinedEnvironment):
 
     def close(self) -> None:
         """Close the environment."""
-        self.inner.close()
-
-    def _parts(self, seen: Any, file: DefinitionFile | None = None) -> Array:
-        """Return the environment's observation flat, in the order of its keys or of `observe`."""
-        if not isinstance(seen, Mapping):
-            if self._keys and file is not None:
-                what = "observe names keys, but the observation is not a Dict"
-                raise UserError(what, where=file.where("env.observe"), mend="leave it out")
-            return np.asarray(seen, np.float64).reshape(-1)
-        keys = self._keys or tuple(seen)
-        if file is not None:
-            for key in keys:
-                if key not in seen:
-                    mend = nearest(key, seen)
-                    raise UserError(f"no {key!r} in the observation", where=file.where("env.observe"), mend=mend)
-        return np.concatenate([np.asarray(seen[key], np.float64).reshape(-1) for key in keys])
+        close_quietly(self.inner)
 
 
 def check_id(file: DefinitionFile) -> None:
@@ -203,6 +194,21 @@ def check_id(file: DefinitionFile) -> None:
     if name not in gymnasium.registry:
         what = f"no environment {name!r} is registered with Gymnasium"
         raise UserError(what, where=file.where("env.id"), mend=nearest(name, gymnasium.registry) + more)
+
+
+def tried(name: str, where: str, act: Callable[[], Result]) -> Result:
+    """Do something with an environment for the first time; what goes wrong becomes one line.
+
+    Raises:
+        UserError: it went wrong.
+    """
+    try:
+        return act()
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        mend = "fix the environment, or wrap it into one with Gymnasium's interface"
+        raise UserError(f"{name} {what_went_wrong(error)}", where=where, mend=mend) from error
 
 
 def is_numeric(value: Any) -> bool:
