@@ -168,7 +168,10 @@ def adapt(
     task: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE ...", help="Set a task parameter; write a vector as NAME=1,2.", show_default=False
+            metavar="NAME=VALUE ...",
+            help="Set every task parameter, a vector as NAME=1,2 or 'NAME=(1, 2)'; "
+            "or take a listed task: test:0 is the first of the test tasks.",
+            show_default=False,
         ),
     ] = None,
     adaptation_episodes: AdaptationEpisodes = None,
@@ -262,7 +265,7 @@ def _repeated(arguments: Sequence[str]) -> list[str]:
     """Allow several values after one --set or --task: ``--set a=1 b=2`` is ``--set a=1 --set b=2``."""
     result: list[str] = []
     option = None
-    for argument in arguments:
+    for argument in _joined(arguments):
         if option and re.match(r"[A-Za-z_][\w.-]*=", argument) and result[-1] != option:
             result.append(option)
         elif argument in ("--set", "--task"):
@@ -270,6 +273,17 @@ def _repeated(arguments: Sequence[str]) -> list[str]:
         elif not option or result[-1] != option:
             option = None
         result.append(argument)
+    return result
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Put a vector together that the shell took apart: ``goal=[0.3, -0.5]`` without quotes is two arguments."""
+    result: list[str] = []
+    for argument in arguments:
+        if result and not argument.startswith("--") and re.match(r"[A-Za-z_][\w.]*=[\[(][^\])]*$", result[-1]):
+            result[-1] += f" {argument}"
+        else:
+            result.append(argument)
     return result
 
 
