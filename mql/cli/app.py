@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mql.cli.results import guard
 from mql.cli.robot_commands import robots_app
 from mql.cli.task_commands import AsJson, Trust, tasks_app
 from mql.errors import UserError, nearest
@@ -233,7 +234,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status; only a bug raises."""
-    command = typer.main.get_command(app)
+    command = guard(typer.main.get_command(app))
     try:
         # Not command.main, which would make an exit status of Ctrl-C before anything is said.
         with command.make_context("mql", _repeated(arguments) or ["--help"]) as context:
