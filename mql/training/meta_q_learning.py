@@ -63,6 +63,7 @@ class MetaQLearning:
         metrics: dict[str, JSON] = {
             "collected_return": sum(episode.episode_return for episode in iterated.episodes) / len(iterated.episodes),
             **({"faults": [str(fault) for fault in iterated.faults]} if iterated.faults else {}),
+            **({"remark": iterated.remark} if iterated.remark else {}),
             **iterated.losses,
         }
         return Iteration(metrics, iterated.episodes, iterated.collect_seconds, iterated.update_seconds)
