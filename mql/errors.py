@@ -40,13 +40,17 @@ class UserError(Exception):
         return partial(UserError, where=self.where, mend=self.mend), (self.what,)
 
 
-def told(error: BaseException) -> str:
-    """Return an exception of somebody else's code in one line: its type and its text, which itself may raise."""
+def told(error: BaseException, *, whole: bool = True) -> str:
+    """Return an exception of somebody else's code in one line: its type and its text, which itself may raise.
+
+    Without `whole`, the text is its first line.
+    """
     name = type(error).__name__
     try:
-        text = " ".join(str(error).split())
+        lines = [line for line in str(error).splitlines() if line.strip()]
     except Exception:
         return f"{name} (its text can't be read)"
+    text = " ".join(" ".join(lines if whole else lines[:1]).split())
     short = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} ..."
     return f"{name}: {short}" if short else name
 

@@ -132,7 +132,8 @@ class TaskFamily(ABC):
         shared_splits: train and test are the same tasks, so a test says nothing about unseen ones.
         oracle: the task parameters stand at the end of the observation (an upper bound for what inference can reach).
         native: stepped side by side in one process (not by worker processes).
-        episode_timeout: seconds after which an episode in a worker process counts as hanging.
+        episode_timeout: seconds after which an episode in a worker process counts as hanging; those in which it waits
+            for a processor that others use don't count.
         probe: chooses actions that let the task parameters show (by pushing the object, say), for `mql tasks check`:
             called with (what `make` returned, the observation [O], the step) it returns an action [A]. None: random
             actions show them.

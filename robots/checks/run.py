@@ -98,7 +98,7 @@ def run_check(inspection: Inspection, name: str) -> Verdict:
     except UserError as error:  # it says itself where and how
         return failed(str(error))
     except Exception as error:
-        return failed(f"it stopped with {told(error)}")
+        return failed(f"it stopped with {told(error, whole=False)}")
 
 
 def goes_on(check: str, verdict: Verdict) -> bool:

@@ -91,4 +91,4 @@ def _fault(what: str, error: Exception, task: str) -> Verdict:
     """Say in one line what was raised, and with which task."""
     if isinstance(error, UserError | EpisodeFault):  # these say themselves where and how
         return failed(f"{what}: {error}")
-    return failed(f"{what} with {told(error)}" + (f" [task {task}]" if task else ""))
+    return failed(f"{what} with {told(error, whole=False)}" + (f" [task {task}]" if task else ""))
