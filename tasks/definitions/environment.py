@@ -31,6 +31,8 @@ from mql.tasks.wrapped.spaces import FlatObservation, action_size, affine_to
 
 Array = npt.NDArray[np.float64]
 Result = TypeVar("Result")
+
+_REGISTERED_BY = {"dm_control": "shimmy", "ALE": "ale_py"}  # namespace of an id -> the module to import
 Answer = tuple[Array, float, bool, bool, dict[str, Any]]
 
 
@@ -100,11 +102,11 @@ class IdEnvironment(DefinedEnvironment):
             raise
         except (Exception, SystemExit) as error:
             what = f"gymnasium.make({env.id!r}) raised {told(error)}"
-            raise UserError(what, where=where, mend="fix id or kwargs") from error
+            raise UserError(what, where=where, mend="fix id or kwargs, or that package") from error
         self.spec, self.metadata, self.render_mode = self.inner.spec, self.inner.metadata, render_mode
+        self.action_space = Box(-1.0, 1.0, (action_size(self.inner.action_space, where),), np.float64)
         seen_at, keys = file.where("env.observe") if env.observe else where, env.observe or ()
         self._flat = FlatObservation(self.inner.observation_space, keys, where=seen_at, option="env.observe")
-        self.action_space = Box(-1.0, 1.0, (action_size(self.inner.action_space, where),), np.float64)
         self._control = affine_to(self.inner.action_space)  # type: ignore[arg-type]
         size = self._flat.size + sum(file.distribution(name).size or 1 for name in self._visible)
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
@@ -193,7 +195,12 @@ def check_id(file: DefinitionFile) -> None:
         gymnasium.register_envs(gymnasium_robotics)
     if name not in gymnasium.registry:
         what = f"no environment {name!r} is registered with Gymnasium"
-        raise UserError(what, where=file.where("env.id"), mend=nearest(name, gymnasium.registry) + more)
+        near = nearest(name, (known for known in gymnasium.registry if not known.startswith("mql/")))
+        module = _REGISTERED_BY.get(name.partition("/")[0], "MODULE")
+        mend = f"write '{module}:{name}', with the module that registers it"
+        if near.startswith("did you mean"):
+            mend = f"{near} An id of another package wants its module, '{module}:{name}'"
+        raise UserError(what, where=file.where("env.id"), mend=mend + more)
 
 
 def tried(name: str, where: str, act: Callable[[], Result]) -> Result:

@@ -83,16 +83,17 @@ def from_gymnasium(
         raise UserError(what, where=where, mend="give a function that builds the environment") from error
     spec = getattr(environment, "spec", None)
     try:
+        action_dim = action_size(environment.action_space, where)
+        obs_dim = FlatObservation(environment.observation_space, observed, where=where).size
         if episode_length is None:
-            limit = spec.max_episode_steps if spec else None
-            if limit is None:
-                raise UserError("nothing says how long an episode is", where=where, mend="give episode_length")
-            episode_length = limit
+            episode_length = spec.max_episode_steps if spec else None
+        if episode_length is None:
+            raise UserError("nothing says how long an episode is", where=where, mend="give episode_length")
         return GymnasiumFamily(
             name=name,
             summary=summary or f"{spec.id if spec else name} with hidden {', '.join(known)}",
-            obs_dim=FlatObservation(environment.observation_space, observed, where=where).size,
-            action_dim=action_size(environment.action_space, where),
+            obs_dim=obs_dim,
+            action_dim=action_dim,
             episode_length=episode_length,
             control_timestep=timestep_of(environment) if control_timestep is None else control_timestep,
             parameters=known,

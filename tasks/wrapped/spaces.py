@@ -108,7 +108,7 @@ class FlatObservation:
         ]
         self.size = sum(leaf.size for leaf in self._leaves)
         if not self.size:
-            raise UserError(f"observations of {space} hold no numbers", where=where, mend="wrap it")
+            raise UserError(f"observations of {_short(space)} hold no numbers", where=where, mend="wrap it")
 
     def __call__(self, seen: Any) -> Array:
         """Return an observation as [O] float64.
@@ -129,13 +129,15 @@ def action_size(space: spaces.Space[Any], where: str) -> int:
         raise _of_another_package("actions", space, where)
     if not isinstance(space, spaces.Box):
         mend = "wrap it into one with a finite Box: the agent's actions are numbers in [-1, 1], not choices"
-        raise UserError(f"actions of {space}", where=where, mend=mend)
+        raise UserError(f"actions of {_short(space)}", where=where, mend=mend)
     if not (np.abs(space.low) < ENDLESS).all() or not (np.abs(space.high) < ENDLESS).all():
         mend = "wrap it into one with a finite Box, which says how large actions may be"
-        raise UserError(f"actions of {space}", where=where, mend=mend)
+        raise UserError(f"actions of {_short(space)}", where=where, mend=mend)
     size = math.prod(space.shape)
     if not size:
-        raise UserError(f"actions of {space} have no numbers", where=where, mend="wrap it into a Box of at least one")
+        raise UserError(
+            f"actions of {_short(space)} have no numbers", where=where, mend="wrap it into a Box of at least one"
+        )
     return size
 
 
@@ -166,7 +168,7 @@ def _walked(path: tuple[str | int, ...], space: Any) -> Iterator[tuple[tuple[str
 
 def _size(path: tuple[str | int, ...], space: spaces.Space[Any], where: str, mend: str) -> int:
     name = ".".join(map(str, path))
-    what = f"{name!r} of the observation is {space}" if path else f"observations of {space}"
+    what = f"{name!r} of the observation is {_short(space)}" if path else f"observations of {_short(space)}"
     if isinstance(space, spaces.Box):
         size = math.prod(space.shape)
         if len(space.shape) > 1 and space.dtype == np.uint8 and size > MOST_OF_A_PICTURE:
@@ -188,6 +190,12 @@ def _of_another_package(what: str, space: Any, where: str) -> UserError:
     package = type(space).__module__.partition(".")[0]
     if package == "gym":
         mend = "the environment is one of the older package gym: make it with shimmy's GymV21Environment-v0"
-        return UserError(f"{what} of gym's {space}", where=where, mend=mend)
+        return UserError(f"{what} of gym's {_short(space)}", where=where, mend=mend)
     mend = "give a Gymnasium environment: observation_space and action_space are spaces of gymnasium"
-    return UserError(f"{what} of {space!r:.80}", where=where, mend=mend)
+    return UserError(f"{what} of {_short(space)}", where=where, mend=mend)
+
+
+def _short(space: Any) -> str:
+    """Write a space in at most 100 characters: some name every element's bounds."""
+    text = " ".join(str(space).split())
+    return text if len(text) <= 100 else f"{text[:96]} ..."
