@@ -53,6 +53,7 @@ ORDER_OF_TASKS = (
     },
     {"mql.tasks.physics", "mql.tasks.control", "mql.tasks.scenes"},
     {"mql.tasks.stepping"},
+    {"mql.tasks.disturbances"},
     {"mql.tasks.families", "mql.tasks.definitions", "mql.tasks.wrapped"},
     {"mql.tasks.packages", "mql.tasks.registry"},
     {"mql.tasks.checks"},

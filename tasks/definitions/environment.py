@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import gymnasium
@@ -20,24 +22,30 @@ from gymnasium.spaces import Box
 
 from mql.errors import UserError, installation, nearest, told
 from mql.tasks.definitions.file import DefinitionFile
+from mql.tasks.definitions.judge import Judge, Verdict
+from mql.tasks.definitions.scaling import scaling_of, visible_names, visible_part
 from mql.tasks.definitions.terms import Terms, terms_of
 from mql.tasks.distributions import Value
-from mql.tasks.parameter import visible_values
 from mql.tasks.physics.changes import PhysicsChanges
-from mql.tasks.stepping.success import HoldCounter
+from mql.tasks.scenes.source import MjcfFile, ModelSource
 from mql.tasks.wrapped.answers import reset_answer, step_answer, what_went_wrong
+from mql.tasks.wrapped.any_environment import timestep_of
 from mql.tasks.wrapped.environment_source import Environment, close_quietly
-from mql.tasks.wrapped.spaces import FlatObservation, action_size, affine_to
+from mql.tasks.wrapped.spaces import FlatObservation, action_size, affine_to, flat_parts
 
 Array = npt.NDArray[np.float64]
 Result = TypeVar("Result")
 
 _REGISTERED_BY = {"dm_control": "shimmy", "ALE": "ale_py"}  # namespace of an id -> the module to import
 Answer = tuple[Array, float, bool, bool, dict[str, Any]]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_OWN = ("reward", "time")  # what is found below ``info`` of every environment, the latter where it tells none itself
 
 
 class DefinedEnvironment(gymnasium.Env[Array, Array]):
-    """What all kinds share: the task, the visible parameters, and the count of steps at the goal.
+    """What all kinds share: the task, the visible parameters, and what the definition makes of a step.
+
+    ``info["at_goal"]`` says whether the task now is where success wants it; for how long it must be, the family counts.
 
     Args:
         file: the definition.
@@ -46,13 +54,13 @@ class DefinedEnvironment(gymnasium.Env[Array, Array]):
 
     def __init__(self, file: DefinitionFile, terms: Terms) -> None:
         self.terms = terms
-        definition = file.definition
-        self._visible = [name for name, spec in definition.parameters.items() if not spec.hidden]
+        self._visible = visible_names(file)
         self._seen = np.zeros(0)  # their values
+        self._scaling = file.definition.env.scaling
         self._task: dict[str, Any] = {}
-        self._hold = HoldCounter(terms.hold)
+        self._judge = Judge(terms)
         # Definitions without expressions need no scope, which takes as long to make as a small simulation's step.
-        self._judged = bool(terms.expressions)
+        self._judged = bool(terms.keyed)
 
     @property
     def obs_dim(self) -> int:
@@ -69,18 +77,29 @@ class DefinedEnvironment(gymnasium.Env[Array, Array]):
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Choose the task of the next episode."""
         self._task = {name: np.array(v) if isinstance(v, tuple) else v for name, v in parameters.items()}
-        self._seen = visible_values(parameters, self._visible, 1)[0]
+        self._seen = visible_part(self._scaling, parameters, self._visible, 1)[0]
 
-    def _judge(
-        self, obs: Array, action: Array, info: Mapping[str, Any], own: float
-    ) -> tuple[float, dict[str, float], bool]:
-        """Return the step's reward, its terms, and whether the expression of success holds."""
+    def _begin(self, obs: Array, info: Mapping[str, Any], named: Mapping[str, Any] = _NOTHING) -> None:
+        """Let the definition's expressions know the start of an episode; see `_verdict`."""
+        if self._judged:
+            self._judge.begin({"info": info, "obs": obs, "obs.NAME": named}, self.action_dim)
+
+    def _verdict(
+        self, obs: Array, action: Array, info: Mapping[str, Any], own: float, named: Mapping[str, Any] = _NOTHING
+    ) -> Verdict:
+        """Judge a step by the definition's expressions.
+
+        Args:
+            obs: [O].
+            action: [A].
+            info: what expressions find below ``info``.
+            own: the reward that the environment or the class gives.
+            named: what they find below ``obs``.
+        """
         if not self._judged:
-            return own, {}, False
-        scope = {"info": info, "task": self._task, "obs": obs, "action": action}
-        reward, values = self.terms.reward(scope, own)
-        success = self.terms.success
-        return reward, values, success is not None and bool(success.evaluate(scope))
+            return Verdict(own)
+        scope = {"info": info, "task": self._task, "obs": obs, "obs.NAME": named, "action": action}
+        return self._judge.judge(scope, own)
 
     def _with_visible(self, obs: Array) -> Array:
         return np.concatenate((obs, self._seen)) if self._visible else obs
@@ -105,9 +124,14 @@ class IdEnvironment(DefinedEnvironment):
             raise UserError(what, where=where, mend="fix id or kwargs, or that package") from error
         self.spec, self.metadata, self.render_mode = self.inner.spec, self.inner.metadata, render_mode
         self.action_space = Box(-1.0, 1.0, (action_size(self.inner.action_space, where),), np.float64)
+        self._control = affine_to(self.inner.action_space)  # type: ignore[arg-type]
         seen_at, keys = file.where("env.observe") if env.observe else where, env.observe or ()
         self._flat = FlatObservation(self.inner.observation_space, keys, where=seen_at, option="env.observe")
-        self._control = affine_to(self.inner.action_space)  # type: ignore[arg-type]
+        # The parts of a Dict observation that are numbers, observed or not: expressions read them by name.
+        self._named = flat_parts(self.inner.observation_space)
+        self.named = {f"obs.{name}": part.size for name, part in self._named.items()}
+        # Of what its observation consists, without visible parameters: name -> numbers; "" where it has no names.
+        self.widths = self._flat.widths
         size = self._flat.size + sum(file.distribution(name).size or 1 for name in self._visible)
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
         changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
@@ -117,8 +141,11 @@ class IdEnvironment(DefinedEnvironment):
             if not isinstance(model, mujoco.MjModel):
                 what, where = f"{env.id} has no MuJoCo model", file.where(f"parameters.{next(iter(changes))}.apply")
                 raise UserError(what, where=where, mend="leave out apply, and let the reward read the parameter")
-            self._changes = PhysicsChanges(model, changes, where=file.where)
-        self._read = sorted(self.terms.info_names - {"reward"})
+            self._changes = PhysicsChanges(model, changes, where=file.where, source=self.source)
+        scaling_of(file, {})
+        self._dt = timestep_of(self.inner)
+        self._steps = 0
+        self._reads_names = bool(self.terms.names("obs") | self.terms.names("last.obs"))
         self._parameters: Mapping[str, Value] = {}
 
     @property
@@ -128,24 +155,37 @@ class IdEnvironment(DefinedEnvironment):
         return gymnasium.registry[spec.id].max_episode_steps if spec and spec.id in gymnasium.registry else None
 
     @property
+    def source(self) -> ModelSource | None:
+        """The file of the environment's MuJoCo model; None: nobody knows it."""
+        path = getattr(self.inner.unwrapped, "fullpath", None)
+        return MjcfFile(Path(path)) if isinstance(path, str) and os.path.isfile(path) else None
+
+    @property
     def unwrapped(self) -> Environment:
         """The original environment."""
         return self.inner.unwrapped
 
-    def info_names(self) -> frozenset[str]:
-        """Return what expressions find below ``info``; a step is played to see it."""
-        tried("reset", self._where, lambda: reset_answer(self.inner.reset(seed=0)))
+    def info_sizes(self) -> tuple[dict[str, int], frozenset[str]]:
+        """Return what expressions find below ``info`` -> components (0: a number), and which of it a reset tells, too.
+
+        A step is played to see it.
+        """
+        begun = tried("reset", self._where, lambda: reset_answer(self.inner.reset(seed=0))).info
         still = self._control(np.zeros(self.action_dim))
         info = tried("step 1", self._where, lambda: step_answer(self.inner.step(still))).info
-        return frozenset(name for name, value in info.items() if is_numeric(value)) | {"reward"}
+        found = {name: int(np.size(value)) * np.ndim(value) for name, value in info.items() if is_numeric(value)}
+        at_start = {name for name, value in begun.items() if is_numeric(value)} | set(_OWN)
+        return dict.fromkeys(_OWN, 0) | found, frozenset(at_start)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start an episode of the task that was set."""
         if self._changes is not None:
             self._changes.apply(self.inner.unwrapped.model, self._parameters)  # type: ignore[attr-defined]
-        seen = reset_answer(self.inner.reset(seed=seed))
-        self._hold.reset()
-        return self._with_visible(self._flat(seen)), {}
+        seen, info = reset_answer(self.inner.reset(seed=seed))
+        self._steps = 0
+        obs = self._with_visible(self._flat(seen))
+        self._begin(obs, self._known(info, 0.0, self.terms.names("last.info")), self._named_if_read(seen))
+        return obs, {}
 
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Choose the task of the next episode."""
@@ -155,12 +195,12 @@ class IdEnvironment(DefinedEnvironment):
     def step(self, action: Array) -> Answer:
         """Advance by one control step with action [A] in [-1, 1]."""
         answer = step_answer(self.inner.step(self._control(np.asarray(action, np.float64))))
-        obs, own, info = self._with_visible(self._flat(answer.seen)), answer.reward, answer.info
-        known = {name: number(name, info) for name in self._read}
-        known["reward"] = own
-        reward, report, at_goal = self._judge(obs, action, known, own)
-        held = bool(self._hold.count(at_goal))
-        return obs, reward, answer.terminated, answer.truncated, {**report, "success": held}
+        obs = self._with_visible(self._flat(answer.seen))
+        self._steps += 1
+        known = self._known(answer.info, answer.reward, self.terms.info_names)
+        verdict = self._verdict(obs, action, known, answer.reward, self._named_if_read(answer.seen))
+        ended = answer.terminated or verdict.terminated
+        return obs, verdict.reward, ended, answer.truncated, {**verdict.info, "at_goal": verdict.at_goal}
 
     def render(self) -> Any:
         """Return the environment's picture."""
@@ -169,6 +209,17 @@ class IdEnvironment(DefinedEnvironment):
     def close(self) -> None:
         """Close the environment."""
         close_quietly(self.inner)
+
+    def _known(self, info: Mapping[str, Any], own: float, names: frozenset[str]) -> dict[str, Any]:
+        """Return what expressions find below ``info``: `names` of the environment's own, and what every one has."""
+        known: dict[str, Any] = {"reward": own, "time": self._steps * self._dt}
+        for name in names:
+            if name in info or name not in _OWN:
+                known[name] = number(name, info)
+        return known
+
+    def _named_if_read(self, seen: Any) -> Mapping[str, Any]:
+        return {name: part(seen) for name, part in self._named.items()} if self._reads_names else _NOTHING
 
 
 def check_id(file: DefinitionFile) -> None:
@@ -230,4 +281,5 @@ def number(name: str, info: Mapping[str, Any]) -> Any:
     if name not in info:
         raise RuntimeError(f"this step's info has no {name!r}")
     value = info[name]
-    return np.asarray(value, np.float64) if np.ndim(value) else float(value)
+    # A copy: some environments change the array that they gave.
+    return np.array(value, np.float64) if np.ndim(value) else float(value)

@@ -6,32 +6,35 @@ Shapes: O observation, A action in [-1, 1].
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import mujoco
 import numpy as np
 from gymnasium.spaces import Box
 
-from mql.tasks.control.effector import MocapEffector
+from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.environment import Answer, Array, DefinedEnvironment
 from mql.tasks.definitions.file import DefinitionFile
-from mql.tasks.definitions.model import compiled_model, start_of
+from mql.tasks.definitions.judge import Verdict
+from mql.tasks.definitions.model import compiled_model, source_of, start_of
 from mql.tasks.definitions.python import TaskValues, guarded, load_class, python_path
-from mql.tasks.definitions.quantities import LiveQuantities, quantities_of
+from mql.tasks.definitions.quantities import LiveQuantities, named_in, quantities_of
+from mql.tasks.definitions.scaling import scaling_of
 from mql.tasks.definitions.terms import terms_of
 from mql.tasks.distributions import Value
 from mql.tasks.physics.changes import PhysicsChanges
-from mql.tasks.stepping.advance import stepper, whole_stepper
+from mql.tasks.stepping.advance import forces_finder, stepper, whole_stepper
 from mql.tasks.stepping.camera import Camera
 
 
 class PythonEnvironment(DefinedEnvironment):
     """An MJCF model with the methods of a definition's Python class.
 
-    `reset` of the class is called with the model at its keyframe ``home``, or at its own pose where there is none. The
-    simulation is advanced by the cheapest calls that leave all places and contacts those of the new state. An
-    episode ends early only where the class says so.
+    `reset` of the class is called with the model at its keyframe ``home``, or at its own pose where there is none.
+    After a step all that `data` holds is that of the new state, with the controls that led there: places, velocities,
+    contacts, their forces, and what sensors read. An episode ends early only where the class says so.
     """
 
     def __init__(self, file: DefinitionFile, render_mode: str | None = None) -> None:
@@ -49,13 +52,16 @@ class PythonEnvironment(DefinedEnvironment):
         self._drive = commands.drive(self.model, self.data)
         steps = whole_stepper if isinstance(commands, MocapEffector) else stepper
         self._advance = steps(self.model, self.data, frame_skip)
+        self._find_forces = forces_finder(self.model, self.data)
         # A view of the data's own memory: each access to an attribute of MjData makes a new one.
         self._warnings = self.data.warning.number[mujoco.mjtWarning.mjWARN_BADQPOS :]
         changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
-        self._changes = PhysicsChanges(self.model, changes, where=file.where)
+        self.source = source_of(file, robot)
+        self._changes = PhysicsChanges(self.model, changes, where=file.where, source=self.source)
         self.known = quantities_of(self.model)
-        used = {name: self.known[name] for name in sorted(self.terms.info_names) if name in self.known}
-        self._quantities = LiveQuantities(used, self.data, where=file.where("reward"))
+        self._read = named_in(self.terms.info_names, self.known, where=file.where("reward"))
+        self._quantities = LiveQuantities(self._read, self.data, where=file.where("reward"))
+        scaling_of(file, {})
         self._bind(file)
         self._parameters: Mapping[str, Value] = {}
         self._values = TaskValues({})
@@ -87,6 +93,10 @@ class PythonEnvironment(DefinedEnvironment):
         """Whether the class chooses actions that let the parameters show."""
         return self._own_probe is not None
 
+    def info_names(self) -> frozenset[str]:
+        """Return what expressions find below ``info``."""
+        return frozenset((*self.known, *self._read, "reward"))
+
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Choose the task of the next episode."""
         super().set_task(parameters)
@@ -97,13 +107,15 @@ class PythonEnvironment(DefinedEnvironment):
         super().reset(seed=seed)
         self._changes.apply(self.model, self._parameters)
         mujoco.mj_resetData(self.model, self.data)
-        self.data.qpos[:], self.data.qvel[:] = self._start.qpos, self._start.qvel
+        self._start.put(self.model, self.data)
         self._own_reset(self.model, self.data, self._values, self.np_random)
         self._drive.start()
         mujoco.mj_forward(self.model, self.data)
+        self._find_forces()
+        self._quantities.start()
         self._check_stable()
-        self._hold.reset()
         obs = self._observe()
+        self._begin(obs, self._known(0.0))
         if self.observation_space.shape != obs.shape:
             self.observation_space = Box(-np.inf, np.inf, obs.shape, np.float64)
         return obs, {}
@@ -112,22 +124,25 @@ class PythonEnvironment(DefinedEnvironment):
         """Advance by one control step with action [A] in [-1, 1]."""
         self._drive.act(action)
         self._advance()
+        self._find_forces()
         self._check_stable()
         obs = self._observe()
-        reward, info, at_goal = self._outcome(obs, action)
-        info["success"] = bool(self._hold.count(at_goal))
+        verdict = self._outcome(obs, action)
         ended = self._own_terminated is not None and bool(self._own_terminated(self.model, self.data))
-        return obs, reward, ended, False, info
+        return obs, verdict.reward, ended or verdict.terminated, False, verdict.info | {"at_goal": verdict.at_goal}
 
     def judge_pose(self, qpos: Array) -> tuple[float, bool]:
         """Put the model at rest into a pose [Q]; return the reward that it gets, and whether success holds there."""
         self.data.qpos[:], self.data.qvel[:] = qpos, 0.0
         mujoco.mj_forward(self.model, self.data)
-        reward, _, at_goal = self._outcome(self._observe(), np.zeros(self.action_dim))
-        return reward, at_goal
+        self._find_forces()
+        obs = self._observe()
+        self._begin(obs, self._known(0.0))
+        verdict = self._outcome(obs, np.zeros(self.action_dim))
+        return verdict.reward, verdict.at_goal
 
-    def _outcome(self, obs: Array, action: Array) -> tuple[float, dict[str, Any], bool]:
-        """Return the reward of the state after a step, its terms, and whether success holds there."""
+    def _outcome(self, obs: Array, action: Array) -> Verdict:
+        """Judge the state after a step, by the class and by the definition's expressions."""
         info: dict[str, Any] = {}
         own = 0.0
         if self._own_reward is not None:
@@ -137,15 +152,16 @@ class PythonEnvironment(DefinedEnvironment):
             for name, value in given.items():
                 info[f"reward_{name}"] = value = float(value)
                 own += value
-        known: dict[str, Any] = {}
-        if self._judged:
-            known = self._quantities.read()
-            known["reward"] = own
-        reward, report, at_goal = self._judge(obs, action, known, own)
-        info = report if self.terms.replaces else info | report
+        verdict = self._verdict(obs, action, self._known(own), own)
+        info = verdict.info if self.terms.replaces else info | verdict.info
+        at_goal = verdict.at_goal
         if self._own_success is not None:
             at_goal = bool(self._own_success(self.model, self.data, self._values))
-        return reward, info, at_goal
+        return replace(verdict, info=info, at_goal=at_goal)
+
+    def _known(self, own: float) -> dict[str, Any]:
+        """Return what expressions find below ``info``; `own` is the class's reward."""
+        return self._quantities.read() | {"reward": own} if self._judged else {}
 
     def probe(self, step: int) -> Array:
         """Return the class's action [A] of this step."""
@@ -154,7 +170,7 @@ class PythonEnvironment(DefinedEnvironment):
 
     def render(self) -> Any:
         """Return a picture [480, 480, 3]."""
-        return self._camera.picture(self.model, self.data.qpos, self.data.qvel)
+        return self._camera.picture(self.model, self.data)
 
     def close(self) -> None:
         """Release the rendering context."""

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.tasks.family import Array, BoolArray
+from mql.tasks.stepping.physics_state import PhysicsState
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class State:
 class Outcome:
     """What a step is worth: reward [N]; where the family has them, terminated [N] and at_goal [N]; info: name -> [N].
 
-    ``at_goal`` says that a task is where success wants it now; how long it must stay is the family's `hold_steps`.
+    ``at_goal`` says that a task is where success wants it now; how long it must stay, and when, is the family's to say
+    (`mql.tasks.stepping.success`).
     """
 
     reward: Array
@@ -43,8 +45,8 @@ class Outcome:
 class Dynamics(Protocol):
     """The laws of motion of N tasks."""
 
-    def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every task at time zero into the state qpos [N, Q], qvel [N, V]."""
+    def place(self, start: PhysicsState) -> State:
+        """Put every task into a state, which an episode starts from."""
         ...
 
     def advance(self, action: Array) -> tuple[State, State]:

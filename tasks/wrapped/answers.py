@@ -20,6 +20,13 @@ class BadAnswer(ValueError):
     """An answer that no Gymnasium environment gives; the text goes on behind who gave it: ``gave 4 values, not 5``."""
 
 
+class ResetAnswer(NamedTuple):
+    """What a reset gave: the observation as it came, and what else there is to know."""
+
+    seen: Any
+    info: Mapping[str, Any]
+
+
 class StepAnswer(NamedTuple):
     """What a step gave: the observation as it came, all else as plain values."""
 
@@ -30,15 +37,15 @@ class StepAnswer(NamedTuple):
     info: Mapping[str, Any]
 
 
-def reset_answer(answer: Any) -> Any:
-    """Return the observation that a reset gave.
+def reset_answer(answer: Any) -> ResetAnswer:
+    """Return what a reset gave.
 
     Raises:
         BadAnswer: it is not a pair of an observation and a dict.
     """
     seen, info = _values(answer, 2)
     _check_info(info)
-    return seen
+    return ResetAnswer(seen, info)
 
 
 def step_answer(answer: Any) -> StepAnswer:

@@ -20,7 +20,7 @@ import numpy as np
 
 from mql.errors import UserError
 from mql.tasks.distributions import Distribution, Value
-from mql.tasks.family import Split
+from mql.tasks.family import Split, SuccessAt
 from mql.tasks.parameter import Parameter
 from mql.tasks.wrapped.answers import what_went_wrong
 from mql.tasks.wrapped.environment_source import Environment, checked_environment, close_quietly
@@ -42,6 +42,8 @@ def from_gymnasium(
     control_timestep: float | None = None,
     observed: tuple[str, ...] = (),
     success_key: str | None = None,
+    hold_steps: int = 1,
+    success_at: SuccessAt = "any",
     info_keys: tuple[str, ...] = (),
     episode_timeout: float = 120.0,
 ) -> GymnasiumFamily:
@@ -60,7 +62,9 @@ def from_gymnasium(
         control_timestep: seconds; by default the environment's ``dt``, or what its pictures are played with.
         observed: keys of a Dict observation that the agent sees, in this order; () for all there are. Dicts and tuples
             within it are walked through, in the order of their space.
-        success_key: the entry of ``info`` that is true at a step of success.
+        success_key: the entry of ``info`` that is true while a task is at its goal.
+        hold_steps: control steps in a row at the goal that make a success.
+        success_at: when these count: at any time of the episode, or only as its last steps (``end``).
         info_keys: numbers of ``info`` that are reported.
         episode_timeout: seconds after which an episode counts as hanging.
 
@@ -103,6 +107,8 @@ def from_gymnasium(
             set_task=set_task,
             observed=observed,
             success_key=success_key,
+            hold_steps=hold_steps,
+            success_at=success_at,
             info_keys=info_keys,
             episode_timeout=episode_timeout,
         )

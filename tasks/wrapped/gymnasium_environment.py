@@ -20,6 +20,7 @@ from mql.tasks.family import FloatArray, Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.tasks.parameter import visible_values
 from mql.tasks.stepping.checked import RENDER_MODES, check_render_mode, checked_action
+from mql.tasks.stepping.success import SuccessRule
 from mql.tasks.wrapped.answers import BadAnswer, flag, number, reset_answer, step_answer, what_went_wrong
 from mql.tasks.wrapped.environment_source import EnvironmentSource
 from mql.tasks.wrapped.spaces import Control, FlatObservation, action_size, affine_to
@@ -51,6 +52,7 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         self.observation_space = cast("Space[FloatArray]", family.observation_space)
         self.action_space = cast("Space[FloatArray]", family.action_space)
         self._steps: int | None = None
+        self._success = SuccessRule(family)
         self._env: gymnasium.Env[Any, Any] | None = None
         self._env = self._guard("building the environment", lambda: source.borrow(task, render_mode))
         warn_on_stderr()  # of this environment's own physics, if it has any
@@ -81,11 +83,12 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         super().reset(seed=seed)
         env, start = self.inner, seed if seed is not None else int(self.np_random.integers(2**31))
         self._guard("setting the task", lambda: self._source.prepare(env, self.task))
-        seen = self._guard("reset", lambda: reset_answer(env.reset(seed=start)))
+        seen, _ = self._guard("reset", lambda: reset_answer(env.reset(seed=start)))
         if self._flat is None:
             where = f"family {self.family.name}"
             self._flat = FlatObservation(env.observation_space, self._source.observed, where=where)
         self._steps = 0
+        self._success.reset()
         return self._observation(seen, self._flat, "reset"), {}
 
     def step(self, action: npt.ArrayLike) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
@@ -118,7 +121,10 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         if not np.isfinite(reward):
             raise episode_fault(self.task, f"{name} gave the reward {reward}")
         at_end = self._steps >= self.family.episode_length
-        return obs, reward, terminated, (truncated or at_end) and not terminated, self._info(info, name)
+        told = self._info(info, name)
+        if self._source.success_key is not None:
+            told["success"] = bool(self._success.judge(told["success"], terminated or truncated or at_end))
+        return obs, reward, terminated, (truncated or at_end) and not terminated, told
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return a picture [height, width, 3], or None where no render mode was chosen."""

@@ -5,6 +5,7 @@ Shapes: O observation, A action.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -107,6 +108,11 @@ class FlatObservation:
             for path, inner in _walked(start, part)
         ]
         self.size = sum(leaf.size for leaf in self._leaves)
+        # Of what it consists: outermost key -> numbers, in their order; "" where there are no keys.
+        self.widths: dict[str, int] = {}
+        for leaf in self._leaves:
+            outer = leaf.path[0] if leaf.path and isinstance(leaf.path[0], str) else ""
+            self.widths[outer] = self.widths.get(outer, 0) + leaf.size
         if not self.size:
             raise UserError(f"observations of {_short(space)} hold no numbers", where=where, mend="wrap it")
 
@@ -117,6 +123,15 @@ class FlatObservation:
             BadAnswer: it is not in the space.
         """
         return np.concatenate([leaf.read(seen) for leaf in self._leaves])
+
+
+def flat_parts(space: spaces.Space[Any]) -> dict[str, FlatObservation]:
+    """Return how the parts of a Dict observation are read that are numbers, by their keys; nothing of other spaces."""
+    parts = {}
+    for key in space.spaces if isinstance(space, spaces.Dict) else ():
+        with contextlib.suppress(UserError):
+            parts[str(key)] = FlatObservation(space, (key,), where="")
+    return parts
 
 
 def action_size(space: spaces.Space[Any], where: str) -> int:

@@ -107,11 +107,6 @@ def test_an_empty_split_is_refused() -> None:
         family_of_two_splits(splits={"train": Split(n=5, seed=1), "test": Split()}).tasks("train")
 
 
-def test_success_and_hold_steps_belong_together() -> None:
-    with pytest.raises(ValueError, match="hold_steps"):
-        family_of_two_splits(has_success=True)
-
-
 def test_registration_imports_no_simulator() -> None:
     code = "import sys, mql; assert not {'mujoco', 'torch', 'scipy'} & set(sys.modules), 'heavy import'"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

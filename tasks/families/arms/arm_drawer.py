@@ -11,26 +11,26 @@ the shortest the arm must first reach down into the gap; gain, a factor on the m
 Tasks outside: opening in [0.005, 0.025] and mass in [4.2, 6].
 Success: the opening is within 0.01 m of the goal in each of the last 10 steps; known at the last step.
 
-Shapes: N tasks; observation [N, 8]: flange place and velocity, opening and its speed.
+Shapes: N tasks; observation [N, 11]: flange (place, velocity, way to where it is asked), opening and its speed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
-import mujoco
 import numpy as np
 
 from mql.robots.description import View
 from mql.robots.models.arm7 import ARM7
+from mql.tasks.control.limits import limits_of
 from mql.tasks.distributions import LogUniform, Uniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.family import Array, FloatArray
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.scaling import SMALLEST_SCALE, scale_mass
+from mql.tasks.physics.fields import SMALLEST_SCALE, Change, change
 from mql.tasks.stepping.state import Outcome, State
 
 GOAL_TOLERANCE = 0.01  # m
@@ -50,19 +50,21 @@ PROBE_TURN = 10  # steps in each direction
 class ArmDrawer(ArmFamily):
     """The arm with a drawer."""
 
-    def change(self, model: mujoco.MjModel, values: Mapping[str, float]) -> None:
-        """Set the drawer's mass (the scene's is 1 kg) and its rail."""
-        drawer, slide = model.body("drawer").id, int(model.joint("drawer").dofadr[0])
-        scale_mass(model, drawer, values["mass"])
-        model.dof_damping[slide] = values["damping"]
-        model.dof_frictionloss[slide] = values["friction"]
+    def changes(self) -> Mapping[str, Sequence[Change]]:
+        """Return the drawer's mass and its rail, too."""
+        return {
+            **super().changes(),
+            "mass": (change("set", "body_mass", body="drawer"),),
+            "damping": (change("set", "dof_damping", joint="drawer"),),
+            "friction": (change("set", "dof_frictionloss", joint="drawer"),),
+        }
 
     def place(self, rng: np.random.Generator) -> Mapping[str, float]:
         """Draw how far the drawer is open."""
         return {"drawer": rng.uniform(OPEN - OPEN_NOISE, OPEN + OPEN_NOISE)}
 
     def observe(self, state: State) -> Array:
-        """Return the flange's place and velocity, and the opening (dm, from where it starts) and its speed: [N, 8]."""
+        """Return the flange, and the opening (dm, from where it starts) and its speed: [N, 11]."""
         opening = (self.joints(state.qpos, "drawer") - OPEN) / OBSERVED_LENGTH
         speed = self.joints(state.qvel, "drawer") / OBSERVED_LENGTH
         return np.concatenate([self.observe_flange(state), opening, speed], axis=1)
@@ -75,7 +77,7 @@ class ArmDrawer(ArmFamily):
         outside = np.maximum(np.concatenate([beside, end[:, 2:] - GAP_TOP], axis=1), 0.0)
         away = np.abs(opening - parameters["opening"])
         reward: Array = closeness(away) - np.sqrt((outside * outside).sum(axis=1))
-        return Outcome(reward, at_goal=away <= GOAL_TOLERANCE, info={"distance": away})
+        return Outcome(reward, at_goal=away <= GOAL_TOLERANCE, info={"distance": away, **limits_of(after.derived)})
 
 
 def probe(env: gymnasium.Env[Any, Any], obs: FloatArray, t: int) -> FloatArray:
@@ -91,7 +93,7 @@ def arm_drawer(variant: str = "") -> ArmDrawer:
     family = ArmDrawer(
         name="arm-drawer",
         summary="a 7-joint arm moves a drawer of hidden weight and friction to a hidden opening",
-        obs_dim=8,
+        obs_dim=11,
         scene="drawer",
         robot=replace(ARM7, view=VIEW),
         start=START,
