@@ -87,7 +87,7 @@ class Job:
         """
         limit_threads(self.config.threads)
         mirror = _Mirror(self.run, self.config, warn=display.note if display else say)
-        watchers: tuple[Watcher, ...] = (display, mirror) if display else (mirror,)
+        watchers: tuple[Watcher, ...] = (display, mirror) if display else (_Remarks(), mirror)
         where = shown(self.run.path)
         if display:
             for remark in remarks(self.family):
@@ -310,6 +310,24 @@ def _gigabytes(nbytes: float) -> str:
 def _has_name(family: TaskFamily) -> bool:
     """Whether a family given as an object is the one that every process finds under its name."""
     return registry.is_built_in(family.name) and registry.load(family.name) is family
+
+
+class _Remarks:
+    """Says, where nothing is displayed, what would otherwise show only in the results: a `Watcher`."""
+
+    def on_start(self, learning: Learning) -> None:
+        """Nothing is said."""
+
+    def on_iteration(self, record: Mapping[str, JSON]) -> None:
+        """Say a line's remark."""
+        if record.get("remark"):
+            say(f"warning: {record['remark']}")
+
+    def on_task(self, done: int, tasks: int) -> None:
+        """Nothing is said."""
+
+    def on_evaluation(self, record: Mapping[str, JSON]) -> None:
+        """Nothing is said."""
 
 
 class _Mirror:
