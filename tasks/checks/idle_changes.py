@@ -40,6 +40,8 @@ def why_idle(
         also_changed: fields that other changes of the definition set.
     """
     kind, names = change.target
+    if kind and kind not in _KINDS:
+        return  # a tendon, an equality or a mesh: what it may do to a motion is not looked at
     places = {name: int(mujoco.mj_name2id(model, _KINDS[kind], name)) for name in names}
     if any(place < 0 for place in places.values()):
         return  # an error of its own, when the definition is read
@@ -53,9 +55,9 @@ def why_idle(
         yield f"{change.field} is 0 in the model, and any factor of 0 is 0: write 'op: set' or 'op: add'"
         return
     for name, place in places.items():
-        reason = _reason(model, change, place, values, also_changed)
-        if reason:
-            yield f"{change.field} of {kind} {name!r}: {reason}"
+        reasons = [_reason(model, change, each, values, also_changed) for each in _things(model, change, kind, place)]
+        if reasons and all(reasons):  # one of a body's geoms may act where others don't
+            yield f"{change.field} of {kind} {name!r}: {reasons[0]}"
     if not places:
         reason = _reason(model, change, 0, values, also_changed)
         if reason:
@@ -125,4 +127,14 @@ def _rows(model: mujoco.MjModel, change: Change, kind: str, place: int) -> list[
     if array.startswith("dof"):
         first = int(model.jnt_dofadr[place])
         return list(range(first, first + _DOFS.get(int(model.jnt_type[place]), 1)))
+    if array.startswith("geom"):
+        return _things(model, change, kind, place)
     return [int(model.jnt_qposadr[place])] if change.field == "qpos_spring" else [place]
+
+
+def _things(model: mujoco.MjModel, change: Change, kind: str, place: int) -> list[int]:
+    """Return the things that a change acts on: the geoms of a body, where a geom's field names the body."""
+    if kind == "body" and change.kind.array.startswith("geom"):
+        first = int(model.body_geomadr[place])
+        return list(range(first, first + int(model.body_geomnum[place])))
+    return [place]

@@ -1,8 +1,8 @@
 """Is a family sound? Checks, each of which says pass, warn or fail with the reason and the fix.
 
 The checks speak through `mql.tasks.family` only, so they hold for parallel families, for families around
-any Gymnasium environment, and for those that are still to be written (but `stated`, `reachable` and `recompiled`, which
-look into a definition or a model)::
+any Gymnasium environment, and for those that are still to be written (but `stated`, `reachable`, `recompiled` and
+`rest`, which look into a definition or a model)::
 
     inspection = Inspection(build=lambda: registry.load("point-robot"))
     for name in CHECKS:
@@ -28,6 +28,7 @@ from mql.tasks.checks.identifiability import check_identifiability
 from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.reachable import check_reachable
 from mql.tasks.checks.recompiled import check_recompiled
+from mql.tasks.checks.rest import check_rest
 from mql.tasks.checks.running import check_render, check_speed, check_success
 from mql.tasks.checks.stated import check_stated
 from mql.tasks.fault import EpisodeFault
@@ -45,6 +46,7 @@ CHECKS: Mapping[str, Callable[[Inspection], Verdict]] = {
     "effect": check_effect,
     "success": check_success,
     "reachable": check_reachable,
+    "rest": check_rest,
     "identifiability": check_identifiability,
     "speed": check_speed,
     "pickle": check_pickle,

@@ -303,7 +303,7 @@ def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_take
     """Model, definition and experiment of docs/your-robot.md, and the spec of docs/robots.md."""
     docs = Path(__file__).parents[2] / "docs"
     own, specs = (docs / name for name in ("your-robot.md", "robots.md"))
-    [model], [definition, *_, experiment] = blocks(own, "xml"), blocks(own, "yaml")
+    [model], [definition, stages, experiment] = blocks(own, "xml"), blocks(own, "yaml")
     (tmp_path / "desk_arm.xml").write_text(model, encoding="utf-8")
     written = skeleton_files("desk-reach", str(tmp_path / "desk_arm.xml"))
     assert yaml.safe_load(written["desk-reach.yaml"]) == yaml.safe_load(definition)
@@ -315,6 +315,11 @@ def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_take
     config, path, _ = load_experiment(str(tmp_path / "desk-reach" / "desk-reach-experiment.yaml"))
     assert config.family == "desk-reach" and path is not None
     assert from_file(path).parameters.keys() == {"target_y", "target_z", "payload", "damping"}
+    assert {"reward", "success"} == yaml.safe_load(stages).keys()
+    staged = tmp_path / "desk-reach" / "staged.yaml"
+    kept = yaml.safe_load(definition) | yaml.safe_load(stages.replace("site_cube", "site_target"))
+    staged.write_text(yaml.safe_dump(kept), encoding="utf-8")
+    assert from_file(staged).hold_steps == 10
     [spec] = blocks(specs, "yaml")
     (tmp_path / "desk_arm.yaml").write_text(spec, encoding="utf-8")
     assert set(verdicts(tmp_path / "desk_arm.yaml")) and not not_passed(tmp_path / "desk_arm.yaml")

@@ -43,6 +43,14 @@ def reasons(values: list[Any], *, option: str = "", floor: float = 0.8, ball: st
     return list(why_idle(model, Change(**change), np.array(values, float)))
 
 
+def test_geoms_of_a_body_and_targets_of_other_kinds() -> None:
+    friction: dict[str, Any] = {"field": "geom_friction", "op": "set"}
+    assert reasons([1.0, 3.0], body=("ball",), **friction) == []
+    (told,) = reasons([1.0, 3.0], body=("post",), **friction)
+    assert told.startswith("geom_friction of body 'post': it touches nothing")
+    assert reasons([1.0, 3.0], field="tendon_damping", tendon=("cord",), op="set") == []
+
+
 def test_a_sound_definition_and_families_of_other_kinds_pass(tmp_path: Path) -> None:
     assert verdict_of(write_parallel(tmp_path / "yaml", success=SUCCESS)).result == "pass"
     assert verdict_of(write_python(tmp_path / "python")).result == "pass"
