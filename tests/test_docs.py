@@ -21,6 +21,7 @@ from mql.cli.app import app
 from mql.config.schema import PROFILES, allowed
 from mql.config.yaml_text import FIELDS, MODELS, SECTIONS, TOP
 from mql.tasks import registry
+from mql.tasks.definitions.schema import EnvSpec
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -42,7 +43,8 @@ experiment of `fetch-push`). Later layers win:
     defaults < profile < configs/<family>.yaml < your file < --set section.key=value
 
 A file may hold a block `profiles: {paper: {...}, fast: {...}}` with sections; the chosen profile's comes right after
-the file's other keys. An unknown key or a wrong value is an error that names file, line, key and what would be right.
+the file's other keys. An unknown key or a wrong value is an error that names file, line, key and what would be right;
+a key of yours that another one turns off (`agent.burn_in` in windows, say) is named when training starts.
 The resolved configuration is saved with the run as `config.yaml`.
 
 ```yaml
@@ -110,7 +112,8 @@ def test_keys_and_names_in_code_spans_exist(path: Path) -> None:
         elif not rest or rest in FILE_TYPES:
             continue
         elif section in SECTIONS or section in PACKAGES or _is_module(section):
-            found = rest == "*" or word in {*FIELDS, *SECTIONS} or _resolves(word.removeprefix("mql."))
+            of_definition = section == "env" and rest in EnvSpec.model_fields  # which have a section of that name, too
+            found = rest == "*" or word in {*FIELDS, *SECTIONS} or of_definition or _resolves(word.removeprefix("mql."))
         else:
             continue
         if not found:

@@ -47,7 +47,8 @@ class PythonEnvironment(DefinedEnvironment):
         self.dt = frame_skip * float(self.model.opt.timestep)
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": max(1, round(1.0 / self.dt))}
         self.render_mode = render_mode
-        self._camera = Camera(robot.camera() if robot is not None else None)
+        self.view = robot.camera() if robot is not None else None
+        self._camera = Camera(self.view)
         self._start = start_of(self.model, robot)
         self._commands = commands = control_of(file, self.model, robot)
         self._end, self._frame_skip = end_of(self.model, robot), frame_skip

@@ -25,6 +25,7 @@ from mql.tasks.family import Array, BatchStep, FloatArray, Task, TaskFamily
 from mql.tasks.parameter import visible_values
 from mql.tasks.stepping.checked import checked_actions, checked_seeds
 from mql.tasks.stepping.physics_state import PhysicsState, stacked
+from mql.tasks.stepping.simulation import Simulating, Simulation
 from mql.tasks.stepping.single import TaskEnvironment
 from mql.tasks.stepping.state import Dynamics, LimitedDynamics, Outcome, State
 from mql.tasks.stepping.success import SuccessRule
@@ -193,6 +194,10 @@ class ParallelBatch:
     def render(self, row: int = 0) -> npt.NDArray[np.uint8]:
         """Return a picture [height, width, 3] of one task."""
         return self._dynamics.render(row)
+
+    def simulation(self, row: int = 0) -> Simulation | None:
+        """Return the MuJoCo simulation of one task; None where its laws of motion are others."""
+        return self._dynamics.simulation(row) if isinstance(self._dynamics, Simulating) else None
 
     def close(self) -> None:
         """Release threads and rendering contexts."""
