@@ -38,6 +38,7 @@ ORDER_OF_TASKS = (
         "mql.robots.description",
         "mql.robots.spec_parts",
         "mql.robots.spec",
+        "mql.robots.additions",
         "mql.robots.spec_yaml",
         "mql.robots.inspection",
     },

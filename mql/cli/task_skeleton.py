@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from mql.collecting.workers import WorkerLost, Workers
@@ -50,8 +51,11 @@ def new(name: str, *, robot: str | None, out: Path | None) -> None:
         workers.close()
         if unfinished.exists():
             remove_folder(unfinished)
+    written, remarks = answer
+    for remark in remarks:
+        print(f"note: {remark}", file=sys.stderr)
     print(f"written to {folder}{os.sep}:")
-    for path in answer:
+    for path in written:
         print(f"  {path}")
     definition = folder / f"{name}.yaml"
     print(f"next:\n  mql tasks check {definition}\n  mql tasks render {definition} -o {name}.png")
@@ -64,12 +68,13 @@ def print_schemas() -> None:
         print(f"{what}: {path}")
 
 
-def _write(name: str, robot: str | None, folder: str) -> list[str]:
-    """Write the files and load the definition, in a worker process; return the files' names."""
-    files = skeleton_files(name, robot)
+def _write(name: str, robot: str | None, folder: str) -> tuple[list[str], list[str]]:
+    """Write the files and load the definition, in a worker process; return the files' names, and what to know."""
+    remarks: list[str] = []
+    files = skeleton_files(name, robot, remarks)
     for each, data in files.items():
         path = Path(folder) / each
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     load_definition(Path(folder) / f"{name}.yaml")
-    return sorted(files)
+    return sorted(files), remarks

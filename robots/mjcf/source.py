@@ -1,4 +1,6 @@
-"""Where a robot's MJCF is: beside its spec, in an installed package, or in the robot menagerie."""
+"""Where a robot's model is: beside its spec, in an installed package, or in a collection of robots; and what kinds of
+files there are, told by their names.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mql.errors import UserError, installation
+from mql.robots.mjcf.descriptions import find_description
 from mql.robots.mjcf.menagerie import find_model
 
-MENAGERIE, PACKAGE = "menagerie:", "package:"
+MENAGERIE, PACKAGE, DESCRIPTIONS = "menagerie:", "package:", "descriptions:"
+COLLECTIONS = (MENAGERIE, DESCRIPTIONS, PACKAGE)  # what a name may begin with that is no file
+SPECS = (".yaml", ".yml")  # endings of a robot's spec
+MODELS = (".xml", ".mjcf", ".urdf")  # of a model
+KINDS = "a robot's spec ends in .yaml, a bare model in .xml, .mjcf or .urdf"
+# Folders that hold models only: what these read lies beside such a folder, in the usual layout of robots' packages.
+_MODEL_FOLDERS = ("mjcf", "mujoco", "urdf", "xml", "robots", "models", "model")
 
 
 class MjcfSource(NamedTuple):
@@ -19,11 +28,42 @@ class MjcfSource(NamedTuple):
     folder: Path
 
 
+def is_model(name: str) -> bool:
+    """Tell whether a name is that of a model's file."""
+    return not name.startswith(COLLECTIONS) and name.lower().endswith(MODELS)
+
+
+def is_spec(name: str) -> bool:
+    """Tell whether a name is that of a spec's file."""
+    return not name.startswith(COLLECTIONS) and name.lower().endswith(SPECS)
+
+
+def is_file(name: str) -> bool:
+    """Tell whether a name is that of a file, of whatever kind, and not a robot's own or one of a collection."""
+    return not name.startswith(COLLECTIONS) and (is_model(name) or is_spec(name) or "/" in name or "\\" in name)
+
+
+def model_source(path: Path) -> MjcfSource:
+    """Return a model that somebody names by its path, and the folder outside of which it may read nothing.
+
+    That is its own folder; or, where a robot's package keeps its models in a folder of their own (``mjcf``, ``urdf``)
+    or has a ``package.xml``, the package's.
+    """
+    path = path.absolute()
+    folder = path.parent
+    for above in list(folder.parents)[:3]:
+        if (above / "package.xml").is_file():
+            return MjcfSource(path, above)
+    allowed = folder.name.lower() in _MODEL_FOLDERS and folder.parent not in (Path.home(), Path(folder.anchor))
+    return MjcfSource(path, folder.parent if allowed else folder)
+
+
 def find_mjcf(mjcf: str, beside: Path | None, menagerie: Path | None = None) -> MjcfSource:
     """Find a model.
 
     Args:
-        mjcf: a path relative to `beside`, ``menagerie:<name>[/<entry>]`` or ``package:<module>/<path>``.
+        mjcf: a path relative to `beside`, ``menagerie:<name>[/<entry>]``, ``descriptions:<name>`` or
+            ``package:<module>/<path>``.
         beside: the folder of the spec; None: there is none.
         menagerie: a copy of the menagerie, which goes before all others.
 
@@ -32,6 +72,8 @@ def find_mjcf(mjcf: str, beside: Path | None, menagerie: Path | None = None) -> 
     """
     if mjcf.startswith(MENAGERIE):
         return MjcfSource(*find_model(mjcf.removeprefix(MENAGERIE), menagerie))
+    if mjcf.startswith(DESCRIPTIONS):
+        return MjcfSource(*find_description(mjcf.removeprefix(DESCRIPTIONS)))
     if mjcf.startswith(PACKAGE):
         package, _, inside = mjcf.removeprefix(PACKAGE).partition("/")
         return _inside(_package_folder(package), inside, f"reinstall {package.replace('_', '-')}")

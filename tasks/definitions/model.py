@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError
 from mql.robots.mjcf.compiled import compile_mjcf
+from mql.robots.mjcf.lookup import home_key, within_limits
 from mql.tasks.definitions.file import DefinitionFile, read_definition
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 
+NO_ACTUATORS = "add <actuator> to the MJCF, or a robot's spec with 'actuators: {JOINT: {kind: position, gain: 50}}'"
 _JOINT_NOISE = 0.01  # rad or m; uniform, on the joints that actuators move
 
 
@@ -59,7 +61,7 @@ def compiled_model(file: DefinitionFile, robot: RobotSpec | None) -> mujoco.MjMo
         except UserError as error:
             raise UserError(error.what, where=error.where or where, mend=error.mend) from None
     if model.nu == 0:
-        raise UserError("the model has no actuators", where=where, mend="add <actuator> to the MJCF")
+        raise UserError("the model has no actuators", where=where, mend=NO_ACTUATORS)
     return model
 
 
@@ -79,8 +81,12 @@ class Start:
 
 
 def start_of(model: mujoco.MjModel, robot: RobotSpec | None) -> Start:
-    """Start from the keyframe ``home`` if there is one, else at rest from qpos0 with the robot's own home."""
-    home = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_KEY, "home")
+    """Start from the keyframe ``home`` or the only one, if there is one, else at rest from qpos0 with the robot's home.
+
+    A joint that would start hardly outside its range starts at its limit.
+    """
+    key = home_key(model)
+    home = -1 if key is None else key
     qpos = np.array(model.key_qpos[home] if home >= 0 else model.qpos0)
     for name, place in (robot.home if robot is not None and home < 0 else {}).items():
         start = model.joint(name).qposadr[0]
@@ -89,7 +95,7 @@ def start_of(model: mujoco.MjModel, robot: RobotSpec | None) -> Start:
     joints = np.unique(model.actuator_trnid[joint_driven, 0])
     kinds = (mujoco.mjtJoint.mjJNT_SLIDE.value, mujoco.mjtJoint.mjJNT_HINGE.value)
     return Start(
-        qpos=qpos,
+        qpos=within_limits(model, qpos),
         qvel=np.array(model.key_qvel[home]) if home >= 0 else np.zeros(model.nv),
         noisy=np.asarray(model.jnt_qposadr[joints[np.isin(model.jnt_type[joints], kinds)]], np.int64),
     )

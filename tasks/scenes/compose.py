@@ -1,23 +1,22 @@
 """Robot, gripper or tool, and scene put together to one MuJoCo model. Only this and `mql.tasks.scenes.part` use MjSpec.
 
-A part is an MJCF file that compiles by itself. A scene says where a robot stands by its site ``robot_base``, a robot
-where a tool goes by its site ``flange``. Names stay as they are in the files, so no two parts may share one. Physics
-options (timestep, solver, gravity) are the robot's, since its gains are made for them; what <compiler> says holds for
-its own part only. The poses ``home`` of the parts, where they have one, become one keyframe ``home``; a robot without
-this keyframe starts from its spec's home.
+A part is a model's file that compiles by itself. A scene says where a robot stands by its site ``robot_base``, from
+which the spec's `mount` counts; a robot where a tool goes by its site ``flange``. Names stay as they are in the files,
+so no two parts may share one. Physics options (timestep, solver, gravity) are the robot's, since its gains are made for
+them; what <compiler> says holds for its own part only. The poses ``home`` of the parts, where they have one, become one
+keyframe ``home``; a robot without this keyframe starts from its spec's home.
 
 Robots go by their names in `mql.robots.registry`, scenes and tools by those of files in this package:
 ``models/scene_<name>.xml``, ``models/tool_<name>.xml`` and the gripper ``robots/models/gripper.xml``. Anything with a
-slash or the ending .xml is a path. A part reads nothing outside its own folder.
+slash or the ending of a model's file is a path. A part reads nothing outside its own folder.
 """
 
 from __future__ import annotations
 
 import warnings
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mujoco
 import numpy as np
@@ -25,8 +24,12 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots import registry
+from mql.robots.mjcf.lookup import HOME
+from mql.robots.mjcf.source import is_file
 from mql.robots.mjcf.warnings import unheard_warnings
-from mql.tasks.scenes.part import HOME, Home, Part, place
+from mql.robots.spec_parts import Mount
+from mql.tasks.scenes.built_in import built_in
+from mql.tasks.scenes.part import Part, PartFile, place
 
 BASE, FLANGE = "robot_base", "flange"  # sites at which a robot and a tool are attached
 LONGEST_TOOL = 1.0  # m
@@ -67,31 +70,21 @@ def compose(
         files.append(_find(gripper, "gripper", folder))
     if tool_length is not None:
         if gripper is None:
-            raise UserError("tool_length without a tool", where=str(files[1][0]), mend="name the tool as the gripper")
+            raise UserError("tool_length without a tool", where=files[1].path, mend="name the tool as the gripper")
         if not 0.0 < tool_length <= LONGEST_TOOL:  # NaN is not
             mend = f"give m above 0 and at most {LONGEST_TOOL:g}"
-            raise UserError(f"tool_length is {tool_length:g}", where=str(files[2][0]), mend=mend)
-    # A file that was changed meanwhile is read again (but what it includes is not looked at).
-    stamped = tuple((str(file), str(holder), file.stat().st_mtime_ns, home) for file, holder, home in files)
-    return _composed(stamped, tool_length)
+            raise UserError(f"tool_length is {tool_length:g}", where=files[2].path, mend=mend)
+    return _composed(tuple(files), tool_length)
 
 
-def built_in(kind: str) -> dict[str, Path]:
-    """Return the scenes or grippers of this package: name -> file. `kind` is ``scene`` or ``gripper``."""
-    own, robots = (Path(str(resources.files(package))) for package in ("mql.tasks.scenes", "mql.robots.models"))
-    prefix = "scene_" if kind == "scene" else "tool_"
-    found = {path.stem.removeprefix(prefix): path for path in sorted((own / "models").glob(f"{prefix}*.xml"))}
-    return found if kind == "scene" else {"gripper": robots / "gripper.xml"} | found
-
-
-def _find(part: str | Path, kind: str, folder: Path | None) -> tuple[Path, Path, Home]:
-    """Return a part's file, the folder that holds all it may read, and where a spec says that its joints start."""
+def _find(part: str | Path, kind: Literal["scene", "robot", "gripper"], folder: Path | None) -> PartFile:
+    """Return a part's file, the folder that holds all it may read, and what a robot's spec says besides."""
     start = folder or Path.cwd()
-    named = isinstance(part, str) and "/" not in part and not part.endswith((".xml", ".yaml", ".yml"))
-    if kind == "robot" and not str(part).endswith(".xml"):
-        spec = registry.load(str(part) if named else str(start / part))
+    named = isinstance(part, str) and not is_file(part)
+    if kind == "robot":
+        spec = registry.load(str(part)) if named else registry.load(str(start / part), folder=folder)
         source = spec.mjcf_source()
-        return source.path, source.folder, tuple((name, tuple(np.ravel(at))) for name, at in spec.home.items())
+        return PartFile.of(source.path, source.folder, spec)
     if named:
         names = built_in(kind)
         if part not in names:
@@ -103,12 +96,12 @@ def _find(part: str | Path, kind: str, folder: Path | None) -> tuple[Path, Path,
         path = (start / part).resolve()
     if not path.is_file():
         raise UserError(f"the {kind}'s file is missing", where=str(path), mend="check the path")
-    return path, path.parent, ()
+    return PartFile.of(path, path.parent if folder is None or not path.is_relative_to(folder) else folder)
 
 
 @lru_cache(maxsize=512)
-def _composed(files: tuple[tuple[str, str, int, Home], ...], tool_length: float | None) -> mujoco.MjModel:
-    parts = [Part(*file, tool_length=tool_length if index == 2 else None) for index, file in enumerate(files)]
+def _composed(files: tuple[PartFile, ...], tool_length: float | None) -> mujoco.MjModel:
+    parts = [Part(file, tool_length=tool_length if index == 2 else None) for index, file in enumerate(files)]
     if tool_length is None:
         _refuse_shared_names(parts)
     else:
@@ -118,12 +111,12 @@ def _composed(files: tuple[tuple[str, str, int, Home], ...], tool_length: float 
         part.spec.option = robot.spec.option  # before they are attached: newer versions of MuJoCo warn of differences
     for gripper in grippers:
         robot.attach(gripper, FLANGE)
-    scene.attach(robot, BASE)
+    scene.attach(robot, BASE, files[1].mount)
     places = ", ".join(part.file for part in parts)
     try:
         model = _compiled(scene.spec)
         if any(part.home is not None for part in parts):
-            qpos, ctrl = _home(model, parts)
+            qpos, ctrl = _home(model, parts, files[1].mount)
             scene.spec.add_key(name=HOME, qpos=qpos, ctrl=ctrl)
             model = _compiled(scene.spec)
     except ValueError as error:
@@ -179,7 +172,7 @@ def _numbers(model: Any, kind: str, element: Any, name: str) -> Any:
     return getattr(model, f"tendon_{name}")[element.id] if kind == "tendon" else getattr(element, name)
 
 
-def _home(model: Any, parts: list[Part]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _home(model: Any, parts: list[Part], mount: Mount) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return qpos [Q] and ctrl [U] of the whole: each part's home, else the pose that it was built in."""
     qpos, ctrl = model.qpos0.copy(), np.zeros(model.nu)
     data = mujoco.MjData(model)
@@ -191,18 +184,20 @@ def _home(model: Any, parts: list[Part]) -> tuple[npt.NDArray[np.float64], npt.N
             if name:
                 joint = model.joint(name)
                 moves = part is not scene and joint.type == mujoco.mjtJoint.mjJNT_FREE
-                qpos[place(model, joint.id)] = _placed(values, data.site(BASE)) if moves else values
+                qpos[place(model, joint.id)] = _placed(values, data.site(BASE), mount) if moves else values
         for name, value in actuators.items():
             if name:
                 ctrl[model.actuator(name).id] = value
     return qpos, ctrl
 
 
-def _placed(pose: npt.NDArray[np.float64], base: Any) -> npt.NDArray[np.float64]:
-    """Return a free body's pose [7] in the world, which is given from the site where the robot stands."""
-    turn, placed = np.zeros(4), np.zeros(7)
+def _placed(pose: npt.NDArray[np.float64], base: Any, mount: Mount) -> npt.NDArray[np.float64]:
+    """Return a free body's pose [7] in the world, which is given from where the robot is mounted."""
+    turn, placed = np.zeros(4), pose
     mujoco.mju_mat2Quat(turn, base.xmat)
-    mujoco.mju_rotVecQuat(placed[:3], pose[:3], turn)
-    placed[:3] += base.xpos
-    mujoco.mju_mulQuat(placed[3:], turn, pose[3:])
+    for at, turned in ((mount.pos, mount.quat), (base.xpos, turn)):
+        before, placed = placed, np.zeros(7)
+        mujoco.mju_rotVecQuat(placed[:3], before[:3], turned)
+        placed[:3] += at
+        mujoco.mju_mulQuat(placed[3:], turned, before[3:])
     return placed

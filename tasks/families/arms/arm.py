@@ -23,6 +23,7 @@ import mujoco
 import numpy as np
 
 from mql.robots.description import Robot
+from mql.robots.mjcf.lookup import HOME
 from mql.robots.models.arm7 import ARM7
 from mql.tasks.control.flange import FlangeControl
 from mql.tasks.control.kinematics import ArmKinematics, Flange
@@ -31,7 +32,6 @@ from mql.tasks.family import Array, Split, Task
 from mql.tasks.parameter import Parameter
 from mql.tasks.physics.scaling import scale_position_gain, settle
 from mql.tasks.scenes.compose import FLANGE, compose
-from mql.tasks.scenes.part import HOME
 from mql.tasks.stepping.rollout import MujocoFamily
 from mql.tasks.stepping.state import State
 
