@@ -57,10 +57,11 @@ def _tried(text: str, files: dict[str, bytes]) -> tuple[str, str]:
         mujoco.mj_forward(model, mujoco.MjData(model))
     except MemoryError:
         return "memory", ""
-    except mujoco.FatalError as error:
-        return "memory" if "alloc" in str(error).lower() else "refused", str(error)
     except Exception as error:
-        return "memory" if "alloc" in str(error).lower() else "refused", str(error)
+        said = str(error)
+        # What MuJoCo says where memory is not to be had; the exception that it does not know is std::bad_alloc.
+        full = any(words in said.lower() for words in ("allocat", "bad_alloc", "unknown exception"))
+        return "memory" if full else "refused", said
     return "fine", ""
 
 

@@ -109,7 +109,16 @@ def skeleton_files(name: str, robot: str | None = None, remarks: list[str] | Non
     remarks += _start_remarks(model, None if bare else spec)
     mode = None if bare else _first_mode(spec)
     led_by = mode.by if mode is not None and mode.kind == "ee_delta" else None
-    goal = find_goal(model, start, tip=tip, where=where, led_by=led_by, base=spec.base.joints if spec.base else ())
+    goal = find_goal(
+        model,
+        start,
+        tip=tip,
+        where=where,
+        led_by=led_by,
+        base=spec.base.joints if spec.base else (),
+        measurable=bare,
+        remarks=remarks,
+    )
     target = "target" if "site_target" not in quantities_of(model) else "task_target"
     if robot is None or bare:
         made = _of_model(name, model, goal, files, target)
