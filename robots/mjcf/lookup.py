@@ -1,6 +1,6 @@
 """Looks things up in a compiled model: by name, by what drives what, and how strongly.
 
-Shapes: Q positions (nq), V degrees of freedom (nv), U controls (nu).
+Shapes: Q positions (nq), V degrees of freedom (nv), U controls (nu), X activations (na).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ HOME = "home"
 _HARDLY = 0.02  # of a joint's range
 _ROUNDING = 1e-9  # rad or m
 _WIDTHS = {"free": 7, "ball": 4, "slide": 1, "hinge": 1}
+_FILTERS = (mujoco.mjtDyn.mjDYN_FILTER.value, mujoco.mjtDyn.mjDYN_FILTEREXACT.value)
 _KINDS = ("free", "ball", "slide", "hinge")  # in MuJoCo's order
 _NAN_WARNINGS = (
     mujoco.mjtWarning.mjWARN_BADQPOS,
@@ -157,6 +158,21 @@ def holding_controls(model: mujoco.MjModel, data: mujoco.MjData) -> FloatArray:
         if model.actuator_ctrllimited[index]:
             controls[index] = np.clip(controls[index], *model.actuator_ctrlrange[index])
     return controls
+
+
+def holding_activations(model: mujoco.MjModel, data: mujoco.MjData) -> FloatArray:
+    """Return activations [X] with which position servos that filter their control ask for where they are.
+
+    All others are 0.
+    """
+    activations = np.zeros(model.na)
+    for index in np.flatnonzero(np.isin(model.actuator_dyntype, _FILTERS)):
+        gain, stiffness = model.actuator_gainprm[index, 0], -model.actuator_biasprm[index, 1]
+        fixed = model.actuator_gaintype[index] == mujoco.mjtGain.mjGAIN_FIXED.value
+        affine = model.actuator_biastype[index] == mujoco.mjtBias.mjBIAS_AFFINE.value
+        if fixed and affine and gain and stiffness > 0:
+            activations[model.actuator_actadr[index]] = data.actuator_length[index] * stiffness / gain
+    return activations
 
 
 def strongest_effort(model: mujoco.MjModel, joint: int) -> float | None:

@@ -16,6 +16,7 @@ import numpy as np
 from mql.tasks.family import Array
 
 DAMPING = 0.03  # of the least squares, in m and rad: near a singular pose joints move at most this much faster
+_DAMPING_SQUARE = DAMPING**2 * np.eye(6)
 POSTURE_GAIN = 0.1  # part of the way back to the nominal posture in one step, where the flange does not mind
 SETTLING_STEPS = 60  # of `pose_at`; each one goes a good part of the rest
 
@@ -112,13 +113,14 @@ class ArmKinematics:
         transposed = np.ascontiguousarray(jacobian.transpose(0, 2, 1))
         to_posture = POSTURE_GAIN * (posture - angles)
         # What is asked for, less what the pull to the posture does to it already.
-        twist = displacement
+        twist = -(jacobian @ to_posture[:, :, None])[:, :, 0]
+        twist[:, :3] += displacement
         if rotation is not None:
-            twist = np.concatenate([displacement, _rotation_error(flange.rotation, rotation)], axis=1)
-        twist = twist - (jacobian @ to_posture[:, :, None])[:, :, 0]
-        square = jacobian @ transposed + DAMPING**2 * np.eye(jacobian.shape[1])
+            twist[:, 3:] += _rotation_error(flange.rotation, rotation)
+        square = jacobian @ transposed
+        square += _DAMPING_SQUARE[: jacobian.shape[1], : jacobian.shape[1]]
         step = to_posture + (transposed @ np.linalg.solve(square, twist[:, :, None]))[:, :, 0]
-        reached: Array = np.clip(angles + step, self.low, self.high)
+        reached: Array = np.minimum(np.maximum(angles + step, self.low), self.high)
         return reached
 
     def pose_at(self, position: Array, rotation: Array, start: Array) -> Array:
@@ -147,7 +149,11 @@ def _cross_products(one: Array, other: Array) -> Array:
     """Return one x other along the last axis. Written out: numpy's own takes several times as long."""
     a, b, c = one[..., 0], one[..., 1], one[..., 2]
     x, y, z = other[..., 0], other[..., 1], other[..., 2]
-    return np.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-1)
+    product = np.empty(one.shape)
+    np.subtract(b * z, c * y, out=product[..., 0])
+    np.subtract(c * x, a * z, out=product[..., 1])
+    np.subtract(a * y, b * x, out=product[..., 2])
+    return product
 
 
 def _cross(axis: Array) -> Array:

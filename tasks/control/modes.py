@@ -12,8 +12,10 @@ import numpy as np
 
 from mql.errors import UserError, nearest
 from mql.robots.mjcf.lookup import actuator_id, actuator_kind, body_id, driven_joint, joint_width, site_id
-from mql.tasks.control.effector import Fingers, Indices, MocapEffector, ServoEffector, stroke
+from mql.tasks.control.actuators import Indices, position_ratio
+from mql.tasks.control.effector import NO_FINGERS, Fingers, ServoEffector, stroke
 from mql.tasks.control.kinematics import ArmKinematics
+from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.family import Array
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def effector_of(model: mujoco.MjModel, robot: RobotSpec, name: str) -> ServoEffe
         raise UserError(f"inverse kinematics: {error}", where=where, mend=mend) from None
     servos = _servos(model, kinematics, site, where)
     return ServoEffector(
-        kinematics, servos, _ratio(model, servos), stroke(mode.scale, mode.rate_hz), _fingers(model, robot)
+        kinematics, servos, position_ratio(model, servos), stroke(mode.scale, mode.rate_hz), _fingers(model, robot)
     )
 
 
@@ -59,13 +61,6 @@ def _servos(model: mujoco.MjModel, kinematics: ArmKinematics, site: str, where: 
             raise UserError(what, where=where, mend=f"give it a <position> actuator, and no other, {JOINT_MODE}")
         servos += drives
     return np.array(servos, np.intp)
-
-
-def _ratio(model: mujoco.MjModel, servos: Indices) -> Array:
-    """Return the controls of position servos that ask for 1 rad or m of their joints."""
-    pull, gain = -model.actuator_biasprm[servos, 1], model.actuator_gainprm[servos, 0]
-    ratio: Array = model.actuator_gear[servos, 0] * pull / gain
-    return ratio
 
 
 def _servos_on_the_way(model: mujoco.MjModel, body: int) -> Indices:
@@ -107,12 +102,13 @@ def _by_mocap(model: mujoco.MjModel, robot: RobotSpec, name: str) -> MocapEffect
     return MocapEffector(
         mocap=int(model.body_mocapid[body]),
         pulled=ends[1 - own],
-        turn=turn,
+        weld_turn=turn,
         own_point=points[own],
         pulled_point=points[1 - own],
+        end_point=_end_point(model, robot, ends[1 - own], points[1 - own]),
         yielding=yielding,
         places=model.jnt_qposadr[model.actuator_trnid[yielding, 0]],
-        ratio=_ratio(model, yielding),
+        ratio=position_ratio(model, yielding),
         stroke=stroke(mode.scale, mode.rate_hz),
         fingers=_fingers(model, robot),
     )
@@ -126,7 +122,7 @@ def _refuse_unwelded(body: str, where: str) -> NoReturn:
 def _fingers(model: mujoco.MjModel, robot: RobotSpec) -> Fingers:
     gripper = robot.gripper
     if gripper is None:
-        return Fingers(np.zeros(0, np.intp), np.zeros(0), np.zeros(0))
+        return NO_FINGERS
     actuators = []
     for name in gripper.actuators:
         actuator = actuator_id(model, name)
@@ -136,3 +132,15 @@ def _fingers(model: mujoco.MjModel, robot: RobotSpec) -> Fingers:
         actuators.append(actuator)
     wide, shut = np.array(gripper.open), np.array(gripper.close)
     return Fingers(np.array(actuators), (wide + shut) / 2.0, (wide - shut) / 2.0)
+
+
+def _end_point(model: mujoco.MjModel, robot: RobotSpec, pulled: int, otherwise: Array) -> Array:
+    """Return where the end effector is in the pulled body's frame [3]; `otherwise` where the robot has none there."""
+    site = None if robot.end_effector is None else site_id(model, robot.end_effector.site)
+    if site is None or model.body_weldid[model.site_bodyid[site]] != model.body_weldid[pulled]:
+        return otherwise
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    way = data.site_xpos[site] - data.xpos[pulled]
+    point: Array = data.xmat[pulled].reshape(3, 3).T @ way
+    return point

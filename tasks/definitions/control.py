@@ -11,8 +11,9 @@ import mujoco
 
 from mql.errors import UserError, nearest
 from mql.robots.mjcf.source import is_file
-from mql.tasks.control.effector import MocapEffector, ServoEffector
+from mql.tasks.control.effector import ServoEffector
 from mql.tasks.control.joints import Control, joint_control
+from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.control.modes import effector_of
 from mql.tasks.definitions.file import DefinitionFile
 

@@ -205,9 +205,9 @@ def _python_family(file: DefinitionFile) -> DefinedFamily:
             raise UserError(what, where=file.where(f"env.{key}"), mend="leave it out")
     built = PythonEnvironment(file)
     sizes = vector_sizes(built.known) | {"action": built.action_dim}
-    check_names(file, built.terms, info=[*built.known, "reward"], sizes=sizes)
+    check_names(file, built.terms, info=built.info_names(), sizes=sizes)
     answer = guarded(path, file.where("env.python"), f"class {name}", lambda: _first_step(file, built))
-    check_names(file, built.terms, info=[*built.known, "reward"], sizes=sizes | {"obs": built.obs_dim})
+    check_names(file, built.terms, info=built.info_names(), sizes=sizes | {"obs": built.obs_dim})
     length = file.definition.env.episode_length
     assert length is not None
     probe = _probe if built.has_probe else None

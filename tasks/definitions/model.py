@@ -1,6 +1,6 @@
 """The MuJoCo model behind a definition: how it is compiled, and how an episode starts.
 
-Shapes: Q positions, V velocities.
+Shapes: Q positions, V velocities, X activations, U actuators, M mocap bodies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError
 from mql.robots.mjcf.compiled import compile_mjcf
-from mql.robots.mjcf.lookup import home_key, within_limits
+from mql.robots.mjcf.lookup import holding_activations, home_key, within_limits
 from mql.tasks.definitions.file import DefinitionFile, read_definition
 
 if TYPE_CHECKING:
@@ -67,11 +67,29 @@ def compiled_model(file: DefinitionFile, robot: RobotSpec | None) -> mujoco.MjMo
 
 @dataclass(frozen=True)
 class Start:
-    """How an episode starts where no Python says it: qpos [Q], qvel [V], and the places of qpos that get noise."""
+    """How an episode starts where nobody says it: the keyframe's whole state, or the model at rest.
+
+    Args:
+        qpos: [Q].
+        qvel: [V].
+        noisy: the places of qpos that get noise.
+        act: [X].
+        ctrl: [U].
+        time: s.
+        mocap_pos: [M, 3] m.
+        mocap_quat: [M, 4].
+        compiled: where the model as it was compiled has the mocap bodies, [M, 3] m and [M, 4].
+    """
 
     qpos: Array
     qvel: Array
     noisy: npt.NDArray[np.int64]
+    act: Array
+    ctrl: Array
+    time: float
+    mocap_pos: Array
+    mocap_quat: Array
+    compiled: tuple[Array, Array]
 
     def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """Draw a first qpos [Q] and qvel [V]."""
@@ -79,23 +97,57 @@ class Start:
         qpos[self.noisy] += rng.uniform(-_JOINT_NOISE, _JOINT_NOISE, len(self.noisy))
         return qpos, self.qvel.copy()
 
+    def put(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        """Write this state, without noise, into the data of a task's model, which has just been reset.
+
+        A mocap body is where the keyframe has it, but for what the task changes of its place in the model.
+        """
+        data.qpos[:], data.qvel[:] = self.qpos, self.qvel
+        data.act[:], data.ctrl[:] = self.act, self.ctrl
+        data.time = self.time
+        if not model.nmocap:
+            return
+        places, turns = _mocap_bodies(model)
+        compiled_places, compiled_turns = self.compiled
+        data.mocap_pos[:] = np.where(places == compiled_places, self.mocap_pos, places)
+        turned = (turns != compiled_turns).any(axis=1, keepdims=True)
+        data.mocap_quat[:] = np.where(turned, turns, self.mocap_quat)
+
 
 def start_of(model: mujoco.MjModel, robot: RobotSpec | None) -> Start:
     """Start from the keyframe ``home`` or the only one, if there is one, else at rest from qpos0 with the robot's home.
 
-    A joint that would start hardly outside its range starts at its limit.
+    Position servos that filter their control hold the robot's home from the first moment, as other servos do. A joint
+    that would start hardly outside its range starts at its limit.
     """
+    data = mujoco.MjData(model)
     key = home_key(model)
-    home = -1 if key is None else key
-    qpos = np.array(model.key_qpos[home] if home >= 0 else model.qpos0)
-    for name, place in (robot.home if robot is not None and home < 0 else {}).items():
-        start = model.joint(name).qposadr[0]
-        qpos[start : start + np.size(place)] = place
+    if key is not None:
+        mujoco.mj_resetDataKeyframe(model, data, key)
+    elif robot is not None:
+        for name, place in robot.home.items():
+            start = model.joint(name).qposadr[0]
+            data.qpos[start : start + np.size(place)] = place
+        mujoco.mj_fwdPosition(model, data)
+        data.act[:] = holding_activations(model, data)
     joint_driven = model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT.value
     joints = np.unique(model.actuator_trnid[joint_driven, 0])
     kinds = (mujoco.mjtJoint.mjJNT_SLIDE.value, mujoco.mjtJoint.mjJNT_HINGE.value)
     return Start(
-        qpos=within_limits(model, qpos),
-        qvel=np.array(model.key_qvel[home]) if home >= 0 else np.zeros(model.nv),
+        qpos=within_limits(model, data.qpos),
+        qvel=data.qvel.copy(),
         noisy=np.asarray(model.jnt_qposadr[joints[np.isin(model.jnt_type[joints], kinds)]], np.int64),
+        act=data.act.copy(),
+        ctrl=data.ctrl.copy(),
+        time=float(data.time),
+        mocap_pos=data.mocap_pos.copy(),
+        mocap_quat=data.mocap_quat.copy(),
+        compiled=_mocap_bodies(model),
     )
+
+
+def _mocap_bodies(model: mujoco.MjModel) -> tuple[Array, Array]:
+    """Return where a model has its mocap bodies, in their order: [M, 3] m and [M, 4]."""
+    bodies = np.flatnonzero(model.body_mocapid >= 0)
+    bodies = bodies[np.argsort(model.body_mocapid[bodies])]
+    return np.array(model.body_pos[bodies]), np.array(model.body_quat[bodies])

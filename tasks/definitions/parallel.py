@@ -23,15 +23,17 @@ import numpy as np
 
 from mql.errors import UserError, nearest
 from mql.robots.description import View
-from mql.tasks.control.effector import MocapEffector, ServoEffector
+from mql.tasks.control.effector import ServoEffector
 from mql.tasks.control.joints import Control
+from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.model import Start, compiled_model, reopened, start_of
 from mql.tasks.definitions.quantities import (
     Quantity,
-    check_readable,
+    check_clear,
     chosen,
+    named_in,
     quantities_of,
     read_rows,
     sources_beyond_state,
@@ -43,7 +45,8 @@ from mql.tasks.distributions import Value
 from mql.tasks.family import Array, Task
 from mql.tasks.parameter import visible_values
 from mql.tasks.physics.changes import PhysicsChanges
-from mql.tasks.stepping.effector import MocapDynamics, ServoDynamics
+from mql.tasks.stepping.derived import Derived
+from mql.tasks.stepping.effector import ControlledDynamics, MocapDynamics
 from mql.tasks.stepping.parallel import ParallelFamily
 from mql.tasks.stepping.rollout import MujocoDynamics
 from mql.tasks.stepping.state import Dynamics, Outcome, State
@@ -68,7 +71,7 @@ class Mechanism:
     changing: threading.Lock = field(default_factory=threading.Lock, repr=False)  # `changes` serve one thread at a time
 
     @property
-    def derived(self) -> tuple[str, ...]:
+    def derived(self) -> tuple[str | Derived, ...]:
         """What is needed beyond qpos and qvel."""
         return sources_beyond_state([*self.observed.values(), *self.read.values()])
 
@@ -111,14 +114,26 @@ class ParallelDefinedFamily(ParallelFamily):
 
         commands = known.commands
         if isinstance(commands, MocapEffector):
-            return MocapDynamics(models, known.frame_skip, threads, known.derived, commands, view=known.view)
+            return MocapDynamics(
+                models, known.frame_skip, threads, known.derived, commands, view=known.view, begin=known.start.put
+            )
         if isinstance(commands, ServoEffector):
-            return ServoDynamics(models, known.frame_skip, threads, known.derived, commands, view=known.view)
+            return ControlledDynamics(
+                models, known.frame_skip, threads, known.derived, commands, view=known.view, begin=known.start.put
+            )
 
         def control(state: State, action: Array) -> Array:
             return commands.signal(state.qpos, action)
 
-        return MujocoDynamics(models, known.frame_skip, threads, known.derived, view=known.view, control=control)
+        return MujocoDynamics(
+            models,
+            known.frame_skip,
+            threads,
+            known.derived,
+            view=known.view,
+            control=control,
+            begin=known.start.put,
+        )
 
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
         """Draw a pose close to the model's own."""
@@ -190,10 +205,9 @@ def _look_up(file: DefinitionFile) -> Mechanism:
     model = compiled_model(file, robot)
     known = quantities_of(model)
     whole = whole_state(model)
-    observed = chosen(whole | known, env.observe, where=file.where("env.observe")) if env.observe else whole
-    read = {name: known[name] for name in sorted(terms.info_names) if name in known}
-    check_readable(model, observed, where=file.where("env.observe"))
-    check_readable(model, read, where=file.where("reward"))
+    observed = chosen(known, env.observe, where=file.where("env.observe"), whole=whole) if env.observe else whole
+    read = named_in(terms.info_names, known, where=file.where("reward"))
+    check_clear(read, where=file.where("reward"))
     changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
     for name, listed in changes.items():
         if any(change.field == "timestep" for change in listed):

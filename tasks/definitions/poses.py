@@ -21,10 +21,12 @@ import numpy.typing as npt
 from mql.tasks.definitions.family import DefinedFamily
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.definitions.python_environment import PythonEnvironment
+from mql.tasks.definitions.quantities import quantities_of
 from mql.tasks.definitions.terms import Terms
 from mql.tasks.family import Array, BoolArray, Task, TaskFamily
 from mql.tasks.stepping import derived
-from mql.tasks.stepping.derived import Deriver
+from mql.tasks.stepping.derived import TIME, Deriver, Needs
+from mql.tasks.stepping.physics_state import Layout, PhysicsState
 from mql.tasks.stepping.state import State
 
 _DRAWN = 2000  # poses
@@ -91,11 +93,12 @@ class _ParallelTrial:
         return self._model, known.start.qpos
 
     def judge(self, poses: Array) -> tuple[Array, BoolArray]:
-        model, many = self._model, len(poses)
-        at_rest, idle = np.zeros((many, model.nv)), np.zeros((many, model.nu))
-        values = derived.empty(self._known.derived, model, many)
-        Deriver(self._known.derived, [model] * many).derive(poses, at_rest, idle, values)
-        state = State(poses, at_rest, values)
+        models, many = [self._model] * len(poses), len(poses)
+        at_rest = PhysicsState(poses, np.zeros((many, self._model.nv)))
+        values = derived.empty(self._known.derived, self._model, many)
+        states = Layout(self._model).start(models, at_rest, self._known.start.put)
+        Deriver(self._known.derived, models).derive(*states, values)
+        state = State(poses, at_rest.qvel, values)
         parameters = {name: np.array([value] * many) for name, value in self._task.parameters.items()}
         outcome = self._family.outcome(state, state, np.zeros((many, self._family.action_dim)), parameters)
         assert outcome.at_goal is not None
@@ -142,14 +145,19 @@ def _refuse_actions(terms: Terms) -> None:
 
 
 def _reads_speeds(terms: Terms, model: mujoco.MjModel) -> bool:
-    """Whether the expression of success may read velocities: their names, sensors of them, or observations."""
+    """Whether the expression of success may read what needs motion: velocities, forces, time, or observations."""
     if terms.success is None:
         return False
-    names = terms.success.names
     sensors = {f"sensor_{model.sensor(number).name}" for number in np.flatnonzero(_senses_motion(model))}
-    return any(
-        root == "obs" or (root == "info" and (name.startswith("speed_") or name in sensors)) for root, name in names
-    )
+    known = quantities_of(model)
+
+    def moves(name: str) -> bool:
+        if name == TIME or name.startswith("speed_") or name in sensors:
+            return True
+        derived = known[name].derived if name in known else None
+        return derived is not None and bool(derived.needs & (Needs.MOTION | Needs.FORCES))
+
+    return any(root == "obs" or (root == "info" and moves(name)) for root, name in terms.success.names)
 
 
 def _senses_motion(model: mujoco.MjModel) -> BoolArray:

@@ -12,26 +12,26 @@ import mujoco
 import numpy as np
 from gymnasium.spaces import Box
 
-from mql.tasks.control.effector import MocapEffector
+from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.environment import Answer, Array, DefinedEnvironment
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.model import compiled_model, start_of
 from mql.tasks.definitions.python import TaskValues, guarded, load_class, python_path
-from mql.tasks.definitions.quantities import LiveQuantities, quantities_of
+from mql.tasks.definitions.quantities import LiveQuantities, named_in, quantities_of
 from mql.tasks.definitions.terms import terms_of
 from mql.tasks.distributions import Value
 from mql.tasks.physics.changes import PhysicsChanges
-from mql.tasks.stepping.advance import stepper, whole_stepper
+from mql.tasks.stepping.advance import forces_finder, stepper, whole_stepper
 from mql.tasks.stepping.camera import Camera
 
 
 class PythonEnvironment(DefinedEnvironment):
     """An MJCF model with the methods of a definition's Python class.
 
-    `reset` of the class is called with the model at its keyframe ``home``, or at its own pose where there is none. The
-    simulation is advanced by the cheapest calls that leave all places and contacts those of the new state. An
-    episode ends early only where the class says so.
+    `reset` of the class is called with the model at its keyframe ``home``, or at its own pose where there is none.
+    After a step all that `data` holds is that of the new state, with the controls that led there: places, velocities,
+    contacts, their forces, and what sensors read. An episode ends early only where the class says so.
     """
 
     def __init__(self, file: DefinitionFile, render_mode: str | None = None) -> None:
@@ -49,13 +49,14 @@ class PythonEnvironment(DefinedEnvironment):
         self._drive = commands.drive(self.model, self.data)
         steps = whole_stepper if isinstance(commands, MocapEffector) else stepper
         self._advance = steps(self.model, self.data, frame_skip)
+        self._find_forces = forces_finder(self.model, self.data)
         # A view of the data's own memory: each access to an attribute of MjData makes a new one.
         self._warnings = self.data.warning.number[mujoco.mjtWarning.mjWARN_BADQPOS :]
         changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
         self._changes = PhysicsChanges(self.model, changes, where=file.where)
         self.known = quantities_of(self.model)
-        used = {name: self.known[name] for name in sorted(self.terms.info_names) if name in self.known}
-        self._quantities = LiveQuantities(used, self.data, where=file.where("reward"))
+        self._read = named_in(self.terms.info_names, self.known, where=file.where("reward"))
+        self._quantities = LiveQuantities(self._read, self.data, where=file.where("reward"))
         self._bind(file)
         self._parameters: Mapping[str, Value] = {}
         self._values = TaskValues({})
@@ -87,6 +88,10 @@ class PythonEnvironment(DefinedEnvironment):
         """Whether the class chooses actions that let the parameters show."""
         return self._own_probe is not None
 
+    def info_names(self) -> frozenset[str]:
+        """Return what expressions find below ``info``."""
+        return frozenset((*self.known, *self._read, "reward"))
+
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Choose the task of the next episode."""
         super().set_task(parameters)
@@ -97,10 +102,12 @@ class PythonEnvironment(DefinedEnvironment):
         super().reset(seed=seed)
         self._changes.apply(self.model, self._parameters)
         mujoco.mj_resetData(self.model, self.data)
-        self.data.qpos[:], self.data.qvel[:] = self._start.qpos, self._start.qvel
+        self._start.put(self.model, self.data)
         self._own_reset(self.model, self.data, self._values, self.np_random)
         self._drive.start()
         mujoco.mj_forward(self.model, self.data)
+        self._find_forces()
+        self._quantities.start()
         self._check_stable()
         self._hold.reset()
         obs = self._observe()
@@ -112,6 +119,7 @@ class PythonEnvironment(DefinedEnvironment):
         """Advance by one control step with action [A] in [-1, 1]."""
         self._drive.act(action)
         self._advance()
+        self._find_forces()
         self._check_stable()
         obs = self._observe()
         reward, info, at_goal = self._outcome(obs, action)
@@ -123,6 +131,7 @@ class PythonEnvironment(DefinedEnvironment):
         """Put the model at rest into a pose [Q]; return the reward that it gets, and whether success holds there."""
         self.data.qpos[:], self.data.qvel[:] = qpos, 0.0
         mujoco.mj_forward(self.model, self.data)
+        self._find_forces()
         reward, _, at_goal = self._outcome(self._observe(), np.zeros(self.action_dim))
         return reward, at_goal
 
@@ -154,7 +163,7 @@ class PythonEnvironment(DefinedEnvironment):
 
     def render(self) -> Any:
         """Return a picture [480, 480, 3]."""
-        return self._camera.picture(self.model, self.data.qpos, self.data.qvel)
+        return self._camera.picture(self.model, self.data)
 
     def close(self) -> None:
         """Release the rendering context."""

@@ -29,6 +29,7 @@ from mql.robots.mjcf.source import is_file
 from mql.robots.mjcf.warnings import unheard_warnings
 from mql.robots.spec_parts import Mount
 from mql.tasks.scenes.built_in import built_in
+from mql.tasks.scenes.keyframe import rest_of_keyframe
 from mql.tasks.scenes.part import Part, PartFile, place
 
 BASE, FLANGE = "robot_base", "flange"  # sites at which a robot and a tool are attached
@@ -117,7 +118,8 @@ def _composed(files: tuple[PartFile, ...], tool_length: float | None) -> mujoco.
         model = _compiled(scene.spec)
         if any(part.home is not None for part in parts):
             qpos, ctrl = _home(model, parts, files[1].mount)
-            scene.spec.add_key(name=HOME, qpos=qpos, ctrl=ctrl)
+            rest = rest_of_keyframe(model, qpos, [(part.alone, part.key) for part in parts])
+            scene.spec.add_key(name=HOME, qpos=qpos, ctrl=ctrl, **rest)
             model = _compiled(scene.spec)
     except ValueError as error:
         raise UserError(f"the parts do not fit together: {error}", where=places, mend="change one of them") from error

@@ -95,6 +95,7 @@ class Part:
         # MuJoCo can't attach what has been compiled, so an MjSpec is made a second time.
         self.spec = _read(file, tool_length)
         robot = file.spec
+        self.key: int | None = None  # the keyframe that `home` comes from
         self.home = self._pose({} if robot is None else robot.home)
         # Attached keyframes are mixed up in this version of MuJoCo; `home` is built anew from all parts.
         for key in list(self.spec.keys):
@@ -135,6 +136,7 @@ class Part:
         model = self.alone
         key = home_key(model)
         if key is not None and (model.key(key).name == HOME or not home):
+            self.key = key
             qpos, ctrl = within_limits(model, model.key_qpos[key]), model.key_ctrl[key]
         elif home:
             data = mujoco.MjData(model)

@@ -39,3 +39,22 @@ def whole_stepper(model: mujoco.MjModel, data: mujoco.MjData, frame_skip: int) -
         step1(model, data)
 
     return advance
+
+
+def forces_finder(model: mujoco.MjModel, data: mujoco.MjData) -> Callable[[], None]:
+    """Return a function that computes the forces and accelerations of the state that `data` has.
+
+    Its places and velocities must be known, as they are after a step of this file's; the controls are those that led
+    there. The solver starts afresh, so the numbers depend on the state alone, and the simulation goes on as if nothing
+    had been computed.
+    """
+    warmstart = data.qacc_warmstart
+    stage = mujoco.mjtStage.mjSTAGE_VEL.value
+
+    def find() -> None:
+        kept = warmstart.copy()
+        warmstart[:] = 0.0
+        mujoco.mj_forwardSkip(model, data, stage, 0)
+        warmstart[:] = kept
+
+    return find

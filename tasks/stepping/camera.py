@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import mujoco
@@ -10,11 +11,13 @@ import numpy.typing as npt
 
 from mql.robots.description import View
 from mql.robots.drawing.renderer import open_renderer
-from mql.tasks.family import Array
+
+# What a renderer keeps of the model that it was opened for; all else it reads anew for each picture.
+_KEPT = ("mesh_vert", "mesh_face", "hfield_data", "hfield_size", "tex_data", "skin_vert")
 
 
 class Camera:
-    """A camera that opens OpenGL with its first picture, and is good for all models of the same sizes.
+    """A camera that opens OpenGL with its first picture, and again for a model of the same sizes but other meshes.
 
     Without a `view`, it is the model's own first camera, or one that sees all of a model that has none.
     """
@@ -22,29 +25,31 @@ class Camera:
     def __init__(self, view: View | None) -> None:
         self._view = view
         self._renderer: Any = None
+        self._opened_for: mujoco.MjModel | None = None
 
-    def picture(self, model: mujoco.MjModel, qpos: Array, qvel: Array) -> npt.NDArray[np.uint8]:
-        """Return a picture [480, 480, 3] of `model` in the state qpos [Q], qvel [V].
+    def picture(self, model: mujoco.MjModel, data: mujoco.MjData) -> npt.NDArray[np.uint8]:
+        """Return a picture [480, 480, 3] of `model` in the whole state that `data` has; `data` stays as it is.
 
         Raises:
             UserError: OpenGL can't be opened.
         """
-        if self._renderer is None:
-            self._renderer = open_renderer(model)
-        data = mujoco.MjData(model)
-        data.qpos[:] = qpos
-        data.qvel[:] = qvel
-        mujoco.mj_forward(model, data)
-        self._renderer.update_scene(data, self._aim(model, data))
+        if self._opened_for is None or not _share_meshes(self._opened_for, model):
+            self.close()
+            self._renderer, self._opened_for = open_renderer(model), model
+        shown = copy.copy(data)
+        mujoco.mj_forward(model, shown)
+        everything = mujoco.mjtCatBit.mjCAT_ALL.value
+        scene, option = self._renderer.scene, mujoco.MjvOption()
+        # The renderer's own method would draw the shapes and colours of the model that it was opened for.
+        mujoco.mjv_updateScene(model, shown, option, None, self._aim(model, shown), everything, scene)
         picture: npt.NDArray[np.uint8] = self._renderer.render().copy()
         return picture
 
-    def _aim(self, model: mujoco.MjModel, data: mujoco.MjData) -> Any:
-        """Return the camera that the renderer takes: a number of the model's, or a free one."""
-        view = self._view
+    def _aim(self, model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjvCamera:
+        view, camera = self._view, mujoco.MjvCamera()
         if view is None and model.ncam:
-            return 0
-        camera = mujoco.MjvCamera()
+            camera.fixedcamid, camera.type = 0, mujoco.mjtCamera.mjCAMERA_FIXED.value
+            return camera
         mujoco.mjv_defaultFreeCamera(model, camera)
         if view is not None:
             camera.distance, camera.azimuth, camera.elevation = view.distance, view.azimuth, view.elevation
@@ -55,4 +60,9 @@ class Camera:
         """Release the rendering context; closing twice is harmless."""
         if self._renderer is not None:
             self._renderer.close()
-            self._renderer = None
+            self._renderer = self._opened_for = None
+
+
+def _share_meshes(model: mujoco.MjModel, other: mujoco.MjModel) -> bool:
+    """Tell whether a renderer that was opened for one model has the meshes and textures of the other."""
+    return model is other or all(np.array_equal(getattr(model, name), getattr(other, name)) for name in _KEPT)

@@ -1,6 +1,6 @@
-"""Simulations of robots whose end effector the actions displace: many tasks, each with its own memory of where to.
+"""Simulations of robots that a controller commands: many tasks, each with its own memory of what was asked for.
 
-By position servos, tasks are stepped side by side like all parallel families. What a mocap body does is no actuator's
+By actuators, tasks are stepped side by side like all parallel families. What a mocap body does is no actuator's
 signal, so with one each task is a simulation of its own, advanced by plain ``mj_step`` with the solver's warm start.
 
 Shapes: N tasks, Q positions, V velocities, U actuators, A numbers of an action.
@@ -8,30 +8,37 @@ Shapes: N tasks, Q positions, V velocities, U actuators, A numbers of an action.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import mujoco
 import numpy as np
 
 from mql.robots.description import View
-from mql.tasks.control.effector import MocapEffector, ServoEffector, ServoEpisode, resting_controls
+from mql.tasks.control.actuators import Holding
+from mql.tasks.control.controller import Controller, Episode
+from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.family import Array
 from mql.tasks.stepping.advance import whole_stepper
+from mql.tasks.stepping.derived import Derived
 from mql.tasks.stepping.live import LiveDynamics
+from mql.tasks.stepping.physics_state import Begin, PhysicsState
 from mql.tasks.stepping.rollout import MujocoDynamics
 from mql.tasks.stepping.state import State
 
 
-class ServoDynamics(MujocoDynamics):
-    """N MuJoCo simulations side by side whose end effectors are moved by position servos.
+class ControlledDynamics(MujocoDynamics):
+    """N MuJoCo simulations side by side whose actuators a controller commands.
+
+    What the controller knows of the robots stands in ``State.derived``, and which limits cut the last action: 0 or 1.
 
     Args:
         models: one model per task; the same object may serve many.
         frame_skip: physics steps in one control step.
         threads: size of the C++ thread pool.
         derived: quantities of `mql.tasks.stepping.derived` to find in ``State.derived``.
-        effector: what actions do.
+        controller: what actions do.
         view: from where pictures are taken; None: through the model's own camera.
+        begin: as for other simulations.
     """
 
     def __init__(
@@ -39,30 +46,37 @@ class ServoDynamics(MujocoDynamics):
         models: Sequence[mujoco.MjModel],
         frame_skip: int,
         threads: int,
-        derived: Sequence[str],
-        effector: ServoEffector,
+        derived: Sequence[str | Derived],
+        controller: Controller,
         *,
         view: View | None = None,
+        begin: Begin | None = None,
     ) -> None:
-        super().__init__(models, frame_skip, threads, derived, view=view, control=self._controls)
-        self._effector = effector
+        super().__init__(
+            models, frame_skip, threads, derived, view=view, derive=self._see, control=self._command, begin=begin
+        )
+        self._controller, self._holding = controller, Holding(models[0])
         self._scratch = mujoco.MjData(models[0])
-        self._episode: ServoEpisode | None = None
+        self._episode: Episode | None = None
 
-    def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every task into the state qpos [N, Q], qvel [N, V] at time zero."""
-        state = super().place(qpos, qvel)
-        resting = np.zeros((len(qpos), self._models[0].nu))
+    def place(self, start: PhysicsState) -> State:
+        """Put every task into a state, which an episode starts from."""
+        resting = np.zeros((len(self._models), self._models[0].nu))
         for row, model in enumerate(self._models):
-            self._scratch.qpos[:] = qpos[row]
-            resting[row] = resting_controls(model, self._scratch)
-        self._episode = self._effector.begin(state.qpos, resting)
-        return state
+            self._scratch.qpos[:] = start.qpos[row]
+            resting[row] = self._holding.controls(model, self._scratch)
+        self._episode = self._controller.begin(start.qpos, resting)
+        return super().place(start)
 
-    def _controls(self, state: State, action: Array) -> Array:
+    def _see(self, state: State) -> Mapping[str, Array]:
+        assert self._episode is not None
+        limited = {name: cut.astype(np.float64) for name, cut in self._episode.limited.items()}
+        return {**self._episode.see(state.qpos, state.qvel), **limited}
+
+    def _command(self, state: State, action: Array) -> Array:
         if self._episode is None:
             raise RuntimeError("the robots are nowhere yet: place them first")
-        return self._episode.controls(state.qpos, action)
+        return self._episode.controls(action)
 
 
 class MocapDynamics(LiveDynamics):
@@ -75,6 +89,7 @@ class MocapDynamics(LiveDynamics):
         derived: quantities of `mql.tasks.stepping.derived` to find in ``State.derived``, those of the motors excepted.
         effector: what actions do.
         view: from where pictures are taken; None: through the model's own camera.
+        begin: as for other simulations.
     """
 
     def __init__(
@@ -82,12 +97,13 @@ class MocapDynamics(LiveDynamics):
         models: Sequence[mujoco.MjModel],
         frame_skip: int,
         threads: int,
-        derived: Sequence[str],
+        derived: Sequence[str | Derived],
         effector: MocapEffector,
         *,
         view: View | None = None,
+        begin: Begin | None = None,
     ) -> None:
-        super().__init__(models, threads, derived, view=view)
+        super().__init__(models, threads, derived, view=view, begin=begin)
         rows = list(zip(self._models, self._data, strict=True))
         self._drives = [effector.drive(model, data) for model, data in rows]
         self._advance = [whole_stepper(model, data, frame_skip) for model, data in rows]

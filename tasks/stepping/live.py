@@ -21,7 +21,10 @@ from mql.robots.mjcf.lookup import blew_up
 from mql.robots.mjcf.warnings import warn_on_stderr
 from mql.tasks.family import Array
 from mql.tasks.stepping import derived as derived_quantities
+from mql.tasks.stepping.advance import forces_finder
 from mql.tasks.stepping.camera import Camera
+from mql.tasks.stepping.derived import TIME, Derived, needs_forces
+from mql.tasks.stepping.physics_state import Begin, Layout, PhysicsState
 from mql.tasks.stepping.state import State
 
 
@@ -31,17 +34,26 @@ class LiveDynamics(ABC):
     Args:
         models: one model per task; the same object may serve many.
         threads: tasks that are stepped at the same time.
-        derived: attributes of MjData to find in ``State.derived``.
+        derived: attributes of MjData, and other quantities, to find in ``State.derived``.
         view: from where pictures are taken; None: through the model's own camera.
+        begin: what an episode starts from where nobody says it; None: what MuJoCo's reset makes of each model.
     """
 
     def __init__(
-        self, models: Sequence[mujoco.MjModel], threads: int, derived: Sequence[str], *, view: View | None
+        self,
+        models: Sequence[mujoco.MjModel],
+        threads: int,
+        derived: Sequence[str | Derived],
+        *,
+        view: View | None,
+        begin: Begin | None = None,
     ) -> None:
         warn_on_stderr()
         first, rows = models[0], len(models)
         self._models = list(models)
         self._data = [mujoco.MjData(model) for model in models]
+        self._layout, self._start_from = Layout(first), begin
+        self._began = np.zeros(rows)  # s, the time at which each episode began
         self._lost = np.zeros(rows, np.bool_)  # tasks whose physics has diverged
         self._threads = min(threads, rows)
         self._pool: ThreadPoolExecutor | None = None
@@ -54,13 +66,21 @@ class LiveDynamics(ABC):
             )
             for _ in range(2)
         )
+        self._names = [name for name in derived if isinstance(name, str)]
+        others = [each for each in derived if isinstance(each, Derived)]
+        self._readers = [[(each.name, each.bind(data)) for each in others] for data in self._data]
+        # What depends on forces is computed at the new state: the last physics step's are those of the one before.
+        rows_of_forces = zip(self._models, self._data, strict=True) if needs_forces(derived) else ()
+        self._find_forces = [forces_finder(model, data) for model, data in rows_of_forces]
 
-    def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every task into the state qpos [N, Q], qvel [N, V] at time zero."""
+    def place(self, start: PhysicsState) -> State:
+        """Put every task into a state, which an episode starts from."""
         self._lost[:] = False
+        states, inputs = self._layout.start(self._models, start, self._start_from)
+        self._began[:] = states[:, 0]
         for row, (model, data) in enumerate(zip(self._models, self._data, strict=True)):
             mujoco.mj_resetData(model, data)
-            data.qpos[:], data.qvel[:] = qpos[row], qvel[row]
+            self._layout.put(model, data, states[row], inputs[row])
             self._begin(row)
             mujoco.mj_forward(model, data)
             self._read(row)
@@ -94,7 +114,7 @@ class LiveDynamics(ABC):
         Raises:
             UserError: OpenGL can't be opened.
         """
-        return self._camera.picture(self._models[row], self._after.qpos[row], self._after.qvel[row])
+        return self._camera.picture(self._models[row], self._data[row])
 
     def close(self) -> None:
         """Stop the threads and release the rendering context."""
@@ -114,8 +134,14 @@ class LiveDynamics(ABC):
     def _read(self, row: int) -> None:
         data, state = self._data[row], self._after
         state.qpos[row], state.qvel[row] = data.qpos, data.qvel
-        for name, values in state.derived.items():
-            values[row] = getattr(data, name)
+        if self._find_forces:
+            self._find_forces[row]()
+        for name in self._names:
+            state.derived[name][row] = getattr(data, name)
+        if TIME in state.derived:
+            state.derived[TIME][row] -= self._began[row]
+        for name, read in self._readers[row]:
+            read(self._models[row], state.derived[name][row])
         if blew_up(data):
             self._lost[row] = True
             for values in _arrays(state):

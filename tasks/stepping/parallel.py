@@ -24,6 +24,7 @@ from mql.tasks.distributions import Value
 from mql.tasks.family import Array, BatchStep, FloatArray, Task, TaskFamily
 from mql.tasks.parameter import visible_values
 from mql.tasks.stepping.checked import checked_actions, checked_seeds
+from mql.tasks.stepping.physics_state import PhysicsState, stacked
 from mql.tasks.stepping.single import TaskEnvironment
 from mql.tasks.stepping.state import Dynamics, Outcome, State
 from mql.tasks.stepping.success import HoldCounter
@@ -58,6 +59,14 @@ class ParallelFamily(TaskFamily):
     @abstractmethod
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
         """Draw one episode's first qpos [Q] and qvel [V]. What is drawn must not depend on the task parameters."""
+
+    def first_state(self, rng: np.random.Generator, task: Task) -> PhysicsState:
+        """Draw all that one episode of `task` starts from: arrays without the axis N.
+
+        What is left open is the task's own model's, or the keyframe's. All episodes of a family leave the same open.
+        """
+        qpos, qvel = self.initial_state(rng, task.parameters)
+        return PhysicsState(qpos, qvel)
 
     @abstractmethod
     def observe(self, state: State) -> Array:
@@ -114,12 +123,16 @@ class ParallelBatch:
 
     def reset_from(self, rngs: Sequence[np.random.Generator]) -> FloatArray:
         """Start an episode of every task, each drawing from its own generator; return obs [N, O]."""
-        drawn = [self.family.initial_state(rng, task.parameters) for rng, task in zip(rngs, self.tasks, strict=True)]
-        return self.set_state(np.stack([qpos for qpos, _ in drawn]), np.stack([qvel for _, qvel in drawn]))
+        drawn = [self.family.first_state(rng, task) for rng, task in zip(rngs, self.tasks, strict=True)]
+        return self.begin(stacked(drawn))
 
     def set_state(self, qpos: npt.ArrayLike, qvel: npt.ArrayLike) -> FloatArray:
         """Start an episode of every task from a given state qpos [N, Q], qvel [N, V]; return obs [N, O]."""
-        state = self._dynamics.place(np.asarray(qpos, dtype=np.float64), np.asarray(qvel, dtype=np.float64))
+        return self.begin(PhysicsState(np.asarray(qpos, dtype=np.float64), np.asarray(qvel, dtype=np.float64)))
+
+    def begin(self, start: PhysicsState) -> FloatArray:
+        """Start an episode of every task from a given state; return obs [N, O]."""
+        state = self._dynamics.place(start)
         self._steps = 0
         self._held.reset()
         rows = len(self.tasks)

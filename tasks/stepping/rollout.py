@@ -8,12 +8,14 @@ compared with Gymnasium's own environments:
 - observations and rewards are functions of the state after the step, while Gymnasium reads some body positions (a
   fingertip's, say) as they were one physics step earlier.
 
-What a family needs beyond positions and velocities is named in its `derived`. Bodies' places and velocities are
-computed after the step (`mql.tasks.stepping.derived`); contact forces can't be, so a family that names them runs on
-`mql.tasks.stepping.contact` instead, and nothing else about it changes. What can be computed on arrays over tasks, a
-family computes itself in `derive`, and what its motors do, where that is more than the action, in `control`.
+What a family needs beyond positions and velocities is named in its `derived`, and computed after the step
+(`mql.tasks.stepping.derived`). A family that wants the contact forces of an uninterrupted simulation, as Gymnasium has
+them, runs on `mql.tasks.stepping.contact` instead, and nothing else about it changes. What can be computed on arrays
+over tasks, a family computes itself in `derive`, and what its motors do, where that is more than the action, in
+`control`.
 
-Shapes: N tasks, Q positions, V velocities, U actuators, S numbers of MuJoCo's full physics state (time, qpos, qvel).
+Shapes: N tasks, Q positions, V velocities, U actuators, S numbers of a whole state and C of what is put in from outside
+(`mql.tasks.stepping.physics_state`).
 """
 
 from __future__ import annotations
@@ -33,12 +35,10 @@ from mql.tasks.family import Array, Task
 from mql.tasks.stepping import derived as derived_quantities
 from mql.tasks.stepping.camera import Camera
 from mql.tasks.stepping.contact import ContactDynamics
-from mql.tasks.stepping.derived import FROM_SOLVER, Deriver
+from mql.tasks.stepping.derived import FROM_SOLVER, TIME, Derived, Deriver
 from mql.tasks.stepping.parallel import ParallelFamily
+from mql.tasks.stepping.physics_state import STATE, Begin, Layout, PhysicsState
 from mql.tasks.stepping.state import Dynamics, State
-
-_STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS.value
-_CONTROL = mujoco.mjtState.mjSTATE_CTRL.value
 
 
 @lru_cache(maxsize=16)
@@ -76,7 +76,7 @@ class MujocoFamily(ParallelFamily):
 
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the simulation of `tasks`."""
-        models = [_model_of(self, task) for task in tasks]
+        models = [model_of(self, task) for task in tasks]
         if FROM_SOLVER.intersection(self.derived):
             return ContactDynamics(models, self.robot.frame_skip, threads, self.derived, view=self.robot.view)
         return MujocoDynamics(
@@ -91,7 +91,7 @@ class MujocoFamily(ParallelFamily):
 
 
 @lru_cache(maxsize=256)
-def _model_of(family: MujocoFamily, task: Task) -> mujoco.MjModel:
+def model_of(family: MujocoFamily, task: Task) -> mujoco.MjModel:
     """Build a task's model: for an arm a fifth of the time that an episode with it takes."""
     return family.model(task)
 
@@ -107,6 +107,7 @@ class MujocoDynamics:
         view: from where pictures are taken; None: through the model's own camera.
         derive: as `MujocoFamily.derive`.
         control: as `MujocoFamily.control`.
+        begin: what an episode starts from where nobody says it; None: what MuJoCo's reset makes of each model.
     """
 
     def __init__(
@@ -114,11 +115,12 @@ class MujocoDynamics:
         models: Sequence[mujoco.MjModel],
         frame_skip: int,
         threads: int,
-        derived: Sequence[str] = (),
+        derived: Sequence[str | Derived] = (),
         *,
         view: View | None = None,
         derive: Callable[[State], Mapping[str, Array]] | None = None,
         control: Callable[[State, Array], Array | None] | None = None,
+        begin: Begin | None = None,
     ) -> None:
         warn_on_stderr()
         first = models[0]
@@ -132,32 +134,35 @@ class MujocoDynamics:
         # Two portions of tasks for each thread: fewer hand-overs than MuJoCo's ten, and still some balance.
         self._chunk = max(1, len(self._models) // (2 * threads))
         rows, frames = len(self._models), frame_skip
-        state_size = mujoco.mj_stateSize(first, _STATE)
+        self._layout = layout = Layout(first)
         self._step_seconds = np.array([model.opt.timestep for model in self._models]) * frames
         low, high = first.actuator_ctrlrange.T
         self._middle, self._half = (high + low) / 2.0, (high - low) / 2.0
-        # Buffers that every step reuses: the states before, after each physics step, and the control signal.
-        self._before = np.zeros((rows, state_size))
-        self._frames = np.zeros((rows, frames, state_size))
-        self._sensors = np.zeros((rows, frames, first.nsensordata))
-        self._control = np.zeros((rows, frames, first.nu))
+        # Buffers that every step reuses: the states before, after each physics step, and what is put in from outside.
+        self._before = np.zeros((rows, layout.state_size))
+        self._frames = np.zeros((rows, frames, layout.state_size))
+        self._inputs = np.zeros((rows, frames, layout.inputs_size))
+        self._control = self._inputs[:, :, layout.ctrl]
         self._derived_before, self._derived_after = (derived_quantities.empty(derived, first, rows) for _ in range(2))
-        self._state_before = _view(self._before, first, self._derived_before)
-        self._state_after = _view(self._frames[:, -1], first, self._derived_after)
-        self._derive_arrays, self._choose_control = derive, control
+        self._state_before = self._view(self._before, self._derived_before)
+        self._state_after = self._view(self._frames[:, -1], self._derived_after)
+        self._derive_arrays, self._choose_control, self._begin = derive, control, begin
         self._deriver = Deriver(derived, self._models)
         self._deriver_results = dict(self._derived_after)
+        self._began = np.zeros(rows)  # s, the time at which each episode began
         self._lost = np.zeros(rows, np.bool_)  # tasks whose physics has diverged
-        self._harmless = np.zeros(state_size)  # what those go on from, since MuJoCo can't step NaN
-        self._harmless[1 : 1 + first.nq] = first.qpos0
+        mujoco.mj_resetData(first, self._data[0])
+        self._harmless = np.zeros(layout.state_size)  # what those go on from, since MuJoCo can't step NaN
+        mujoco.mj_getState(first, self._data[0], self._harmless, STATE)
 
-    def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every task into the state qpos [N, Q], qvel [N, V] at time zero."""
+    def place(self, start: PhysicsState) -> State:
+        """Put every task into a state, which an episode starts from."""
+        states, inputs = self._layout.start(self._models, start, self._begin)
         self._frames[:] = 0.0
-        self._state_after.qpos[:] = qpos
-        self._state_after.qvel[:] = qvel
+        self._frames[:, -1] = states
+        self._inputs[:] = inputs[:, None]
+        self._began[:] = states[:, 0]
         self._lost[:] = False
-        self._control[:] = 0.0
         self._derive()
         return self._state_after
 
@@ -182,12 +187,11 @@ class MujocoDynamics:
             self._models,
             self._data,
             self._before if not self._lost.any() else np.where(self._lost[:, None], self._harmless, self._before),
-            self._control,
-            control_spec=_CONTROL,
+            self._inputs,
+            control_spec=self._layout.inputs,
             skip_checks=True,
             nstep=self._frame_skip,
             state=self._frames,
-            sensordata=self._sensors,
             chunk_size=self._chunk,
         )
         self._mark_lost()
@@ -200,7 +204,10 @@ class MujocoDynamics:
         Raises:
             UserError: OpenGL can't be opened.
         """
-        return self._camera.picture(self._models[row], self._state_after.qpos[row], self._state_after.qvel[row])
+        model = self._models[row]
+        data = mujoco.MjData(model)
+        self._layout.put(model, data, self._frames[row, -1], self._inputs[row, -1])
+        return self._camera.picture(model, data)
 
     def close(self) -> None:
         """Stop the threads and release the rendering context."""
@@ -219,12 +226,12 @@ class MujocoDynamics:
             after[self._lost] = np.nan
 
     def _derive(self) -> None:
-        state = self._state_after
-        self._deriver.derive(state.qpos, state.qvel, self._control[:, -1], self._deriver_results)
+        self._deriver.derive(self._frames[:, -1], self._inputs[:, -1], self._deriver_results)
+        if (times := self._deriver_results.get(TIME)) is not None:
+            times[:] = self._frames[:, -1, 0] - self._began
         if self._derive_arrays is not None:
-            self._derived_after.update(self._derive_arrays(state))
+            self._derived_after.update(self._derive_arrays(self._state_after))
 
-
-def _view(full: Array, model: mujoco.MjModel, derived: Mapping[str, Array]) -> State:
-    """Show qpos and qvel inside an array [N, S] of full physics states; the number before them is the time."""
-    return State(full[:, 1 : 1 + model.nq], full[:, 1 + model.nq : 1 + model.nq + model.nv], derived)
+    def _view(self, states: Array, derived: Mapping[str, Array]) -> State:
+        """Show qpos and qvel inside an array [N, S] of states."""
+        return State(states[:, self._layout.qpos], states[:, self._layout.qvel], derived)

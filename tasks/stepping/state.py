@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.tasks.family import Array, BoolArray
+from mql.tasks.stepping.physics_state import PhysicsState
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Outcome:
 class Dynamics(Protocol):
     """The laws of motion of N tasks."""
 
-    def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every task at time zero into the state qpos [N, Q], qvel [N, V]."""
+    def place(self, start: PhysicsState) -> State:
+        """Put every task into a state, which an episode starts from."""
         ...
 
     def advance(self, action: Array) -> tuple[State, State]:

@@ -15,6 +15,7 @@ import itertools
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from types import EllipsisType
 
 import mujoco
 import numpy as np
@@ -238,8 +239,11 @@ def _end(model: mujoco.MjModel, driven: list[int], tip: str | None, names: Mappi
 def _names(model: mujoco.MjModel) -> dict[End, str]:
     """Return what expressions call the quantities of the model that can be used, but for the world."""
     clear = {name: each for name, each in quantities_of(model).items() if each.rival is None}
-    indices = {name: each.index if isinstance(each.index, int) else each.index.start for name, each in clear.items()}
-    return {(clear[name].source, index): name for name, index in indices.items() if name != "body_world"}
+    return {
+        (each.source, each.index.start if isinstance(each.index, slice) else each.index): name
+        for name, each in clear.items()
+        if name != "body_world" and not isinstance(each.index, EllipsisType)
+    }
 
 
 def _rank(model: mujoco.MjModel, site: int) -> tuple[int, int]:

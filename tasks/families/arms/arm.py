@@ -1,11 +1,14 @@
 """What arm-reach, arm-push, arm-drawer and arm-peg share: a 7-joint arm whose flange the actions move.
 
-An action asks for a displacement of the flange of up to 2.5 cm along x, y and z in one step of 0.05 s. It becomes joint
-targets, computed from where the joints are (`mql.tasks.control.kinematics`); the arm goes 60 % of that way in a step,
-or 40 to 85 % with the hidden gains. The tool keeps pointing down, and the flange stays in a box in front of the robot.
+An action displaces the place that is asked of the flange by up to 2.5 cm along x, y and z in one step of 0.05 s, and
+position servos bring it there (`mql.tasks.control.effector`): 60 % of the way in a step, or 40 to 85 % with the hidden
+gains. The place asked for is remembered, so that without an action the arm stays, whatever it carries. The tool keeps
+pointing down, and the flange stays in a box in front of the robot.
 
-What is seen of the arm is its flange: place and velocity, as joint encoders tell them. The tool's end, `tool_length`
-below it, is not seen. Lengths are observed in dm, so that a centimetre is not lost among the numbers of a network.
+What is seen of the arm is its flange, place and velocity, as joint encoders tell them, and how far from there the place
+is that was asked for: an arm knows its own commands, and without them the next step could not be told from what is
+seen. The tool's end, `tool_length` below the flange, is not seen. Lengths are observed in dm, so that a centimetre is
+not lost among the numbers of a network.
 
 Shapes: N tasks, J = 7 joints, U = 7 actuators; action [N, 3].
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -25,17 +28,21 @@ import numpy as np
 from mql.robots.description import Robot
 from mql.robots.mjcf.lookup import HOME
 from mql.robots.models.arm7 import ARM7
-from mql.tasks.control.flange import FlangeControl
-from mql.tasks.control.kinematics import ArmKinematics, Flange
+from mql.tasks.control.actuators import position_ratio
+from mql.tasks.control.effector import ServoEffector, Stroke
+from mql.tasks.control.kinematics import ArmKinematics
+from mql.tasks.control.limits import Box
 from mql.tasks.distributions import Distribution, LogUniform, Uniform, Value
 from mql.tasks.family import Array, Split, Task
 from mql.tasks.parameter import Parameter
 from mql.tasks.physics.scaling import scale_position_gain, settle
 from mql.tasks.scenes.compose import FLANGE, compose
-from mql.tasks.stepping.rollout import MujocoFamily
-from mql.tasks.stepping.state import State
+from mql.tasks.stepping.effector import ControlledDynamics
+from mql.tasks.stepping.rollout import MujocoFamily, model_of
+from mql.tasks.stepping.state import Dynamics, State
 
 STROKE = 0.025  # m; displacement of the flange that a full action asks for, at most 0.5 m/s
+LEAD = 0.05  # m; how far ahead of the flange an action may ask: what it takes to move at that speed
 WORKSPACE = np.array([[0.30, -0.30, 0.06], [0.70, 0.30, 0.45]])  # m; the flange is not sent beyond these corners
 DOWN = np.diag([-1.0, 1.0, -1.0])  # the flange's orientation: its z axis points down
 OBSERVED_LENGTH = 0.1  # m; the unit in which lengths are observed
@@ -96,21 +103,22 @@ class ArmFamily(MujocoFamily):
             qpos[self._columns[name]] = value
         return qpos, np.zeros(self._nominal.nv)
 
-    def derive(self, state: State) -> Mapping[str, Array]:
-        """Return the flange's place, rotation and Jacobian."""
-        flange = self._kinematics.flange(state.qpos[:, self._kinematics.qpos])
-        return {"position": flange.position, "rotation": flange.rotation, "jacobian": flange.jacobian}
-
-    def control(self, state: State, action: Array) -> Array:
-        """Return the joint targets [N, U] that move the flange by the action."""
-        return self._flange_control.targets(state.qpos, Flange(**state.derived), action)
+    def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
+        """Build the simulation of `tasks`."""
+        models = [model_of(self, task) for task in tasks]
+        frame_skip, view = self.robot.frame_skip, self.robot.view
+        return ControlledDynamics(models, frame_skip, threads, self.derived, self._controller, view=view)
 
     def observe_flange(self, state: State) -> Array:
-        """Return the flange's place (dm, from where it starts) and velocity (dm/s): [N, 6]."""
+        """Return the flange's place (dm, from where it starts), velocity (dm/s), and the way to where it is asked (dm).
+
+        Together [N, 9].
+        """
         speeds = np.ascontiguousarray(state.qvel[:, self._kinematics.qvel])[:, :, None]
         velocity = (state.derived["jacobian"][:, :3] @ speeds)[:, :, 0]
-        place = state.derived["position"] - np.array(self.start)
-        return np.concatenate([place, velocity], axis=1) / OBSERVED_LENGTH
+        position = state.derived["position"]
+        place, way = position - np.array(self.start), state.derived["asked"] - position
+        return np.concatenate([place, velocity, way], axis=1) / OBSERVED_LENGTH
 
     def joints(self, values: Array, *names: str) -> Array:
         """Return the places (m, of qpos) or speeds (m/s, of qvel) [N, len(names)] of the scene's slides `names`.
@@ -132,8 +140,17 @@ class ArmFamily(MujocoFamily):
         return ArmKinematics(self._nominal, FLANGE)
 
     @cached_property
-    def _flange_control(self) -> FlangeControl:
-        return FlangeControl(self._kinematics, STROKE, WORKSPACE, DOWN, self._posture)
+    def _controller(self) -> ServoEffector:
+        servos = np.arange(self._nominal.nu)  # the arm's joints in their order; scenes and tools have no actuators
+        return ServoEffector(
+            self._kinematics,
+            servos,
+            position_ratio(self._nominal, servos),
+            Stroke(STROKE, LEAD),
+            workspace=Box(*WORKSPACE),
+            rotation=DOWN,
+            posture=self._posture,
+        )
 
     @cached_property
     def _posture(self) -> Array:

@@ -11,7 +11,7 @@ the shortest the arm must first reach down into the gap; gain, a factor on the m
 Tasks outside: opening in [0.005, 0.025] and mass in [4.2, 6].
 Success: the opening is within 0.01 m of the goal in each of the last 10 steps; known at the last step.
 
-Shapes: N tasks; observation [N, 8]: flange place and velocity, opening and its speed.
+Shapes: N tasks; observation [N, 11]: flange (place, velocity, way to where it is asked), opening and its speed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 
 from mql.robots.description import View
 from mql.robots.models.arm7 import ARM7
+from mql.tasks.control.limits import limits_of
 from mql.tasks.distributions import LogUniform, Uniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.family import Array, FloatArray
@@ -62,7 +63,7 @@ class ArmDrawer(ArmFamily):
         return {"drawer": rng.uniform(OPEN - OPEN_NOISE, OPEN + OPEN_NOISE)}
 
     def observe(self, state: State) -> Array:
-        """Return the flange's place and velocity, and the opening (dm, from where it starts) and its speed: [N, 8]."""
+        """Return the flange, and the opening (dm, from where it starts) and its speed: [N, 11]."""
         opening = (self.joints(state.qpos, "drawer") - OPEN) / OBSERVED_LENGTH
         speed = self.joints(state.qvel, "drawer") / OBSERVED_LENGTH
         return np.concatenate([self.observe_flange(state), opening, speed], axis=1)
@@ -75,7 +76,7 @@ class ArmDrawer(ArmFamily):
         outside = np.maximum(np.concatenate([beside, end[:, 2:] - GAP_TOP], axis=1), 0.0)
         away = np.abs(opening - parameters["opening"])
         reward: Array = closeness(away) - np.sqrt((outside * outside).sum(axis=1))
-        return Outcome(reward, at_goal=away <= GOAL_TOLERANCE, info={"distance": away})
+        return Outcome(reward, at_goal=away <= GOAL_TOLERANCE, info={"distance": away, **limits_of(after.derived)})
 
 
 def probe(env: gymnasium.Env[Any, Any], obs: FloatArray, t: int) -> FloatArray:
@@ -91,7 +92,7 @@ def arm_drawer(variant: str = "") -> ArmDrawer:
     family = ArmDrawer(
         name="arm-drawer",
         summary="a 7-joint arm moves a drawer of hidden weight and friction to a hidden opening",
-        obs_dim=8,
+        obs_dim=11,
         scene="drawer",
         robot=replace(ARM7, view=VIEW),
         start=START,

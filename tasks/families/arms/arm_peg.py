@@ -8,7 +8,7 @@ tool_length (m), uniform in [0.11, 0.17]; friction, the coefficient between peg 
 a factor on the motors' stiffness, loguniform in [0.6, 1.8]. Tasks outside: offsets of 0.016 to 0.02 m.
 Success: the peg's end is 25 mm deep in the hole in each of the last 10 steps; known at the last step.
 
-Shapes: N tasks; observation [N, 8]: flange place and velocity, the block's place.
+Shapes: N tasks; observation [N, 11]: flange (place, velocity, way to where it is asked), the block's place.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from mql.tasks.control.limits import limits_of
 from mql.tasks.distributions import Disc, LogUniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.families.rewards import distance
@@ -54,7 +55,7 @@ class ArmPeg(ArmFamily):
         return dict(zip(_BLOCK, rng.uniform(*BLOCKS), strict=True))
 
     def observe(self, state: State) -> Array:
-        """Return the flange's place and velocity, and the block's place (dm, from where the flange starts): [N, 8]."""
+        """Return the flange, and the block's place (dm, from where the flange starts): [N, 11]."""
         block = (self.joints(state.qpos, *_BLOCK) - np.array(self.start[:2])) / OBSERVED_LENGTH
         return np.concatenate([self.observe_flange(state), block], axis=1)
 
@@ -66,12 +67,12 @@ class ArmPeg(ArmFamily):
         away = distance(end, bottom)
         over = (np.abs(end[:, :2] - hole) <= HOLE_HALF_WIDTH).all(axis=1)
         inside = over & (end[:, 2] <= HOLE_TOP - DEPTH)
-        return Outcome(closeness(away), at_goal=inside, info={"distance": away})
+        return Outcome(closeness(away), at_goal=inside, info={"distance": away, **limits_of(after.derived)})
 
 
 def probe(env: gymnasium.Env[Any, Any], obs: FloatArray, t: int) -> FloatArray:
     """Go over the hole as it is seen, come down, and move about on the block."""
-    to_block = obs[6:8] - obs[:2]
+    to_block = obs[9:11] - obs[:2]
     aside = np.zeros(2) if t < PROBE_OVER else 0.3 * np.array([np.sin(t), np.cos(t)])
     down = 0.0 if t < PROBE_OVER else -0.7
     return np.array([*np.clip(4.0 * to_block + aside, -1.0, 1.0), down], np.float32)
@@ -82,7 +83,7 @@ def arm_peg(variant: str = "") -> ArmPeg:
     family = ArmPeg(
         name="arm-peg",
         summary="a 7-joint arm puts a peg into a hole that lies beside where it is seen",
-        obs_dim=8,
+        obs_dim=11,
         scene="peg",
         tool="peg",
         start=START,

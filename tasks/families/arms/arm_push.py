@@ -11,7 +11,7 @@ Success: the puck is within 0.04 m, its own radius, of the goal in each of the l
 The puck does not turn, and the table's friction acts along x and along y apart: a puck that is pushed askew meets up to
 1.4 times the friction of one that is pushed along an axis.
 
-Shapes: N tasks; observation [N, 12]: flange place and velocity, puck place and velocity, goal.
+Shapes: N tasks; observation [N, 15]: flange (place, velocity, way to where it is asked), puck place and velocity, goal.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from mql.tasks.control.limits import limits_of
 from mql.tasks.distributions import LogUniform, Uniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.families.rewards import distance
@@ -61,7 +62,7 @@ class ArmPush(ArmFamily):
         return dict(zip(_PUCK + _GOAL, [*rng.uniform(*PUCKS), *rng.uniform(*GOALS)], strict=True))
 
     def observe(self, state: State) -> Array:
-        """Return flange, puck and goal (dm from the flange's start, dm/s): [N, 12]."""
+        """Return flange, puck and goal (dm from the flange's start, dm/s): [N, 15]."""
         origin = np.array(self.start[:2])
         puck, goal = (self.joints(state.qpos, *names) - origin for names in (_PUCK, _GOAL))
         objects = np.concatenate([puck, self.joints(state.qvel, *_PUCK), goal], axis=1) / OBSERVED_LENGTH
@@ -75,12 +76,12 @@ class ArmPush(ArmFamily):
         beside = np.maximum(distance(end[:, :2], puck) - PUCK_RADIUS, 0.0)
         away = distance(puck, self.joints(after.qpos, *_GOAL))
         reward: Array = closeness(away, width=CLOSENESS) - REACHING_WEIGHT * np.sqrt(above * above + beside * beside)
-        return Outcome(reward, at_goal=away <= GOAL_TOLERANCE, info={"distance": away})
+        return Outcome(reward, at_goal=away <= GOAL_TOLERANCE, info={"distance": away, **limits_of(after.derived)})
 
 
 def probe(env: gymnasium.Env[Any, Any], obs: FloatArray, t: int) -> FloatArray:
     """Go down before the puck and aside to its side of the table, then push it ahead."""
-    to_puck = obs[6:8] - obs[:2]
+    to_puck = obs[9:11] - obs[:2]
     if t < PROBE_DESCENT:
         return np.array([0.0, np.clip(4.0 * to_puck[1], -1.0, 1.0), -0.6], np.float32)
     return np.array([0.8, np.clip(4.0 * to_puck[1], -1.0, 1.0), 0.0], np.float32)
@@ -91,7 +92,7 @@ def arm_push(variant: str = "") -> ArmPush:
     family = ArmPush(
         name="arm-push",
         summary="a 7-joint arm pushes a puck of hidden mass and friction to a visible place",
-        obs_dim=12,
+        obs_dim=15,
         scene="push",
         start=START,
         probe=probe,

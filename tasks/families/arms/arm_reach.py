@@ -3,12 +3,13 @@
 Description: reward ``-d - 0.2 (1 - exp(-(d / 0.03)^2))`` at each of 50 steps of 0.05 s, with the distance d (m)
 between the tool's end and the target after the step; an episode never ends early. The target is drawn anew for each
 episode, in a box over the table, and seen; the flange is seen, the tool's end is not.
-Parameters: tool_length (m), uniform in [0.08, 0.18]; payload (kg) at the flange, which the arm does not compensate for,
-loguniform in [0.1, 2]; damping, a factor on the joints' own, loguniform in [1, 30]; gain, a factor on the motors'
-stiffness, loguniform in [0.6, 1.8]. Tasks outside: tool_length in [0.19, 0.22] and payload in [2.1, 3].
+Parameters: tool_length (m), uniform in [0.08, 0.18]; payload (kg) at the flange, loguniform in [0.1, 2]: the servos
+carry it where the arm starts, and it is not reckoned with as the arm moves; damping, a factor on the joints' own,
+loguniform in [1, 30]; gain, a factor on the motors' stiffness, loguniform in [0.6, 1.8]. Tasks outside: tool_length in
+[0.19, 0.22] and payload in [2.1, 3].
 Success: the tool's end is within 0.02 m of the target in each of the last 10 steps; known at the last step.
 
-Shapes: N tasks; observation [N, 9]: flange place and velocity, target.
+Shapes: N tasks; observation [N, 12]: flange (place, velocity, way to where it is asked), target.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from mql.tasks.control.limits import limits_of
 from mql.tasks.distributions import LogUniform, Uniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.families.rewards import distance
@@ -51,14 +53,16 @@ class ArmReach(ArmFamily):
         return dict(zip(_TARGET, rng.uniform(*TARGETS), strict=True))
 
     def observe(self, state: State) -> Array:
-        """Return the flange's place and velocity and the target (dm, from where the flange starts): [N, 9]."""
+        """Return the flange, and the target (dm, from where the flange starts): [N, 12]."""
         target = (self.joints(state.qpos, *_TARGET) - np.array(self.start)) / OBSERVED_LENGTH
         return np.concatenate([self.observe_flange(state), target], axis=1)
 
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Reward being close to the target, most of all in the last centimetres."""
         away = distance(tip(after, parameters["tool_length"]), self.joints(after.qpos, *_TARGET))
-        return Outcome(closeness(away), at_goal=away <= GOAL_TOLERANCE, info={"distance": away})
+        return Outcome(
+            closeness(away), at_goal=away <= GOAL_TOLERANCE, info={"distance": away, **limits_of(after.derived)}
+        )
 
 
 def arm_reach(variant: str = "") -> ArmReach:
@@ -66,7 +70,7 @@ def arm_reach(variant: str = "") -> ArmReach:
     family = ArmReach(
         name="arm-reach",
         summary="a 7-joint arm touches a visible point with a tool of hidden length",
-        obs_dim=9,
+        obs_dim=12,
         scene="reach",
         start=START,
         parameters={
@@ -74,7 +78,7 @@ def arm_reach(variant: str = "") -> ArmReach:
             "payload": Parameter(
                 distribution=LogUniform(0.1, 2.0),
                 unit="kg",
-                doc="mass at the flange that the arm does not compensate for",
+                doc="mass at the flange that is not reckoned with as the arm moves",
                 bounds=(SMALLEST_SCALE, HEAVIEST),
             ),
             "damping": Parameter(

@@ -20,6 +20,7 @@ from mql.tasks.families.rewards import distance
 from mql.tasks.family import Array, Split, Task
 from mql.tasks.parameter import Parameter
 from mql.tasks.stepping.parallel import ParallelFamily
+from mql.tasks.stepping.physics_state import PhysicsState
 from mql.tasks.stepping.state import Outcome, State
 
 EPISODE_LENGTH = 20  # control steps: enough to walk 2 m, about the mean way from one point of the square to another
@@ -60,9 +61,9 @@ class PointDynamics:
         self._goal = goal
         self._state = State(np.zeros_like(goal), np.zeros((len(goal), 0)))
 
-    def place(self, qpos: Array, qvel: Array) -> State:
-        """Put every point at qpos [N, 2]."""
-        self._state = State(qpos.copy(), qvel)
+    def place(self, start: PhysicsState) -> State:
+        """Put every point at the start's qpos [N, 2]."""
+        self._state = State(start.qpos.copy(), start.qvel)
         return self._state
 
     def advance(self, action: Array) -> tuple[State, State]:

@@ -25,6 +25,7 @@ from mql.tasks.distributions import Fixed, Uniform
 from mql.tasks.families.small.point_robot import PointDynamics, PointRobot, point_robot
 from mql.tasks.family import Array, BatchStep, Split, TaskFamily
 from mql.tasks.parameter import Parameter
+from mql.tasks.stepping.physics_state import PhysicsState
 from mql.tasks.stepping.state import Outcome, State
 
 EFFORT = replace(QUICK, speed_seconds=0.005)
@@ -68,9 +69,9 @@ class Tired(PointDynamics):
         super().__init__(goal)
         self.resets = self.steps = 0
 
-    def place(self, qpos: Array, qvel: Array) -> State:
+    def place(self, start: PhysicsState) -> State:
         self.resets, self.steps = self.resets + 1, 0
-        return super().place(qpos, qvel)
+        return super().place(start)
 
     def advance(self, action: Array) -> tuple[State, State]:
         self.steps += 1
@@ -87,8 +88,8 @@ class Crowded(PointDynamics):
 class GoalSeen(PointDynamics):
     """From the first step on, the third number is the goal's x."""
 
-    def place(self, qpos: Array, qvel: Array) -> State:
-        return super().place(np.hstack([qpos, np.zeros((len(qpos), 1))]), qvel)
+    def place(self, start: PhysicsState) -> State:
+        return super().place(replace(start, qpos=np.hstack([start.qpos, np.zeros((len(start.qpos), 1))])))
 
     def advance(self, action: Array) -> tuple[State, State]:
         before = self._state

@@ -14,7 +14,8 @@ from mql.errors import UserError
 from mql.tasks.checks.effort import QUICK
 from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.run import CHECKS, run_check
-from mql.tasks.control.effector import MocapEffector, ServoEffector, Stroke, stroke
+from mql.tasks.control.effector import ServoEffector, Stroke, stroke
+from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.family import Array
 
@@ -136,7 +137,16 @@ def test_the_place_asked_for_runs_a_short_way_ahead() -> None:
     assert stroke(0.02, 20.0) == Stroke(0.02, pytest.approx(0.06))
     assert stroke(0.01, 80.0) == Stroke(0.01, pytest.approx(0.08))
     asked, place = np.array([0.05, 0.0, 0.0]), np.array([0.0, 0.0, 0.01])
-    np.testing.assert_allclose(stroke(0.02, 20.0).ask(asked, np.array([1.0, -0.5, 0.0, 1.0]), place), [0.06, -0.01, 0])
+    np.testing.assert_allclose(stroke(0.02, 20.0).ask(asked, np.array([1.0, -0.5, 0.0]), place), [0.06, -0.01, 0])
+
+
+def test_what_was_asked_for_stays_however_far_the_place_is() -> None:
+    """A load that is picked up draws the arm 20 cm away: nothing creeps after it, and no action asks for more."""
+    asked, place = np.array([0.3, 0.0, 0.5]), np.array([0.3, 0.0, 0.3])
+    one = stroke(0.02, 20.0)
+    assert np.array_equal(one.ask(asked, np.zeros(3), place), asked)
+    np.testing.assert_allclose(one.ask(asked, np.array([0.0, 0.0, 1.0]), place), asked)
+    np.testing.assert_allclose(one.ask(asked, np.array([1.0, 0.0, -1.0]), place), [0.32, 0.0, 0.48])
 
 
 @pytest.mark.needs_extra
@@ -206,6 +216,8 @@ def test_at_the_start_the_weld_pulls_nothing(tmp_path: Path, ends: str, pose: st
     data.qpos[:] = family.mechanism.start.qpos
     drive = effector.drive(model, data)
     drive.start()
+    nod = data.ctrl[3]
+    assert nod == pytest.approx(0.4, abs=0.01)  # the head's servo carries the head
     mujoco.mj_forward(model, data)
     of_weld = data.efc_type == mujoco.mjtConstraint.mjCNSTR_EQUALITY
     assert of_weld.sum() == 6 and np.abs(data.efc_pos[of_weld]).max() < 1e-9
@@ -213,7 +225,7 @@ def test_at_the_start_the_weld_pulls_nothing(tmp_path: Path, ends: str, pose: st
     mujoco.mj_step(model, data, 200)
     assert np.abs(data.qpos - resting).max() < 0.05  # it sags a little
     drive.act(np.array([0.0, 0.0, 0.0, 1.0]))
-    np.testing.assert_allclose(data.ctrl, [2.0 * data.joint("turn").qpos[0], *data.qpos[2:4], 0.4, 0.04])  # they yield
+    np.testing.assert_allclose(data.ctrl, [2.0 * data.joint("turn").qpos[0], *data.qpos[2:4], nod, 0.04])  # they yield
 
 
 SERVO = '<position name="shoulder" joint="shoulder" kp="400" kv="30"/>'

@@ -121,12 +121,3 @@ def test_the_models_own_spelling_offers_what_is_said(tmp_path: Path) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"the model has no 'site_arm:tip' .*did you mean 'site_arm_tip'"):
         from_file(path)
-
-
-def test_a_sensor_of_forces_is_refused_by_any_name(tmp_path: Path) -> None:
-    path = cart(tmp_path, "sensor_felt_here", tip="tip")
-    model = (tmp_path / "cart.xml").read_text(encoding="utf-8").replace('name="felt"', 'name="felt.here"')
-    (tmp_path / "cart.xml").write_text(model, encoding="utf-8")
-    path.write_text(path.read_text(encoding="utf-8").replace(", observe: [site_felt_here]", ""), encoding="utf-8")
-    with pytest.raises(UserError, match="'sensor_felt_here' reads forces or accelerations"):
-        from_file(path)

@@ -13,7 +13,7 @@ from arm_experts import EXPERTS
 from mql.robots import registry as robots
 from mql.robots.models.arm7 import ARM7
 from mql.tasks import registry
-from mql.tasks.families.arms.arm import STROKE, WORKSPACE, ArmFamily, closeness, tip
+from mql.tasks.families.arms.arm import DOWN, LEAD, STROKE, WORKSPACE, ArmFamily, closeness, tip
 from mql.tasks.scenes.compose import compose
 from mql.tasks.stepping.state import State
 
@@ -122,14 +122,79 @@ def test_what_each_family_varies_is_what_its_model_has() -> None:
     assert {float(peg.geom(name).friction[0]) for name in ("peg", "hole_front", "hole_left")} == {0.7}
 
 
-def test_a_heavier_payload_pulls_the_arm_down() -> None:
-    tasks = [changed("arm-reach", payload=payload, gain=1.0, damping=1.0) for payload in (0.1, 1.0, 2.0)]
+@pytest.mark.parametrize("name", NAMES)
+def test_without_an_action_the_arm_stays_whatever_its_task(name: str) -> None:
+    family = load(name)
+    heavy = {
+        key: high for key, high in {"payload": 3.0, "damping": 30.0, "mass": 6.0}.items() if key in family.parameters
+    }
+    tasks = [changed(name, gain=0.6, **heavy), changed(name, gain=1.8, **heavy), changed(name, gain=0.6)]
+    batch = family.make_batch(tasks)
+    start = batch.reset([0, 0, 0])
+    seen = [batch.step(np.zeros((3, 3))).obs for _ in range(family.episode_length)]
+    assert np.abs(np.array(seen)[:, :, :3] - start[:, :3]).max() < 0.01  # dm: a millimetre
+    batch.close()
+
+
+def test_at_rest_it_is_where_a_plain_simulation_with_the_load_in_its_controls_is() -> None:
+    family = load("arm-reach")
+    task = changed("arm-reach", payload=2.0, gain=0.6, damping=1.0)
+    model = family.model(task)
+    qpos, qvel = family.initial_state(np.random.default_rng(0), task.parameters)
+    data = mujoco.MjData(model)
+    data.qpos[:] = qpos
+    mujoco.mj_forward(model, data)
+    joints = [model.joint(f"joint{number}").id for number in range(1, 8)]  # all joints have one number
+    weight = (data.qfrc_bias - data.qfrc_passive)[joints]
+    data.ctrl[:] = qpos[joints] + weight / (0.6 * np.array([2000, 2000, 1000, 1000, 300, 300, 100]))
+    mujoco.mj_step(model, data, 500)
+    mujoco.mj_kinematics(model, data)
+    place = data.site("flange").xpos.copy()
+    batch = family.make_batch([task])
+    batch.set_state(qpos[None], qvel[None])
+    for _ in range(50):
+        step = batch.step(np.zeros((1, 3)))
+    # It has turned its tool upright meanwhile, from where the noise of the start had left it: about the flange.
+    np.testing.assert_allclose(0.1 * step.obs[0, :3] + np.array(family.start), place, atol=5e-4)
+    batch.close()
+
+
+def test_what_the_arm_carries_shows_where_it_goes() -> None:
+    """14 cm ahead: the servos know what they carried where they started, and no more."""
+    tasks = [changed("arm-reach", payload=payload, gain=0.6, damping=1.0) for payload in (0.1, 3.0)]
     batch = load("arm-reach").make_batch(tasks)
-    batch.reset([0, 0, 0])
-    for _ in range(10):
-        step = batch.step(np.zeros((3, 3)))
-    heights = step.obs[:, 2]
-    assert heights[0] > heights[1] > heights[2]
+    batch.reset([0, 0])
+    for step in range(40):
+        obs = batch.step(np.tile([float(step < 6), 0.0, 0.0], (2, 1))).obs
+    light, heavy = obs[:, 2]
+    assert 0.02 < light - heavy < 0.1  # dm
+    assert heavy + obs[1, 8] == pytest.approx(light + obs[0, 8], abs=1e-4)  # and both are asked to be at one height
+    batch.close()
+
+
+def test_the_way_to_the_place_that_is_asked_for_is_seen_and_bounded() -> None:
+    """In free air the first action asks for a stroke; a full one in each step never asks for more than the lead."""
+    batch = load("arm-reach").make_batch([changed("arm-reach", payload=0.1, gain=1.0, damping=30.0)])
+    start = batch.reset([0])[0]
+    np.testing.assert_array_equal(start[6:9], 0.0)
+    first = batch.step(np.array([[0.0, 0.4, 0.0]])).obs[0]
+    np.testing.assert_allclose(first[:3] + first[6:9] - start[:3], [0.0, 0.4 * STROKE / 0.1, 0.0], atol=1e-6)
+    asked = first
+    for _ in range(8):
+        before, asked = asked, batch.step(np.array([[0.0, 1.0, 0.0]])).obs[0]
+        # The lead counts from where the flange was when the action came.
+        assert asked[1] + asked[7] <= before[1] + LEAD / 0.1 + 1e-6
+    batch.close()
+
+
+def test_the_tool_points_down_all_the_way() -> None:
+    family = load("arm-reach")
+    batch = family.make_batch([changed("arm-reach", payload=0.1, gain=1.0, damping=1.0)])
+    batch.reset([0])
+    for step in range(30):
+        batch.step(np.array([[0.7, -0.5, -0.4]]) if step < 10 else np.zeros((1, 3)))
+    rotation = batch._dynamics._state_after.derived["rotation"][0]
+    np.testing.assert_allclose(rotation, DOWN, atol=0.01)
     batch.close()
 
 

@@ -15,6 +15,7 @@ from mql.tasks import registry
 from mql.tasks.family import Array
 from mql.tasks.stepping.derived import FROM_STATE, Deriver, empty
 from mql.tasks.stepping.parallel import ParallelFamily
+from mql.tasks.stepping.physics_state import Layout, PhysicsState
 from mql.tasks.stepping.rollout import MujocoFamily, compiled_model
 from mql.tasks.stepping.state import Outcome, State
 
@@ -280,7 +281,8 @@ def test_derived_quantities_are_those_of_a_full_forward_pass() -> None:
     qpos = np.array(HUMANOID.rest) + rng.uniform(-0.3, 0.3, (rows, model.nq))
     qvel, control = rng.standard_normal((rows, model.nv)), rng.uniform(-0.4, 0.4, (rows, model.nu))
     out = empty(names, model, rows)
-    Deriver(names, [model] * rows).derive(qpos, qvel, control, out)
+    states = Layout(model).start([model] * rows, PhysicsState(qpos, qvel, ctrl=control))
+    Deriver(names, [model] * rows).derive(*states, out)
     for row in range(rows):
         data = mujoco.MjData(model)
         data.qpos[:], data.qvel[:], data.ctrl[:] = qpos[row], qvel[row], control[row]

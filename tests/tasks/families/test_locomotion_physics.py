@@ -12,6 +12,7 @@ from mql.errors import UserError
 from mql.robots.models.half_cheetah import HALF_CHEETAH
 from mql.tasks import registry
 from mql.tasks.family import Array, Task
+from mql.tasks.stepping.physics_state import PhysicsState
 from mql.tasks.stepping.rollout import MujocoFamily, compiled_model
 
 pytestmark = pytest.mark.newest
@@ -120,7 +121,7 @@ def trajectory(family: MujocoFamily, task: Task) -> Array:
     for pitch, height in ((0.0, 1.2), (1.5, 0.1)):
         qpos[0, 1:3] = height, pitch
         dynamics = family.dynamics([task], 1)
-        dynamics.place(qpos, np.zeros_like(qpos))
+        dynamics.place(PhysicsState(qpos, np.zeros_like(qpos)))
         for action in actions:
             _, after = dynamics.advance(action)
             rows.append(np.concatenate([after.qpos[0], after.qvel[0]]))

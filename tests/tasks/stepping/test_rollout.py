@@ -18,6 +18,7 @@ from mql.tasks.families.small.point_robot import PointRobot, point_robot
 from mql.tasks.families.small.reacher_goal import fingertip
 from mql.tasks.family import Array, Task
 from mql.tasks.stepping.parallel import ParallelBatch, ParallelFamily
+from mql.tasks.stepping.physics_state import PhysicsState
 from mql.tasks.stepping.rollout import MujocoDynamics, MujocoFamily
 from mql.tasks.stepping.state import Outcome, State
 
@@ -67,7 +68,7 @@ def test_one_control_step_agrees_with_gymnasium(
     qpos, qvel, actions, next_qpos, next_qvel = (np.stack(column) for column in zip(*rows, strict=True))
     family = native(name)
     dynamics = family.dynamics([family.task(parameters)] * len(rows), threads=2)
-    dynamics.place(qpos, qvel)
+    dynamics.place(PhysicsState(qpos, qvel))
     before, after = dynamics.advance(actions)
     assert np.array_equal(before.qpos, qpos) and np.array_equal(before.qvel, qvel)
     np.testing.assert_allclose(after.qpos, next_qpos, rtol=0, atol=tolerance)
@@ -264,7 +265,7 @@ def test_a_task_with_a_finer_clock_of_its_own_is_not_lost() -> None:
     dynamics = MujocoDynamics([coarse, fine], family.robot.frame_skip, threads=1)
     qpos = np.zeros((2, coarse.nq))
     qpos[:, 1] = 10.0  # m, far above the floor
-    dynamics.place(qpos, np.zeros((2, coarse.nv)))
+    dynamics.place(PhysicsState(qpos, np.zeros((2, coarse.nv))))
     _, after = dynamics.advance(np.zeros((2, coarse.nu)))
     seconds = family.robot.control_timestep * np.array([1.0, 0.5])
     np.testing.assert_allclose(after.qvel[:, 1], -9.81 * seconds, rtol=0.02)

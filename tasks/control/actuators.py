@@ -1,0 +1,89 @@
+"""What a model's actuators hold, and which controls keep the pose that a robot has.
+
+Of a position servo a control asks for a place. A servo gives way: it rests beside the place that it is asked for, by
+the load over its stiffness. When an episode starts the load is known, so the controls at rest ask for as much more, and
+the robot begins at rest, as a real one does. What leans on the robot is not counted, nor anything where the
+robot itself can fall: what the ground does to a leg is not known.
+
+Shapes: U actuators, Q positions, V velocities, K servos that carry.
+"""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from mql.robots.mjcf.lookup import actuator_kind, driven_joint, joint_width
+from mql.tasks.family import Array
+
+Indices = npt.NDArray[np.intp]
+
+
+class Holding:
+    """The controls that hold a model's pose.
+
+    Args:
+        model: as it was compiled. Its tasks' models may have other numbers, but the same joints and actuators.
+    """
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        driven = [driven_joint(model, actuator) for actuator in range(model.nu)]
+        held = {joint for joint in driven if joint is not None and joint_width(model, joint) == 1}
+        servos = [index for index in range(model.nu) if actuator_kind(model, index) == "position"]
+        carriers, joints = [], []
+        for index in servos:
+            joint = driven[index]
+            if joint is not None and joint in held and _stands(model, joint, held):
+                carriers.append(index)
+                joints.append(joint)
+        self._servos, self._carriers = np.array(servos, np.intp), np.array(carriers, np.intp)
+        self._dofs = np.array([model.jnt_dofadr[joint] for joint in joints], np.intp)
+        self._share = np.array([1.0 / joints.count(joint) for joint in joints])  # of the joint's load, on each servo
+        self._limited = np.flatnonzero(model.actuator_ctrllimited)
+
+    def controls(self, model: mujoco.MjModel, data: mujoco.MjData) -> Array:
+        """Return controls [U] under which a robot at rest stays in the pose that `data` has; 0 for what is no servo.
+
+        Position servos of hinges and slides carry what weighs on them, as far as their control ranges let them. All
+        that MuJoCo derives from positions is computed on the way; call ``mj_forward`` to have the rest.
+        """
+        velocity = data.qvel.copy()
+        data.qvel[:] = 0.0
+        mujoco.mj_fwdPosition(model, data)
+        mujoco.mj_fwdVelocity(model, data)
+        data.qvel[:] = velocity
+        gains, gears = model.actuator_gainprm[:, 0], model.actuator_gear[:, 0]
+        controls = np.zeros(model.nu)
+        servos, carriers, limited = self._servos, self._carriers, self._limited
+        controls[servos] = data.actuator_length[servos] * -model.actuator_biasprm[servos, 1] / gains[servos]
+        if carriers.size:
+            controls[carriers] += self._share * load(model, data)[self._dofs] / (gears[carriers] * gains[carriers])
+        low, high = model.actuator_ctrlrange[limited].T
+        controls[limited] = np.minimum(np.maximum(controls[limited], low), high)
+        return controls
+
+
+def load(model: mujoco.MjModel, data: mujoco.MjData) -> Array:
+    """Return the efforts [V], N m or N, that hold a robot against gravity and its springs; `data` is at rest."""
+    held: Array = data.qfrc_bias - data.qfrc_passive
+    by_motors = np.asarray(model.jnt_actgravcomp, np.bool_)[model.dof_jntid]
+    return np.where(by_motors, held - data.qfrc_gravcomp, held)
+
+
+def position_ratio(model: mujoco.MjModel, servos: Indices) -> Array:
+    """Return the controls of position servos that ask for 1 rad or m of their joints: the gears are counted."""
+    pull, gain = -model.actuator_biasprm[servos, 1], model.actuator_gainprm[servos, 0]
+    ratio: Array = model.actuator_gear[servos, 0] * pull / gain
+    return ratio
+
+
+def _stands(model: mujoco.MjModel, joint: int, held: set[int]) -> bool:
+    """Whether actuators hold each joint between the world and this one."""
+    body = int(model.jnt_bodyid[joint])
+    while body:
+        first = int(model.body_jntadr[body])
+        if any(each not in held for each in range(first, first + int(model.body_jntnum[body]))):
+            return False
+        body = int(model.body_parentid[body])
+    return True
