@@ -85,11 +85,12 @@ class Inspection:
         """Return the model at home, with the controls that hold it there, after mj_forward.
 
         Where the spec states no home, it is the model's keyframe of that name or its only one, else where the model
-        begins. A joint that is hardly outside its range there is at its limit.
+        begins. A joint that is hardly outside its range there is at its limit; where nobody has chosen the pose, any.
         """
         model = self.model
         data = mujoco.MjData(model)
-        data.qpos[:] = within_limits(model, self.stated_home())
+        chosen = bool(self.spec.home) or home_key(model) is not None
+        data.qpos[:] = within_limits(model, self.stated_home(), chosen=chosen)
         mujoco.mj_forward(model, data)
         data.ctrl[:] = holding_controls(model, data)
         mujoco.mj_forward(model, data)

@@ -15,6 +15,11 @@ Family = Annotated[
 ]
 Trust = Annotated[bool, typer.Option("--trust", help="Allow a family definition to run its own Python code.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
+CameraName = Annotated[
+    str | None,
+    typer.Option("--camera", metavar="NAME", help="One of the model's own cameras.", show_default="as the spec says"),
+]
+Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Pixels of a picture.", show_default="480x480")]
 
 
 @tasks_app.command("list")
@@ -72,12 +77,14 @@ def tasks_render(
         int | None, typer.Option(min=1, metavar="N", help="Number of tasks in the picture.", show_default="6")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed for the initial states and the actions.")] = 0,
+    camera: CameraName = None,
+    size: Size = None,
     trust: Trust = False,
 ) -> None:
     """Draw a family's tasks, or record a video of an episode."""
     from mql.cli.tasks import render
 
-    render(name, out=out, split=split, tasks=tasks, seed=seed, trust=trust)
+    render(name, out=out, split=split, tasks=tasks, seed=seed, trust=trust, camera=camera, size=size)
 
 
 @tasks_app.command("new")

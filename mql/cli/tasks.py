@@ -17,6 +17,7 @@ from mql.cli.tables import print_checks, print_families, print_family, print_jso
 from mql.collecting.workers import WorkerLost, Workers
 from mql.errors import UserError
 from mql.files import user_errors, write_atomic
+from mql.robots.drawing.shot import Shot
 from mql.tasks import registry
 from mql.tasks.checks.effort import FULL, QUICK
 from mql.tasks.checks.picture import NO_OPENGL, SUFFIXES, opengl_fault, picture_of
@@ -90,12 +91,24 @@ def check(names: Sequence[str], *, quick: bool, trust: bool, as_json: bool) -> i
     return 2 if any(result.result == "fail" for result in results) else 0
 
 
-def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int, trust: bool) -> None:
+def render(
+    name: str,
+    *,
+    out: Path,
+    split: str,
+    tasks: int | None,
+    seed: int,
+    trust: bool,
+    camera: str | None,
+    size: str | None,
+) -> None:
     """Do what `mql tasks render` does.
 
     Raises:
-        UserError: there is no such family or split, the suffix of `out` is unknown, or nothing can be drawn or written.
+        UserError: there is no such family, split or camera, the suffix of `out` is unknown, or nothing can be drawn or
+            written.
     """
+    shot = None if camera is None and size is None else Shot.of(size, camera)
     build = builder(name, trust=trust)
     suffix = out.suffix.lower()
     if suffix not in SUFFIXES:
@@ -112,7 +125,7 @@ def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int, tr
     workers = Workers(1)  # a broken OpenGL library ends the process that draws, and only that
     try:
         draw = workers.bound(_draw, timeout=_PICTURE_SECONDS)
-        answer = draw(build, name, str(out), split, tasks or DEFAULT_TASKS, seed)
+        answer = draw(build, name, str(out), split, tasks or DEFAULT_TASKS, seed, shot)
     finally:
         workers.close()
     if isinstance(answer, WorkerLost):
@@ -123,10 +136,12 @@ def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int, tr
         write_atomic(out, answer)
 
 
-def _draw(build: Callable[[], TaskFamily], name: str, path: str, split: str, tasks: int, seed: int) -> bytes:
+def _draw(
+    build: Callable[[], TaskFamily], name: str, path: str, split: str, tasks: int, seed: int, shot: Shot | None
+) -> bytes:
     """Draw in a worker process."""
     try:
-        return picture_of(build(), path, split, tasks, seed)
+        return picture_of(build(), path, split, tasks, seed, shot)
     except UserError:
         raise
     except Exception as error:

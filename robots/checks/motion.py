@@ -56,9 +56,8 @@ def check_home(inspection: Inspection) -> Verdict:
             where = f"home is outside the joint's range (keyframe {said}): "
             remarks.append(f"{where}joint {name!r} {text}: choose a value within")
         else:
-            remarks.append(
-                f"joint {name!r}, where the model starts, {text}, and tasks refuse that: {_other_start(model)}"
-            )
+            mend = f"tasks start it at {beyond.limit:.4g}; for another place {_other_start(model)}"
+            remarks.append(f"joint {name!r}, where the model starts, {text}: {mend}")
     for contact in data.contact:
         first, second = (int(model.geom_bodyid[geom]) for geom in contact.geom)
         own = (first in inspection.bodies, second in inspection.bodies)
@@ -84,6 +83,8 @@ def _other_start(model: mujoco.MjModel) -> str:
 def check_drop(inspection: Inspection) -> Verdict:
     """Let go at home for a second, on a floor where it can fall, the robot neither explodes nor falls through."""
     model = inspection.model
+    if not inspection.bodies:
+        return warned("the model has no bodies: nothing can move")
     start = inspection.home()
     falls = any(_can_fall(start, joint) for joint in inspection.joints)
     if falls and not has_floor(model):

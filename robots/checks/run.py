@@ -21,6 +21,7 @@ from mql.robots.checks.motion import check_actuators, check_drop, check_home
 from mql.robots.checks.numbers import check_inertia, check_limits
 from mql.robots.checks.verdict import FAIL, Verdict, failed, passed, warned
 from mql.robots.drawing.picture import take_picture
+from mql.robots.drawing.renderer import undrawn
 from mql.robots.inspection import Inspection
 from mql.robots.mjcf.files import mjcf_files
 from mql.robots.mjcf.warnings import unheard_warnings
@@ -71,6 +72,11 @@ def check_render(inspection: Inspection) -> Verdict:
         if inspection.opengl:
             raise
         return warned("no OpenGL library opens a picture here")
+    hidden = undrawn(inspection.model)
+    if hidden.size:
+        group = int(inspection.model.geom_group[hidden[0]])
+        what = f"{hidden.size} shapes are in group {group}, which viewers hide, and nothing else shows their bodies"
+        return warned(f"{what}: pictures draw them all the same")
     if np.ptp(picture) == 0:
         return warned("the picture has one colour all over: add a section 'view' that looks at the robot")
     return passed(f"a picture of {picture.shape[1]} x {picture.shape[0]} pixels")

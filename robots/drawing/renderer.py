@@ -1,22 +1,72 @@
-"""Opens MuJoCo's renderer, or says how to make that possible."""
+"""Opens MuJoCo's renderer, or says how to make that possible; and what every picture has in common."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import mujoco
+import numpy as np
+import numpy.typing as npt
 
-from mql.errors import UserError
+from mql.errors import UserError, nearest
+from mql.robots.drawing.shot import Shot
 
-SIZE = 480  # pixels, both ways
+_DRAWN = 3  # groups of geoms below this are drawn
 
 
-def open_renderer(model: mujoco.MjModel) -> mujoco.Renderer:
-    """Open a renderer of pictures [480, 480, 3] for a model and all of the same sizes.
+def fixed_camera(model: mujoco.MjModel, name: str) -> mujoco.MjvCamera:
+    """Return one of the model's own cameras.
+
+    Raises:
+        UserError: it has none of that name.
+    """
+    names = [model.camera(index).name for index in range(model.ncam)]
+    if name not in names:
+        known = [each for each in names if each]
+        mend = nearest(name, known) if known else "it has none with a name: leave --camera out"
+        raise UserError(f"the model has no camera {name!r}", where="--camera", mend=mend)
+    camera = mujoco.MjvCamera()
+    camera.fixedcamid, camera.type = names.index(name), mujoco.mjtCamera.mjCAMERA_FIXED.value
+    return camera
+
+
+def open_renderer(model: mujoco.MjModel, shot: Shot | None = None) -> mujoco.Renderer:
+    """Open a renderer of pictures [480, 480, 3], or as `shot` says, for a model and all of the same sizes.
 
     Raises:
         UserError: OpenGL can't be opened.
     """
+    shot = shot or Shot()
+    model.vis.global_.offwidth = max(model.vis.global_.offwidth, shot.width)
+    model.vis.global_.offheight = max(model.vis.global_.offheight, shot.height)
     try:
-        return mujoco.Renderer(model, height=SIZE, width=SIZE)
+        return mujoco.Renderer(model, height=shot.height, width=shot.width)
     except (mujoco.FatalError, AttributeError, ImportError, RuntimeError) as error:
         mend = "without a screen set MUJOCO_GL=egl (or osmesa) before Python starts, with that library installed"
         raise UserError("can't open OpenGL for pictures", mend=mend) from error
+
+
+def undrawn(model: mujoco.MjModel) -> npt.NDArray[np.int64]:
+    """Return the geoms that pictures leave out although nothing else shows their body: of groups from 3 on.
+
+    Models with shapes to see and others to touch keep the latter in such a group; where there are only the latter, a
+    picture would be empty. What is fixed to each other counts as one body.
+    """
+    groups = np.asarray(model.geom_group)
+    bodies = np.asarray(model.geom_bodyid)
+    welded = np.asarray(model.body_weldid)[bodies]
+    bodies = np.where(welded == 0, bodies, welded)  # the robot's base and the floor are both fixed to the world
+    return np.flatnonzero((groups >= _DRAWN) & ~np.isin(bodies, bodies[groups < _DRAWN]))
+
+
+@contextmanager
+def all_bodies_drawn(model: mujoco.MjModel) -> Iterator[None]:
+    """Meanwhile, let the geoms of `undrawn` be in a group that is drawn."""
+    hidden = undrawn(model)
+    groups = model.geom_group[hidden].copy()
+    model.geom_group[hidden] = 0
+    try:
+        yield
+    finally:
+        model.geom_group[hidden] = groups

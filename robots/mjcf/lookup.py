@@ -74,11 +74,14 @@ def beyond_limits(model: mujoco.MjModel, qpos: FloatArray) -> list[Beyond]:
     return found
 
 
-def within_limits(model: mujoco.MjModel, qpos: FloatArray) -> FloatArray:
-    """Return a pose [Q] with the joints that are hardly outside their range put to its nearest end."""
+def within_limits(model: mujoco.MjModel, qpos: FloatArray, *, chosen: bool = True) -> FloatArray:
+    """Return a pose [Q] with joints that are outside their range put to its nearest end.
+
+    Of a pose that somebody has chosen, these are only the ones that are hardly outside.
+    """
     qpos = qpos.copy()
     for beyond in beyond_limits(model, qpos):
-        if beyond.hardly:
+        if beyond.hardly or not chosen:
             qpos[model.jnt_qposadr[beyond.joint]] = beyond.limit
     return qpos
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError, missing_package
+from mql.robots.drawing.shot import Shot
 from mql.tasks.checks.inspection import choose, name_values, random_actions
 from mql.tasks.family import Task, TaskFamily
 
@@ -58,25 +59,25 @@ def opengl_fault() -> str | None:
     return None
 
 
-def draw_grid(family: TaskFamily, tasks: Sequence[Task], seed: int = 0) -> bytes:
+def draw_grid(family: TaskFamily, tasks: Sequence[Task], seed: int = 0, shot: Shot | None = None) -> bytes:
     """Return a PNG with one captioned picture for each task, after some steps of the same seed.
 
     Raises:
-        UserError: the family can't draw here.
+        UserError: the family can't draw here, or not as `shot` says.
     """
     from matplotlib.figure import Figure
 
     columns = min(_COLUMNS, len(tasks))
     rows = math.ceil(len(tasks) / columns)
-    size = (_CELL_INCHES * columns, (_CELL_INCHES + 0.6) * rows + 0.3)
-    figure = Figure(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained")
+    wide, high = (_CELL_INCHES, _CELL_INCHES) if shot is None else (shot.width / 150.0, shot.height / 150.0)
+    figure = Figure(figsize=(wide * columns, (high + 0.6) * rows + 0.3), dpi=_DOTS_PER_INCH, layout="constrained")
     figure.suptitle(f"{family.name}, {tasks[0].split} tasks")
     cells = figure.subplots(rows, columns, squeeze=False).flat
     for cell in cells:
         cell.set_axis_off()
     for cell, task in zip(figure.axes, tasks, strict=False):
         steps = min(_STEPS, family.episode_length)
-        *_, picture = _frames(family, task, seed, steps, every=steps)
+        *_, picture = _frames(family, task, seed, steps, every=steps, shot=shot)
         cell.imshow(picture)
         cell.set_title(_caption(task), fontsize=8)
     buffer = io.BytesIO()
@@ -84,11 +85,11 @@ def draw_grid(family: TaskFamily, tasks: Sequence[Task], seed: int = 0) -> bytes
     return buffer.getvalue()
 
 
-def draw_film(family: TaskFamily, task: Task, seed: int = 0) -> bytes:
+def draw_film(family: TaskFamily, task: Task, seed: int = 0, shot: Shot | None = None) -> bytes:
     """Return an MP4 (H.264) of one episode, at the speed of the robot's clock.
 
     Raises:
-        UserError: the family can't draw here, or the package that writes videos is missing.
+        UserError: the family can't draw here, or not as `shot` says, or the package that writes videos is missing.
     """
     try:
         import imageio_ffmpeg
@@ -96,7 +97,7 @@ def draw_film(family: TaskFamily, task: Task, seed: int = 0) -> bytes:
         raise missing_package(error.name or "imageio_ffmpeg", where="videos") from error
 
     rate, every = frame_rate(family.control_timestep)
-    frames = _frames(family, task, seed, family.episode_length, every=every)
+    frames = _frames(family, task, seed, family.episode_length, every=every, shot=shot)
     first = next(frames)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"  # ffmpeg must be able to go back in its file
@@ -125,13 +126,17 @@ def frame_rate(control_timestep: float) -> tuple[float, int]:
     return 1.0 / (control_timestep * every), every
 
 
-def _frames(family: TaskFamily, task: Task, seed: int, steps: int, *, every: int) -> Iterator[Picture]:
+def _frames(
+    family: TaskFamily, task: Task, seed: int, steps: int, *, every: int, shot: Shot | None
+) -> Iterator[Picture]:
     """Play an episode with the family's probe, or random actions; yield the start and each `every`-th step.
 
     An episode that ends earlier ends with its last picture.
     """
     env: Any = family.make(task, render_mode="rgb_array")
     try:
+        if shot is not None:
+            aim(env, shot)
         obs, _ = env.reset(seed=seed)
         drawn = random_actions(family, seed, steps)
         yield env.render()
@@ -146,6 +151,31 @@ def _frames(family: TaskFamily, task: Task, seed: int, steps: int, *, every: int
         env.close()
 
 
+def aim(env: Any, shot: Shot) -> None:
+    """Let an environment's pictures be taken in another way.
+
+    Raises:
+        UserError: they can't.
+    """
+    while env is not None:
+        if hasattr(env, "aim"):
+            env.aim(shot)
+            return
+        if hasattr(env, "mujoco_renderer"):  # Gymnasium's own, and those built on it
+            renderer = env.mujoco_renderer
+            renderer.width, renderer.height = shot.width, shot.height
+            env.model.vis.global_.offwidth = max(env.model.vis.global_.offwidth, shot.width)
+            env.model.vis.global_.offheight = max(env.model.vis.global_.offheight, shot.height)
+            if shot.camera is not None:
+                from mql.robots.drawing.renderer import fixed_camera
+
+                renderer.camera_id = fixed_camera(env.model, shot.camera).fixedcamid
+            return
+        env = getattr(env, "inner", None) or getattr(env, "env", None)
+    mend = "leave out --camera and --size"
+    raise UserError("pictures of this family have one size and one camera", where="--camera, --size", mend=mend)
+
+
 def _caption(task: Task) -> str:
     """Break the parameters into a few lines."""
     lines = [""]
@@ -157,7 +187,7 @@ def _caption(task: Task) -> str:
     return "\n".join(kept) + (" ..." if len(lines) > len(kept) else "")
 
 
-def picture_of(family: TaskFamily, path: str, split: str, n: int, seed: int) -> bytes:
+def picture_of(family: TaskFamily, path: str, split: str, n: int, seed: int, shot: Shot | None = None) -> bytes:
     """Return the bytes of a picture or video, by the suffix of `path`.
 
     Raises:
@@ -167,4 +197,4 @@ def picture_of(family: TaskFamily, path: str, split: str, n: int, seed: int) -> 
     if suffix not in SUFFIXES:
         raise UserError(f"can't draw into {path!r}", mend="end the name in .png for a picture, .mp4 for a video")
     tasks = family.tasks(split)
-    return draw_film(family, tasks[0], seed) if suffix == ".mp4" else draw_grid(family, tasks[:n], seed)
+    return draw_film(family, tasks[0], seed, shot) if suffix == ".mp4" else draw_grid(family, tasks[:n], seed, shot)

@@ -118,10 +118,11 @@ def start_of(model: mujoco.MjModel, robot: RobotSpec | None) -> Start:
     """Start from the keyframe ``home`` or the only one, if there is one, else at rest from qpos0 with the robot's home.
 
     Position servos that filter their control hold the robot's home from the first moment, as other servos do. A joint
-    that would start hardly outside its range starts at its limit.
+    that would start hardly outside its range starts at its limit; where nobody has chosen the pose, any joint does.
     """
     data = mujoco.MjData(model)
     key = home_key(model)
+    chosen = key is not None or (robot is not None and bool(robot.home))
     if key is not None:
         mujoco.mj_resetDataKeyframe(model, data, key)
     elif robot is not None:
@@ -134,7 +135,7 @@ def start_of(model: mujoco.MjModel, robot: RobotSpec | None) -> Start:
     joints = np.unique(model.actuator_trnid[joint_driven, 0])
     kinds = (mujoco.mjtJoint.mjJNT_SLIDE.value, mujoco.mjtJoint.mjJNT_HINGE.value)
     return Start(
-        qpos=within_limits(model, data.qpos),
+        qpos=within_limits(model, data.qpos, chosen=chosen),
         qvel=data.qvel.copy(),
         noisy=np.asarray(model.jnt_qposadr[joints[np.isin(model.jnt_type[joints], kinds)]], np.int64),
         act=data.act.copy(),

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 from gymnasium.spaces import Box
 
+from mql.robots.drawing.shot import Shot
 from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.environment import Answer, Array, DefinedEnvironment
@@ -160,6 +161,10 @@ class PythonEnvironment(DefinedEnvironment):
         """Return the class's action [A] of this step."""
         assert self._own_probe is not None
         return np.asarray(self._own_probe(self.model, self.data, step), np.float64)
+
+    def aim(self, shot: Shot) -> None:
+        """Take the pictures that follow in another way."""
+        self._camera.aim(shot)
 
     def render(self) -> Any:
         """Return a picture [480, 480, 3]."""

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.robots.description import View
-from mql.robots.drawing.renderer import open_renderer
+from mql.robots.drawing.renderer import all_bodies_drawn, fixed_camera, open_renderer
+from mql.robots.drawing.shot import Shot
 
 # What a renderer keeps of the model that it was opened for; all else it reads anew for each picture.
 _KEPT = ("mesh_vert", "mesh_face", "hfield_data", "hfield_size", "tex_data", "skin_vert")
@@ -26,26 +27,35 @@ class Camera:
         self._view = view
         self._renderer: Any = None
         self._opened_for: mujoco.MjModel | None = None
+        self._shot = Shot()
+
+    def aim(self, shot: Shot) -> None:
+        """Take the pictures that follow in another way."""
+        self.close()
+        self._shot = shot
 
     def picture(self, model: mujoco.MjModel, data: mujoco.MjData) -> npt.NDArray[np.uint8]:
         """Return a picture [480, 480, 3] of `model` in the whole state that `data` has; `data` stays as it is.
 
         Raises:
-            UserError: OpenGL can't be opened.
+            UserError: OpenGL can't be opened, or the model lacks the camera that was aimed.
         """
         if self._opened_for is None or not _share_meshes(self._opened_for, model):
             self.close()
-            self._renderer, self._opened_for = open_renderer(model), model
+            self._renderer, self._opened_for = open_renderer(model, self._shot), model
         shown = copy.copy(data)
         mujoco.mj_forward(model, shown)
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
         scene, option = self._renderer.scene, mujoco.MjvOption()
         # The renderer's own method would draw the shapes and colours of the model that it was opened for.
-        mujoco.mjv_updateScene(model, shown, option, None, self._aim(model, shown), everything, scene)
+        with all_bodies_drawn(model):
+            mujoco.mjv_updateScene(model, shown, option, None, self._aim(model, shown), everything, scene)
         picture: npt.NDArray[np.uint8] = self._renderer.render().copy()
         return picture
 
     def _aim(self, model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjvCamera:
+        if self._shot.camera is not None:
+            return fixed_camera(model, self._shot.camera)
         view, camera = self._view, mujoco.MjvCamera()
         if view is None and model.ncam:
             camera.fixedcamid, camera.type = 0, mujoco.mjtCamera.mjCAMERA_FIXED.value

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.robots.description import View
+from mql.robots.drawing.shot import Shot
 from mql.robots.mjcf.lookup import blew_up
 from mql.robots.mjcf.warnings import warn_on_stderr
 from mql.tasks.family import Array
@@ -115,6 +116,10 @@ class LiveDynamics(ABC):
             UserError: OpenGL can't be opened.
         """
         return self._camera.picture(self._models[row], self._data[row])
+
+    def aim(self, shot: Shot) -> None:
+        """Take the pictures that follow in another way."""
+        self._camera.aim(shot)
 
     def close(self) -> None:
         """Stop the threads and release the rendering context."""

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError
+from mql.robots.drawing.shot import Shot
 from mql.tasks.distributions import Value
 from mql.tasks.family import Array, BatchStep, FloatArray, Task, TaskFamily
 from mql.tasks.parameter import visible_values
@@ -178,6 +179,18 @@ class ParallelBatch:
     def render(self, row: int = 0) -> npt.NDArray[np.uint8]:
         """Return a picture [height, width, 3] of one task."""
         return self._dynamics.render(row)
+
+    def aim(self, shot: Shot) -> None:
+        """Take the pictures that follow in another way.
+
+        Raises:
+            UserError: this family draws in one way only.
+        """
+        aim = getattr(self._dynamics, "aim", None)
+        if aim is None:
+            what = "pictures of this family have one size and one camera"
+            raise UserError(what, where=f"family {self.family.name}", mend="leave out camera and size")
+        aim(shot)
 
     def close(self) -> None:
         """Release threads and rendering contexts."""

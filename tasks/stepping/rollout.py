@@ -30,6 +30,7 @@ import numpy.typing as npt
 from mujoco.rollout import Rollout
 
 from mql.robots.description import Robot, View
+from mql.robots.drawing.shot import Shot
 from mql.robots.mjcf.warnings import warn_on_stderr
 from mql.tasks.family import Array, Task
 from mql.tasks.stepping import derived as derived_quantities
@@ -208,6 +209,10 @@ class MujocoDynamics:
         data = mujoco.MjData(model)
         self._layout.put(model, data, self._frames[row, -1], self._inputs[row, -1])
         return self._camera.picture(model, data)
+
+    def aim(self, shot: Shot) -> None:
+        """Take the pictures that follow in another way."""
+        self._camera.aim(shot)
 
     def close(self) -> None:
         """Stop the threads and release the rendering context."""

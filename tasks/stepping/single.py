@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import Space
 
+from mql.robots.drawing.shot import Shot
 from mql.tasks.family import FloatArray, Task, TaskBatch, TaskFamily
 from mql.tasks.stepping.checked import RENDER_MODES, check_render_mode, checked_action
 
@@ -23,6 +24,10 @@ class StartableBatch(TaskBatch, Protocol):
 
     def set_state(self, qpos: npt.ArrayLike, qvel: npt.ArrayLike) -> FloatArray:
         """Start an episode of every task from a given state qpos [N, Q], qvel [N, V]; return obs [N, O]."""
+        ...
+
+    def aim(self, shot: Shot) -> None:
+        """Take the pictures that follow in another way."""
         ...
 
     def render(self, row: int = 0) -> npt.NDArray[np.uint8]:
@@ -79,6 +84,10 @@ class TaskEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         """Start an episode from qpos [Q] and qvel [V]; return the observation [O]."""
         obs: FloatArray = self._batch.set_state(np.asarray(qpos)[None], np.asarray(qvel)[None])[0]
         return obs
+
+    def aim(self, shot: Shot) -> None:
+        """Take the pictures that follow in another way. Raises UserError where the family draws in one way only."""
+        self._batch.aim(shot)
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return a picture [height, width, 3], or None where no render mode was chosen."""

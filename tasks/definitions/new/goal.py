@@ -166,7 +166,13 @@ def find_goal(
 
 
 def _gap(model: mujoco.MjModel, data: mujoco.MjData, body: int) -> float:
-    """Return how far (m) a body's frame is from all that the body has, 0 where it is near; CAD programs export such."""
+    """Return how far (m) a body's frame is from all that the body has, 0 where it is near; CAD programs export such.
+
+    A frame at the body's own joint is where many put it.
+    """
+    joints = np.flatnonzero(np.asarray(model.jnt_bodyid) == body)
+    if any(np.linalg.norm(data.xanchor[joint] - data.xpos[body]) < _APART for joint in joints):
+        return 0.0
     geoms = [geom for geom in range(model.ngeom) if model.geom_bodyid[geom] == body]
     if geoms:
         away = np.linalg.norm(data.geom_xpos[geoms] - data.xpos[body], axis=1)

@@ -222,13 +222,8 @@ def _check_start(model: mujoco.MjModel, start: npt.NDArray[np.float64], where: s
         low, high = model.jnt_range[joint]
         what = f"joint {model.joint(joint).name!r} starts at {at:.4g}, outside of its range, {low:.4g} to {high:.4g}"
         key = home_key(model)
-        if key is None and model.nkey:
-            mend = f"call one of its keyframes home: {', '.join(repr(model.key(n).name) for n in range(model.nkey))}"
-        elif key is None:
-            mend = "add a keyframe home, or write a spec with 'home: {JOINT: VALUE}' (docs/robots.md)"
-        else:
-            mend = f"fix its keyframe {model.key(key).name}"
-        mend += ', or fix the range (in degrees, unless the file says <compiler angle="radian"/>)'
+        pose = "home in its spec" if key is None else f"its keyframe {model.key(key).name}"
+        mend = f'fix {pose} or its range (in degrees, unless the file says <compiler angle="radian"/>)'
         raise UserError(what, where=where, mend=mend)
 
 
@@ -238,10 +233,14 @@ def _start_remarks(model: mujoco.MjModel, spec: RobotSpec | None) -> Iterator[st
     if key is not None and model.key(key).name != HOME and (spec is None or not spec.home):
         yield f"tasks start from the only keyframe there is, {model.key(key).name!r}"
     stated = np.array(model.qpos0 if key is None else model.key_qpos[key])
-    for joint, at, limit, hardly in beyond_limits(model, stated) if spec is None or not spec.home else ():
-        if hardly:
-            name = model.joint(joint).name
-            yield f"joint {name!r} would start at {at:.4g}, a little outside of its range: it starts at {limit:.4g}"
+    if spec is not None and spec.home:
+        return
+    for joint, at, limit, _ in beyond_limits(model, stated):
+        name = model.joint(joint).name
+        yield f"joint {name!r} would start at {at:.4g}, outside of its range: tasks start it at {limit:.4g}"
+    if key is None and model.nkey:
+        names = ", ".join(repr(model.key(index).name) for index in range(model.nkey))
+        yield f"tasks start from the pose in which the model is built; to change that call a keyframe home ({names})"
 
 
 def _geoms(model: mujoco.MjModel) -> set[str]:
