@@ -231,7 +231,8 @@ def _start_remarks(model: mujoco.MjModel, spec: RobotSpec | None) -> Iterator[st
     """Say from where tasks start where that is not to be taken for granted."""
     key = home_key(model)
     if key is not None and model.key(key).name != HOME and (spec is None or not spec.home):
-        yield f"tasks start from the only keyframe there is, {model.key(key).name!r}"
+        name = repr(model.key(key).name) if model.key(key).name else "which has no name"
+        yield f"tasks start from the only keyframe there is, {name}"
     stated = np.array(model.qpos0 if key is None else model.key_qpos[key])
     if spec is not None and spec.home:
         return
