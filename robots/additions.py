@@ -5,8 +5,9 @@ Where the model has an element of a kind, the spec only states facts about it, a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import mujoco
 import numpy as np
@@ -37,6 +38,9 @@ class Stated(Protocol):
     def attach(self) -> Mapping[str, AttachPoint]: ...
 
     @property
+    def exclude(self) -> Literal["all"] | tuple[tuple[str, str], ...]: ...
+
+    @property
     def physics_timestep_s(self) -> float | None: ...
 
     def where(self, key: str) -> str: ...
@@ -45,7 +49,7 @@ class Stated(Protocol):
 def needs_additions(robot: Stated, sealed: Sealed) -> bool:
     """Tell whether something may be added to the robot's model."""
     driven = any(element.tag == "actuator" and element.children for element in sealed.elements)
-    return sealed.is_urdf or (bool(robot.actuators) and not driven and not sealed.includes)
+    return sealed.is_urdf or bool(robot.exclude) or (bool(robot.actuators) and not driven and not sealed.includes)
 
 
 def add_to(spec: Any, robot: Stated, sealed: Sealed) -> None:
@@ -64,6 +68,8 @@ def add_to(spec: Any, robot: Stated, sealed: Sealed) -> None:
         for name, fact in robot.joints.items():
             if fact.armature is not None and name in joints:
                 joints[name].armature = fact.armature
+    if robot.exclude:
+        _exclude(spec, robot)
     if robot.actuators and not list(spec.actuators):
         for name, actuator in robot.actuators.items():
             _add_actuator(spec, robot, name, actuator)
@@ -95,6 +101,19 @@ def _add_sites(spec: Any, robot: Stated) -> None:
     for name in dict.fromkeys(named):
         if name is not None and name not in there and name in bodies:
             bodies[name].add_site(name=name, pos=[0.0, 0.0, 0.0])
+
+
+def _exclude(spec: Any, robot: Stated) -> None:
+    bodies = [body.name for body in spec.bodies if body.name and body.name != "world"]
+    pairs = itertools.combinations(bodies, 2) if robot.exclude == "all" else robot.exclude
+    excluded = {frozenset((each.bodyname1, each.bodyname2)) for each in spec.excludes}
+    for first, second in pairs:
+        for name in (first, second):
+            if name not in bodies:
+                mend = nearest(name, bodies)
+                raise UserError(f"the model has no body {name!r}", where=robot.where("exclude"), mend=mend)
+        if frozenset((first, second)) not in excluded:
+            spec.add_exclude(bodyname1=first, bodyname2=second)
 
 
 def _add_actuator(spec: Any, robot: Stated, name: str, fact: Actuator) -> None:

@@ -85,6 +85,9 @@ class RobotSpec(Part):
     joints: Mapping[str, Joint] = Field(default={}, description="Joint -> its limits.")
     actuators: Mapping[str, Actuator] = Field(default={}, description="Actuator, or the joint it drives -> its facts.")
     control: Mapping[str, ControlMode] = Field(default={}, description="Control mode -> how actions command the robot.")
+    exclude: Literal["all"] | tuple[tuple[Name, Name], ...] = Field(
+        default=(), description="Pairs of bodies that never touch each other, or all: none of the robot's bodies do."
+    )
     sensors: Mapping[str, Sensor] = Field(
         default={}, description="Sensor -> what the real robot measures, and how well."
     )

@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 
 from mql.errors import nearest
+from mql.robots.acting import not_simulated
 from mql.robots.checks.verdict import Verdict, judged
 from mql.robots.inspection import Inspection
 from mql.robots.mjcf.lookup import (
@@ -64,6 +65,13 @@ def check_facts(inspection: Inspection) -> Verdict:
         remarks.append("no base is stated: add a section 'base: {body: NAME, kind: fixed|planar|free}'")
     counts = f"{len(spec.joints)} joints, {len(spec.actuators)} actuators and {len(spec.masses)} masses"
     return judged(faults=faults, remarks=remarks, fine=f"{counts} are as stated")
+
+
+def check_stated(inspection: Inspection) -> Verdict:
+    """What the spec states is followed by a simulation, or compared with the model."""
+    spec = inspection.spec
+    remarks = [f"{spec.where(key)} is stated, but nothing simulates it" for key in not_simulated(spec)]
+    return judged(faults=[], remarks=remarks, fine="all that is stated is simulated, or compared with the model")
 
 
 def _base(inspection: Inspection) -> Iterator[str]:

@@ -65,7 +65,9 @@ def check_home(inspection: Inspection) -> Verdict:
             continue
         text = f"{_body(model, first)} and {_body(model, second)} lie {-1000 * contact.dist:.1f} mm within each other"
         if all(own):
-            faults.append(f"{spec.where('home')}: {text}: choose another home, or exclude the pair in the MJCF")
+            faults.append(
+                f"{spec.where('home')}: {text}: choose another home, or exclude the pair ('exclude' in the spec)"
+            )
         elif min(first, second) != 0:
             remarks.append(text)
     return judged(faults=faults, remarks=remarks, fine="within the limits, and nothing collides")

@@ -1,4 +1,4 @@
-"""Is a robot sound? Ten checks, each of which says pass, warn or fail with the reason and the fix.
+"""Is a robot sound? Eleven checks, each of which says pass, warn or fail with the reason and the fix.
 
     inspection = Inspection(build=lambda: registry.load("planar2"))
     for name in CHECKS:
@@ -16,7 +16,7 @@ import mujoco
 import numpy as np
 
 from mql.errors import UserError
-from mql.robots.checks.facts import check_facts
+from mql.robots.checks.facts import check_facts, check_stated
 from mql.robots.checks.motion import check_actuators, check_drop, check_home
 from mql.robots.checks.numbers import check_inertia, check_limits
 from mql.robots.checks.verdict import FAIL, Verdict, failed, passed, warned
@@ -87,6 +87,7 @@ CHECKS: Mapping[str, Callable[[Inspection], Verdict]] = {
     "files": check_files,
     "compiles": check_compiles,
     "facts": check_facts,
+    "stated": check_stated,
     "home": check_home,
     "drop": check_drop,
     "actuators": check_actuators,

@@ -233,7 +233,8 @@ class _Walk:
         for place in prepare(model.root):
             mesh = place.mesh
             name = _portable(mesh.attributes.get("filename", ""))
-            there = [path for path in mesh_candidates(name, model.path, self._folder) if os.path.isfile(path)]
+            candidates = mesh_candidates(name, model.path, self._folder, _portable(place.meshdir))
+            there = [path for path in candidates if os.path.isfile(path)]
             usable = [path for path in there if path.suffix.lower() in MESHES and self._is_inside(path)]
             if place.seen_only and not usable:
                 place.take_out()
@@ -241,7 +242,9 @@ class _Walk:
             if there and not usable and self._is_inside(there[0]):
                 mend = f"convert it, MuJoCo reads {', '.join(MESHES)}"
                 raise UserError(f"the mesh {name!r} is none that MuJoCo reads", where=mesh.where, mend=mend)
-            found = self.found(usable or there or [model.folder / name.partition("://")[2]], name, mesh)
+            if not candidates:
+                _relative(name, mesh, self._folder)
+            found = self.found(usable or there or candidates[:1], name, mesh)
             model.assets.append(Asset(mesh, "filename", found))
 
     def found(self, candidates: list[Path], name: str, place: Element | None, others: Sequence[Path] = ()) -> Path:

@@ -23,6 +23,11 @@ from mql.robots.mjcf.files import ModelFiles
 from mql.robots.mjcf.urdf import mimics
 from mql.robots.mjcf.xml_tree import Element, write
 
+# What MuJoCo has against many URDFs, and its setting for that.
+_URDF_SETTINGS = {
+    "balanceinertia": 'balanceinertia="true"',
+    "larger than mjMINVAL": 'boundmass="0.001" boundinertia="0.000001"',
+}
 _LINE = re.compile(r"\bline (\d+)")
 
 
@@ -119,7 +124,13 @@ class Sealed:
             element = self.elements[int(found.group(1)) - 1]
             where = element.where
             said = said.replace(f", {found.group()}", "").removesuffix(f" Element '{element.tag}'")
-        return UserError(f"MuJoCo refuses the model: {said}", where=where, mend="fix the MJCF there")
+        mend = "fix the MJCF there"
+        if self.is_urdf:
+            helps = next((setting for words, setting in _URDF_SETTINGS.items() if words in said), None)
+            mend = "fix the URDF there"
+            if helps is not None:
+                mend = f"fix the URDF, or add '<mujoco><compiler {helps}/></mujoco>' below <robot>"
+        return UserError(f"MuJoCo refuses the model: {said}", where=where, mend=mend)
 
 
 def seal(files: ModelFiles) -> Sealed:

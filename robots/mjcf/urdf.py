@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mql.errors import UserError
 from mql.robots.mjcf.xml_tree import Element
 
@@ -21,6 +23,8 @@ URDF_ROOT = "robot"
 MESHES = (".stl", ".obj", ".msh")
 _KEPT = ("link", "joint", "material", "mujoco")  # the rest is for other programs
 _SCHEMES = ("package://", "model://")
+_INERTIA = ("ixx", "ixy", "ixz", "iyy", "iyz", "izz")
+_NO_MASS = 1e-4  # kg
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class MeshPlace:
     link: Element
     shape: Element
     seen_only: bool
+    meshdir: str  # of the URDF's settings for MuJoCo
 
     def take_out(self) -> None:
         """Leave the shape out."""
@@ -48,20 +53,9 @@ def prepare(root: Element) -> Iterator[MeshPlace]:
             mend = f"turn it into a URDF first: xacro {element.file.name} > robot.urdf"
             raise UserError("this is a xacro file", where=element.where, mend=mend)
     root.children = [child for child in root.children if child.tag in _KEPT]
-    for extension in (child for child in root.children if child.tag == "mujoco"):
-        extension.children = [child for child in extension.children if child.tag != "include"]
-    settings = {"fusestatic": "false", "discardvisual": "false", "strippath": "false"}
-    for compiler in [each for child in root.children if child.tag == "mujoco" for each in child.children]:
-        if compiler.tag == "compiler":
-            for key in ("meshdir", "assetdir", "texturedir", "strippath"):
-                compiler.attributes.pop(key, None)
-            settings |= compiler.attributes
-    compiler = Element("compiler", settings, root.file, root.line)
-    root.children = (
-        [child for child in root.children if child.tag != "mujoco"]
-        + [Element("mujoco", {}, root.file, root.line, [compiler])]
-        + [child for child in root.children if child.tag == "mujoco"]
-    )
+    for link in root.children:
+        link.children = [child for child in link.children if not _is_placeholder(child)]
+    meshdir = _settle(root)
     for link in [child for child in root.children if child.tag == "link"]:
         for shape in list(link.children):
             if shape.tag not in ("visual", "collision"):
@@ -69,16 +63,49 @@ def prepare(root: Element) -> Iterator[MeshPlace]:
             for each in shape.walk():
                 each.children = [child for child in each.children if child.tag != "texture"]
             for mesh in [each for each in shape.walk() if each.tag == "mesh"]:
-                yield MeshPlace(mesh, link, shape, shape.tag == "visual")
+                yield MeshPlace(mesh, link, shape, shape.tag == "visual", meshdir)
 
 
-def mesh_candidates(name: str, urdf: Path, folder: Path) -> list[Path]:
+def _settle(root: Element) -> str:
+    """Put the settings into the URDF's part for MuJoCo, where its own hold; return the folder of its meshes."""
+    settings = {"fusestatic": "false", "discardvisual": "false"}
+    others = []
+    for child in [child for extension in root.children if extension.tag == "mujoco" for child in extension.children]:
+        if child.tag == "compiler":
+            settings |= child.attributes
+        elif child.tag != "include":
+            others.append(child)
+    folders = [settings.pop(key, "") for key in ("meshdir", "assetdir", "texturedir")]
+    compiler = Element("compiler", settings | {"strippath": "false"}, root.file, root.line)
+    root.children = [
+        Element("mujoco", {}, root.file, root.line, [compiler, *others]),
+        *(child for child in root.children if child.tag != "mujoco"),
+    ]
+    return folders[0] or folders[1]
+
+
+def _is_placeholder(element: Element) -> bool:
+    """Tell whether an ``<inertial>`` only fills the place: of no mass, with an inertia that no body has."""
+    if element.tag != "inertial":
+        return False
+    given = {child.tag: child.attributes for child in element.children}
+    try:
+        mass = float(given.get("mass", {}).get("value", 0.0))
+        xx, xy, xz, yy, yz, zz = (float(given.get("inertia", {}).get(key, 0.0)) for key in _INERTIA)
+    except ValueError:  # MuJoCo has a line for that
+        return False
+    inertia = np.linalg.eigvalsh([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    return mass <= _NO_MASS and bool(inertia[0] <= 0.0 or inertia[0] + inertia[1] < inertia[2])
+
+
+def mesh_candidates(name: str, urdf: Path, folder: Path, meshdir: str = "") -> list[Path]:
     """Return where a URDF's mesh may be, the likeliest place first.
 
     Args:
         name: as the URDF says it: ``package://NAME/...``, or a path from its own folder.
         urdf: the URDF.
         folder: the outermost folder that is looked at.
+        meshdir: where MuJoCo would look for all meshes, from the URDF's own folder.
     """
     above = [urdf.parent, *(each for each in urdf.parents if each.resolve().is_relative_to(folder))]
     for scheme in _SCHEMES:
@@ -86,10 +113,10 @@ def mesh_candidates(name: str, urdf: Path, folder: Path) -> list[Path]:
             package, _, inside = name.removeprefix(scheme).partition("/")
             named = [each / inside for each in above if each.name == package]
             held = [each / package / inside for each in above]
-            return [*named, *held, *(each / inside for each in above)]
+            return [*named, *held, *(each / inside for each in above), urdf.parent / meshdir / Path(inside).name]
     if "://" in name or name.startswith("/"):
         return []
-    return [*(each / name for each in above), urdf.parent / name.rpartition("/")[2]]
+    return [*(each / name for each in above), urdf.parent / meshdir / Path(name).name]
 
 
 def mimics(root: Element) -> dict[str, tuple[str, float, float]]:
