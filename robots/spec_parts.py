@@ -122,6 +122,9 @@ class Sensor(Part):
     kind: Literal["joint_position", "joint_velocity", "joint_effort", "end_effector_pose", "mjcf"] = Field(
         description="What is measured; mjcf: the model's sensor of this name."
     )
+    of: Name | None = Field(
+        default=None, description="The joint, or the model's sensor, where it has another name than this key."
+    )
     noise: NotNegative = Field(default=0.0, description="Standard deviation, in the unit of what is measured.")
     delay_s: NotNegative = Field(default=0.0, description="Age of a reading, s.")
 

@@ -18,8 +18,8 @@ import typer
 import yaml
 
 from mql.cli.app import app
-from mql.config.schema import PROFILES, Config, allowed
-from mql.config.yaml_text import FIELDS, SECTIONS, TOP
+from mql.config.schema import PROFILES, allowed
+from mql.config.yaml_text import FIELDS, MODELS, SECTIONS, TOP
 from mql.tasks import registry
 
 ROOT = Path(__file__).parents[1]
@@ -60,8 +60,8 @@ page is written by `python tests/test_docs.py` from `mql/config/schema.py`, and 
 def configuration_page() -> str:
     """The text of docs/configuration.md."""
     parts = [HEAD, "## Top level\n", _table({name: name for name in TOP})]
-    for section, fields in SECTIONS.items():
-        text = str(Config.model_fields[section].annotation.__doc__).splitlines()[0]
+    for section, fields in ((section, fields) for section, fields in SECTIONS.items() if fields):
+        text = str(MODELS[section].__doc__).splitlines()[0]
         parts += [f"## {section}\n\n{text}\n", _table({name: f"{section}.{name}" for name in fields})]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -80,7 +80,7 @@ def _default(key: str) -> str:
 
 
 def _paper(key: str) -> str:
-    section, _, name = key.partition(".")
+    section, _, name = key.rpartition(".")
     changed = PROFILES["paper"].get(section, {})
     if key == "profile":
         return _shown("paper")
@@ -110,7 +110,7 @@ def test_keys_and_names_in_code_spans_exist(path: Path) -> None:
         elif not rest or rest in FILE_TYPES:
             continue
         elif section in SECTIONS or section in PACKAGES or _is_module(section):
-            found = rest in ("*", *SECTIONS.get(section, ())) or _resolves(word.removeprefix("mql."))
+            found = rest == "*" or word in {*FIELDS, *SECTIONS} or _resolves(word.removeprefix("mql."))
         else:
             continue
         if not found:

@@ -49,6 +49,7 @@ ORDER_OF_TASKS = (
     {"mql.tasks.distributions", "mql.tasks.parameter", "mql.tasks.family", "mql.tasks.fault"},
     {"mql.tasks.physics", "mql.tasks.control", "mql.tasks.scenes"},
     {"mql.tasks.stepping"},
+    {"mql.tasks.disturbances"},
     {"mql.tasks.families", "mql.tasks.definitions", "mql.tasks.wrapped"},
     {"mql.tasks.packages", "mql.tasks.registry"},
     {"mql.tasks.checks"},

@@ -190,7 +190,7 @@ class Adapted:
         read_from_folder(path, CONFIG)
         config = changed_config(read_resolved(path / CONFIG), settings)
         agent = Agent.load(path, device=config.device)
-        source = source_in(path, config.family, described, given=family, trust=trust)
+        source = source_in(path, config.family, described, env=config.env, given=family, trust=trust)
         report, task = described.pop("report"), described.pop("parameters")
         return cls(agent, config, report, None, task, described, source)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
+from mql.config.disturbances import EnvConfig
 from mql.config.loading import is_path
 from mql.errors import UserError, nearest
 from mql.files import user_errors
@@ -17,6 +18,8 @@ from mql.tasks import registry
 from mql.tasks.definitions.family import check_trust, load_definition
 from mql.tasks.definitions.file import read_definition
 from mql.tasks.definitions.model import reopened
+from mql.tasks.disturbances.family import disturbed
+from mql.tasks.disturbances.settings import Actuation, Sensing
 from mql.tasks.family import TaskFamily
 from mql.types import JSON
 
@@ -53,6 +56,16 @@ def builder(target: str, *, trust: bool) -> Callable[[], TaskFamily]:
     return partial(_build_trusted, str(file.path), file.digest)
 
 
+def made_harder(family: TaskFamily, env: EnvConfig) -> TaskFamily:
+    """Return `family` with what the section ``env`` of a configuration says; itself where that says nothing.
+
+    Raises:
+        UserError: it can't be simulated.
+    """
+    sensing, actuation = Sensing(**env.sensing.model_dump()), Actuation(**env.actuation.model_dump())
+    return disturbed(family, sensing, actuation, section="env.", where=lambda key: f"env.{key}")
+
+
 @dataclass(frozen=True)
 class FamilySource:
     """Where the family of a run, or of a saved agent, comes from; it is built when it is asked for.
@@ -62,7 +75,8 @@ class FamilySource:
         folder: of the run or the agent, for messages.
         kept: its own copy of the definition, where a file defined the family.
         from_python: it was trained on an object that was given, and no name or file says how to build it.
-        given: the family to use.
+        env: what makes the family harder.
+        given: the family to use, as it is without that.
         trust: a definition's Python may be run.
     """
 
@@ -70,17 +84,22 @@ class FamilySource:
     folder: Path
     kept: KeptDefinition | None
     from_python: bool
+    env: EnvConfig = EnvConfig()  # noqa: RUF009 - frozen
     given: TaskFamily | None = None
     trust: bool = False
 
     @cached_property
     def family(self) -> TaskFamily:
-        """The family.
+        """The family, as hard as the configuration makes it.
 
         Raises:
             UserError: there is none of this name, the definition was changed, or another family was given.
             Untrusted: it would run Python that nobody trusts.
         """
+        return made_harder(self._plain, self.env)
+
+    @property
+    def _plain(self) -> TaskFamily:
         where = str(self.folder)
         if self.given is not None:
             if self.given.name != self.name:
@@ -110,15 +129,16 @@ class FamilySource:
 
 def source_of(run: RunDir, *, given: TaskFamily | None = None, trust: bool = False) -> FamilySource:
     """Say where the family of a run comes from: the one `given`, the run's own copy of a definition, or a name."""
-    return source_in(run.path, run.config.family, read_environment(run.path), given=given, trust=trust)
+    config = run.config
+    return source_in(run.path, config.family, read_environment(run.path), env=config.env, given=given, trust=trust)
 
 
 def source_in(
-    folder: Path, name: str, facts: Mapping[str, JSON], *, given: TaskFamily | None, trust: bool
+    folder: Path, name: str, facts: Mapping[str, JSON], *, env: EnvConfig, given: TaskFamily | None, trust: bool
 ) -> FamilySource:
     """Say where the family called `name` comes from, of which a file in `folder` says these facts."""
     from_python = facts.get("family_from") == FROM_PYTHON["family_from"]
-    return FamilySource(name, folder, named_definition(folder, facts), from_python, given, trust)
+    return FamilySource(name, folder, named_definition(folder, facts), from_python, env, given, trust)
 
 
 def family_of(run: RunDir, *, trust: bool) -> TaskFamily:

@@ -78,7 +78,7 @@ def train(
                     job.train(display)
             else:
                 job.train()
-    return Run(RunDir.open_readonly(job.run.path), source_of(job.run, given=job.family, trust=trust))
+    return Run(RunDir.open_readonly(job.run.path), job.source)
 
 
 def open_run(path: str | os.PathLike[str], *, family: TaskFamily | None = None, trust: bool = False) -> Run:

@@ -14,7 +14,15 @@ from typing import Self
 import torch
 
 from mql.api.display import Display, Record, say, shown
-from mql.api.families import FROM_PYTHON, check_same_tasks, check_unchanged, copy_of, source_of
+from mql.api.families import (
+    FROM_PYTHON,
+    FamilySource,
+    check_same_tasks,
+    check_unchanged,
+    copy_of,
+    made_harder,
+    source_of,
+)
 from mql.config.loading import Overrides, is_path, load_experiment, override, with_values
 from mql.config.schema import Config
 from mql.errors import UserError
@@ -28,6 +36,7 @@ from mql.runs.tracking import Tracker, Warn, open_tracker
 from mql.tasks import registry
 from mql.tasks.definitions.family import check_trust, load_definition
 from mql.tasks.definitions.file import read_definition
+from mql.tasks.disturbances.family import remarks
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.threads import keep_freed_memory, limit_threads
@@ -46,7 +55,7 @@ class Job:
 
     run: RunDir
     config: Config
-    family: TaskFamily
+    source: FamilySource
     resume: bool = False
     checkpoint: int | None = None
 
@@ -55,6 +64,11 @@ class Job:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.run.close()
+
+    @property
+    def family(self) -> TaskFamily:
+        """The family that is trained on."""
+        return self.source.family
 
     @property
     def complete(self) -> bool:
@@ -74,6 +88,9 @@ class Job:
         mirror = _Mirror(self.run, self.config, warn=display.note if display else say)
         watchers: tuple[Watcher, ...] = (display, mirror) if display else (mirror,)
         where = shown(self.run.path)
+        if display:
+            for remark in remarks(self.family):
+                display.note(f"note: {remark}")
         try:
             return meta_train(
                 self.config,
@@ -149,7 +166,8 @@ def open_job(
         if definition is not None:  # the run's copy has the same bytes, so it may do what the original may
             check_trust(read_definition(definition), given=trust)
         source = source_of(run, given=given, trust=trust or definition is not None)
-        return Job(run, config, source.family)
+        _ = source.family  # what is wrong with it is found now
+        return Job(run, config, source)
     except BaseException:
         run.close()
         raise
@@ -184,9 +202,10 @@ def create_run(
     family = given
     if family is None:
         family = registry.load(config.family) if definition is None else load_definition(definition, trust=trust)
-    family.tasks(config.evaluate.split)
+    harder = made_harder(family, config.env)
+    harder.tasks(config.evaluate.split)
     check_device(config)
-    check_memory(config, family)
+    check_memory(config, harder)
     return RunDir.create(
         path,
         config=config,
@@ -259,9 +278,9 @@ def _reopen(
         run.check_config(new, checkpoint=checkpoint)
         if definition is not None:  # the run's copy has the same bytes, so it may do what the original may
             check_trust(read_definition(definition), given=trust)
-        family = source_of(run, given=given, trust=trust or definition is not None).family
-        check_same_tasks(run, family)
-        return Job(run, new, family, resume=True, checkpoint=checkpoint)
+        source = source_of(run, given=given, trust=trust or definition is not None)
+        check_same_tasks(run, source.family)
+        return Job(run, new, source, resume=True, checkpoint=checkpoint)
     except BaseException:
         run.close()
         raise

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mql.api.display import Display
+from mql.api.families import source_of
 from mql.api.training import Job, create_run
 from mql.config.loading import load_config
 from mql.errors import UserError
@@ -25,7 +26,6 @@ from mql.files import to_json, write_atomic
 from mql.learning.trainer import Trainer
 from mql.report.curves import draw_quickstart
 from mql.runs.run_dir import RunDir
-from mql.tasks import registry
 from mql.threads import keep_freed_memory, limit_threads
 from mql.training.loop import Interrupted
 from mql.training.meta_q_learning import evaluation_record
@@ -63,9 +63,11 @@ def quickstart(path: Path, *, overrides: Sequence[str] = ()) -> dict[str, JSON]:
     """
     begun = time.perf_counter()
     keep_freed_memory()
-    config, family = load_config(FAMILY, overrides=overrides), registry.load(FAMILY)
+    config = load_config(FAMILY, overrides=overrides)
     limit_threads(config.threads)
-    with Job(create_run(config, path, replace=True), config, family) as job:
+    run = create_run(config, path, replace=True)
+    with Job(run, config, source_of(run)) as job:
+        family = job.family
         targets = family.tasks(config.evaluate.split)[: config.evaluate.final_tasks]
         fresh = Trainer(config, family).agent  # the parameters that training starts from
         untrained = evaluation_record(config, family, targets, fresh, None, split=config.evaluate.split)

@@ -156,14 +156,21 @@ def _checked_key(key: str, where: str) -> str:
     """Refuse a key that does not exist; return `where`."""
     if key in SECTIONS:
         value = "=VALUE" if where.startswith("--set") else ""
-        mend = f"set one of its keys, such as {key}.{next(iter(SECTIONS[key]))}{value}"
+        mend = f"set one of its keys, such as {next(name for name in FIELDS if name.startswith(f'{key}.'))}{value}"
         raise UserError(f"{key!r} is a section", where=where, mend=mend)
-    section, dot, name = str(key).partition(".")
-    if dot and section in SECTIONS:
-        check_key(name, section, where)
-    else:
-        check_key(str(key), None, where)
+    section, name = _outer(str(key))
+    check_key(name, section, where)
     return where
+
+
+def _outer(key: str) -> tuple[str | None, str]:
+    """Split a dotted key into the innermost section that it begins with, and the rest."""
+    parts = key.split(".")
+    for n in range(len(parts) - 1, 0, -1):
+        section = ".".join(parts[:n])
+        if section in SECTIONS:
+            return section, ".".join(parts[n:])
+    return None, key
 
 
 def _plain(value: Any) -> Any:
@@ -219,14 +226,14 @@ def _read_packaged(family: str) -> tuple[Layer, dict[str, Layer]]:
     return {}, {}
 
 
-def _flat(tree: Mapping[str, Any], where: str | None) -> Layer:
+def _flat(tree: Mapping[str, Any], where: str | None, prefix: str = "") -> Layer:
     """Turn sections within a mapping into dotted keys."""
     layer: Layer = {}
     for name, value in tree.items():
-        if name in SECTIONS:
-            layer.update({f"{name}.{key}": Given(inner, where) for key, inner in value.items()})
+        if prefix + name in SECTIONS:
+            layer |= _flat(value, where, f"{prefix}{name}.")
         else:
-            layer[name] = Given(value, where)
+            layer[prefix + name] = Given(value, where)
     return layer
 
 
@@ -239,11 +246,11 @@ def _resolve(*layers: Layer) -> Config:
         given.update(layer)
     tree: dict[str, Any] = {}
     for key, (value, _) in given.items():
-        section, dot, name = key.partition(".")
-        if dot:
-            tree.setdefault(section, {})[name] = value
-        else:
-            tree[key] = value
+        *sections, name = key.split(".")
+        inner = tree
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[name] = value
     try:
         return Config.model_validate(tree).resolved()
     except ValidationError as error:
@@ -264,7 +271,7 @@ def _user_error(error: ValidationError, given: Layer) -> UserError:
         places = [place for key, (_, place) in given.items() if key in keys and place]
         return UserError(context["what"], where=places[-1] if places else keys[0], mend=context["mend"])
     location = [str(part) for part in first["loc"]]
-    key = ".".join(location[:2]) if location[0] in SECTIONS else location[0]
+    key = next(key for n in range(1, len(location) + 1) if (key := ".".join(location[:n])) in FIELDS)
     value = given[key].value if key in given else None
     where = given[key].where if key in given else None
     return UserError(f"{key} is {shown(value)}", where=where, mend=f"it must be {allowed(FIELDS[key])}")

@@ -13,44 +13,12 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-MOST = 10**12  # no count or size may be larger: a slip of the keyboard, not a plan
-
-
-def _whole_number(value: object) -> object:
-    """Refuse booleans (they are integers to Python) and read "1e6", which YAML 1.1 calls a string, as 1000000."""
-    if isinstance(value, bool):
-        raise ValueError("a boolean is not a number")
-    if isinstance(value, str) and any(mark in value for mark in ".eE"):
-        number = float(value)
-        if not number.is_integer():
-            raise ValueError("not a whole number")
-        return int(number)
-    return value
-
-
-def _real_number(value: object) -> object:
-    """Refuse booleans; a string such as "1e-3" is left to pydantic, which reads it as a number."""
-    if isinstance(value, bool):
-        raise ValueError("a boolean is not a number")
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_whole_number), Field(ge=0, le=MOST)]
-Count = Annotated[int, BeforeValidator(_whole_number), Field(ge=1, le=MOST)]
-Real = Annotated[float, BeforeValidator(_real_number)]
-Positive = Annotated[float, BeforeValidator(_real_number), Field(gt=0)]
-NotNegative = Annotated[float, BeforeValidator(_real_number), Field(ge=0)]
-Fraction = Annotated[float, BeforeValidator(_real_number), Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """What all parts of a configuration share: frozen, typed, no unknown keys, no nan and no infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from mql.config.disturbances import TASK_NUMBER, EnvConfig
+from mql.config.section import Count, Fraction, NotNegative, Positive, Real, Section, Whole, whole_number
 
 
 class EncoderChoice(NamedTuple):
@@ -220,7 +188,7 @@ class Config(Section):
     profile: Literal["fast", "paper"] = Field(
         default="fast", description="Which set of defaults the other values start from."
     )
-    seed: Annotated[int, BeforeValidator(_whole_number)] = Field(
+    seed: Annotated[int, BeforeValidator(whole_number)] = Field(
         default=0, ge=0, le=2**63 - 1, description="Seed of every random stream."
     )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the networks are trained.")
@@ -232,6 +200,7 @@ class Config(Section):
     tracking: Literal["none", "wandb"] = Field(
         default="none", description="Where metrics are sent besides the run directory."
     )
+    env: EnvConfig = Field(default=EnvConfig(), description="What makes the family harder.")
     collect: CollectConfig = Field(default=CollectConfig(), description="How episodes are collected.")
     agent: AgentConfig = Field(default=AgentConfig(), description="What is learned, and how.")
     train: TrainConfig = Field(default=TrainConfig(), description="The meta-training loop.")
@@ -263,6 +232,13 @@ BEFORE: Mapping[str, Any] = MappingProxyType(
         "agent.exploration": "white",
         "agent.normalize": False,
         "adapt.method": "paper",
+        "env.sensing.noise": 0.0,
+        "env.sensing.bias": 0.0,
+        "env.sensing.delay_s": 0.0,
+        "env.sensing.history": 1,
+        "env.actuation.delay_s": 0.0,
+        "env.actuation.gain": 1.0,
+        "env.actuation.rate_limit": None,
     }
 )
 
@@ -358,14 +334,23 @@ def _allowed(kind: Any, metadata: tuple[Any, ...]) -> str:
         return f"a list [x, ...] where each is {_allowed(arguments[0], ())}"
     if kind is bool:
         return "true or false"
+    if kind is type(None):
+        return "null"
+    if kind is str and (name := _named_number(metadata)):
+        return name
     if kind is str:
         return "a name of letters, digits, '-', '_' and '.'"
     return " ".join(["a whole number" if kind is int else "a number", *_bounds(metadata)])
 
 
+def _named_number(metadata: tuple[Any, ...]) -> str | None:
+    """Return how a number is written that is the value of a task parameter, or None: a text is no such number."""
+    return "task.NAME" if any(getattr(each, "pattern", None) == TASK_NUMBER for each in _flat(metadata)) else None
+
+
 def _bounds(metadata: tuple[Any, ...]) -> list[str]:
     """Say the limits that constraints set, the tightest of each kind."""
-    constraints = [c for item in metadata for c in (item.metadata if isinstance(item, FieldInfo) else [item])]
+    constraints = _flat(metadata)
 
     def limits(name: str) -> list[float]:
         return [getattr(constraint, name) for constraint in constraints if hasattr(constraint, name)]
@@ -376,3 +361,8 @@ def _bounds(metadata: tuple[Any, ...]) -> list[str]:
     if above and high:
         return [f"above {max(above):_} and at most {min(high):_}"]
     return [f"above {max(above):_}"] if above else [f"of at least {max(low):_}"] if low else []
+
+
+def _flat(metadata: tuple[Any, ...]) -> list[Any]:
+    """Return constraints one by one, those within a field's."""
+    return [each for item in metadata for each in (item.metadata if isinstance(item, FieldInfo) else [item])]

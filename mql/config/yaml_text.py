@@ -7,7 +7,7 @@ makes one layer, and one more for each profile that its block ``profiles: {paper
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -31,10 +31,20 @@ class Given(NamedTuple):
 Layer = dict[str, Given]
 Fields = Mapping[str, FieldInfo]
 
+
+def _sections(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield the dotted name and the class of every section, an outer one before those within it."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield prefix + name, field.annotation
+            yield from _sections(field.annotation, f"{prefix}{name}.")
+
+
+MODELS: Mapping[str, type[BaseModel]] = dict(_sections(Config))
+# The keys of each section that hold values; one that only holds other sections has none.
 SECTIONS: Mapping[str, Fields] = {
-    name: field.annotation.model_fields
-    for name, field in Config.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    section: {name: field for name, field in model.model_fields.items() if f"{section}.{name}" not in MODELS}
+    for section, model in MODELS.items()
 }
 TOP: Fields = {name: field for name, field in Config.model_fields.items() if name not in SECTIONS}
 FIELDS: Fields = {**TOP, **{f"{s}.{name}": field for s, fields in SECTIONS.items() for name, field in fields.items()}}
@@ -47,7 +57,7 @@ def read_text(text: str, file: str) -> tuple[Layer, dict[str, Layer]]:
     profiles: dict[str, Layer] = {}
     for name, value in marked.data.items():
         if name != "profiles":
-            _read_entry(marked, "", name, value, layer)
+            _read_entry(marked, "", "", name, value, layer)
             continue
         for profile, block in _section(marked, name, value):
             key = f"{name}.{profile}"
@@ -56,7 +66,7 @@ def read_text(text: str, file: str) -> tuple[Layer, dict[str, Layer]]:
                 raise UserError(f"unknown profile {profile!r}", where=marked.where(key), mend=mend)
             profiles[profile] = {}
             for inner, given in _section(marked, key, block):
-                _read_entry(marked, f"{key}.", inner, given, profiles[profile])
+                _read_entry(marked, f"{key}.", "", inner, given, profiles[profile])
     return layer, profiles
 
 
@@ -74,19 +84,21 @@ def definition_name(text: str, file: str) -> Given | None:
     return Given(str(name), marked.where("name"))
 
 
-def _read_entry(marked: MarkedYaml, prefix: str, name: str, value: Any, layer: Layer) -> None:
-    """Put one top-level value or the values of one section into `layer`; `prefix` is that of a profile, or ""."""
-    where = marked.where(prefix + name)
-    if prefix and name in ("family", "profile"):
-        raise UserError(f"{name!r} cannot depend on the profile", where=where, mend="move it to the top of the file")
-    if name not in SECTIONS:
-        check_key(name, None, where)
-        layer[name] = Given(value, where)
+def _read_entry(marked: MarkedYaml, prefix: str, section: str, name: str, value: Any, layer: Layer) -> None:
+    """Put one value of a section ("": of the top), or all those of a section in it, into `layer`.
+
+    `prefix` is that of a profile, or "".
+    """
+    key = f"{section}.{name}" if section else name
+    where = marked.where(prefix + key)
+    if prefix and key in ("family", "profile"):
+        raise UserError(f"{key!r} cannot depend on the profile", where=where, mend="move it to the top of the file")
+    if key in SECTIONS and "." not in name:
+        for inner, given in _section(marked, prefix + key, value):
+            _read_entry(marked, prefix, key, str(inner), given, layer)
         return
-    for key, inner in _section(marked, prefix + name, value):
-        place = marked.where(f"{prefix}{name}.{key}")
-        check_key(key, name, place)
-        layer[f"{name}.{key}"] = Given(inner, place)
+    check_key(name, section or None, where)
+    layer[key] = Given(value, where)
 
 
 def _section(marked: MarkedYaml, key: str, value: Any) -> Iterable[tuple[str, Any]]:
@@ -104,11 +116,12 @@ def check_key(name: str, section: str | None, where: str) -> None:
     fields = SECTIONS[section] if section else TOP
     if name in fields:
         return
+    within = [key.removeprefix(f"{section}.") for key in SECTIONS if key.startswith(f"{section}.")]
     if section is None and name in FIELDS:
-        outer, _, inner = name.partition(".")
+        outer, _, inner = name.rpartition(".")
         raise UserError(f"unknown key {name!r}", where=where, mend=f"write {inner!r} indented below a line '{outer}:'")
     same = [key for key in FIELDS if key.rpartition(".")[2] == name.rpartition(".")[2]]
-    level = list(fields) + ([] if section else list(SECTIONS))
+    level = list(fields) + (within if section else [key for key in SECTIONS if "." not in key])
     if same:
         mend = "did you mean " + " or ".join(repr(key) for key in same) + "?"
     elif difflib.get_close_matches(name, level, n=1, cutoff=0.5):

@@ -163,8 +163,12 @@ def meta_learning_family(family: TaskFamily) -> MetaWorldFamily:
     Raises:
         UserError: another kind of family.
     """
+    from mql.tasks.disturbances.family import DisturbedFamily
     from mql.tasks.families.meta_world.family import MetaWorldFamily
 
+    if isinstance(family, DisturbedFamily):
+        what, mend = "the protocol plays the package's own environments, without env.*", "leave --protocol out"
+        raise UserError(what, where=f"family {family.name}", mend=mend)
     if not isinstance(family, MetaWorldFamily) or family.shared_splits:
         mend = "use ml1-*, ml10 or ml45"
         raise UserError("not one of Meta-World's meta-learning families", where=f"family {family.name}", mend=mend)

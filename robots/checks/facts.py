@@ -182,7 +182,7 @@ def _other_names(spec: RobotSpec, model: mujoco.MjModel) -> Iterator[str]:
     for name, mode in spec.control.items():
         if mode.mocap_body is not None:
             named.append((f"control.{name}.mocap_body", "body", mode.mocap_body))
-    named += [(f"sensors.{name}", "sensor", name) for name, sensor in spec.sensors.items() if sensor.kind == "mjcf"]
+    named += _sensed(spec)
     if spec.view is not None and spec.view.body is not None:
         named.append(("view.body", "body", spec.view.body))
     for field, bounds in spec.randomise.items():
@@ -193,6 +193,16 @@ def _other_names(spec: RobotSpec, model: mujoco.MjModel) -> Iterator[str]:
             yield _unknown(spec, model, key, kind, name)
         elif key.endswith("mocap_body") and int(model.body_mocapid[body_id(model, name)]) < 0:
             yield f'{spec.where(key)}: body {name!r} is no mocap body: add mocap="true" to it in the MJCF'
+
+
+def _sensed(spec: RobotSpec) -> Iterator[tuple[str, str, str]]:
+    """Yield (key, kind, name) of what in the model the sensors measure."""
+    kinds = {"mjcf": "sensor", "end_effector_pose": "site"}
+    for key, sensor in spec.sensors.items():
+        if sensor.kind != "end_effector_pose":
+            yield f"sensors.{key}", kinds.get(sensor.kind, "joint"), sensor.of or key
+        elif spec.end_effector is None:
+            yield f"sensors.{key}", "site", "end_effector"
 
 
 def _rates(spec: RobotSpec, model: mujoco.MjModel) -> Iterator[str]:

@@ -22,7 +22,8 @@ from mql.tasks.definitions.family import DefinedFamily
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.definitions.quantities import quantities_of
-from mql.tasks.definitions.terms import Terms
+from mql.tasks.definitions.terms import STAGE, Terms
+from mql.tasks.disturbances.family import undisturbed
 from mql.tasks.family import Array, BoolArray, Task, TaskFamily
 from mql.tasks.stepping import derived
 from mql.tasks.stepping.derived import TIME, Deriver, Needs
@@ -87,8 +88,7 @@ class _ParallelTrial:
 
     def begin(self, task: Task) -> tuple[mujoco.MjModel, Array]:
         known = self._known
-        with known.changing:
-            self._model = known.changes.of_copy(known.model, task.parameters) if known.changes else known.model
+        self._model = self._family.model(task)
         self._task = task
         return self._model, known.start.qpos
 
@@ -126,6 +126,7 @@ class _PythonTrial:
 
 
 def _trial_of(family: TaskFamily) -> _Trial:
+    family = undisturbed(family)  # success is that of the true state
     if isinstance(family, ParallelDefinedFamily):
         _refuse_actions(family.mechanism.terms)
         return _ParallelTrial(family)
@@ -140,8 +141,11 @@ def _trial_of(family: TaskFamily) -> _Trial:
 
 
 def _refuse_actions(terms: Terms) -> None:
-    if terms.success is not None and any(root == "action" for root, _ in terms.success.names):
-        raise Unjudged("success reads the action, which a pose doesn't have")
+    for root, name in terms.success.names if terms.success is not None else ():
+        if root == "action" or root.startswith("last."):
+            raise Unjudged("success reads the action or the step before, which a pose doesn't have")
+        if root == "info" and name in (STAGE, "time"):
+            raise Unjudged(f"success reads the {name} of an episode, which a pose doesn't have")
 
 
 def _reads_speeds(terms: Terms, model: mujoco.MjModel) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import keyword
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, Literal
@@ -17,9 +18,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from mql.config.parts import Mistake, Names, Part, Real, whole
 from mql.tasks.distributions import KINDS, Distribution
+from mql.tasks.family import SuccessAt
 from mql.tasks.physics.fields import Change
 
 SCHEMA: Literal["mql.task_family/1"] = "mql.task_family/1"
+_TASK_NUMBER = r"^task\.[A-Za-z_][A-Za-z0-9_]*$"
 _PYTHON = r"^[^:\x00]+\.py:[A-Za-z_][A-Za-z0-9_]*$"
 MOST_STEPS = 100_000  # control steps of an episode, or physics steps of a control step: more is a slip of the keyboard
 MOST_TASKS = 100_000
@@ -37,6 +40,17 @@ def _ordered(bounds: tuple[float | None, float | None]) -> tuple[float | None, f
 def _text(value: object) -> object:
     """Read ``unit: 1`` and ``expr: 0.5`` as the texts that they look like."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _known_number(value: object) -> object:
+    """Refuse a text that is neither a number nor the name of a task parameter."""
+    if isinstance(value, str) and not re.fullmatch(_TASK_NUMBER, value):
+        try:
+            float(value)
+        except ValueError:
+            mend = "give one, or task.NAME for the value of a task parameter"
+            raise Mistake(f"{value!r} is no number", mend) from None
+    return value
 
 
 def _identifier(value: str) -> str:
@@ -78,7 +92,7 @@ def _kind_schema(kind: type[Distribution]) -> dict[str, Any]:
     properties: dict[str, Any] = {"dist": {"const": name, "description": (kind.__doc__ or "").strip()}}
     needed = ["dist"]
     for field in fields(kind):  # type: ignore[arg-type]
-        properties[field.name] = _VALUE_SCHEMAS.get(field.name, {"type": "number"})
+        properties[field.name] = _VALUE_SCHEMAS.get(field.name, _EACH if field.type == "Value" else {"type": "number"})
         if field.default is MISSING:
             needed.append(field.name)
     return {
@@ -91,6 +105,7 @@ def _kind_schema(kind: type[Distribution]) -> dict[str, Any]:
 
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 1}
+_EACH = {"anyOf": [{"type": "number"}, _NUMBERS], "description": "A number, or one for each component of a vector."}
 _VALUE_SCHEMAS: Mapping[str, dict[str, Any]] = {
     "size": {
         "type": "integer",
@@ -104,6 +119,12 @@ _VALUE_SCHEMAS: Mapping[str, dict[str, Any]] = {
 
 Count = Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_TASKS)]
 Steps = Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_STEPS)]
+NotNegative = Annotated[Real, Field(ge=0.0)]
+Positive = Annotated[Real, Field(gt=0.0)]
+TaskNumber = Annotated[str, Field(pattern=_TASK_NUMBER)]  # the value of a task parameter
+Disturbance = Annotated[NotNegative | TaskNumber, BeforeValidator(_known_number)]
+Gain = Annotated[Real | tuple[Real, ...] | TaskNumber, BeforeValidator(_known_number)]
+Limit = Annotated[Positive | tuple[Positive, ...] | TaskNumber, BeforeValidator(_known_number)]
 Seed = Annotated[int, BeforeValidator(whole), Field(ge=0, le=2**63 - 1)]
 Identifier = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_identifier)]
 Line = Annotated[str, BeforeValidator(_text), Field(max_length=2_000)]
@@ -138,7 +159,7 @@ class EnvSpec(Part):
     )
 
     scaling: dict[str, Scaling] = Field(
-        default={}, description="Observed quantity -> {minus, per}, in which it is seen."
+        default={}, description="Observed quantity or visible parameter -> {minus, per}, in which it is seen."
     )
 
     @property
@@ -158,7 +179,6 @@ class EnvSpec(Part):
             "python": ("mjcf", "robot"),
             "scene": ("robot",),
             "control": ("robot",),
-            "scaling": ("mjcf", "robot"),
             "frame_skip": ("mjcf", "robot"),
         }
         for key, kinds in allowed.items():
@@ -193,6 +213,17 @@ class TermSpec(Part):
     weight: Real = Field(default=1.0, description="Factor of the term in the sum.")
 
 
+class StageSpec(Part):
+    """A part of an episode with reward terms of its own."""
+
+    name: Identifier = Field(description="What its terms are reported under, as reward_NAME_TERM.")
+    until: Formula | None = Field(
+        default=None, description="Once this is true, the next stage begins, for good; the last stage needs none."
+    )
+    terms: dict[Identifier, TermSpec] = Field(default={}, description="Name -> {expr, weight}, paid in this stage.")
+    bonus: Real = Field(default=0.0, description="Added to the reward of the step that completes it.")
+
+
 class RewardSpec(Part):
     """The reward of a step: a weighted sum of terms."""
 
@@ -200,6 +231,44 @@ class RewardSpec(Part):
         default="replace", description="Replace the environment's or the class's own reward, or add to it."
     )
     terms: dict[Identifier, TermSpec] = Field(default={}, description="Name -> {expr, weight}.")
+    stages: tuple[StageSpec, ...] = Field(
+        default=(), description="Parts of an episode one after another, whose terms come on top of `terms`."
+    )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is paid."""
+        return not self.terms and not any(stage.terms or stage.bonus for stage in self.stages)
+
+    @model_validator(mode="after")
+    def _fits(self) -> RewardSpec:
+        reported = {f"reward_{term}": f"the term {term!r}" for term in self.terms}
+        for n, stage in enumerate(self.stages):
+            if stage.until is None and n < len(self.stages) - 1:
+                raise Mistake(f"the stage {stage.name!r} has no end", "add 'until: ...'", f"stages.{n}")
+            if stage.until is None and stage.bonus:
+                mend = "add 'until: ...', or leave the bonus out"
+                raise Mistake(f"the stage {stage.name!r} has no end to pay its bonus at", mend, f"stages.{n}.bonus")
+            if stage.name in [other.name for other in self.stages[:n]]:
+                raise Mistake(f"two stages are called {stage.name!r}", "give one another name", f"stages.{n}.name")
+            for term in (*stage.terms, *(("bonus",) if stage.bonus else ())):
+                key = f"reward_{stage.name}_{term}"
+                if key in reported:
+                    what = f"{term!r} of the stage {stage.name!r} and {reported[key]} are both reported as {key}"
+                    raise Mistake(what, "give one another name", f"stages.{n}")
+                reported[key] = f"{term!r} of the stage {stage.name!r}"
+        return self
+
+
+class TerminateSpec(Part):
+    """What ends an episode early, such as a fall."""
+
+    expr: Formula = Field(description="True while the task is where the episode should end.")
+    after: Steps = Field(default=1, description="Control steps in a row that this must last.")
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, Mapping | TerminateSpec) else value
 
 
 class SuccessSpec(Part):
@@ -207,6 +276,34 @@ class SuccessSpec(Part):
 
     expr: Formula | None = Field(default=None, description="True while the task is where it should be.")
     hold: Steps = Field(default=1, description="Control steps in a row that this must last.")
+    at: SuccessAt = Field(
+        default="any", description="When they count: at any time of the episode, or only as its last ones (end)."
+    )
+
+
+class SensingSpec(Part):
+    """How an observed quantity is seen; what is left out is as `all` says it, else as the robot's sensors do."""
+
+    noise: Disturbance | None = Field(
+        default=None, description="Standard deviation of white noise, in the quantity's own unit."
+    )
+    bias: Disturbance | None = Field(
+        default=None, description="Largest constant error, drawn once per episode, uniform within +- bias."
+    )
+    delay_s: Disturbance | None = Field(
+        default=None, description="Age of what is seen, s; the nearest whole number of control steps."
+    )
+    history: Count | None = Field(default=None, description="How many of its last values are seen; 1: the newest only.")
+
+
+class ActuationSpec(Part):
+    """What becomes of actions on their way to the simulation."""
+
+    delay_s: Disturbance = Field(
+        default=0.0, description="How long an action is on its way, s; the nearest whole number of control steps."
+    )
+    gain: Gain = Field(default=1.0, description="Factor of an action: one number, or one for each of the action's.")
+    rate_limit: Limit | None = Field(default=None, description="Largest change of an action per second; null: none.")
 
 
 class SplitSpec(Part):
@@ -233,9 +330,28 @@ class Definition(Part):
     parameters: dict[Identifier, ParameterSpec] = Field(min_length=1, description="What varies: name -> parameter.")
     reward: RewardSpec | None = Field(default=None, description="The reward; without it, the environment's own.")
     success: SuccessSpec | None = Field(default=None, description="When a task counts as solved.")
+    sensing: dict[str, SensingSpec] = Field(
+        default={}, description="Observed quantity, or all -> how it is seen: noise, bias, delay, history."
+    )
+    actuation: ActuationSpec = Field(default=ActuationSpec(), description="What becomes of actions: delay, gain, rate.")
+    terminate: Annotated[tuple[TerminateSpec, ...], BeforeValidator(_one_or_more)] = Field(
+        default=(), description="What ends an episode early: {expr, after}, or a list of these."
+    )
     splits: dict[Literal["train", "test", "ood"], SplitSpec] = Field(
         description="The lists of tasks: train, test and, for tasks outside the training ranges, ood."
     )
+
+    def expressions(self) -> dict[str, str]:
+        """Return every expression by its dotted key."""
+        reward = self.reward or RewardSpec()
+        found = {f"reward.terms.{name}.expr": term.expr for name, term in reward.terms.items()}
+        for n, stage in enumerate(reward.stages):
+            if stage.until is not None:
+                found[f"reward.stages.{n}.until"] = stage.until
+            found |= {f"reward.stages.{n}.terms.{name}.expr": term.expr for name, term in stage.terms.items()}
+        if self.success is not None and self.success.expr is not None:
+            found["success.expr"] = self.success.expr
+        return found | {f"terminate.{n}.expr": ending.expr for n, ending in enumerate(self.terminate)}
 
     @model_validator(mode="after")
     def _fits(self) -> Definition:
@@ -253,7 +369,7 @@ class Definition(Part):
             if not own:
                 raise Mistake("there is no reward", "add 'reward: {terms: {NAME: {expr: ...}}}'")
             return
-        if not self.reward.terms and not python and not (own and self.reward.mode == "add"):
+        if self.reward.is_empty and not python and not (own and self.reward.mode == "add"):
             raise Mistake("the reward has no terms", "add 'terms: {NAME: {expr: ...}}'", "reward")
         if self.reward.mode == "add" and not own:
             raise Mistake("there is no reward to add to", "write 'mode: replace'", "reward.mode")
@@ -262,6 +378,9 @@ class Definition(Part):
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of a definition, for editors that complete and check YAML."""
     schema: Mapping[str, Any] = Definition.model_json_schema(by_alias=True)
+    ends = schema["properties"]["terminate"]
+    listed = {key: ends.pop(key) for key in ("type", "items")}
+    ends["anyOf"] = [listed["items"], listed]  # one that stands alone is read, too
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA,

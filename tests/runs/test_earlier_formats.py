@@ -29,7 +29,7 @@ SETTINGS = {
     "adapt.batch_size": 16,
     "evaluate.final_tasks": 1,
 }
-NEWER = {"agent": ("algorithm", "encoder", "normalize"), "": ("method", "collect")}  # keys that version 1 lacked
+NEWER = {"agent": ("algorithm", "encoder", "normalize"), "": ("method", "collect", "env")}  # keys that version 1 lacked
 
 
 def version_1(new: Path, old: Path) -> Path:

@@ -87,6 +87,8 @@ def test_a_model_that_cannot_be_compiled(tmp_path: Path, mass: str) -> None:
         ("rate_hz: 20", "rate_hz: 30", "one action in 6.67 physics steps"),
         ("rate_hz: 20", "rate_hz: 400", "one action in 0.5 physics steps"),
         ("version: 2", "sensors: {imu: {kind: mjcf}}", "no sensor 'imu': it has none"),
+        ("version: 2", "sensors: {swig: {kind: joint_position}}", "no joint 'swig': did you mean 'swing'"),
+        ("version: 2", "sensors: {fast: {kind: joint_velocity, of: swig}}", "no joint 'swig'"),
         ("version: 2", "attach: {tool: {site: tup}}", "attach.tool.site: the model has no site 'tup'"),
         ("version: 2", "randomise: {dof_damping: {low: 1, high: 2, of: [swig]}}", "no joint 'swig'"),
         (

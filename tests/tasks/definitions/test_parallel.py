@@ -18,6 +18,7 @@ from mql.config.schema import AgentConfig
 from mql.errors import UserError
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.definitions.quantities import LiveQuantities, quantities_of, read_rows, sources_beyond_state
+from mql.tasks.disturbances.family import undisturbed
 from mql.tasks.stepping.derived import Deriver, empty
 from mql.tasks.stepping.physics_state import Layout, PhysicsState
 
@@ -40,7 +41,7 @@ CLOCK = "  clock: {value: {dist: uniform, low: 0.5, high: 1.0}, apply: [{field: 
 
 
 def load(path: Path) -> ParallelDefinedFamily:
-    family = tasks.from_file(path)
+    family = undisturbed(tasks.from_file(path))  # without what the robot's sensors state
     assert isinstance(family, ParallelDefinedFamily)
     return family
 

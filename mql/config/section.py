@@ -1,0 +1,42 @@
+"""What the sections of a configuration are made of: numbers with their limits, and a frozen frame."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+MOST = 10**12  # no count or size may be larger: a slip of the keyboard, not a plan
+
+
+def whole_number(value: object) -> object:
+    """Refuse booleans (they are integers to Python) and read "1e6", which YAML 1.1 calls a string, as 1000000."""
+    if isinstance(value, bool):
+        raise ValueError("a boolean is not a number")
+    if isinstance(value, str) and any(mark in value for mark in ".eE"):
+        number = float(value)
+        if not number.is_integer():
+            raise ValueError("not a whole number")
+        return int(number)
+    return value
+
+
+def _real_number(value: object) -> object:
+    """Refuse booleans; a string such as "1e-3" is left to pydantic, which reads it as a number."""
+    if isinstance(value, bool):
+        raise ValueError("a boolean is not a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=MOST)]
+Count = Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=MOST)]
+Real = Annotated[float, BeforeValidator(_real_number)]
+Positive = Annotated[float, BeforeValidator(_real_number), Field(gt=0)]
+NotNegative = Annotated[float, BeforeValidator(_real_number), Field(ge=0)]
+Fraction = Annotated[float, BeforeValidator(_real_number), Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """What all parts of a configuration share: frozen, typed, no unknown keys, no nan and no infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
