@@ -13,7 +13,7 @@ from mql.robots.spec import RobotSpec
 
 TEXT = "for people"
 COMPARED = "compared with the model by mql robots check"
-_BUILT = f"{COMPARED}; built from this where the model has no actuators"
+_BUILT = f"{COMPARED}; built from this where it has none, or with replace_actuators"
 _CONTROL = "control modes keep it"
 
 # Dotted key, with * for a name -> what follows it; None: nothing does.
@@ -50,6 +50,7 @@ ACTS: Mapping[str, str | None] = {
     "actuators.*.damping": _BUILT,
     "actuators.*.gear": _BUILT,
     "actuators.*.force_range": _BUILT,
+    "replace_actuators": "the model gets the actuators that are stated",
     "control.*": "what an action means, in definitions with this robot",
     "exclude": "these bodies do not collide",
     "sensors.*": "noise and delay of what definitions with this robot observe",

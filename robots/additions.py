@@ -38,6 +38,9 @@ class Stated(Protocol):
     def attach(self) -> Mapping[str, AttachPoint]: ...
 
     @property
+    def replace_actuators(self) -> bool: ...
+
+    @property
     def exclude(self) -> Literal["all"] | tuple[tuple[str, str], ...]: ...
 
     @property
@@ -49,7 +52,12 @@ class Stated(Protocol):
 def needs_additions(robot: Stated, sealed: Sealed) -> bool:
     """Tell whether something may be added to the robot's model."""
     driven = any(element.tag == "actuator" and element.children for element in sealed.elements)
-    return sealed.is_urdf or bool(robot.exclude) or (bool(robot.actuators) and not driven and not sealed.includes)
+    return (
+        sealed.is_urdf
+        or bool(robot.exclude)
+        or robot.replace_actuators
+        or (bool(robot.actuators) and not driven and not sealed.includes)
+    )
 
 
 def add_to(spec: Any, robot: Stated, sealed: Sealed) -> None:
@@ -70,9 +78,22 @@ def add_to(spec: Any, robot: Stated, sealed: Sealed) -> None:
                 joints[name].armature = fact.armature
     if robot.exclude:
         _exclude(spec, robot)
+    if robot.replace_actuators:
+        for actuator in list(spec.actuators):
+            delete_element(spec, actuator)
+        for key in spec.keys:  # these are of the actuators that were there
+            key.ctrl, key.act = [], []
     if robot.actuators and not list(spec.actuators):
         for name, actuator in robot.actuators.items():
             _add_actuator(spec, robot, name, actuator)
+
+
+def delete_element(spec: Any, element: Any) -> None:
+    """Delete an element of an MjSpec, as each version of MuJoCo wants it."""
+    if hasattr(element, "delete"):  # MuJoCo 3.3
+        element.delete()
+    else:
+        spec.delete(element)
 
 
 def _add_base(spec: Any, robot: Stated) -> None:

@@ -84,6 +84,9 @@ class RobotSpec(Part):
     gripper: Gripper | None = Field(default=None, description="How the hand is opened and closed.")
     joints: Mapping[str, Joint] = Field(default={}, description="Joint -> its limits.")
     actuators: Mapping[str, Actuator] = Field(default={}, description="Actuator, or the joint it drives -> its facts.")
+    replace_actuators: bool = Field(
+        default=False, description="True: the model's own actuators are left out, and those stated here are built."
+    )
     control: Mapping[str, ControlMode] = Field(default={}, description="Control mode -> how actions command the robot.")
     exclude: Literal["all"] | tuple[tuple[Name, Name], ...] = Field(
         default=(), description="Pairs of bodies that never touch each other, or all: none of the robot's bodies do."

@@ -29,7 +29,7 @@ from mql.robots.mjcf.source import is_file
 from mql.robots.spec_parts import Mount
 from mql.tasks.scenes.built_in import built_in
 from mql.tasks.scenes.keyframe import rest_of_keyframe
-from mql.tasks.scenes.part import Part, PartFile, place
+from mql.tasks.scenes.part import Part, PartFile, joint_of_name, place
 from mql.tasks.scenes.source import Edit, check_unchanged, compiled
 
 BASE, FLANGE = "robot_base", "flange"  # sites at which a robot and a tool are attached
@@ -203,7 +203,7 @@ def _home(model: Any, parts: list[Part], mount: Mount) -> tuple[npt.NDArray[np.f
         joints, actuators = part.home or ({}, {})
         for name, values in joints.items():
             if name:
-                joint = model.joint(name)
+                joint = joint_of_name(model, name)
                 moves = part is not scene and joint.type == mujoco.mjtJoint.mjJNT_FREE
                 qpos[place(model, joint.id)] = _placed(values, data.site(BASE), mount) if moves else values
         for name, value in actuators.items():

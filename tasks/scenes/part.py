@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError, nearest
-from mql.robots.additions import needs_additions
+from mql.robots.additions import delete_element, needs_additions
 from mql.robots.mjcf.compiled import checked, compile_spec, read_model
 from mql.robots.mjcf.lookup import HOME, holding_controls, home_key, joint_width, within_limits
 from mql.robots.mjcf.sealed import Sealed
@@ -34,6 +34,7 @@ _KINDS = (
     *("excludes", "pairs", "materials", "meshes", "textures", "hfields", "skins", "flexes", "numerics", "texts"),
 )
 _LOST = ("fusestatic", "discardvisual", "fitaabb")  # settings that can't be written into the elements
+_ONLY = "the joint of "
 _QUATERNION = mujoco.mjtOrientation.mjORIENTATION_QUAT
 _FREE, _BALL = mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL
 
@@ -98,7 +99,7 @@ class Part:
         self.home = self._pose({} if robot is None else robot.home)
         # Attached keyframes are mixed up in this version of MuJoCo; `home` is built anew from all parts.
         for key in list(self.spec.keys):
-            _delete(self.spec, key)
+            delete_element(self.spec, key)
         write_angles_plainly(self.spec)
         write_numbers(self.spec, self._unaligned(edit if edited else None))
 
@@ -146,7 +147,7 @@ class Part:
             qpos, ctrl = data.qpos, holding_controls(model, data)
         else:
             return None
-        joints = {model.joint(index).name: qpos[place(model, index)].copy() for index in range(model.njnt)}
+        joints = {name_of_joint(model, index): qpos[place(model, index)].copy() for index in range(model.njnt)}
         return joints, {model.actuator(index).name: float(ctrl[index]) for index in range(model.nu)}
 
     def _place_of(self, name: str, numbers: npt.NDArray[np.float64]) -> slice:
@@ -167,6 +168,17 @@ class Part:
         for joint in spec.joints:
             joint.align = False
         return compiled(spec)
+
+
+def name_of_joint(model: mujoco.MjModel, joint: int) -> str:
+    """Return a joint's name; where it has none and is the only one of its body, what `joint_of_name` knows it by."""
+    body = model.body(model.jnt_bodyid[joint])
+    return str(model.joint(joint).name or (f"{_ONLY}{body.name}" if body.name and body.jntnum[0] == 1 else ""))
+
+
+def joint_of_name(model: mujoco.MjModel, name: str) -> Any:
+    """Return the joint of a name of `name_of_joint`, in a model that has the part's bodies."""
+    return model.joint(model.body(name.removeprefix(_ONLY)).jntadr[0] if name.startswith(_ONLY) else name)
 
 
 def place(model: mujoco.MjModel, joint: int) -> slice:
@@ -201,13 +213,6 @@ def _read(file: PartFile, edit: Edit | None) -> tuple[Any, bool]:
         if joint.align == mujoco.mjtAlignFree.mjALIGNFREE_AUTO:
             joint.align = spec.compiler.alignfree
     return spec, edit is not None and edit(spec)
-
-
-def _delete(spec: Any, element: Any) -> None:
-    if hasattr(element, "delete"):  # MuJoCo 3.3
-        element.delete()
-    else:
-        spec.delete(element)
 
 
 def _weighs(geom: Any) -> bool:

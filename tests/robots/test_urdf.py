@@ -201,3 +201,33 @@ def test_an_inertia_that_no_body_has_says_what_helps(spec: Path) -> None:
     # Of no mass, it is left out.
     urdf.write_text(URDF.replace('"1"', '"0.000001"', 1).replace('ixy="0"', 'ixy="0.1"', 1))
     assert registry.load(str(urdf)).compile().nbody == 5
+
+
+MOTORS = """<mujoco>
+  <worldbody><body name="trunk" pos="0 0 0.4"><freejoint/><geom size="0.1" mass="1"/>
+    <body name="leg"><joint name="hip" axis="0 1 0" range="-60 60"/>
+      <geom type="capsule" fromto="0 0 0 0 0 -0.2" size="0.02" mass="0.2"/>
+    </body></body></worldbody>
+  <actuator><motor name="torque" joint="hip" ctrlrange="-30 30"/></actuator>
+  <keyframe><key name="home" qpos="0 0 0.27 1 0 0 0 0.9" ctrl="5"/></keyframe>
+</mujoco>"""
+
+
+def test_actuators_of_an_mjcf_are_replaced_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "dog.xml").write_text(MOTORS)
+    path = tmp_path / "dog.yaml"
+    path.write_text(
+        "schema: mql.robot/1\nname: dog\nlicence: MIT\nsource: own\nmjcf: dog.xml\nreplace_actuators: true\n"
+        "actuators: {servo: {joint: hip, kind: position, gain: 60.0}}\n"
+    )
+    model = registry.load(str(path)).compile()
+    assert model.nu == 1 and model.actuator("servo").gainprm[0] == 60.0
+    assert model.actuator("servo").ctrlrange == pytest.approx([-np.pi / 3, np.pi / 3])
+    assert model.key("home").qpos == pytest.approx([0, 0, 0.27, 1, 0, 0, 0, 0.9]) and model.key("home").ctrl[0] == 0.0
+    # In a scene, too; and a free joint without a name starts where the keyframe has it.
+    whole = compose(path, "table")
+    base = whole.site("robot_base").pos
+    assert (
+        whole.key("home").qpos[:3] == pytest.approx([base[0], base[1], base[2] + 0.27])
+        and whole.key("home").qpos[7] == 0.9
+    )
