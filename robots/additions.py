@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 import mujoco
 import numpy as np
+import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots.mjcf.sealed import Sealed
@@ -152,7 +153,9 @@ def _add_actuator(spec: Any, robot: Stated, name: str, fact: Actuator) -> None:
         mend = "add 'gain: NUMBER' (N m or N per unit): the model has no actuators, so the spec's are built"
         raise UserError(f"{name} has no gain", where=robot.where(key), mend=mend)
     gain = 1.0 if gain is None else gain
-    low, high = _control_range(robot, joints[driven], driven, fact)
+    turns = bool(spec.compiler.degree) and joints[driven].type == mujoco.mjtJoint.mjJNT_HINGE
+    reach = np.radians(joints[driven].range) if turns else np.asarray(joints[driven].range)
+    low, high = _control_range(robot, joints[driven], reach, driven, fact)
     bias = np.zeros(10)
     if fact.kind == "position":
         bias[1] = -gain
@@ -178,14 +181,16 @@ def _add_actuator(spec: Any, robot: Stated, name: str, fact: Actuator) -> None:
     )
 
 
-def _control_range(robot: Stated, joint: Any, name: str, fact: Actuator) -> tuple[float, float]:
-    """Return the stated range, else that of the joint: its positions, speeds or efforts."""
+def _control_range(
+    robot: Stated, joint: Any, reach: npt.NDArray[np.float64], name: str, fact: Actuator
+) -> tuple[float, float]:
+    """Return the stated range, else that of the joint: its positions (`reach`, [2] rad or m), speeds or efforts."""
     if fact.control_range is not None:
         return fact.control_range
     stated = robot.joints.get(name)
     gear = 1.0 if fact.gear is None else abs(fact.gear)
     if fact.kind == "position":
-        low, high = (float(end) * (1.0 if fact.gear is None else fact.gear) for end in joint.range)
+        low, high = (float(end) * (1.0 if fact.gear is None else fact.gear) for end in reach)
         if low != high:
             return min(low, high), max(low, high)
     if fact.kind == "velocity" and stated is not None and stated.velocity_limit:
