@@ -106,7 +106,7 @@ class _Walk:
         """Go through one main file; `directories` are those of assets in the model that names it."""
         root = self._parsed(path, None)
         if root.tag not in ("mujoco", URDF_ROOT):
-            mend = "give an MJCF or a URDF"
+            mend = "name the file that includes it" if root.tag == "mujocoinclude" else "give an MJCF or a URDF"
             raise UserError(f"the file holds <{root.tag}>, not <mujoco>", where=root.where, mend=mend)
         model = ModelFiles(path, root)
         if root.tag == URDF_ROOT:

@@ -4,6 +4,7 @@ files there are, told by their names.
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,10 @@ MODELS = (".xml", ".mjcf", ".urdf")  # of a model
 KINDS = "a robot's spec ends in .yaml, a bare model in .xml, .mjcf or .urdf"
 # Folders that hold models only: what these read lies beside such a folder, in the usual layout of robots' packages.
 _MODEL_FOLDERS = ("mjcf", "mujoco", "urdf", "xml", "robots", "models", "model")
+
+
+_FAR = 4  # folders above a model in which its package is looked for
+_INSTALLED = ("site-packages", "dist-packages")
 
 
 class MjcfSource(NamedTuple):
@@ -46,16 +51,34 @@ def is_file(name: str) -> bool:
 def model_source(path: Path) -> MjcfSource:
     """Return a model that somebody names by its path, and the folder outside of which it may read nothing.
 
-    That is its own folder; or, where a robot's package keeps its models in a folder of their own (``mjcf``, ``urdf``)
-    or has a ``package.xml``, the package's.
+    That is its own folder; or the robot's package, which has a ``package.xml`` or the name that a URDF says, or keeps
+    models in a folder of their own (``mjcf``, ``urdf``); or the package of Python that it was installed with.
     """
     path = path.absolute()
     folder = path.parent
-    for above in list(folder.parents)[:3]:
-        if (above / "package.xml").is_file():
-            return MjcfSource(path, above)
-    allowed = folder.name.lower() in _MODEL_FOLDERS and folder.parent not in (Path.home(), Path(folder.anchor))
+    above = list(folder.parents)
+    for installed, inner in zip(above, [folder, *above], strict=False):
+        if installed.name in _INSTALLED and inner != folder:
+            return MjcfSource(path, inner)
+    named = _packages_named_by(path) if path.suffix.lower() == ".urdf" else set()
+    for each in above[:_FAR]:
+        if ((each / "package.xml").is_file() or each.name in named) and _holds_one_package(each):
+            return MjcfSource(path, each)
+    allowed = folder.name.lower() in _MODEL_FOLDERS and _holds_one_package(folder.parent)
     return MjcfSource(path, folder.parent if allowed else folder)
+
+
+def _packages_named_by(path: Path) -> set[str]:
+    """Return the names of packages in which a URDF says that its meshes are."""
+    try:
+        return set(re.findall(r"package://([^/\"']+)/", path.read_text(encoding="utf-8", errors="replace")))
+    except OSError:  # whoever reads the model says so
+        return set()
+
+
+def _holds_one_package(folder: Path) -> bool:
+    """Tell whether a folder may be all that a model reads: no user's whole folder, nor one that holds several."""
+    return not Path.home().is_relative_to(folder) and len(folder.parts) > 2
 
 
 def find_mjcf(mjcf: str, beside: Path | None, menagerie: Path | None = None) -> MjcfSource:

@@ -23,6 +23,7 @@ from mql.robots.mjcf import trial_process
 from mql.robots.mjcf.sealed import Sealed
 
 MOST_MEMORY = 2_000_000_000  # bytes, of compiling a model and of one simulation of it
+_RESERVED = 4_000_000_000  # bytes more where a model only reserves memory
 _SECONDS = 120  # for that
 _OWN = Path(__file__).resolve().parents[2]  # what lies below came with this program
 
@@ -69,7 +70,8 @@ def _ask(sealed: Sealed) -> tuple[str, str]:
     assert process.stdin is not None and process.stdout is not None
     try:
         with sealed.laid_out() as (text, includes, assets):
-            trial_process.send(process.stdin.fileno(), (text, {**includes, **assets}, MOST_MEMORY, _SECONDS))
+            memory = MOST_MEMORY + (_RESERVED if _reserves(sealed) else 0)
+            trial_process.send(process.stdin.fileno(), (text, {**includes, **assets}, memory, _SECONDS))
             answer: tuple[str, str] | None = trial_process.receive(process.stdout.fileno())
     except OSError:
         answer = None
@@ -77,6 +79,11 @@ def _ask(sealed: Sealed) -> tuple[str, str]:
         _stop()
         return "died", "its process ended"
     return answer
+
+
+def _reserves(sealed: Sealed) -> bool:
+    """Tell whether a model asks for memory in the old way, by numbers of constraints: far more than is ever used."""
+    return any(key in element.attributes for element in sealed.elements for key in ("njmax", "nconmax", "nstack"))
 
 
 def _started() -> subprocess.Popen[bytes]:

@@ -32,8 +32,7 @@ def _forked(request: tuple[str, dict[str, bytes], int, int]) -> tuple[str, str]:
     if child == 0:
         import resource
 
-        most = _virtual_memory() + memory
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        _limit_memory(memory)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.alarm(seconds)
         send(there, _tried(text, files))
@@ -65,9 +64,13 @@ def _tried(text: str, files: dict[str, bytes]) -> tuple[str, str]:
     return "fine", ""
 
 
-def _virtual_memory() -> int:
+def _limit_memory(more: int) -> None:
+    """Let this process have `more` bytes than it has now."""
+    import resource
+
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        now = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (now + more, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def send(pipe: int, value: Any) -> None:

@@ -56,10 +56,15 @@ def prepare(root: Element) -> Iterator[MeshPlace]:
     for link in root.children:
         link.children = [child for child in link.children if not _is_placeholder(child)]
     meshdir = _settle(root)
+    names: set[str] = set()
     for link in [child for child in root.children if child.tag == "link"]:
-        for shape in list(link.children):
+        for number, shape in enumerate(list(link.children)):
             if shape.tag not in ("visual", "collision"):
                 continue
+            name = shape.attributes.get("name")
+            if not name or name in names:  # MuJoCo would warn of each
+                shape.attributes["name"] = name = f"{link.attributes.get('name', '')}_{shape.tag}_{number}"
+            names.add(name)
             for each in shape.walk():
                 each.children = [child for child in each.children if child.tag != "texture"]
             for mesh in [each for each in shape.walk() if each.tag == "mesh"]:

@@ -45,12 +45,18 @@ def test_sizes_that_no_model_has_use_for(tmp_path: Path, before: str, after: str
 
 
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="the limit of memory holds on Linux")
-@pytest.mark.parametrize("size", ['nuserdata="900000"', 'memory="900M"', 'nuser_geom="900"', 'njmax="900000"'])
+@pytest.mark.parametrize("size", ['nuserdata="900000"', 'memory="900M"', 'nuser_geom="900"'])
 def test_what_is_within_these_sizes_but_fills_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str
 ) -> None:
     monkeypatch.setattr(trial, "MOST_MEMORY", 3_000_000)
     assert "of memory" in refusal(tmp_path, f"<size {size}/>")
+
+
+def test_memory_that_is_only_reserved_is_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "model.xml"
+    path.write_text(MODEL.format('<size njmax="8000" nconmax="4000"/>', ""))
+    assert compile_mjcf(path, tmp_path).narena > trial.MOST_MEMORY
 
 
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="the limit of memory holds on Linux")
