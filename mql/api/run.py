@@ -46,6 +46,7 @@ def train(
     settings: Overrides | None = None,
     resume: bool = False,
     trust: bool = False,
+    check: bool = True,
     progress: bool = False,
 ) -> Run:
     """Meta-train an agent, evaluate it, and return its run: what `mql train` does.
@@ -57,6 +58,7 @@ def train(
         settings: values by key, such as ``{"train.env_steps": 10_000}`` (docs/configuration.md).
         resume: continue the run in `run_dir` with its own configuration; a finished one stays as it is.
         trust: a definition's Python may be run.
+        check: do the cheap checks of `mql tasks check` first, where the family is not this package's own.
         progress: show on standard error how it goes.
 
     Raises:
@@ -70,6 +72,7 @@ def train(
         settings={} if settings is None else settings,
         resume=resume,
         trust=trust,
+        check=check,
     )
     with job:
         if not job.complete:
@@ -231,7 +234,7 @@ class Run:
     def adapt(
         self,
         *,
-        task: Mapping[str, object] | Task | None = None,
+        task: Mapping[str, object] | str | Task | None = None,
         episodes: Sequence[Episode] | None = None,
         env: gymnasium.Env[Any, Any] | None = None,
         seed: int | None = None,
@@ -241,7 +244,8 @@ class Run:
         """Adapt the agent to a new task, of which exactly one of `task`, `episodes` and `env` tells; the run stays.
 
         Args:
-            task: the task's parameters; ``adapt.adaptation_episodes`` episodes of it are simulated.
+            task: the task's parameters, or a listed task such as ``test:3`` (counted from 0);
+                ``adapt.adaptation_episodes`` episodes of it are simulated.
             episodes: data of the new task, collected with the run's policy.
             env: an environment with the family's spaces, in which as many episodes are played.
             seed: of all random numbers; None: the run's.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mql.cli.task_commands import AsJson, CameraName, Size
+from mql.cli.task_commands import AsJson, Camera, Size
 
 robots_app = typer.Typer(help="List, show, check and render robots.", rich_markup_mode=None)
 
@@ -66,7 +66,7 @@ def robots_render(
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FILE", help="The .png file to write.", show_default=False)
     ],
-    camera: CameraName = None,
+    camera: Camera = None,
     size: Size = None,
     menagerie: Menagerie = None,
 ) -> None:

@@ -22,11 +22,11 @@ from mql.collecting.workers import WorkerLost, Workers
 from mql.errors import UserError
 from mql.files import user_errors, write_atomic
 from mql.robots import registry
-from mql.robots.drawing.shot import Shot
 from mql.robots.spec import RobotSpec
 
 if TYPE_CHECKING:
     from mql.robots.checks.run import CheckResult
+    from mql.robots.drawing.shot import Shot
 
 _CHECK_SECONDS = 120.0  # for one check; the largest robots take a second
 _PICTURE_SECONDS = 300.0
@@ -88,7 +88,9 @@ def render(name: str, *, out: Path, menagerie: Path | None, camera: str | None, 
         UserError: there is no such robot, `out` is no .png, or nothing can be drawn or written.
     """
     registry.check_name(name)
-    shot = Shot.of(size, camera)
+    from mql.robots.drawing.shot import shot_of
+
+    shot = shot_of(camera, size)
     if out.suffix.lower() != ".png":
         raise UserError(f"can't write a picture to {str(out)!r}", where="--out", mend="give a name that ends in .png")
     if not out.parent.is_dir():
@@ -108,27 +110,31 @@ def render(name: str, *, out: Path, menagerie: Path | None, camera: str | None, 
 
 def _check_robot(name: str, menagerie: Path | None, *, opengl: bool) -> Iterator[CheckResult]:
     """Do the checks of one robot in a process of its own, until one fails without which the others are of no use."""
-    from mql.robots.checks.run import CHECKS, CheckResult, goes_on, run_check
+    from mql.robots.checks.run import CheckResult, goes_on
     from mql.robots.checks.verdict import Verdict, failed
     from mql.robots.inspection import Inspection
+    from mql.tasks.checks.robot import ROBOT_CHECKS, run_robot_check
 
     inspection = Inspection(partial(_load, name, menagerie), opengl)
     workers = Workers(1)
     try:
         # What comes with every job is kept by the worker: the model is read and compiled once for all checks.
-        done = workers.bound(run_check, inspection, timeout=_CHECK_SECONDS)
-        for each in CHECKS:
+        done = workers.bound(run_robot_check, inspection, timeout=_CHECK_SECONDS)
+        for each in ROBOT_CHECKS:
             answer = done(each)
-            if isinstance(answer, Verdict):
-                verdict = answer
-            else:
-                reason = str(answer).removeprefix("its process ")
-                verdict = failed(f"check {each} ended its process: {reason}: MuJoCo can't take this model")
+            verdict = answer if isinstance(answer, Verdict) else failed(_lost(each, answer))
             yield CheckResult(name, each, verdict.result, verdict.message)
             if not goes_on(each, verdict):
                 return
     finally:
         workers.close()
+
+
+def _lost(check: str, lost: WorkerLost) -> str:
+    """Say what became of the process that did a check."""
+    if lost.late:
+        return f"check {check}: {lost}: make the model smaller, or its timestep longer"
+    return f"check {check} ended its process: {str(lost).removeprefix('its process ')}: MuJoCo can't take this model"
 
 
 def _load(name: str, menagerie: Path | None) -> RobotSpec:

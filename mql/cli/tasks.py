@@ -15,9 +15,9 @@ from mql.cli.check import FamilyResults, check_families
 from mql.cli.opengl import open_opengl
 from mql.cli.tables import print_checks, print_families, print_family, print_json, tally
 from mql.collecting.workers import WorkerLost, Workers
-from mql.errors import UserError
+from mql.errors import UserError, told
 from mql.files import user_errors, write_atomic
-from mql.robots.drawing.shot import Shot
+from mql.robots.drawing.shot import Shot, shot_of
 from mql.tasks import registry
 from mql.tasks.checks.effort import FULL, QUICK
 from mql.tasks.checks.picture import NO_OPENGL, SUFFIXES, opengl_fault, picture_of
@@ -98,9 +98,9 @@ def render(
     split: str,
     tasks: int | None,
     seed: int,
-    trust: bool,
     camera: str | None,
     size: str | None,
+    trust: bool,
 ) -> None:
     """Do what `mql tasks render` does.
 
@@ -108,7 +108,7 @@ def render(
         UserError: there is no such family, split or camera, the suffix of `out` is unknown, or nothing can be drawn or
             written.
     """
-    shot = None if camera is None and size is None else Shot.of(size, camera)
+    shot = None if camera is None and size is None else shot_of(camera, size)
     build = builder(name, trust=trust)
     suffix = out.suffix.lower()
     if suffix not in SUFFIXES:
@@ -119,6 +119,9 @@ def render(
         )
     if suffix == ".mp4" and tasks is not None:
         raise UserError("a video shows a single task", where="--tasks", mend="leave out --tasks, or write a .png")
+    if suffix == ".mp4" and shot is not None and (shot.width % 2 or shot.height % 2):
+        mend = "give even numbers"
+        raise UserError(f"a video of {shot.width} x {shot.height} pixels", where="--size", mend=mend)
     if not out.parent.is_dir():
         raise UserError("there is no such folder", where=str(out.parent), mend="create it, or choose another --out")
     open_opengl()
@@ -145,7 +148,7 @@ def _draw(
     except UserError:
         raise
     except Exception as error:
-        mend = opengl_fault() or f"it raised {type(error).__name__}: {error}"
+        mend = opengl_fault() or f"it raised {told(error)}"
         raise UserError("can't draw", where=f"family {name}", mend=mend) from error
 
 

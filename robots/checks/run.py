@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 import mujoco
 import numpy as np
 
-from mql.errors import UserError
+from mql.errors import UserError, told
 from mql.robots.checks.facts import check_facts, check_stated
 from mql.robots.checks.motion import check_actuators, check_drop, check_home
 from mql.robots.checks.numbers import check_inertia, check_limits
@@ -97,16 +97,17 @@ CHECKS: Mapping[str, Callable[[Inspection], Verdict]] = {
 }
 
 
-def run_check(inspection: Inspection, name: str) -> Verdict:
-    """Do one check. Whatever it meets becomes its verdict: nothing is raised."""
+def run_check(
+    inspection: Inspection, name: str, checks: Mapping[str, Callable[[Inspection], Verdict]] = CHECKS
+) -> Verdict:
+    """Do one of `checks`. Whatever it meets becomes its verdict: nothing is raised."""
     try:
         with unheard_warnings():
-            return CHECKS[name](inspection)
+            return checks[name](inspection)
     except UserError as error:  # it says itself where and how
         return failed(str(error))
     except Exception as error:
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-        return failed(f"it stopped with {type(error).__name__}: {said}")
+        return failed(f"it stopped with {told(error, whole=False)}")
 
 
 def goes_on(check: str, verdict: Verdict) -> bool:

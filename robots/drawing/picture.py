@@ -9,8 +9,8 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from mql.robots.drawing.renderer import all_bodies_drawn, fixed_camera, open_renderer
-from mql.robots.drawing.shot import Shot
+from mql.robots.drawing.renderer import all_bodies_drawn, open_renderer
+from mql.robots.drawing.shot import Shot, fixed_camera
 from mql.robots.inspection import Inspection
 from mql.robots.mjcf.lookup import body_id
 from mql.robots.spec import RobotSpec
@@ -33,7 +33,7 @@ def take_picture(spec: RobotSpec, model: mujoco.MjModel, shot: Shot | None = Non
     camera = _free_camera(inspection, data) if shot.camera is None else fixed_camera(model, shot.camera)
     if not model.nlight:
         model.vis.headlight.ambient[:] = _AMBIENT
-    renderer = open_renderer(model, shot)
+    renderer = open_renderer(model, shot.width, shot.height)
     try:
         with all_bodies_drawn(model):
             renderer.update_scene(data, camera)

@@ -9,39 +9,22 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from mql.errors import UserError, nearest
-from mql.robots.drawing.shot import Shot
+from mql.errors import UserError
 
+SIZE = 480  # pixels, both ways
 _DRAWN = 3  # groups of geoms below this are drawn
 
 
-def fixed_camera(model: mujoco.MjModel, name: str) -> mujoco.MjvCamera:
-    """Return one of the model's own cameras.
-
-    Raises:
-        UserError: it has none of that name.
-    """
-    names = [model.camera(index).name for index in range(model.ncam)]
-    if name not in names:
-        known = [each for each in names if each]
-        mend = nearest(name, known) if known else "it has none with a name: leave --camera out"
-        raise UserError(f"the model has no camera {name!r}", where="--camera", mend=mend)
-    camera = mujoco.MjvCamera()
-    camera.fixedcamid, camera.type = names.index(name), mujoco.mjtCamera.mjCAMERA_FIXED.value
-    return camera
-
-
-def open_renderer(model: mujoco.MjModel, shot: Shot | None = None) -> mujoco.Renderer:
-    """Open a renderer of pictures [480, 480, 3], or as `shot` says, for a model and all of the same sizes.
+def open_renderer(model: mujoco.MjModel, width: int = SIZE, height: int = SIZE) -> mujoco.Renderer:
+    """Open a renderer of pictures [height, width, 3] for a model and all of the same sizes.
 
     Raises:
         UserError: OpenGL can't be opened.
     """
-    shot = shot or Shot()
-    model.vis.global_.offwidth = max(model.vis.global_.offwidth, shot.width)
-    model.vis.global_.offheight = max(model.vis.global_.offheight, shot.height)
+    buffer = model.vis.global_  # what the model says of its off-screen pictures only bounds their size
+    buffer.offwidth, buffer.offheight = max(buffer.offwidth, width), max(buffer.offheight, height)
     try:
-        return mujoco.Renderer(model, height=shot.height, width=shot.width)
+        return mujoco.Renderer(model, height=height, width=width)
     except (mujoco.FatalError, AttributeError, ImportError, RuntimeError) as error:
         mend = "without a screen set MUJOCO_GL=egl (or osmesa) before Python starts, with that library installed"
         raise UserError("can't open OpenGL for pictures", mend=mend) from error

@@ -10,17 +10,20 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError, missing_package
-from mql.robots.drawing.shot import Shot
 from mql.tasks.checks.inspection import choose, name_values, random_actions
 from mql.tasks.family import Task, TaskFamily
+
+if TYPE_CHECKING:
+    from mql.robots.drawing.shot import Shot
+    from mql.tasks.stepping.camera import Camera
 
 Picture = npt.NDArray[np.uint8]
 
@@ -33,6 +36,7 @@ NO_OPENGL = (
 _STEPS = 10  # steps before a task's picture is taken, so that something has moved
 _COLUMNS = 3  # of the grid
 _CELL_INCHES, _DOTS_PER_INCH = 3.2, 100
+_CELL_PIXELS = 480  # of the picture that fills a cell of that size
 _CAPTION_WIDTH = 44  # characters of a line under which a cell's caption fits
 _CAPTION_LINES = 3
 _FRAMES_PER_SECOND = 30.0  # at most; videos of faster families skip frames
@@ -63,14 +67,15 @@ def draw_grid(family: TaskFamily, tasks: Sequence[Task], seed: int = 0, shot: Sh
     """Return a PNG with one captioned picture for each task, after some steps of the same seed.
 
     Raises:
-        UserError: the family can't draw here, or not as `shot` says.
+        UserError: the family can't draw here.
     """
     from matplotlib.figure import Figure
 
     columns = min(_COLUMNS, len(tasks))
     rows = math.ceil(len(tasks) / columns)
-    wide, high = (_CELL_INCHES, _CELL_INCHES) if shot is None else (shot.width / 150.0, shot.height / 150.0)
-    figure = Figure(figsize=(wide * columns, (high + 0.6) * rows + 0.3), dpi=_DOTS_PER_INCH, layout="constrained")
+    width, height = (1.0, 1.0) if shot is None else (shot.width / _CELL_PIXELS, shot.height / _CELL_PIXELS)
+    size = (_CELL_INCHES * width * columns, (_CELL_INCHES * height + 0.6) * rows + 0.3)
+    figure = Figure(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained")
     figure.suptitle(f"{family.name}, {tasks[0].split} tasks")
     cells = figure.subplots(rows, columns, squeeze=False).flat
     for cell in cells:
@@ -89,7 +94,7 @@ def draw_film(family: TaskFamily, task: Task, seed: int = 0, shot: Shot | None =
     """Return an MP4 (H.264) of one episode, at the speed of the robot's clock.
 
     Raises:
-        UserError: the family can't draw here, or not as `shot` says, or the package that writes videos is missing.
+        UserError: the family can't draw here, or the package that writes videos is missing.
     """
     try:
         import imageio_ffmpeg
@@ -134,46 +139,43 @@ def _frames(
     An episode that ends earlier ends with its last picture.
     """
     env: Any = family.make(task, render_mode="rgb_array")
+    draw, close = _drawing(family, env, shot)
     try:
-        if shot is not None:
-            aim(env, shot)
         obs, _ = env.reset(seed=seed)
         drawn = random_actions(family, seed, steps)
-        yield env.render()
+        yield draw()
         for step in range(steps):
             obs, _, terminated, truncated, _ = env.step(choose(family, env, obs, step, drawn[step]))
             ended = terminated or truncated
             if ended or (step + 1) % every == 0:
-                yield env.render()
+                yield draw()
             if ended:
                 return
     finally:
+        close()
         env.close()
 
 
-def aim(env: Any, shot: Shot) -> None:
-    """Let an environment's pictures be taken in another way.
+def _drawing(family: TaskFamily, env: Any, shot: Shot | None) -> tuple[Callable[[], Picture], Callable[[], None]]:
+    """Return how a picture of the environment is taken, and what is to be called after the last one."""
+    if shot is None:  # the family's own pictures
+        return env.render, lambda: None
+    # With them comes MuJoCo, without which this module must say why it can't be imported.
+    from mql.tasks.stepping.camera import Camera
+    from mql.tasks.stepping.simulation import simulation_of
 
-    Raises:
-        UserError: they can't.
-    """
-    while env is not None:
-        if hasattr(env, "aim"):
-            env.aim(shot)
-            return
-        if hasattr(env, "mujoco_renderer"):  # Gymnasium's own, and those built on it
-            renderer = env.mujoco_renderer
-            renderer.width, renderer.height = shot.width, shot.height
-            env.model.vis.global_.offwidth = max(env.model.vis.global_.offwidth, shot.width)
-            env.model.vis.global_.offheight = max(env.model.vis.global_.offheight, shot.height)
-            if shot.camera is not None:
-                from mql.robots.drawing.renderer import fixed_camera
+    camera: Camera | None = None
 
-                renderer.camera_id = fixed_camera(env.model, shot.camera).fixedcamid
-            return
-        env = getattr(env, "inner", None) or getattr(env, "env", None)
-    mend = "leave out --camera and --size"
-    raise UserError("pictures of this family have one size and one camera", where="--camera, --size", mend=mend)
+    def draw() -> Picture:
+        nonlocal camera
+        shown = simulation_of(env)
+        if shown is None:
+            mend = "leave --camera and --size out"
+            raise UserError("it is no simulation of MuJoCo's", where=f"family {family.name}", mend=mend)
+        camera = camera or Camera(shown.view, shot)
+        return camera.picture(shown.model, shown.data)
+
+    return draw, lambda: camera.close() if camera is not None else None
 
 
 def _caption(task: Task) -> str:
@@ -190,11 +192,21 @@ def _caption(task: Task) -> str:
 def picture_of(family: TaskFamily, path: str, split: str, n: int, seed: int, shot: Shot | None = None) -> bytes:
     """Return the bytes of a picture or video, by the suffix of `path`.
 
+    Args:
+        family: whose tasks are drawn.
+        path: the file's name.
+        split: which tasks.
+        n: how many of them; a video shows the first one.
+        seed: of the initial states and the actions.
+        shot: through which camera of the model, and how large; None: the family's own pictures.
+
     Raises:
-        UserError: another suffix, an unknown split, or the family can't draw here.
+        UserError: another suffix, an unknown split or camera, or the family can't draw here.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(f"can't draw into {path!r}", mend="end the name in .png for a picture, .mp4 for a video")
     tasks = family.tasks(split)
-    return draw_film(family, tasks[0], seed, shot) if suffix == ".mp4" else draw_grid(family, tasks[:n], seed, shot)
+    if suffix == ".mp4":
+        return draw_film(family, tasks[0], seed, shot)
+    return draw_grid(family, tasks[:n], seed, shot)

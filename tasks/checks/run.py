@@ -1,8 +1,8 @@
-"""Is a family sound? Fourteen checks, each of which says pass, warn or fail with the reason and the fix.
+"""Is a family sound? Checks, each of which says pass, warn or fail with the reason and the fix.
 
 The checks speak through `mql.tasks.family` only, so they hold for parallel families, for families around
-any Gymnasium environment, and for those that are still to be written (but `reachable` and `recompiled`, which
-look for a model)::
+any Gymnasium environment, and for those that are still to be written (but `stated`, `reachable`, `recompiled` and
+`rest`, which look into a definition or a model)::
 
     inspection = Inspection(build=lambda: registry.load("point-robot"))
     for name in CHECKS:
@@ -14,11 +14,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from mql.errors import UserError
+from mql.errors import UserError, told
 from mql.robots.checks.verdict import FAIL, Verdict, failed
 from mql.tasks import registry
+from mql.tasks.checks.agreement import check_agreement
 from mql.tasks.checks.contract import check_builds, check_ood, check_pickle, check_splits
 from mql.tasks.checks.effect import check_effect
 from mql.tasks.checks.episodes import check_determinism, check_finite
@@ -27,20 +27,25 @@ from mql.tasks.checks.identifiability import check_identifiability
 from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.reachable import check_reachable
 from mql.tasks.checks.recompiled import check_recompiled
+from mql.tasks.checks.rest import check_rest
 from mql.tasks.checks.running import check_render, check_speed, check_success
+from mql.tasks.checks.stated import check_stated
 from mql.tasks.fault import EpisodeFault
 
 CHECKS: Mapping[str, Callable[[Inspection], Verdict]] = {
     "builds": check_builds,
     "splits": check_splits,
     "ood": check_ood,
+    "stated": check_stated,
     "determinism": check_determinism,
+    "agreement": check_agreement,
     "finite": check_finite,
     "hidden": check_hidden,
     "recompiled": check_recompiled,
     "effect": check_effect,
     "success": check_success,
     "reachable": check_reachable,
+    "rest": check_rest,
     "identifiability": check_identifiability,
     "speed": check_speed,
     "pickle": check_pickle,
@@ -94,8 +99,4 @@ def _fault(what: str, error: Exception, task: str) -> Verdict:
     """Say in one line what was raised, and with which task."""
     if isinstance(error, UserError | EpisodeFault):  # these say themselves where and how
         return failed(f"{what}: {error}")
-    return failed(f"{what} with {type(error).__name__}: {_first_line(error)}" + (f" [task {task}]" if task else ""))
-
-
-def _first_line(error: Any) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    return failed(f"{what} with {told(error, whole=False)}" + (f" [task {task}]" if task else ""))

@@ -24,12 +24,12 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots import registry
-from mql.robots.mjcf.lookup import HOME
+from mql.robots.mjcf.lookup import HOME, holding_controls
 from mql.robots.mjcf.source import is_file
 from mql.robots.spec_parts import Mount
 from mql.tasks.scenes.built_in import built_in
 from mql.tasks.scenes.keyframe import rest_of_keyframe
-from mql.tasks.scenes.part import Part, PartFile, joint_of_name, place
+from mql.tasks.scenes.part import Part, PartFile, compiled_alone, joint_of_name, place
 from mql.tasks.scenes.source import Edit, check_unchanged, compiled
 
 BASE, FLANGE = "robot_base", "flange"  # sites at which a robot and a tool are attached
@@ -104,6 +104,11 @@ class SceneSource:
         for file in self.files:
             check_unchanged(Path(file.path), file.stamp)
         return _assembled(self, edit)[0]
+
+
+def scene_actuators(scene: str | Path, *, folder: Path | None = None) -> int:
+    """Return how many actuators a scene has itself. In a whole they come first, and then the robot's."""
+    return int(compiled_alone(_find(scene, "scene", folder)).nu)
 
 
 def _find(part: str | Path, kind: Literal["scene", "robot", "gripper"], folder: Path | None) -> PartFile:
@@ -194,19 +199,23 @@ def _numbers(model: Any, kind: str, element: Any, name: str) -> Any:
 
 
 def _home(model: Any, parts: list[Part], mount: Mount) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return qpos [Q] and ctrl [U] of the whole: each part's home, else the pose that it was built in."""
-    qpos, ctrl = model.qpos0.copy(), np.zeros(model.nu)
+    """Return qpos [Q] and ctrl [U] of the whole: each part's home, else the pose that it was built in, held there."""
+    qpos = model.qpos0.copy()
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     scene = parts[0]
     for part in parts:
-        joints, actuators = part.home or ({}, {})
+        joints, _ = part.home or ({}, {})
         for name, values in joints.items():
             if name:
                 joint = joint_of_name(model, name)
                 moves = part is not scene and joint.type == mujoco.mjtJoint.mjJNT_FREE
                 qpos[place(model, joint.id)] = _placed(values, data.site(BASE), mount) if moves else values
-        for name, value in actuators.items():
+    data.qpos[:] = qpos
+    mujoco.mj_fwdPosition(model, data)
+    ctrl = holding_controls(model, data)
+    for part in parts:
+        for name, value in (part.home or ({}, {}))[1].items():
             if name:
                 ctrl[model.actuator(name).id] = value
     return qpos, ctrl

@@ -91,7 +91,7 @@ class Part:
     def __init__(self, file: PartFile, *, edit: Edit | None = None) -> None:
         self.file = file.path
         self._source = file
-        self.alone = _compiled_alone(file)
+        self.alone = compiled_alone(file)
         # MuJoCo can't attach what has been compiled, so an MjSpec is made a second time.
         self.spec, edited = _read(file, edit)
         robot = file.spec
@@ -193,7 +193,7 @@ def _sealed(path: str, folder: str, stamp: int) -> Sealed:
 
 
 @lru_cache(maxsize=64)
-def _compiled_alone(file: PartFile) -> mujoco.MjModel:
+def compiled_alone(file: PartFile) -> mujoco.MjModel:
     """Compile a part by itself to see whether it is sound."""
     sealed, robot = _sealed(*file[:3]), file.spec
     if robot is None or not needs_additions(robot, sealed):

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.robots.description import View
-from mql.robots.drawing.shot import Shot
 from mql.robots.mjcf.lookup import blew_up
 from mql.robots.mjcf.warnings import warn_on_stderr
 from mql.tasks.family import Array
@@ -26,6 +25,7 @@ from mql.tasks.stepping.advance import forces_finder
 from mql.tasks.stepping.camera import Camera
 from mql.tasks.stepping.derived import TIME, Derived, needs_forces
 from mql.tasks.stepping.physics_state import Begin, Layout, PhysicsState
+from mql.tasks.stepping.simulation import Simulation
 from mql.tasks.stepping.state import State
 
 
@@ -58,7 +58,7 @@ class LiveDynamics(ABC):
         self._lost = np.zeros(rows, np.bool_)  # tasks whose physics has diverged
         self._threads = min(threads, rows)
         self._pool: ThreadPoolExecutor | None = None
-        self._camera = Camera(view)
+        self._seen_from, self._camera = view, Camera(view)
         self._before, self._after = (
             State(
                 np.zeros((rows, first.nq)),
@@ -117,9 +117,9 @@ class LiveDynamics(ABC):
         """
         return self._camera.picture(self._models[row], self._data[row])
 
-    def aim(self, shot: Shot) -> None:
-        """Take the pictures that follow in another way."""
-        self._camera.aim(shot)
+    def simulation(self, row: int) -> Simulation:
+        """Return one task's simulation."""
+        return Simulation(self._models[row], self._data[row], self._seen_from)
 
     def close(self) -> None:
         """Stop the threads and release the rendering context."""

@@ -20,14 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError
-from mql.robots.drawing.shot import Shot
 from mql.tasks.distributions import Value
 from mql.tasks.family import Array, BatchStep, FloatArray, Task, TaskFamily
 from mql.tasks.parameter import visible_values
 from mql.tasks.stepping.checked import checked_actions, checked_seeds
 from mql.tasks.stepping.physics_state import PhysicsState, stacked
+from mql.tasks.stepping.simulation import Simulating, Simulation
 from mql.tasks.stepping.single import TaskEnvironment
-from mql.tasks.stepping.state import Dynamics, Outcome, State
+from mql.tasks.stepping.state import Dynamics, LimitedDynamics, Outcome, State
 from mql.tasks.stepping.success import SuccessRule
 
 
@@ -118,6 +118,7 @@ class ParallelBatch:
         self.family = family
         self.tasks: tuple[Task, ...] = tuple(tasks)
         self._dynamics = family.dynamics(self.tasks, threads)
+        self._limited = self._dynamics.limited if isinstance(self._dynamics, LimitedDynamics) else None
         self._parameters = {
             name: np.array([task.parameters[name] for task in self.tasks], dtype=np.float64)
             for name in family.parameters
@@ -181,6 +182,8 @@ class ParallelBatch:
             ~terminated if at_end else np.zeros(len(self.tasks), np.bool_),
             dict(outcome.info),
         )
+        if self._limited is not None:
+            step.info.update(self._limited())
         if outcome.at_goal is not None:
             step.info["success"] = self._success.judge(outcome.at_goal, step.terminated | step.truncated)
         _mask_ended(step, last)
@@ -192,17 +195,9 @@ class ParallelBatch:
         """Return a picture [height, width, 3] of one task."""
         return self._dynamics.render(row)
 
-    def aim(self, shot: Shot) -> None:
-        """Take the pictures that follow in another way.
-
-        Raises:
-            UserError: this family draws in one way only.
-        """
-        aim = getattr(self._dynamics, "aim", None)
-        if aim is None:
-            what = "pictures of this family have one size and one camera"
-            raise UserError(what, where=f"family {self.family.name}", mend="leave out camera and size")
-        aim(shot)
+    def simulation(self, row: int = 0) -> Simulation | None:
+        """Return the MuJoCo simulation of one task; None where its laws of motion are others."""
+        return self._dynamics.simulation(row) if isinstance(self._dynamics, Simulating) else None
 
     def close(self) -> None:
         """Release threads and rendering contexts."""

@@ -30,7 +30,6 @@ import numpy.typing as npt
 from mujoco.rollout import Rollout
 
 from mql.robots.description import Robot, View
-from mql.robots.drawing.shot import Shot
 from mql.robots.mjcf.warnings import warn_on_stderr
 from mql.tasks.distributions import Value
 from mql.tasks.family import Array, Task
@@ -43,6 +42,7 @@ from mql.tasks.stepping.contact import ContactDynamics
 from mql.tasks.stepping.derived import FROM_SOLVER, TIME, Derived, Deriver
 from mql.tasks.stepping.parallel import ParallelFamily
 from mql.tasks.stepping.physics_state import STATE, Begin, Layout, PhysicsState
+from mql.tasks.stepping.simulation import Simulation
 from mql.tasks.stepping.state import Dynamics, State
 
 
@@ -163,7 +163,7 @@ class MujocoDynamics:
         self._data = [mujoco.MjData(first) for _ in range(threads)]
         # One thread: no pool, the physics runs on the caller's thread.
         self._rollout: Rollout | None = Rollout(nthread=threads if threads > 1 else 0)
-        self._camera = Camera(view)
+        self._seen_from, self._camera = view, Camera(view)
         # Two portions of tasks for each thread: fewer hand-overs than MuJoCo's ten, and still some balance.
         self._chunk = max(1, len(self._models) // (2 * threads))
         rows, frames = len(self._models), frame_skip
@@ -237,14 +237,15 @@ class MujocoDynamics:
         Raises:
             UserError: OpenGL can't be opened.
         """
+        shown = self.simulation(row)
+        return self._camera.picture(shown.model, shown.data)
+
+    def simulation(self, row: int) -> Simulation:
+        """Return one task's model, with data of its own that have its whole state."""
         model = self._models[row]
         data = mujoco.MjData(model)
         self._layout.put(model, data, self._frames[row, -1], self._inputs[row, -1])
-        return self._camera.picture(model, data)
-
-    def aim(self, shot: Shot) -> None:
-        """Take the pictures that follow in another way."""
-        self._camera.aim(shot)
+        return Simulation(model, data, self._seen_from)
 
     def close(self) -> None:
         """Stop the threads and release the rendering context."""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mql.errors import UserError
-from mql.robots.drawing.renderer import all_bodies_drawn, fixed_camera, undrawn
-from mql.robots.drawing.shot import Shot
+from mql.robots.drawing.renderer import all_bodies_drawn, undrawn
+from mql.robots.drawing.shot import Shot, fixed_camera, shot_of
 
 MODEL = """<mujoco><worldbody>
   <camera name="side"/><camera name="top"/><geom name="floor" type="plane" size="1 1 1"/>
@@ -20,13 +20,13 @@ MODEL = """<mujoco><worldbody>
 
 
 def test_a_size_is_read() -> None:
-    assert Shot.of(None, None) == Shot(480, 480, None) and Shot.of("640x360", "top") == Shot(640, 360, "top")
+    assert shot_of(None, None) == Shot() and shot_of("top", "640x360") == Shot("top", 640, 360)
 
 
 @pytest.mark.parametrize("size", ["640", "x", "0x0", "10x640", "99999x640", "-5x5", "640x360x3"])
 def test_a_size_that_is_none_is_one_line(size: str) -> None:
-    with pytest.raises(UserError, match="write WIDTHxHEIGHT"):
-        Shot.of(size, None)
+    with pytest.raises(UserError, match="--size"):
+        shot_of(None, size)
 
 
 def test_a_camera_by_name() -> None:
