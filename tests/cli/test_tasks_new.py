@@ -20,6 +20,7 @@ from lab_robots import MJCF, not_passed, verdicts, write_robot
 from mql.api.families import builder
 from mql.cli import app as cli
 from mql.config.loading import load_experiment
+from mql.robots import registry as robots
 from mql.tasks import from_file
 from mql.tasks.checks.effort import QUICK
 from mql.tasks.checks.inspection import Inspection
@@ -320,7 +321,10 @@ def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_take
     kept = yaml.safe_load(definition) | yaml.safe_load(stages.replace("site_cube", "site_target"))
     staged.write_text(yaml.safe_dump(kept), encoding="utf-8")
     assert from_file(staged).hold_steps == 10
-    [spec] = blocks(specs, "yaml")
+    spec, *others = blocks(specs, "yaml")
+    for number, other in enumerate(others):
+        (tmp_path / f"other-{number}.yaml").write_text(other, encoding="utf-8")
+        assert robots.load(str(tmp_path / f"other-{number}.yaml")).control
     (tmp_path / "desk_arm.yaml").write_text(spec, encoding="utf-8")
     assert set(verdicts(tmp_path / "desk_arm.yaml")) and not not_passed(tmp_path / "desk_arm.yaml")
 
