@@ -24,6 +24,7 @@ from mql.api.families import (
     made_harder,
     source_of,
 )
+from mql.config.idle_keys import idle_keys
 from mql.config.loading import Overrides, is_path, load_experiment, override, with_values
 from mql.config.schema import Config
 from mql.errors import UserError
@@ -147,9 +148,11 @@ def open_job(
             raise UserError("there is no run to continue", mend="give its run_dir")
         return _reopen(target, run_dir, settings, seed, checkpoint, trust=trust)
     name = given.name if given else str(target)
-    config, definition = load_experiment(
+    config, definition, said = load_experiment(
         name, overrides=settings, seed=seed, families=None if given else registry.names()
     )
+    for line in idle_keys(config, said):
+        say(f"note: {line}")
     if given is not None and config.family != given.name:
         mend = "leave the setting 'family' out"
         raise UserError(f"the family is {given.name}, but the settings say {config.family}", where="family", mend=mend)
