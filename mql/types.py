@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # worker processes use `Episode` and load no PyTorch
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 JSON = Any  # whatever json.dumps takes
+REWARD_TERM = "reward_"  # what the names of reward terms begin with in a step's info
+COLLECTED_TERM = "collected_reward_"  # and those of their sums over an episode in metrics.jsonl
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Episode:
 
     ``obs`` is [T+1, O] (the last row is the observation after the last action), ``action`` [T, A], ``reward`` [T].
     ``task`` is the index in the split it was drawn from; ``policy_version`` counts the updates behind the policy.
+    ``final_info`` is what the family reported at the last step. ``reward_terms`` are the sums over the episode of the
+    reward terms that it reported as ``reward_NAME``, by NAME; a stored episode has none.
     """
 
     obs: FloatArray
@@ -39,6 +43,7 @@ class Episode:
     policy_version: int = 0
     success: bool | None = None
     final_info: Mapping[str, float] = field(default_factory=dict)
+    reward_terms: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def length(self) -> int:

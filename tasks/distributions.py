@@ -1,8 +1,10 @@
 """Distributions of task parameters: small frozen values that can be drawn from, asked and written down.
 
-A draw is a float, or a tuple of floats where the distribution has a `size`. `to_spec` writes a distribution as plain
-data, e.g. ``{"dist": "uniform", "low": 0.0, "high": 3.0}``, and `from_spec` reads it back: so a split is reproducible
-from a file alone, and a run can store what its tasks were drawn from.
+A draw is a float, or a tuple of floats where the distribution has a `size`. A vector may have other ends in each of its
+components: `Uniform((0.1, -0.2), (0.3, 0.2))` draws x from 0.1 to 0.3 and y from -0.2 to 0.2.
+
+`to_spec` writes a distribution as plain data, e.g. ``{"dist": "uniform", "low": 0.0, "high": 3.0}``, and `from_spec`
+reads it back: so a split is reproducible from a file alone, and a run can store what its tasks were drawn from.
 """
 
 from __future__ import annotations
@@ -28,13 +30,13 @@ class Distribution(Protocol):
         ...
 
     @property
-    def low(self) -> float:
-        """Lower end of the support of each component."""
+    def low(self) -> Value:
+        """Lower end of the support: of every component, or a number for each."""
         ...
 
     @property
-    def high(self) -> float:
-        """Upper end of the support of each component."""
+    def high(self) -> Value:
+        """Upper end of the support: of every component, or a number for each."""
         ...
 
     def sample(self, rng: np.random.Generator) -> Value:
@@ -48,18 +50,19 @@ class Distribution(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """Every value between `low` and `high` equally likely."""
+    """Every value between `low` and `high` equally likely; of a vector these may be a number for each component."""
 
-    low: float
-    high: float
+    low: Value
+    high: Value
     size: int | None = None
 
     def __post_init__(self) -> None:
-        _check(self, math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high, "low < high")
+        ends = _pairs(self, "low", "high")
+        _check(self, all(-math.inf < low < high < math.inf for low, high in ends), "low < high")
 
     def sample(self, rng: np.random.Generator) -> Value:
         """Draw one value."""
-        return _draw(self.size, lambda: rng.uniform(self.low, self.high))
+        return _draw_each(self.size, (self.low, self.high), rng.uniform)
 
     def contains(self, value: Value) -> bool:
         """Tell whether each component lies in [low, high]."""
@@ -68,19 +71,25 @@ class Uniform:
 
 @dataclass(frozen=True)
 class LogUniform:
-    """The logarithm is uniform between those of `low` and `high` (both positive): for scales and masses."""
+    """The logarithm is uniform between those of `low` and `high` (both positive): for scales and masses.
 
-    low: float
-    high: float
+    Of a vector these may be a number for each component.
+    """
+
+    low: Value
+    high: Value
     size: int | None = None
 
     def __post_init__(self) -> None:
-        _check(self, 0.0 < self.low < self.high < math.inf, "0 < low < high")
+        _check(self, all(0.0 < low < high < math.inf for low, high in _pairs(self, "low", "high")), "0 < low < high")
 
     def sample(self, rng: np.random.Generator) -> Value:
         """Draw one value; rounding never takes it out of the support."""
-        low, high = math.log(self.low), math.log(self.high)
-        return _draw(self.size, lambda: min(max(math.exp(rng.uniform(low, high)), self.low), self.high))
+
+        def one(low: float, high: float) -> float:
+            return min(max(math.exp(rng.uniform(math.log(low), math.log(high))), low), high)
+
+        return _draw_each(self.size, (self.low, self.high), one)
 
     def contains(self, value: Value) -> bool:
         """Tell whether each component lies in [low, high]."""
@@ -89,14 +98,18 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class Normal:
-    """A Gaussian; its support has no ends, so it contains every finite value."""
+    """A Gaussian; its support has no ends, so it contains every finite value.
 
-    mean: float
-    std: float
+    Of a vector, mean and std may be a number for each component.
+    """
+
+    mean: Value
+    std: Value
     size: int | None = None
 
     def __post_init__(self) -> None:
-        _check(self, math.isfinite(self.mean) and 0.0 < self.std < math.inf, "a finite mean and std > 0")
+        right = all(math.isfinite(mean) and 0.0 < std < math.inf for mean, std in _pairs(self, "mean", "std"))
+        _check(self, right, "a finite mean and std > 0")
 
     @property
     def low(self) -> float:
@@ -110,7 +123,7 @@ class Normal:
 
     def sample(self, rng: np.random.Generator) -> Value:
         """Draw one value."""
-        return _draw(self.size, lambda: rng.normal(self.mean, self.std))
+        return _draw_each(self.size, (self.mean, self.std), rng.normal)
 
     def contains(self, value: Value) -> bool:
         """Tell whether each component is finite."""
@@ -253,6 +266,15 @@ class Fixed:
         return _components(self.size, value) == _components(self.size, self.value)
 
 
+def ends_of(distribution: Distribution) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the lower and the upper end of every component."""
+    low, high = (
+        end if isinstance(end, tuple) else (end,) * (distribution.size or 1)
+        for end in (distribution.low, distribution.high)
+    )
+    return low, high
+
+
 # What each kind is called in plain data.
 KINDS: dict[str, type[Any]] = {
     "uniform": Uniform,
@@ -309,6 +331,30 @@ def _check(distribution: Distribution, right: bool, rule: str) -> None:
         raise UserError(f"{kind} distribution has size {size!r}", mend="give a whole number of at least 1")
 
 
+def _pairs(distribution: Uniform | LogUniform | Normal, first: str, second: str) -> list[tuple[float, float]]:
+    """Give the two fields one form: numbers, or tuples of one length, which is then the size; return them in pairs."""
+    fields = {name: getattr(distribution, name) for name in (first, second)}
+    lengths = {len(value) for value in fields.values() if isinstance(value, list | tuple)}
+    if not lengths:
+        return [(fields[first], fields[second])]
+    size, kind = max(lengths), type(distribution).__name__.lower()
+    if lengths != {distribution.size or size} or not size:
+        mend = f"give {first} and {second} one number for each component, and leave the size out"
+        raise UserError(f"{kind} distribution has {first} and {second} of different sizes", mend=mend)
+    for name, value in fields.items():
+        each = value if isinstance(value, list | tuple) else (value,) * size
+        object.__setattr__(distribution, name, tuple(float(number) for number in each))
+    object.__setattr__(distribution, "size", size)
+    return list(zip(getattr(distribution, first), getattr(distribution, second), strict=True))
+
+
+def _draw_each(size: int | None, fields: tuple[Value, Value], one: Callable[[float, float], float]) -> Value:
+    """Draw a number from two numbers, or one for each component; equal ends of all components stand for themselves."""
+    first, second = (value if isinstance(value, tuple) else (value,) * (size or 1) for value in fields)
+    drawn = tuple(float(one(a, b)) for a, b in zip(first, second, strict=True))
+    return drawn[0] if size is None else drawn
+
+
 def _draw(size: int | None, one: Callable[[], float]) -> Value:
     return float(one()) if size is None else tuple(float(one()) for _ in range(size))
 
@@ -323,5 +369,6 @@ def _components(size: int | None, value: Value) -> tuple[float, ...] | None:
 def _within(distribution: Uniform | LogUniform | Normal, value: Value) -> bool:
     components = _components(distribution.size, value)
     return components is not None and all(
-        math.isfinite(component) and distribution.low <= component <= distribution.high for component in components
+        math.isfinite(component) and low <= component <= high
+        for component, low, high in zip(components, *ends_of(distribution), strict=True)
     )

@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import gymnasium
 import numpy as np
@@ -32,6 +32,7 @@ from mql.tasks.parameter import Parameter
 Array = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+SuccessAt = Literal["any", "end"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ class TaskFamily(ABC):
         parameters: the task parameters, in a fixed order.
         splits: train and test, and ood where the family has tasks outside the training ranges.
         has_success: whether ``info["success"]`` exists.
+        hold_steps: control steps in a row at the goal that make a success.
+        success_at: when these count: at any time of the episode, or only as its last steps.
         shared_splits: train and test are the same tasks, so a test says nothing about unseen ones.
         oracle: the task parameters stand at the end of the observation (an upper bound for what inference can reach).
         native: stepped side by side in one process (not by worker processes).
@@ -147,6 +150,8 @@ class TaskFamily(ABC):
     parameters: Mapping[str, Parameter]
     splits: Mapping[str, Split]
     has_success: bool = False
+    hold_steps: int = 1
+    success_at: SuccessAt = "any"
     shared_splits: bool = False
     oracle: bool = False
     native: bool = True
@@ -246,8 +251,10 @@ class TaskFamily(ABC):
         }
 
     def describe(self) -> dict[str, Any]:
-        """Return the summary row with every task's parameters and what the parameters mean, as plain data."""
+        """Return the summary row, the rule of success, what the parameters mean and every task's, as plain data."""
+        success = {"hold_steps": self.hold_steps, "at": self.success_at} if self.has_success else None
         return self.summary_row() | {
+            "success": success,
             "parameters": {name: parameter.to_json() for name, parameter in self.parameters.items()},
             "splits": {split: [task.to_json() for task in tasks] for split, tasks in self._lists.items()},
         }

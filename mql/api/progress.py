@@ -19,7 +19,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from mql.types import COLLECTED_TERM
+
 LINE_INTERVAL = 30.0  # seconds between lines where there is no terminal
+TERMS_SHOWN = 4  # of the reward; more make the line too long
 RATE_WINDOW = 60.0  # seconds of training over which rates are taken
 
 
@@ -92,6 +95,7 @@ class Progress:
         self._zero_shot: float | None = None
         self._adapted: float | None = None
         self._random: float | None = None
+        self._terms: dict[str, float] = {}
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -118,6 +122,11 @@ class Progress:
             self._past.clear()  # random actions are cheaper than the agent's
         self._env_steps, self._updates = env_steps, updates
         self._past.append(work)
+        self._terms = {
+            name.removeprefix(COLLECTED_TERM): float(value)
+            for name, value in record.items()
+            if name.startswith(COLLECTED_TERM)
+        }
         while len(self._past) > 1 and self._spent().seconds - self._past[0].seconds >= RATE_WINDOW:
             self._past.popleft()
         self._show()
@@ -164,6 +173,9 @@ class Progress:
             parts.append(f"adapted {self._adapted:.1f}")
         if self._random is not None:
             parts.append(f"random actions {self._random:.1f}")
+        if self._terms:
+            shown = [f"{name} {value:.1f}" for name, value in self._terms.items()][:TERMS_SHOWN]
+            parts.append("terms " + ", ".join(shown) + (", ..." if len(self._terms) > TERMS_SHOWN else ""))
         if left := self._time_left():
             parts.append(left)
         if self._evaluating:

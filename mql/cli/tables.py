@@ -42,7 +42,9 @@ def print_family(description: Row) -> None:
     sizes = "observations of {obs_dim} numbers, {action_dim} actions, {episode_length} steps per episode".format(
         **known
     )
-    _print(f"{description['name']}: {description['summary']}", sizes)
+    rule = description.get("success")
+    success = [f"success: {success_text(rule)}"] if rule else []
+    _print(f"{description['name']}: {description['summary']}", sizes, *success)
     parameters = _table("parameter", "unit", "distribution", "meaning")
     for name, parameter in description["parameters"].items():
         hidden = "" if parameter["hidden"] else " (visible)"
@@ -54,6 +56,15 @@ def print_family(description: Row) -> None:
         shown = "; ".join(_values(value) for value in values[:4]) + ("; ..." if len(values) > 4 else "")
         tasks.add_row(split, shown, str(len(values)))
     _print(parameters, tasks)
+
+
+def success_text(rule: Row) -> str:
+    """Say in words when a task of a family is solved, from ``success`` of `TaskFamily.describe`."""
+    steps = rule["hold_steps"]
+    held = f"at the goal for {steps} control steps in a row" if steps > 1 else "at the goal in one control step"
+    if rule["at"] == "any":
+        return f"{held}, at any time of the episode"
+    return f"{held}, the last {'ones' if steps > 1 else 'one'} of the episode"
 
 
 def print_robots(rows: Iterable[Row]) -> None:
@@ -104,6 +115,7 @@ def print_evaluation(record: Row) -> None:
             success = [_percent(rates[key])] if solvable else []
             table.add_row(label, *numbers, f"{_number(low)} to {_number(high)}", *success)
     _print(table)
+    _print_terms(rows)
     facts = f"{record['family']}, seed {record['seed']}, after {record['env_steps']:,} env steps"
     _print(facts)
     for row in rows:
@@ -113,6 +125,20 @@ def print_evaluation(record: Row) -> None:
             _print(f"random actions failed in a task: {row['random_fault']}")
     if record.get("shared_splits"):
         _print("in this family train and test are the same tasks: these figures say nothing about unseen tasks")
+
+
+def _print_terms(rows: Sequence[Row]) -> None:
+    """Print what each reward term was worth in an episode, mean over tasks, where the family has terms."""
+    columns = {"zero-shot": "zero_shot_terms", "adapted": "adapted_terms"}
+    known = {title: [row[key] for row in rows if row.get(key)] for title, key in columns.items()}
+    known = {title: terms for title, terms in known.items() if terms}
+    if not known:
+        return
+    table = _table("reward term, sum of an episode", right=list(known))
+    for name in dict.fromkeys(name for terms in known.values() for each in terms for name in each):
+        means = [sum(each.get(name, 0.0) for each in terms) / len(terms) for terms in known.values()]
+        table.add_row(name, *map(_number, means))
+    _print(table)
 
 
 def print_protocol(record: Row) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from mql.agent.acting import Policy
 from mql.collecting.exploration import Exploration
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
-from mql.types import Episode, FloatArray
+from mql.types import REWARD_TERM, Episode, FloatArray
 
 
 def play(
@@ -47,6 +48,7 @@ def play(
         length = np.zeros(count, dtype=np.int64)
         success = np.zeros(count, dtype=bool)
         final: list[dict[str, float]] = [{} for _ in range(count)]
+        terms: dict[str, npt.NDArray[np.float64]] = {}
         faults: dict[int, EpisodeFault] = {}
         running = np.ones(count, dtype=bool)
         follows_policy = exploration is None or exploration.follows_policy
@@ -68,6 +70,10 @@ def play(
             length += running
             if "success" in step.info:
                 success |= running & step.info["success"]
+            for name, values in step.info.items():
+                if name.startswith(REWARD_TERM):
+                    term = terms.setdefault(name.removeprefix(REWARD_TERM), np.zeros(count))
+                    term[running] += values[running]
             ended = running & (step.terminated | step.truncated)
             for place in map(int, np.flatnonzero(ended)):
                 final[place] = {name: float(values[place]) for name, values in step.info.items() if name != "success"}
@@ -93,6 +99,7 @@ def play(
             policy_version=policy_version,
             success=bool(success[place]) if family.has_success else None,
             final_info=final[place],
+            reward_terms={name: float(sums[place]) for name, sums in terms.items()},
         )
         for place, (n, task, seed) in enumerate(zip(length, tasks, seeds, strict=True))
     ]

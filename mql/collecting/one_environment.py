@@ -15,7 +15,7 @@ from mql.agent.agent import Agent
 from mql.agent.robot_policy import RobotPolicy
 from mql.collecting.exploration import Exploration
 from mql.errors import UserError
-from mql.types import Episode, FloatArray
+from mql.types import REWARD_TERM, Episode, FloatArray
 
 
 def collect_from(
@@ -58,6 +58,7 @@ def _episode(
     actions: list[FloatArray] = []
     rewards: list[float] = []
     succeeded: bool | None = None
+    terms: dict[str, float] = {}
     terminated = truncated = False
     while not (terminated or truncated):
         action = policy.act(obs[-1], rewards[-1], last_action=actions[-1]) if actions else policy.act(obs[-1])
@@ -67,6 +68,10 @@ def _episode(
         obs.append(np.array(seen, dtype=np.float32))
         actions.append(action)
         rewards.append(float(reward))
+        for name, value in info.items():
+            if name.startswith(REWARD_TERM) and _is_number(value):
+                term = name.removeprefix(REWARD_TERM)
+                terms[term] = terms.get(term, 0.0) + float(value)
         if "success" in info:
             succeeded = bool(succeeded) or bool(info["success"])
         truncated = truncated or len(actions) == most_steps
@@ -83,6 +88,7 @@ def _episode(
         seed=seed,
         success=succeeded,
         final_info={name: float(value) for name, value in info.items() if name != "success" and _is_number(value)},
+        reward_terms=terms,
     )
 
 

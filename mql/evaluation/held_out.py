@@ -73,6 +73,8 @@ class TaskResult:
             "adapted_success": _success_rate(self.adapted),
             "zero_shot_final": _final_info(self.zero_shot),
             "adapted_final": _final_info(self.adapted),
+            "zero_shot_terms": mean_terms(self.zero_shot),
+            "adapted_terms": mean_terms(self.adapted),
             **dict.fromkeys(FIGURES),
             **(self.report or {}),
             "random_return": _mean_return(by_chance),
@@ -290,3 +292,14 @@ def _final_info(episodes: Sequence[Episode] | None) -> dict[str, float] | None:
     if not episodes:
         return None
     return {name: float(np.mean([e.final_info[name] for e in episodes])) for name in episodes[0].final_info}
+
+
+def mean_terms(episodes: Sequence[Episode] | None) -> dict[str, float] | None:
+    """Return the mean over episodes of each reward term's sum, by the term's name.
+
+    None where there are no episodes, or none whose family reports terms.
+    """
+    if not episodes or not episodes[0].reward_terms:
+        return None
+    names = dict.fromkeys(name for episode in episodes for name in episode.reward_terms)
+    return {name: float(np.mean([episode.reward_terms.get(name, 0.0) for episode in episodes])) for name in names}

@@ -9,13 +9,13 @@ import torch
 from mql.adaptation.adapters import prepare
 from mql.agent.agent import Agent
 from mql.config.schema import Config
-from mql.evaluation.held_out import evaluate, summarize_results
+from mql.evaluation.held_out import evaluate, mean_terms, summarize_results
 from mql.learning.trainer import Trainer, updates_after
 from mql.runs.run_dir import RunDir
 from mql.seeding import generator
 from mql.tasks.family import Task, TaskFamily
 from mql.training.learning import Iteration, restore
-from mql.types import JSON, Episode
+from mql.types import COLLECTED_TERM, JSON, Episode
 
 
 class MetaQLearning:
@@ -62,6 +62,7 @@ class MetaQLearning:
         iterated = self.trainer.iterate()
         metrics: dict[str, JSON] = {
             "collected_return": sum(episode.episode_return for episode in iterated.episodes) / len(iterated.episodes),
+            **{f"{COLLECTED_TERM}{name}": mean for name, mean in (mean_terms(iterated.episodes) or {}).items()},
             **({"faults": [str(fault) for fault in iterated.faults]} if iterated.faults else {}),
             **iterated.losses,
         }

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box
 from gymnasium.utils.env_checker import check_env
 
 from mql.robots.checks.verdict import Verdict, failed, passed, warned
-from mql.tasks.checks.inspection import Inspection, name_tasks, name_values, play_environment
+from mql.tasks.checks.inspection import Inspection, name_tasks, name_values, play_environment, value_text
 from mql.tasks.distributions import Choice, Disc, Distribution, Fixed
 from mql.tasks.family import Task, TaskFamily
 
@@ -158,7 +158,7 @@ def _range(name: str, drawn: Distribution) -> str:
         case Fixed():
             return name_values({name: drawn.value})
         case _:
-            return f"{name} from {drawn.low:.4g} to {drawn.high:.4g}"
+            return f"{name} from {value_text(drawn.low)} to {value_text(drawn.high)}"
 
 
 def _inside(family: TaskFamily, task: Task) -> bool:

@@ -235,10 +235,11 @@ def name_tasks(tasks: Sequence[Task]) -> str:
 
 def name_values(parameters: Mapping[str, Value]) -> str:
     """Write task parameters as name=value, long vectors cut short."""
-    return " ".join(f"{name}={_short(value)}" for name, value in parameters.items())
+    return " ".join(f"{name}={value_text(value)}" for name, value in parameters.items())
 
 
-def _short(value: Value) -> str:
+def value_text(value: Value) -> str:
+    """Write a number, or a vector, cut short where it is long."""
     if not isinstance(value, tuple):
         return f"{value:.4g}"
     return "(" + ", ".join([f"{part:.4g}" for part in value[:4]] + (["..."] if len(value) > 4 else [])) + ")"

@@ -92,7 +92,8 @@ def _end_values(source: Distribution) -> tuple[Value, Value]:
         draws = [source.sample(rng) for _ in range(_DRAWS)]
         return max(pairs_of(draws), key=lambda pair: _distance(np.atleast_1d(pair[0]), np.atleast_1d(pair[1])))
     if isinstance(source, Normal):
-        return source.mean - 2.0 * source.std, source.mean + 2.0 * source.std
+        mean, std = float(np.asarray(source.mean)), float(np.asarray(source.std))
+        return mean - 2.0 * std, mean + 2.0 * std
     if isinstance(source, Angle):  # its ends are the same direction
         return 0.0, math.pi
     if isinstance(source, Uniform | LogUniform | Choice):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -20,19 +21,24 @@ from gymnasium.spaces import Box
 
 from mql.errors import UserError, installation, nearest
 from mql.tasks.definitions.file import DefinitionFile
+from mql.tasks.definitions.judge import Judge, Verdict
+from mql.tasks.definitions.scaling import scaling_of, visible_names, visible_part
 from mql.tasks.definitions.terms import Terms, terms_of
 from mql.tasks.distributions import Value
-from mql.tasks.parameter import visible_values
 from mql.tasks.physics.changes import PhysicsChanges
-from mql.tasks.stepping.success import HoldCounter
+from mql.tasks.wrapped.any_environment import timestep_of
 from mql.tasks.wrapped.environment_source import Environment, affine_to
 
 Array = npt.NDArray[np.float64]
 Answer = tuple[Array, float, bool, bool, dict[str, Any]]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_OWN = ("reward", "time")  # what is found below ``info`` of every environment, the latter where it tells none itself
 
 
 class DefinedEnvironment(gymnasium.Env[Array, Array]):
-    """What all kinds share: the task, the visible parameters, and the count of steps at the goal.
+    """What all kinds share: the task, the visible parameters, and what the definition makes of a step.
+
+    ``info["at_goal"]`` says whether the task now is where success wants it; for how long it must be, the family counts.
 
     Args:
         file: the definition.
@@ -41,13 +47,13 @@ class DefinedEnvironment(gymnasium.Env[Array, Array]):
 
     def __init__(self, file: DefinitionFile, terms: Terms) -> None:
         self.terms = terms
-        definition = file.definition
-        self._visible = [name for name, spec in definition.parameters.items() if not spec.hidden]
+        self._visible = visible_names(file)
         self._seen = np.zeros(0)  # their values
+        self._scaling = file.definition.env.scaling
         self._task: dict[str, Any] = {}
-        self._hold = HoldCounter(terms.hold)
+        self._judge = Judge(terms)
         # Definitions without expressions need no scope, which takes as long to make as a small simulation's step.
-        self._judged = bool(terms.expressions)
+        self._judged = bool(terms.keyed)
 
     @property
     def obs_dim(self) -> int:
@@ -64,18 +70,29 @@ class DefinedEnvironment(gymnasium.Env[Array, Array]):
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Choose the task of the next episode."""
         self._task = {name: np.array(v) if isinstance(v, tuple) else v for name, v in parameters.items()}
-        self._seen = visible_values(parameters, self._visible, 1)[0]
+        self._seen = visible_part(self._scaling, parameters, self._visible, 1)[0]
 
-    def _judge(
-        self, obs: Array, action: Array, info: Mapping[str, Any], own: float
-    ) -> tuple[float, dict[str, float], bool]:
-        """Return the step's reward, its terms, and whether the expression of success holds."""
+    def _begin(self, obs: Array, info: Mapping[str, Any], named: Mapping[str, Any] = _NOTHING) -> None:
+        """Let the definition's expressions know the start of an episode; see `_verdict`."""
+        if self._judged:
+            self._judge.begin({"info": info, "obs": obs, "obs.NAME": named}, self.action_dim)
+
+    def _verdict(
+        self, obs: Array, action: Array, info: Mapping[str, Any], own: float, named: Mapping[str, Any] = _NOTHING
+    ) -> Verdict:
+        """Judge a step by the definition's expressions.
+
+        Args:
+            obs: [O].
+            action: [A].
+            info: what expressions find below ``info``.
+            own: the reward that the environment or the class gives.
+            named: what they find below ``obs``.
+        """
         if not self._judged:
-            return own, {}, False
-        scope = {"info": info, "task": self._task, "obs": obs, "action": action}
-        reward, values = self.terms.reward(scope, own)
-        success = self.terms.success
-        return reward, values, success is not None and bool(success.evaluate(scope))
+            return Verdict(own)
+        scope = {"info": info, "task": self._task, "obs": obs, "obs.NAME": named, "action": action}
+        return self._judge.judge(scope, own)
 
     def _with_visible(self, obs: Array) -> Array:
         return np.concatenate((obs, self._seen)) if self._visible else obs
@@ -106,6 +123,7 @@ class IdEnvironment(DefinedEnvironment):
             raise UserError(f"actions of {self.inner.action_space}", where=where, mend=mend) from error
         self.action_space = Box(-1.0, 1.0, self.inner.action_space.shape, np.float64)
         sample = self.inner.observation_space.sample()
+        self.named = {f"obs.{name}": len(part) for name, part in self._named(sample).items()}
         size = len(self._parts(sample, file))
         # Of what its observation consists, without visible parameters: name -> numbers; "" where it has no names.
         self.widths = {"": size}
@@ -121,7 +139,10 @@ class IdEnvironment(DefinedEnvironment):
                 what, where = f"{env.id} has no MuJoCo model", file.where(f"parameters.{next(iter(changes))}.apply")
                 raise UserError(what, where=where, mend="leave out apply, and let the reward read the parameter")
             self._changes = PhysicsChanges(model, changes, where=file.where)
-        self._read = sorted(self.terms.info_names - {"reward"})
+        scaling_of(file, {})
+        self._dt = timestep_of(self.inner)
+        self._steps = 0
+        self._reads_names = bool(self.terms.names("obs") | self.terms.names("last.obs"))
         self._parameters: Mapping[str, Value] = {}
 
     @property
@@ -129,19 +150,26 @@ class IdEnvironment(DefinedEnvironment):
         """The original environment."""
         return self.inner.unwrapped
 
-    def info_names(self) -> frozenset[str]:
-        """Return what expressions find below ``info``; a step is played to see it."""
-        self.inner.reset(seed=0)
+    def info_sizes(self) -> tuple[dict[str, int], frozenset[str]]:
+        """Return what expressions find below ``info`` -> components (0: a number), and which of it a reset tells, too.
+
+        A step is played to see it.
+        """
+        begun = self.inner.reset(seed=0)[1]
         info = self.inner.step(self._control(np.zeros(self.action_dim)))[4]
-        return frozenset(name for name, value in info.items() if is_numeric(value)) | {"reward"}
+        found = {name: int(np.size(value)) * np.ndim(value) for name, value in info.items() if is_numeric(value)}
+        at_start = {name for name, value in begun.items() if is_numeric(value)} | set(_OWN)
+        return dict.fromkeys(_OWN, 0) | found, frozenset(at_start)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start an episode of the task that was set."""
         if self._changes is not None:
             self._changes.apply(self.inner.unwrapped.model, self._parameters)  # type: ignore[attr-defined]
-        seen, _ = self.inner.reset(seed=seed)
-        self._hold.reset()
-        return self._with_visible(self._parts(seen)), {}
+        seen, info = self.inner.reset(seed=seed)
+        self._steps = 0
+        obs = self._with_visible(self._parts(seen))
+        self._begin(obs, self._known(info, 0.0, self.terms.names("last.info")), self._named_if_read(seen))
+        return obs, {}
 
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Choose the task of the next episode."""
@@ -153,11 +181,11 @@ class IdEnvironment(DefinedEnvironment):
         seen, own, terminated, truncated, info = self.inner.step(self._control(np.asarray(action, np.float64)))
         own = float(own)
         obs = self._with_visible(self._parts(seen))
-        known = {name: number(name, info) for name in self._read}
-        known["reward"] = own
-        reward, report, at_goal = self._judge(obs, action, known, own)
-        held = bool(self._hold.count(at_goal))
-        return obs, reward, bool(terminated), bool(truncated), {**report, "success": held}
+        self._steps += 1
+        known = self._known(info, own, self.terms.info_names)
+        verdict = self._verdict(obs, action, known, own, self._named_if_read(seen))
+        ended = bool(terminated) or verdict.terminated
+        return obs, verdict.reward, ended, bool(truncated), {**verdict.info, "at_goal": verdict.at_goal}
 
     def render(self) -> Any:
         """Return the environment's picture."""
@@ -167,20 +195,35 @@ class IdEnvironment(DefinedEnvironment):
         """Close the environment."""
         self.inner.close()
 
+    def _known(self, info: Mapping[str, Any], own: float, names: frozenset[str]) -> dict[str, Any]:
+        """Return what expressions find below ``info``: `names` of the environment's own, and what every one has."""
+        known: dict[str, Any] = {"reward": own, "time": self._steps * self._dt}
+        for name in names:
+            if name in info or name not in _OWN:
+                known[name] = number(name, info)
+        return known
+
+    def _named(self, seen: Any) -> dict[str, Array]:
+        """Return the parts of a Dict observation by their names."""
+        return {str(name): flat(part) for name, part in seen.items()} if isinstance(seen, Mapping) else {}
+
+    def _named_if_read(self, seen: Any) -> Mapping[str, Any]:
+        return self._named(seen) if self._reads_names else _NOTHING
+
     def _parts(self, seen: Any, file: DefinitionFile | None = None) -> Array:
         """Return the environment's observation flat, in the order of its keys or of `observe`."""
         if not isinstance(seen, Mapping):
             if self._keys and file is not None:
                 what = "observe names keys, but the observation is not a Dict"
                 raise UserError(what, where=file.where("env.observe"), mend="leave it out")
-            return np.asarray(seen, np.float64).reshape(-1)
+            return flat(seen)
         keys = self._keys or tuple(seen)
         if file is not None:
             for key in keys:
                 if key not in seen:
                     mend = nearest(key, seen)
                     raise UserError(f"no {key!r} in the observation", where=file.where("env.observe"), mend=mend)
-        return np.concatenate([np.asarray(seen[key], np.float64).reshape(-1) for key in keys])
+        return np.concatenate([flat(seen[key]) for key in keys])
 
 
 def check_id(file: DefinitionFile) -> None:
@@ -210,6 +253,13 @@ def check_id(file: DefinitionFile) -> None:
         raise UserError(what, where=file.where("env.id"), mend=nearest(name, gymnasium.registry) + more)
 
 
+def flat(seen: Any) -> Array:
+    """Return an observation, or a part of one, as [D] float64; what a Dict or a tuple holds comes one after another."""
+    if isinstance(seen, Mapping | tuple):
+        return np.concatenate([flat(part) for part in (seen.values() if isinstance(seen, Mapping) else seen)])
+    return np.asarray(seen, np.float64).reshape(-1)
+
+
 def is_numeric(value: Any) -> bool:
     """Whether an entry of ``info`` can stand in an expression: a number, or a vector of numbers."""
     return isinstance(value, int | float | np.number | np.bool_) or (
@@ -222,4 +272,5 @@ def number(name: str, info: Mapping[str, Any]) -> Any:
     if name not in info:
         raise RuntimeError(f"this step's info has no {name!r}")
     value = info[name]
-    return np.asarray(value, np.float64) if np.ndim(value) else float(value)
+    # A copy: some environments change the array that they gave.
+    return np.array(value, np.float64) if np.ndim(value) else float(value)

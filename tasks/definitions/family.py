@@ -27,7 +27,7 @@ from mql.errors import UserError
 from mql.tasks.definitions.environment import DefinedEnvironment, IdEnvironment, check_id
 from mql.tasks.definitions.file import DefinitionFile, read_definition
 from mql.tasks.definitions.model import reopened
-from mql.tasks.definitions.python import guarded, python_path
+from mql.tasks.definitions.python import check_parameter_names, guarded, python_path
 from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.definitions.quantities import vector_sizes
 from mql.tasks.definitions.sensing import as_sensed, observed_numbers
@@ -112,7 +112,8 @@ def outline(path: Path) -> TaskFamily:
     file = read_definition(path)
     shared = _shared(file)
     length = file.definition.env.episode_length or 0
-    return _Outline(**shared, obs_dim=0, action_dim=0, episode_length=length, control_timestep=0.0)
+    success = file.definition.success is not None
+    return _Outline(**shared, has_success=success, obs_dim=0, action_dim=0, episode_length=length, control_timestep=0.0)
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,8 @@ def _shared(file: DefinitionFile) -> dict[str, Any]:
     return {
         "name": definition.name,
         "summary": definition.description,
+        "hold_steps": definition.success.hold if definition.success is not None else 1,
+        "success_at": definition.success.at if definition.success is not None else "any",
         "parameters": {name: _parameter(file, name) for name in definition.parameters},
         "splits": {
             name: Split(
@@ -202,8 +205,11 @@ def _id_family(file: DefinitionFile) -> TaskFamily:
         if length is None:
             mend = "add 'episode_length: 200' (control steps)"
             raise UserError(f"{env.id} has no time limit of its own", where=where, mend=mend)
-        sizes = {"obs": built.obs_dim, "action": built.action_dim}
-        check_names(file, built.terms, info=built.info_names(), sizes=sizes)
+        info, at_start = built.info_sizes()
+        sizes = {"obs": built.obs_dim, "action": built.action_dim} | built.named
+        sizes |= {f"info.{name}": size for name, size in info.items()}
+        names = [name.removeprefix("obs.") for name in built.named]
+        check_names(file, built.terms, info=info, obs=names, sizes=sizes, at_start=at_start)
         answer = _first_step(file, built)
         family = _family(file, built, answer, episode_length=length, has_success=built.terms.success is not None)
         return as_sensed(file, family, observed_numbers(built.widths))
@@ -212,16 +218,20 @@ def _id_family(file: DefinitionFile) -> TaskFamily:
 
 
 def _python_family(file: DefinitionFile) -> TaskFamily:
+    check_parameter_names(file)
     path, name = python_path(file)
-    for key in ("observe", "scaling"):
-        if getattr(file.definition.env, key):
-            what = f"{key} says what is seen, and so does the class"
-            raise UserError(what, where=file.where(f"env.{key}"), mend="leave it out")
+    if file.definition.env.observe:
+        what = "observe says what is seen, and so does the class"
+        raise UserError(what, where=file.where("env.observe"), mend="leave it out")
     built = PythonEnvironment(file)
     sizes = vector_sizes(built.known) | {"action": built.action_dim}
-    check_names(file, built.terms, info=built.info_names(), sizes=sizes)
-    answer = guarded(path, file.where("env.python"), f"class {name}", lambda: _first_step(file, built))
-    check_names(file, built.terms, info=built.info_names(), sizes=sizes | {"obs": built.obs_dim})
+    info = built.info_names()
+    check_names(file, built.terms, info=info, obs=(), sizes=sizes)
+
+    def check() -> None:
+        check_names(file, built.terms, info=info, obs=(), sizes=sizes | {"obs": built.obs_dim})
+
+    answer = guarded(path, file.where("env.python"), f"class {name}", lambda: _first_step(file, built, check))
     length = file.definition.env.episode_length
     assert length is not None
     probe = _probe if built.has_probe else None
@@ -229,11 +239,15 @@ def _python_family(file: DefinitionFile) -> TaskFamily:
     return as_sensed(file, family, observed_numbers({"": sensed_width(family)}))
 
 
-def _first_step(file: DefinitionFile, environment: IdEnvironment | PythonEnvironment) -> dict[str, Any]:
-    """Try a definition out: play one step of a training task, and return its info."""
+def _first_step(
+    file: DefinitionFile, environment: IdEnvironment | PythonEnvironment, check: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """Try a definition out: play one step of a training task, and return its info; `check` is called before it."""
     rng = np.random.default_rng(0)
     environment.set_task({name: file.distribution(name).sample(rng) for name in file.definition.parameters})
     environment.reset(seed=0)
+    if check is not None:
+        check()
     obs, reward, _, _, info = environment.step(np.zeros(environment.action_dim))
     for what, values in (("observation", obs), ("reward", reward)):
         if not np.isfinite(values).all():
@@ -261,8 +275,8 @@ def _family(
         probe=probe,
         make_env=EnvironmentMaker(str(file.path), file.digest),
         set_task=_set_task,
-        success_key="success" if has_success else None,
-        info_keys=tuple(key for key in info if key != "success"),
+        success_key="at_goal" if has_success else None,
+        info_keys=tuple(key for key in info if key != "at_goal"),
         digest=file.digest,
         shown=tuple(name for name, spec in file.definition.parameters.items() if not spec.hidden),
     )

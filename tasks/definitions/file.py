@@ -26,7 +26,7 @@ from mql.robots.mjcf.files import MOST_BYTES, mjcf_files
 from mql.robots.spec_yaml import ROBOT
 from mql.tasks.definitions.expressions.compiled import compile_expression
 from mql.tasks.definitions.schema import SCHEMA, Definition
-from mql.tasks.distributions import Distribution, Value, from_spec
+from mql.tasks.distributions import Distribution, Value, ends_of, from_spec
 from mql.tasks.physics.fields import Change, allowed_range
 
 DEFINITION = Wanted("definition", f"schema: {SCHEMA}")
@@ -58,7 +58,7 @@ class DefinitionFile:
 
         The line is that of the nearest key above where the key itself isn't there; entries of a list count from 0.
         """
-        return place(self._shown, self._lines, key)
+        return _place(self._shown, self._lines, key)
 
     def distribution(self, name: str) -> Distribution:
         """Return what the training tasks draw a parameter from (the split's own `override` comes before it)."""
@@ -93,7 +93,7 @@ def read_definition(path: Path) -> DefinitionFile:
     try:
         definition = Definition.model_validate(marked.data)
     except ValidationError as error:
-        raise _user_error(error, Definition, marked.where) from None
+        raise _user_error(error, Definition, lambda key: _place(str(path), marked.lines, key)) from None
     folder = path.parent.resolve()
     files = (folder / path.name, *_named_files(definition, folder, marked))
     file = DefinitionFile(
@@ -109,6 +109,12 @@ def read_definition(path: Path) -> DefinitionFile:
     _check_splits(file)
     _check_expressions(file)
     return file
+
+
+def _place(shown: str, lines: Mapping[str, int], key: str) -> str:
+    """Say where a key stands; an entry that may stand alone has no number where it does."""
+    alone = key.startswith("terminate.0") and "terminate.0" not in lines
+    return place(shown, lines, key.replace("terminate.0", "terminate", 1) if alone else key)
 
 
 def _user_error(error: ValidationError, model: type[BaseModel], where: Callable[[str], str]) -> UserError:
@@ -184,10 +190,11 @@ def _check_parameters(file: DefinitionFile) -> None:
 
 def _check_range(file: DefinitionFile, name: str, distribution: Distribution, key: str) -> None:
     low, high = file.bounds(name)
-    if low <= distribution.low and distribution.high <= high:
+    lowest, highest = min(ends_of(distribution)[0]), max(ends_of(distribution)[1])
+    if low <= lowest and highest <= high:
         return
-    end = "low" if distribution.low < low else "high"
-    drawn = _range(distribution.low, distribution.high)
+    end = "low" if lowest < low else "high"
+    drawn = _range(lowest, highest)
     mend = f"give values {_range(low, high)}; what has no ends (normal) can't be bounded"
     raise UserError(f"{name} is drawn {drawn}", where=file.where(f"{key}.{end}"), mend=mend)
 
@@ -233,11 +240,7 @@ def _short(value: Value) -> str:
 def _check_expressions(file: DefinitionFile) -> None:
     definition = file.definition
     sizes = {f"task.{name}": file.distribution(name).size or 0 for name in definition.parameters}
-    terms = definition.reward.terms if definition.reward is not None else {}
-    texts = {f"reward.terms.{name}.expr": term.expr for name, term in terms.items()}
-    if definition.success is not None and definition.success.expr is not None:
-        texts["success.expr"] = definition.success.expr
-    for key, text in texts.items():
+    for key, text in definition.expressions().items():
         expression = compile_expression(text, where=file.where(key))
         expression.check_names({"task": definition.parameters}, where=file.where(key), sizes=sizes)
 

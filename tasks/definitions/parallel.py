@@ -3,9 +3,7 @@
 What expressions find below ``info`` and what is observed are named quantities of the model
 (`mql.tasks.definitions.quantities`), as arrays over tasks; only those that are named somewhere are computed. An episode
 starts from the keyframe ``home``, else from the model's own pose, with a little noise on the joints that actuators
-move, and never ends early.
-
-Success is true at a step when the goal has been kept for as long as the definition's ``hold`` says.
+move, and ends early where the definition says so.
 
 Shapes: N tasks, O observation, A action, W visible parameters.
 """
@@ -21,13 +19,14 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from mql.errors import UserError, nearest
+from mql.errors import UserError
 from mql.robots.description import View
 from mql.tasks.control.effector import ServoEffector
 from mql.tasks.control.joints import Control
 from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.file import DefinitionFile
+from mql.tasks.definitions.judge import RowsJudge
 from mql.tasks.definitions.model import Start, compiled_model, reopened, start_of
 from mql.tasks.definitions.quantities import (
     Quantity,
@@ -40,15 +39,16 @@ from mql.tasks.definitions.quantities import (
     vector_sizes,
     whole_state,
 )
+from mql.tasks.definitions.scaling import scaled, scaling_of, visible_names, visible_part
+from mql.tasks.definitions.schema import Scaling
 from mql.tasks.definitions.sensing import as_sensed, observed_quantities
 from mql.tasks.definitions.terms import Terms, check_names, terms_of
 from mql.tasks.distributions import Value
-from mql.tasks.family import Array, Task, TaskFamily
-from mql.tasks.parameter import visible_values
+from mql.tasks.family import Array, BoolArray, Task, TaskFamily
 from mql.tasks.physics.changes import PhysicsChanges
 from mql.tasks.stepping.derived import Derived
 from mql.tasks.stepping.effector import ControlledDynamics, MocapDynamics
-from mql.tasks.stepping.parallel import ParallelFamily
+from mql.tasks.stepping.parallel import EpisodeJudge, ParallelFamily
 from mql.tasks.stepping.rollout import MujocoDynamics
 from mql.tasks.stepping.state import Dynamics, Outcome, State
 
@@ -62,13 +62,12 @@ class Mechanism:
     terms: Terms
     start: Start
     observed: Mapping[str, Quantity]
-    scaling: tuple[Array, Array] | None  # [O - W] each: what is subtracted from the observed, and what divides it then
+    scaling: Mapping[str, Scaling]  # how observed quantities and visible parameters are seen, where not as they are
     read: Mapping[str, Quantity]
     visible: tuple[str, ...]  # parameters that stand in the observation
     commands: Control | ServoEffector | MocapEffector
     frame_skip: int
     view: View | None  # the robot's own, from where pictures are taken
-    reads_observation: bool
     changing: threading.Lock = field(default_factory=threading.Lock, repr=False)  # `changes` serve one thread at a time
 
     @property
@@ -86,7 +85,6 @@ class ParallelDefinedFamily(ParallelFamily):
         digest: of the definition and all its files, which must not change while the family lives.
     """
 
-    success_at_any_step: bool = True
     path: str
     digest: str
 
@@ -103,6 +101,10 @@ class ParallelDefinedFamily(ParallelFamily):
             UserError: a file has changed since the family was loaded.
         """
         return _mechanism(self.path, self.digest)
+
+    def visible_part(self, parameters: Mapping[str, Array], rows: int) -> Array:
+        """Return the visible task parameters as the agent sees them, scaled where the definition says so, [N, W]."""
+        return visible_part(self.mechanism.scaling, parameters, self.visible, rows)
 
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the simulation of `tasks`."""
@@ -142,31 +144,59 @@ class ParallelDefinedFamily(ParallelFamily):
 
     def observe(self, state: State) -> Array:
         """Return the observed quantities one after another, [N, O - W]."""
-        values = read_rows(self.mechanism.observed, _arrays(state)).values()
-        seen: Array = np.concatenate([value.reshape(len(state.qpos), -1) for value in values], axis=1)
-        if self.mechanism.scaling is not None:
-            minus, per = self.mechanism.scaling
-            seen = (seen - minus) / per
+        seen: Array = np.concatenate([*self.observed_parts(state).values()], axis=1)
         return seen
 
-    def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
-        """Judge one control step by the definition's expressions."""
+    def observed_parts(self, state: State) -> dict[str, Array]:
+        """Return each observed quantity by its name, as the agent sees it: [N, D]."""
         known = self.mechanism
-        rows = len(after.qpos)
-        scope: dict[str, Any] = {
-            "info": read_rows(known.read, _arrays(after)),
-            "task": parameters,
-            "action": action,
+        return {
+            name: scaled(known.scaling.get(name), value.reshape(len(state.qpos), -1))
+            for name, value in read_rows(known.observed, _arrays(state)).items()
         }
-        if known.reads_observation:
-            scope["obs"] = np.concatenate(
-                [self.observe(after), visible_values(parameters, known.visible, rows)], axis=1
-            )
-        reward, terms = known.terms.reward_rows(scope, rows)
-        lost = ~np.isfinite(after.qpos).all(axis=1)
-        success = known.terms.success
-        at_goal = None if success is None else success.evaluate_rows(scope).astype(bool) & ~lost
-        return Outcome(np.where(lost, np.nan, reward), at_goal=at_goal, info=terms)
+
+    def judge(self, rows: int) -> EpisodeJudge:
+        """Return what judges the episodes of a batch of N = `rows` tasks by the definition's expressions."""
+        return _DefinedJudge(self, rows)
+
+    def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
+        """Judge one control step by the definition's expressions, as if it were an episode's first."""
+        return self.judge(len(after.qpos)).judge(before, after, action, parameters)
+
+
+class _DefinedJudge:
+    """Hands a step of a batch to the definition's expressions."""
+
+    def __init__(self, family: ParallelDefinedFamily, rows: int) -> None:
+        terms = family.mechanism.terms
+        self._family, self._rows = family, rows
+        self._memory = RowsJudge(terms, rows, family.action_dim)
+        self._before, self._seen = bool(terms.names("last.info")), bool(terms.names("obs"))
+        self._seen_before = bool(terms.names("last.obs"))
+
+    def begin(self) -> None:
+        self._memory.begin()
+
+    def judge(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
+        scope = {"info": self._info(after), "task": parameters, "action": action}
+        if self._before:
+            scope["last.info"] = self._info(before)
+        if self._seen:
+            scope |= self._observed("obs", after, parameters)
+        if self._seen_before:
+            scope |= self._observed("last.obs", before, parameters)
+        lost: BoolArray = np.logical_not(np.isfinite(after.qpos).all(axis=1))
+        return self._memory.judge(scope, lost)
+
+    def _info(self, state: State) -> dict[str, Array]:
+        return read_rows(self._family.mechanism.read, _arrays(state))
+
+    def _observed(self, root: str, state: State, parameters: Mapping[str, Array]) -> dict[str, Any]:
+        known, parts = self._family.mechanism, self._family.observed_parts(state)
+        # Of an oracle, expressions see what its definition lets be seen.
+        visible = visible_part(known.scaling, parameters, known.visible, self._rows)
+        whole = np.concatenate([*parts.values(), visible], axis=1)
+        return {root: whole, f"{root}.NAME": parts}
 
 
 def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> TaskFamily:
@@ -176,25 +206,25 @@ def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> TaskFami
         UserError: the model can't be used, or a name in the definition is not one of its.
     """
     known = _look_up(file)
-    length, success = file.definition.env.episode_length, file.definition.success
+    length = file.definition.env.episode_length
     assert length is not None
     named = quantities_of(known.model)
     visible = sum(file.distribution(name).size or 1 for name in known.visible)
     obs_dim = sum(quantity.width for quantity in known.observed.values()) + visible
     sizes = vector_sizes(named) | {"obs": obs_dim, "action": known.commands.action_dim}
-    check_names(file, known.terms, info=named, sizes=sizes)
+    sizes |= {f"obs.{name}": quantity.width for name, quantity in known.observed.items()}
+    check_names(file, known.terms, info=named, obs=known.observed, sizes=sizes)
     family = ParallelDefinedFamily(
         **shared,
         obs_dim=obs_dim,
         action_dim=known.commands.action_dim,
         episode_length=length,
         control_timestep=known.frame_skip * float(known.model.opt.timestep),
-        has_success=success is not None,
-        hold_steps=success.hold if success is not None else 0,
+        has_success=file.definition.success is not None,
         path=str(file.path),
         digest=file.digest,
     )
-    observed = observed_quantities(known.observed, 1.0 if known.scaling is None else known.scaling[1])
+    observed = observed_quantities(known.observed, known.scaling)
     return as_sensed(file, family, observed, robot=robot_of(file), model=known.model)
 
 
@@ -224,34 +254,13 @@ def _look_up(file: DefinitionFile) -> Mechanism:
         terms=terms,
         start=start_of(model, robot),
         observed=observed,
-        scaling=_scaling(file, observed),
+        scaling=scaling_of(file, {name: quantity.width for name, quantity in observed.items()}),
         read=read,
-        visible=tuple(name for name, spec in file.definition.parameters.items() if not spec.hidden),
+        visible=visible_names(file),
         commands=control_of(file, model, robot),
         frame_skip=frame_skip_of(file, model, robot),
         view=None if robot is None else robot.camera(),
-        reads_observation=terms.reads_observation,
     )
-
-
-def _scaling(file: DefinitionFile, observed: Mapping[str, Quantity]) -> tuple[Array, Array] | None:
-    """Return what is subtracted from the observed quantities, and what they are divided by; None: they stay."""
-    asked = file.definition.env.scaling
-    if not asked:
-        return None
-    for name, each in asked.items():
-        where = file.where(f"env.scaling.{name}")
-        if name not in observed:
-            raise UserError(f"{name!r} is not observed", where=where, mend=nearest(name, observed))
-        width = observed[name].width
-        if isinstance(each.minus, tuple) and len(each.minus) != width:
-            what = f"minus has {len(each.minus)} numbers, {name} {width}"
-            raise UserError(what, where=where, mend="give one for each component, or a single one")
-    minus = [
-        np.broadcast_to(asked[name].minus if name in asked else 0.0, each.width) for name, each in observed.items()
-    ]
-    per = [np.full(each.width, asked[name].per if name in asked else 1.0) for name, each in observed.items()]
-    return np.concatenate(minus), np.concatenate(per)
 
 
 def _arrays(state: State) -> dict[str, Array]:

@@ -22,7 +22,7 @@ from mql.tasks.definitions.family import DefinedFamily
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.definitions.quantities import quantities_of
-from mql.tasks.definitions.terms import Terms
+from mql.tasks.definitions.terms import STAGE, Terms
 from mql.tasks.disturbances.family import undisturbed
 from mql.tasks.family import Array, BoolArray, Task, TaskFamily
 from mql.tasks.stepping import derived
@@ -142,8 +142,11 @@ def _trial_of(family: TaskFamily) -> _Trial:
 
 
 def _refuse_actions(terms: Terms) -> None:
-    if terms.success is not None and any(root == "action" for root, _ in terms.success.names):
-        raise Unjudged("success reads the action, which a pose doesn't have")
+    for root, name in terms.success.names if terms.success is not None else ():
+        if root == "action" or root.startswith("last."):
+            raise Unjudged("success reads the action or the step before, which a pose doesn't have")
+        if root == "info" and name in (STAGE, "time"):
+            raise Unjudged(f"success reads the {name} of an episode, which a pose doesn't have")
 
 
 def _reads_speeds(terms: Terms, model: mujoco.MjModel) -> bool:

@@ -55,6 +55,19 @@ class TaskValues(Mapping[str, Any]):
         return len(self._values)
 
 
+def check_parameter_names(file: DefinitionFile) -> None:
+    """Refuse parameters that a class could not read as ``task.NAME``, because every mapping has such a method.
+
+    Raises:
+        UserError: there is one.
+    """
+    taken = [name for name in dir(Mapping) if not name.startswith("_")]
+    for name in file.definition.parameters:
+        if name in taken:
+            what = f"a Python class can't read a parameter called {name!r}: task.{name} is a method of every mapping"
+            raise UserError(what, where=file.where(f"parameters.{name}"), mend="give it another name")
+
+
 def python_path(file: DefinitionFile) -> tuple[Path, str]:
     """Return the Python file and the class that a definition names."""
     name, _, cls = (file.definition.env.python or "").rpartition(":")

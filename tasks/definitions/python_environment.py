@@ -6,6 +6,7 @@ Shapes: O observation, A action in [-1, 1].
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import mujoco
@@ -16,9 +17,11 @@ from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.environment import Answer, Array, DefinedEnvironment
 from mql.tasks.definitions.file import DefinitionFile
+from mql.tasks.definitions.judge import Verdict
 from mql.tasks.definitions.model import compiled_model, start_of
 from mql.tasks.definitions.python import TaskValues, guarded, load_class, python_path
 from mql.tasks.definitions.quantities import LiveQuantities, named_in, quantities_of
+from mql.tasks.definitions.scaling import scaling_of
 from mql.tasks.definitions.terms import terms_of
 from mql.tasks.distributions import Value
 from mql.tasks.physics.changes import PhysicsChanges
@@ -57,6 +60,7 @@ class PythonEnvironment(DefinedEnvironment):
         self.known = quantities_of(self.model)
         self._read = named_in(self.terms.info_names, self.known, where=file.where("reward"))
         self._quantities = LiveQuantities(self._read, self.data, where=file.where("reward"))
+        scaling_of(file, {})
         self._bind(file)
         self._parameters: Mapping[str, Value] = {}
         self._values = TaskValues({})
@@ -109,8 +113,8 @@ class PythonEnvironment(DefinedEnvironment):
         self._find_forces()
         self._quantities.start()
         self._check_stable()
-        self._hold.reset()
         obs = self._observe()
+        self._begin(obs, self._known(0.0))
         if self.observation_space.shape != obs.shape:
             self.observation_space = Box(-np.inf, np.inf, obs.shape, np.float64)
         return obs, {}
@@ -122,21 +126,22 @@ class PythonEnvironment(DefinedEnvironment):
         self._find_forces()
         self._check_stable()
         obs = self._observe()
-        reward, info, at_goal = self._outcome(obs, action)
-        info["success"] = bool(self._hold.count(at_goal))
+        verdict = self._outcome(obs, action)
         ended = self._own_terminated is not None and bool(self._own_terminated(self.model, self.data))
-        return obs, reward, ended, False, info
+        return obs, verdict.reward, ended or verdict.terminated, False, verdict.info | {"at_goal": verdict.at_goal}
 
     def judge_pose(self, qpos: Array) -> tuple[float, bool]:
         """Put the model at rest into a pose [Q]; return the reward that it gets, and whether success holds there."""
         self.data.qpos[:], self.data.qvel[:] = qpos, 0.0
         mujoco.mj_forward(self.model, self.data)
         self._find_forces()
-        reward, _, at_goal = self._outcome(self._observe(), np.zeros(self.action_dim))
-        return reward, at_goal
+        obs = self._observe()
+        self._begin(obs, self._known(0.0))
+        verdict = self._outcome(obs, np.zeros(self.action_dim))
+        return verdict.reward, verdict.at_goal
 
-    def _outcome(self, obs: Array, action: Array) -> tuple[float, dict[str, Any], bool]:
-        """Return the reward of the state after a step, its terms, and whether success holds there."""
+    def _outcome(self, obs: Array, action: Array) -> Verdict:
+        """Judge the state after a step, by the class and by the definition's expressions."""
         info: dict[str, Any] = {}
         own = 0.0
         if self._own_reward is not None:
@@ -146,15 +151,16 @@ class PythonEnvironment(DefinedEnvironment):
             for name, value in given.items():
                 info[f"reward_{name}"] = value = float(value)
                 own += value
-        known: dict[str, Any] = {}
-        if self._judged:
-            known = self._quantities.read()
-            known["reward"] = own
-        reward, report, at_goal = self._judge(obs, action, known, own)
-        info = report if self.terms.replaces else info | report
+        verdict = self._verdict(obs, action, self._known(own), own)
+        info = verdict.info if self.terms.replaces else info | verdict.info
+        at_goal = verdict.at_goal
         if self._own_success is not None:
             at_goal = bool(self._own_success(self.model, self.data, self._values))
-        return reward, info, at_goal
+        return replace(verdict, info=info, at_goal=at_goal)
+
+    def _known(self, own: float) -> dict[str, Any]:
+        """Return what expressions find below ``info``; `own` is the class's reward."""
+        return self._quantities.read() | {"reward": own} if self._judged else {}
 
     def probe(self, step: int) -> Array:
         """Return the class's action [A] of this step."""

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from mql.config.parts import Mistake, Names, Part, Real, whole
 from mql.tasks.distributions import KINDS, Distribution
+from mql.tasks.family import SuccessAt
 from mql.tasks.physics.fields import Change
 
 SCHEMA: Literal["mql.task_family/1"] = "mql.task_family/1"
@@ -87,7 +88,7 @@ def _kind_schema(kind: type[Distribution]) -> dict[str, Any]:
     properties: dict[str, Any] = {"dist": {"const": name, "description": (kind.__doc__ or "").strip()}}
     needed = ["dist"]
     for field in fields(kind):  # type: ignore[arg-type]
-        properties[field.name] = _VALUE_SCHEMAS.get(field.name, {"type": "number"})
+        properties[field.name] = _VALUE_SCHEMAS.get(field.name, _EACH if field.type == "Value" else {"type": "number"})
         if field.default is MISSING:
             needed.append(field.name)
     return {
@@ -100,6 +101,7 @@ def _kind_schema(kind: type[Distribution]) -> dict[str, Any]:
 
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 1}
+_EACH = {"anyOf": [{"type": "number"}, _NUMBERS], "description": "A number, or one for each component of a vector."}
 _VALUE_SCHEMAS: Mapping[str, dict[str, Any]] = {
     "size": {"type": "integer", "minimum": 1, "description": "Number of components; without it a draw is a number."},
     "options": _NUMBERS,
@@ -148,7 +150,7 @@ class EnvSpec(Part):
     )
 
     scaling: dict[str, Scaling] = Field(
-        default={}, description="Observed quantity -> {minus, per}, in which it is seen."
+        default={}, description="Observed quantity or visible parameter -> {minus, per}, in which it is seen."
     )
 
     @property
@@ -168,7 +170,6 @@ class EnvSpec(Part):
             "python": ("mjcf", "robot"),
             "scene": ("robot",),
             "control": ("robot",),
-            "scaling": ("mjcf", "robot"),
             "frame_skip": ("mjcf", "robot"),
         }
         for key, kinds in allowed.items():
@@ -203,6 +204,17 @@ class TermSpec(Part):
     weight: Real = Field(default=1.0, description="Factor of the term in the sum.")
 
 
+class StageSpec(Part):
+    """A part of an episode with reward terms of its own."""
+
+    name: Identifier = Field(description="What its terms are reported under, as reward_NAME_TERM.")
+    until: Formula | None = Field(
+        default=None, description="Once this is true, the next stage begins, for good; the last stage needs none."
+    )
+    terms: dict[Identifier, TermSpec] = Field(default={}, description="Name -> {expr, weight}, paid in this stage.")
+    bonus: Real = Field(default=0.0, description="Added to the reward of the step that completes it.")
+
+
 class RewardSpec(Part):
     """The reward of a step: a weighted sum of terms."""
 
@@ -210,6 +222,44 @@ class RewardSpec(Part):
         default="replace", description="Replace the environment's or the class's own reward, or add to it."
     )
     terms: dict[Identifier, TermSpec] = Field(default={}, description="Name -> {expr, weight}.")
+    stages: tuple[StageSpec, ...] = Field(
+        default=(), description="Parts of an episode one after another, whose terms come on top of `terms`."
+    )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is paid."""
+        return not self.terms and not any(stage.terms or stage.bonus for stage in self.stages)
+
+    @model_validator(mode="after")
+    def _fits(self) -> RewardSpec:
+        reported = {f"reward_{term}": f"the term {term!r}" for term in self.terms}
+        for n, stage in enumerate(self.stages):
+            if stage.until is None and n < len(self.stages) - 1:
+                raise Mistake(f"the stage {stage.name!r} has no end", "add 'until: ...'", f"stages.{n}")
+            if stage.until is None and stage.bonus:
+                mend = "add 'until: ...', or leave the bonus out"
+                raise Mistake(f"the stage {stage.name!r} has no end to pay its bonus at", mend, f"stages.{n}.bonus")
+            if stage.name in [other.name for other in self.stages[:n]]:
+                raise Mistake(f"two stages are called {stage.name!r}", "give one another name", f"stages.{n}.name")
+            for term in (*stage.terms, *(("bonus",) if stage.bonus else ())):
+                key = f"reward_{stage.name}_{term}"
+                if key in reported:
+                    what = f"{term!r} of the stage {stage.name!r} and {reported[key]} are both reported as {key}"
+                    raise Mistake(what, "give one another name", f"stages.{n}")
+                reported[key] = f"{term!r} of the stage {stage.name!r}"
+        return self
+
+
+class TerminateSpec(Part):
+    """What ends an episode early, such as a fall."""
+
+    expr: Formula = Field(description="True while the task is where the episode should end.")
+    after: Steps = Field(default=1, description="Control steps in a row that this must last.")
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, Mapping | TerminateSpec) else value
 
 
 class SuccessSpec(Part):
@@ -217,6 +267,9 @@ class SuccessSpec(Part):
 
     expr: Formula | None = Field(default=None, description="True while the task is where it should be.")
     hold: Steps = Field(default=1, description="Control steps in a row that this must last.")
+    at: SuccessAt = Field(
+        default="any", description="When they count: at any time of the episode, or only as its last ones (end)."
+    )
 
 
 class SensingSpec(Part):
@@ -272,9 +325,24 @@ class Definition(Part):
         default={}, description="Observed quantity, or all -> how it is seen: noise, bias, delay, history."
     )
     actuation: ActuationSpec = Field(default=ActuationSpec(), description="What becomes of actions: delay, gain, rate.")
+    terminate: Annotated[tuple[TerminateSpec, ...], BeforeValidator(_one_or_more)] = Field(
+        default=(), description="What ends an episode early: {expr, after}, or a list of these."
+    )
     splits: dict[Literal["train", "test", "ood"], SplitSpec] = Field(
         description="The lists of tasks: train, test and, for tasks outside the training ranges, ood."
     )
+
+    def expressions(self) -> dict[str, str]:
+        """Return every expression by its dotted key."""
+        reward = self.reward or RewardSpec()
+        found = {f"reward.terms.{name}.expr": term.expr for name, term in reward.terms.items()}
+        for n, stage in enumerate(reward.stages):
+            if stage.until is not None:
+                found[f"reward.stages.{n}.until"] = stage.until
+            found |= {f"reward.stages.{n}.terms.{name}.expr": term.expr for name, term in stage.terms.items()}
+        if self.success is not None and self.success.expr is not None:
+            found["success.expr"] = self.success.expr
+        return found | {f"terminate.{n}.expr": ending.expr for n, ending in enumerate(self.terminate)}
 
     @model_validator(mode="after")
     def _fits(self) -> Definition:
@@ -292,7 +360,7 @@ class Definition(Part):
             if not own:
                 raise Mistake("there is no reward", "add 'reward: {terms: {NAME: {expr: ...}}}'")
             return
-        if not self.reward.terms and not python and not (own and self.reward.mode == "add"):
+        if self.reward.is_empty and not python and not (own and self.reward.mode == "add"):
             raise Mistake("the reward has no terms", "add 'terms: {NAME: {expr: ...}}'", "reward")
         if self.reward.mode == "add" and not own:
             raise Mistake("there is no reward to add to", "write 'mode: replace'", "reward.mode")
@@ -301,6 +369,9 @@ class Definition(Part):
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of a definition, for editors that complete and check YAML."""
     schema: Mapping[str, Any] = Definition.model_json_schema(by_alias=True)
+    ends = schema["properties"]["terminate"]
+    listed = {key: ends.pop(key) for key in ("type", "items")}
+    ends["anyOf"] = [listed["items"], listed]  # one that stands alone is read, too
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA,

@@ -18,6 +18,7 @@ import numpy as np
 from mql.errors import UserError, nearest
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.quantities import Quantity
+from mql.tasks.definitions.schema import Scaling
 from mql.tasks.disturbances.family import disturbed
 from mql.tasks.disturbances.sensors import steps_of
 from mql.tasks.disturbances.settings import Actuation, Sensed, Sensing
@@ -52,14 +53,13 @@ class Unsimulated:
     why: str
 
 
-def observed_quantities(quantities: Mapping[str, Quantity], per: Any) -> dict[str, Observed]:
-    """Return the layout of observed quantities one after another; `per` divides them: a number, or one for each."""
-    width = sum(quantity.width for quantity in quantities.values())
-    scale = np.broadcast_to(np.asarray(per, np.float64), width)
+def observed_quantities(quantities: Mapping[str, Quantity], scaling: Mapping[str, Scaling]) -> dict[str, Observed]:
+    """Return the layout of observed quantities one after another, which are seen as `scaling` says."""
     found, start = {}, 0
     for name, quantity in quantities.items():
         columns = tuple(range(start, start + quantity.width))
-        found[name] = Observed(columns, tuple(float(scale[column]) for column in columns), _places(quantity))
+        per = float(scaling[name].per) if name in scaling else 1.0
+        found[name] = Observed(columns, (per,) * quantity.width, _places(quantity))
         start += quantity.width
     return found
 

@@ -1,25 +1,23 @@
-"""A definition's own reward terms and success, as expressions that are evaluated after every step.
+"""A definition's own reward terms, stages, success and early ends, as expressions that are evaluated after every step.
 
-An environment evaluates them on numbers, tasks side by side on arrays; both see the same roots: ``info``, ``task``,
-``obs`` and ``action``.
-
-Shapes: N tasks, O observation, A action.
+Who evaluates them, on numbers or on arrays, is `mql.tasks.definitions.judge`. What they read: ``info``, ``task``,
+``obs`` and ``action``, and ``last.info``, ``last.obs`` and ``last.action``, which are those before the step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mql.errors import UserError
 from mql.tasks.definitions.expressions.compiled import Expression, compile_expression
 from mql.tasks.definitions.file import DefinitionFile
+from mql.tasks.definitions.schema import TermSpec
 
-Array = npt.NDArray[np.float64]
-Scope = Mapping[str, Any]
+STAGE = "stage"  # how many stages are completed: a name below ``info`` where a definition has stages
 
 
 @dataclass(frozen=True)
@@ -32,48 +30,56 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A part of an episode: its terms, what ends it, and the bonus for that, reported as ``bonus_key``."""
+
+    terms: tuple[Term, ...]
+    until: Expression | None
+    bonus: float
+    bonus_key: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What it reports."""
+        return (*(term.key for term in self.terms), *((self.bonus_key,) if self.bonus else ()))
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What ends an episode once it has been true for ``after`` steps in a row."""
+
+    expression: Expression
+    after: int
+
+
+@dataclass(frozen=True)
 class Terms:
-    """What a definition says about reward and success beside the environment's or the class's own.
+    """What a definition says about reward, success and early ends beside the environment or the class.
 
     Args:
         rewards: the terms of its reward.
         replaces: they stand in place of the environment's own reward, not beside it.
+        stages: those that follow one another, each with terms of its own.
         success: true while the task is where it should be; None: no expression says so.
-        hold: control steps in a row that this must last.
+        endings: what ends an episode early.
+        keyed: all expressions by their dotted keys.
     """
 
     rewards: tuple[Term, ...] = ()
     replaces: bool = False
+    stages: tuple[Stage, ...] = ()
     success: Expression | None = None
-    hold: int = 1
+    endings: tuple[Ending, ...] = ()
+    keyed: Mapping[str, Expression] = field(default_factory=dict)
 
-    @property
-    def expressions(self) -> tuple[Expression, ...]:
-        """All expressions."""
-        return (*(term.expression for term in self.rewards), *((self.success,) if self.success else ()))
+    def names(self, root: str) -> frozenset[str]:
+        """Return the names that are read below `root`, such as "info" or "last.info"; "" is the root itself."""
+        return frozenset(name for each in self.keyed.values() for own, name in each.names if own == root)
 
     @property
     def info_names(self) -> frozenset[str]:
-        """The names below ``info`` that are read."""
-        return frozenset(name for each in self.expressions for root, name in each.names if root == "info")
-
-    @property
-    def reads_observation(self) -> bool:
-        """Whether an expression reads ``obs``."""
-        return any(root == "obs" for each in self.expressions for root, _ in each.names)
-
-    def reward(self, scope: Scope, own: float) -> tuple[float, dict[str, float]]:
-        """Return one step's reward, and the weighted terms by their keys; `own` is the environment's reward."""
-        values = {term.key: term.weight * float(term.expression.evaluate(scope)) for term in self.rewards}
-        return sum(values.values(), 0.0 if self.replaces else own), values
-
-    def reward_rows(self, scope: Scope, rows: int) -> tuple[Array, dict[str, Array]]:
-        """Return the reward [N] and the weighted terms [N] by their keys."""
-        values = {
-            term.key: np.broadcast_to(np.asarray(term.weight * term.expression.evaluate_rows(scope), float), rows)
-            for term in self.rewards
-        }
-        return np.sum([*values.values()], axis=0), values
+        """The names that are read below ``info`` and ``last.info``, beside the number of stages."""
+        return (self.names("info") | self.names("last.info")) - ({STAGE} if self.stages else set())
 
 
 def terms_of(file: DefinitionFile) -> Terms:
@@ -82,39 +88,92 @@ def terms_of(file: DefinitionFile) -> Terms:
     Raises:
         UserError: an expression is not allowed.
     """
-    reward, success = file.definition.reward, file.definition.success
-    rewards = tuple(
-        Term(f"reward_{name}", _compiled(file, term.expr, f"reward.terms.{name}.expr"), term.weight)
-        for name, term in (reward.terms.items() if reward else ())
-    )
-    goal = success.expr if success else None
+    definition = file.definition
+    keyed = {key: compile_expression(text, where=file.where(key)) for key, text in definition.expressions().items()}
+    reward = definition.reward
+
+    def terms(specs: Mapping[str, TermSpec], key: str, reported: str) -> tuple[Term, ...]:
+        return tuple(
+            Term(f"reward_{reported}{name}", keyed[f"{key}.terms.{name}.expr"], spec.weight)
+            for name, spec in specs.items()
+        )
+
     return Terms(
-        rewards=rewards,
-        replaces=reward is not None and reward.mode == "replace" and bool(rewards),
-        success=_compiled(file, goal, "success.expr") if goal is not None else None,
-        hold=success.hold if success else 1,
+        rewards=terms(reward.terms, "reward", "") if reward else (),
+        replaces=reward is not None and reward.mode == "replace" and not reward.is_empty,
+        stages=tuple(
+            Stage(
+                terms=terms(stage.terms, f"reward.stages.{n}", f"{stage.name}_"),
+                until=keyed.get(f"reward.stages.{n}.until"),
+                bonus=stage.bonus,
+                bonus_key=f"reward_{stage.name}_bonus",
+            )
+            for n, stage in enumerate(reward.stages if reward else ())
+        ),
+        success=keyed.get("success.expr"),
+        endings=tuple(
+            Ending(keyed[f"terminate.{n}.expr"], ending.after) for n, ending in enumerate(definition.terminate)
+        ),
+        keyed=keyed,
     )
 
 
-def check_names(file: DefinitionFile, terms: Terms, *, info: Collection[str], sizes: Mapping[str, int]) -> None:
-    """Refuse names that nothing has, and indices beyond the end.
+def check_names(
+    file: DefinitionFile,
+    terms: Terms,
+    *,
+    info: Collection[str],
+    obs: Collection[str],
+    sizes: Mapping[str, int],
+    at_start: Collection[str] | None = None,
+) -> None:
+    """Refuse names that nothing has, indices beyond the end, and vectors that don't fit together.
 
     Args:
         file: the definition.
         terms: its terms.
         info: the names below ``info``.
-        sizes: how many numbers ``obs`` and ``action`` have.
+        obs: the names below ``obs``; empty where an observation is just numbers.
+        sizes: how many numbers "obs" and "action" have (nothing is known of one that is left out), and of the vectors
+            "info.NAME" and "obs.NAME".
+        at_start: the names of ``info`` that are known at the start of an episode, and so below ``last.info``; None:
+            all.
 
     Raises:
-        UserError: an unknown name (the message gives the nearest), or an index out of range.
+        UserError: an unknown name (the message gives the nearest), an index out of range, or vectors of two lengths.
     """
-    available = {"info": info, "task": file.definition.parameters}
-    for term in terms.rewards:
-        where = file.where(f"reward.terms.{term.key.removeprefix('reward_')}.expr")
-        term.expression.check_names(available, where=where, sizes=sizes)
-    if terms.success is not None:
-        terms.success.check_names(available, where=file.where("success.expr"), sizes=sizes)
+    stage = {STAGE} if terms.stages else set()
+    # A model finds pairs of bodies by their names, but doesn't list them.
+    known_names = {*info, *(name for name in terms.info_names if name in info)}
+    before = {*(known_names if at_start is None else at_start), *stage}
+    parameters = file.definition.parameters
+    known = {key: size for key, size in sizes.items() if key != "task"}
+    known |= {f"last.{key}": size for key, size in known.items()}
+    known |= {f"task.{name}": file.distribution(name).size or 0 for name in parameters}
+    for key, expression in terms.keyed.items():
+        # What a stage lasts until decides on the number of stages.
+        now = {*known_names, *(stage if not key.endswith(".until") else ())}
+        for name in sorted(
+            name for root, name in expression.names if root == "last.info" and name in known_names - before
+        ):
+            what = f"last.info has no {name!r} in the first step, since a reset of the environment doesn't tell it"
+            raise UserError(
+                what, where=file.where(key), mend="read last.obs, which has the observation before the step"
+            )
+        available = {"info": now, "task": parameters, "obs": obs, "last.info": before, "last.obs": obs}
+        expression.check_names(available, where=file.where(key), sizes=known)
+        if all(root in known for root, name in expression.names if not name):
+            expression.evaluate(_ones(expression, known))
 
 
-def _compiled(file: DefinitionFile, text: str, key: str) -> Expression:
-    return compile_expression(text, where=file.where(key))
+def _ones(expression: Expression, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Return a scope of the right shapes for an expression."""
+    scope: dict[str, Any] = {}
+    for use in expression.uses:
+        size = sizes.get(use.label, 0)
+        value = np.ones(size) if size else 1.0
+        if use.name:
+            scope.setdefault(use.held_in, {})[use.name] = value
+        else:
+            scope[use.root] = value
+    return scope

@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -27,25 +27,12 @@ from mql.tasks.stepping.checked import checked_actions, checked_seeds
 from mql.tasks.stepping.physics_state import PhysicsState, stacked
 from mql.tasks.stepping.single import TaskEnvironment
 from mql.tasks.stepping.state import Dynamics, Outcome, State
-from mql.tasks.stepping.success import HoldCounter
+from mql.tasks.stepping.success import SuccessRule
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ParallelFamily(TaskFamily):
-    """A family whose tasks are functions of batched state.
-
-    Args:
-        hold_steps: an episode is a success when its last `hold_steps` steps are all at the goal; 0: no success.
-        success_at_any_step: success is true at each step that ends `hold_steps` steps at the goal, not just at the
-            episode's last.
-    """
-
-    hold_steps: int = 0
-    success_at_any_step: bool = False
-
-    def __post_init__(self) -> None:
-        if self.has_success != (self.hold_steps > 0):
-            raise ValueError(f"{self.name}: a success needs hold_steps, and only a success does")
+    """A family whose tasks are functions of batched state."""
 
     @abstractmethod
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
@@ -74,6 +61,14 @@ class ParallelFamily(TaskFamily):
         A task that diverged has NaN in its state: its reward must be NaN too, and it must not count as terminated.
         """
 
+    def judge(self, rows: int) -> EpisodeJudge:
+        """Return what judges the episodes of a batch of N = `rows` tasks: `outcome`, which remembers nothing."""
+        return _Memoryless(self)
+
+    def visible_part(self, parameters: Mapping[str, Array], rows: int) -> Array:
+        """Return the visible task parameters as they stand at the end of the observation, [N, W]."""
+        return visible_values(parameters, self.visible, rows)
+
     def make(self, task: Task, render_mode: str | None = None) -> gymnasium.Env[FloatArray, FloatArray]:
         """Build one Gymnasium environment for `task`: a view of a batch with this task alone, hence bit-equal to it.
 
@@ -92,6 +87,29 @@ class ParallelFamily(TaskFamily):
         return ParallelBatch(self, tasks, threads)
 
 
+class EpisodeJudge(Protocol):
+    """Judges the steps of N tasks, and remembers between them what it needs."""
+
+    def begin(self) -> None:
+        """Start an episode of every task."""
+        ...
+
+    def judge(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
+        """Judge one control step, as `ParallelFamily.outcome` does."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Memoryless:
+    family: ParallelFamily
+
+    def begin(self) -> None:
+        pass
+
+    def judge(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
+        return self.family.outcome(before, after, action, parameters)
+
+
 class ParallelBatch:
     """The `TaskBatch` of a parallel family."""
 
@@ -103,9 +121,10 @@ class ParallelBatch:
             name: np.array([task.parameters[name] for task in self.tasks], dtype=np.float64)
             for name in family.parameters
         }
-        self._visible = visible_values(self._parameters, family.visible, len(self.tasks))
+        self._visible = family.visible_part(self._parameters, len(self.tasks))
         self._steps = 0
-        self._held = HoldCounter(family.hold_steps)
+        self._judge = family.judge(len(self.tasks))
+        self._success = SuccessRule(family)
         self._last: BatchStep | None = None
 
     def reset(self, seeds: Sequence[int]) -> FloatArray:
@@ -129,7 +148,8 @@ class ParallelBatch:
         """Start an episode of every task from a given state; return obs [N, O]."""
         state = self._dynamics.place(start)
         self._steps = 0
-        self._held.reset()
+        self._judge.begin()
+        self._success.reset()
         rows = len(self.tasks)
         flags = np.zeros(rows, dtype=np.bool_)
         obs = self._observe(state)
@@ -149,7 +169,7 @@ class ParallelBatch:
             raise UserError("step before reset", where=f"family {self.family.name}", mend="call reset first")
         action = checked_actions(self.family, len(self.tasks), actions)
         before, after = self._dynamics.advance(action)
-        outcome = self.family.outcome(before, after, action, self._parameters)
+        outcome = self._judge.judge(before, after, action, self._parameters)
         self._steps += 1
         terminated = np.zeros(len(self.tasks), np.bool_) if outcome.terminated is None else outcome.terminated
         at_end = self._steps >= self.family.episode_length
@@ -161,10 +181,7 @@ class ParallelBatch:
             dict(outcome.info),
         )
         if outcome.at_goal is not None:
-            held = self._held.count(outcome.at_goal)
-            if not self.family.success_at_any_step:
-                held &= step.terminated | step.truncated
-            step.info["success"] = held
+            step.info["success"] = self._success.judge(outcome.at_goal, step.terminated | step.truncated)
         _mask_ended(step, last)
         # The caller owns the arrays of `step`; what masking needs is kept apart.
         self._last = step.copy()

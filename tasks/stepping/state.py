@@ -32,7 +32,8 @@ class State:
 class Outcome:
     """What a step is worth: reward [N]; where the family has them, terminated [N] and at_goal [N]; info: name -> [N].
 
-    ``at_goal`` says that a task is where success wants it now; how long it must stay is the family's `hold_steps`.
+    ``at_goal`` says that a task is where success wants it now; how long it must stay, and when, is the family's to say
+    (`mql.tasks.stepping.success`).
     """
 
     reward: Array

@@ -22,7 +22,7 @@ from gymnasium.spaces import Box, Dict, Space
 
 from mql.errors import UserError, nearest
 from mql.tasks.distributions import Distribution, Value
-from mql.tasks.family import Split
+from mql.tasks.family import Split, SuccessAt
 from mql.tasks.parameter import Parameter
 from mql.tasks.wrapped.environment_source import Environment, affine_to
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
@@ -42,6 +42,8 @@ def from_gymnasium(
     control_timestep: float | None = None,
     observed: tuple[str, ...] = (),
     success_key: str | None = None,
+    hold_steps: int = 1,
+    success_at: SuccessAt = "any",
     info_keys: tuple[str, ...] = (),
     episode_timeout: float = 120.0,
 ) -> GymnasiumFamily:
@@ -59,7 +61,9 @@ def from_gymnasium(
         episode_length: control steps; by default the environment's own time limit.
         control_timestep: seconds; by default the environment's ``dt``, or what its pictures are played with.
         observed: keys of a Dict observation that the agent sees, in this order; () for all there are.
-        success_key: the entry of ``info`` that is true at a step of success.
+        success_key: the entry of ``info`` that is true while a task is at its goal.
+        hold_steps: control steps in a row at the goal that make a success.
+        success_at: when these count: at any time of the episode, or only as its last steps (``end``).
         info_keys: numbers of ``info`` that are reported.
         episode_timeout: seconds after which an episode counts as hanging.
 
@@ -98,6 +102,8 @@ def from_gymnasium(
             set_task=set_task,
             observed=observed,
             success_key=success_key,
+            hold_steps=hold_steps,
+            success_at=success_at,
             info_keys=info_keys,
             episode_timeout=episode_timeout,
         )

@@ -20,6 +20,7 @@ from mql.tasks.family import FloatArray, Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.tasks.parameter import visible_values
 from mql.tasks.stepping.checked import RENDER_MODES, check_render_mode, checked_action
+from mql.tasks.stepping.success import SuccessRule
 from mql.tasks.wrapped.environment_source import Control, EnvironmentSource, affine_to
 
 Result = TypeVar("Result")
@@ -49,6 +50,7 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         self.observation_space = cast("Space[FloatArray]", family.observation_space)
         self.action_space = cast("Space[FloatArray]", family.action_space)
         self._steps: int | None = None
+        self._success = SuccessRule(family)
         self._env: gymnasium.Env[Any, Any] | None = None
         self._env = self._guard("building the environment", lambda: source.borrow(task, render_mode))
         warn_on_stderr()  # of this environment's own physics, if it has any
@@ -80,6 +82,7 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         self._guard("setting the task", lambda: self._source.prepare(env, self.task))
         seen, _ = self._guard("reset", lambda: env.reset(seed=start))
         self._steps = 0
+        self._success.reset()
         return self._observation(seen, "reset"), {}
 
     def step(self, action: npt.ArrayLike) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
@@ -113,7 +116,11 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         if not np.isfinite(worth):
             raise episode_fault(self.task, f"{name} gave the reward {worth}")
         at_end = self._steps >= self.family.episode_length
-        return obs, worth, bool(terminated), bool((truncated or at_end) and not terminated), self._info(info, name)
+        told = self._info(info, name)
+        if self._source.success_key is not None:
+            at_goal = bool(info.get(self._source.success_key, False))
+            told["success"] = bool(self._success.judge(at_goal, bool(terminated or truncated or at_end)))
+        return obs, worth, bool(terminated), bool((truncated or at_end) and not terminated), told
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return a picture [height, width, 3], or None where no render mode was chosen."""
@@ -161,10 +168,7 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         for key in self._source.info_keys:
             if key not in given:
                 raise episode_fault(self.task, f"{name} gave no {key!r} in info, only {sorted(map(str, given))}")
-        info: dict[str, Any] = {key: float(given[key]) for key in self._source.info_keys}
-        if self._source.success_key is not None:
-            info["success"] = bool(given.get(self._source.success_key, False))
-        return info
+        return {key: float(given[key]) for key in self._source.info_keys}
 
 
 def _keys_of(space: Space[Any]) -> tuple[str, ...]:

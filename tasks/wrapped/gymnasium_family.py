@@ -32,7 +32,7 @@ class GymnasiumFamily(TaskFamily):
         set_task: called with (environment, task parameters) before every reset; whatever it changes it must set from
             saved original values, or tasks drift. None: ``make_env(**parameters)`` builds an environment for each task.
         observed: keys of a Dict observation that the agent sees, in this order; () for all there is.
-        success_key: the entry of ``info`` that is true at a step of success; None: the family has no success.
+        success_key: the entry of ``info`` that is true while a task is at its goal; None: the family has no success.
         info_keys: numbers of ``info`` that are reported; every step must give them.
     """
 

@@ -18,6 +18,7 @@ from mql.tasks.distributions import (
     LogUniform,
     Normal,
     Uniform,
+    ends_of,
     from_spec,
     to_spec,
 )
@@ -37,6 +38,9 @@ ALL: list[Distribution] = [
     Disc(0.21, 0.201),
     Fixed(1.5),
     Fixed((1.0, 2.0)),
+    Uniform((0.1, -0.2), (0.3, 0.2)),
+    LogUniform((0.1, 10.0), (0.2, 100.0)),
+    Normal((0.0, 5.0, 9.0), (0.1, 0.2, 0.3)),
 ]
 
 
@@ -50,7 +54,8 @@ def test_draws_lie_in_the_support(distribution: Distribution) -> None:
         assert isinstance(value, tuple) == (distribution.size is not None)
         assert len(components) == (distribution.size or 1)
         assert all(type(component) is float for component in components)
-        assert all(distribution.low <= component <= distribution.high for component in components)
+        ends = zip(components, *ends_of(distribution), strict=True)
+        assert all(low <= component <= high for component, low, high in ends)
 
 
 @pytest.mark.parametrize("distribution", ALL, ids=str)
@@ -83,6 +88,24 @@ def test_contains_by_hand() -> None:
     assert Fixed(2.0).contains(2.0) and not Fixed(2.0).contains(2.1)
 
 
+def test_each_component_has_its_own_range() -> None:
+    place = from_spec({"dist": "uniform", "low": [0.1, -0.2], "high": [0.3, 0.2]})
+    assert place == Uniform((0.1, -0.2), (0.3, 0.2)) and place.size == 2
+    drawn = np.array([place.sample(np.random.default_rng(seed)) for seed in range(500)])
+    assert drawn.min(axis=0) == pytest.approx([0.1, -0.2], abs=0.01)
+    assert drawn.max(axis=0) == pytest.approx([0.3, 0.2], abs=0.01)
+    assert place.contains((0.1, 0.2)) and not place.contains((0.0, 0.2)) and not place.contains((0.2, 0.25))
+    # A number goes with every component.
+    assert Uniform((0.1, -0.2), 0.5) == Uniform((0.1, -0.2), (0.5, 0.5))
+    # Equal ranges are drawn as before.
+    same, each = Uniform(0.0, 1.0, 2), Uniform((0.0, 0.0), (1.0, 1.0))
+    assert same.sample(np.random.default_rng(3)) == each.sample(np.random.default_rng(3))
+    spread = Normal((0.0, 100.0), (1.0, 5.0))
+    draws = np.array([spread.sample(np.random.default_rng(seed)) for seed in range(2000)])
+    assert draws.mean(axis=0) == pytest.approx([0.0, 100.0], abs=0.5)
+    assert draws.std(axis=0) == pytest.approx([1.0, 5.0], rel=0.1)
+
+
 def test_disc_is_uniform_by_area() -> None:
     """A quarter of the area lies within half the radius."""
     rng = np.random.default_rng(0)
@@ -106,6 +129,13 @@ def test_loguniform_is_uniform_in_the_logarithm() -> None:
         ({"dist": "uniform", "low": "a", "high": 1}, "can't be read"),
         ({"dist": "uniform", "low": 0, "high": math.nan}, "low < high"),
         ({"dist": "loguniform", "low": 0, "high": 1}, "0 < low"),
+        ({"dist": "loguniform", "low": [1, 0], "high": 2}, "0 < low"),
+        ({"dist": "uniform", "low": [0, 2], "high": [1, 1]}, "low < high"),
+        ({"dist": "uniform", "low": [0, 0], "high": [1, 1, 1]}, "low and high of different sizes"),
+        ({"dist": "uniform", "low": [0, 0], "high": 1, "size": 3}, "different sizes"),
+        ({"dist": "uniform", "low": [], "high": 1}, "different sizes"),
+        ({"dist": "uniform", "low": ["a", "b"], "high": 1}, "can't be read"),
+        ({"dist": "normal", "mean": [0, 1], "std": [1, 0]}, "std > 0"),
         ({"dist": "normal", "mean": 0, "std": 0}, "std > 0"),
         ({"dist": "choice", "options": []}, "at least one"),
         ({"dist": "choice", "options": [1, 1]}, "options that differ"),

@@ -108,11 +108,6 @@ def test_an_empty_split_is_refused() -> None:
         family_of_two_splits(splits={"train": Split(n=5, seed=1), "test": Split()}).tasks("train")
 
 
-def test_success_and_hold_steps_belong_together() -> None:
-    with pytest.raises(ValueError, match="hold_steps"):
-        family_of_two_splits(has_success=True)
-
-
 def test_gymnasium_makes_a_task() -> None:
     gymnasium_registration.register()
     gymnasium_registration.register()

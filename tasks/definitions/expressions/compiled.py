@@ -1,9 +1,10 @@
 """Expressions in definitions, such as ``-abs(info.x_velocity - task.velocity)``: rewards and success in one line.
 
 An expression is Python's syntax cut down to a few nodes: numbers, arithmetic, comparisons, ``and``, ``or``, ``not``,
-``a if c else b``, a dozen functions, and what the step holds: ``info.NAME``, ``task.NAME``, ``obs``, ``action`` and
-components of these (``obs[3]``, ``action[0:2]``, ``info.site_tip[2]``). Everything else is refused when it is read. It
-is compiled once; nothing is interpreted at a step.
+``a if c else b``, some functions, vectors ``[0, 0, 1]``, and what the step holds: ``info.NAME``, ``task.NAME``,
+``obs``, ``obs.NAME``, ``action``, what these were before the step (``last.info.NAME``, ``last.obs``, ``last.action``),
+and components (``obs[3]``, ``action[0:2]``, ``info.site_tip[2]``). Everything else is refused when it is read. It is
+compiled once; nothing is interpreted at a step.
 
 Shapes: N tasks, O observation, A action, D components of a vector.
 """
@@ -23,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError, nearest
-from mql.tasks.definitions.expressions.functions import FOR_ONE, ShapeError, Vector
+from mql.tasks.definitions.expressions.functions import CONSTANTS, FOR_ONE, ShapeError, Vector
 from mql.tasks.definitions.expressions.rows import FOR_ROWS
-from mql.tasks.definitions.expressions.syntax import Use, translate
+from mql.tasks.definitions.expressions.syntax import Use, held_in, translate
 
 MOST_CHARACTERS = 2_000
 Scope = Mapping[str, Any]
@@ -47,12 +48,18 @@ class Expression:
     _of_one: Callable[[Scope], Any] = field(repr=False, compare=False)
     _of_rows: Callable[[Scope], Any] = field(repr=False, compare=False)
 
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """Every place where it reads something."""
+        return self._uses
+
     def evaluate(self, scope: Scope) -> Any:
         """Return the value at one step of one environment: a float, or a bool where the expression asks something.
 
         Args:
-            scope: "info" and "task": name -> number or vector [D]; "obs" [O] or name -> vector; "action" [A]. Only
-                what the expression reads needs to be there.
+            scope: "info" and "task": name -> number or vector [D]; "obs" [O], "obs.NAME": name -> vector; "action"
+                [A]; "last.info", "last.obs", "last.obs.NAME" and "last.action" likewise, as they were before the
+                step. Only what the expression reads needs to be there.
 
         Raises:
             UserError: a name or a component is missing, vectors don't fit together, or the value is a vector.
@@ -71,7 +78,7 @@ class Expression:
         """Return the values at one step of N tasks: [N] float64, or [N] bool where the expression asks something.
 
         Args:
-            scope: "info" and "task": name -> [N] or [N, D]; "obs" [N, O] or name -> [N, D]; "action" [N, A].
+            scope: as of `evaluate`, with tasks in front: [N] in place of a number, [N, D] in place of a vector.
 
         Raises:
             UserError: a name or a component is missing, vectors don't fit together, or the value is a vector.
@@ -97,7 +104,8 @@ class Expression:
         Args:
             available: root -> the names it has; the names of a root that is not a key are not checked.
             where: the place for the message.
-            sizes: "obs", "action", "info.NAME" or "task.NAME" -> number of components (0: a plain number), if known.
+            sizes: "obs", "action", "info.NAME", "last.obs" and so on -> number of components (0: a plain number), if
+                known.
 
         Raises:
             UserError: the first one that is wrong, with the nearest that is right.
@@ -107,7 +115,7 @@ class Expression:
                 names = available[use.root]
                 mend = _nearest_written(use.root, use.name, names)
                 raise UserError(f"{use.root} has no {use.name!r} (column {use.column})", where=where, mend=mend)
-            label = f"{use.root}.{use.name}" if use.name else use.root
+            label = use.label
             size = (sizes or {}).get(label)
             if size is not None and not use.fits(size):
                 mend = f"its components go from 0 to {size - 1}" if size else "it is one number"
@@ -117,10 +125,11 @@ class Expression:
         what = f"the expression {self.text!r} can't be computed"
         if isinstance(error, KeyError):
             for root, name in sorted(self.names):
-                if root not in scope:
-                    return UserError(f"{what}: there is no {root}", where=self._where, mend=nearest(root, scope))
-                if name and name not in scope[root]:
-                    mend = _nearest_written(root, name, [str(each) for each in scope[root]])
+                held = held_in(root, name)
+                if held not in scope:
+                    return UserError(f"{what}: there is no {held}", where=self._where, mend=nearest(root, scope))
+                if name and name not in scope[held]:
+                    mend = _nearest_written(root, name, [str(each) for each in scope[held]])
                     return UserError(f"{what}: {root} has no {name!r}", where=self._where, mend=mend)
         mend = "combine vectors of one length, and make one number of them with sum, mean or norm"
         return UserError(f"{what}: {error}", where=self._where, mend=mend)
@@ -160,7 +169,7 @@ def compile_expression(text: str, *, where: str) -> Expression:
         ) from None
     lambda_tree, uses = translate(tree.body, line, where)
     code = compile(lambda_tree, "<expression>", "eval")
-    of_one, of_rows = (eval(code, {"__builtins__": {}, **functions}) for functions in (FOR_ONE, FOR_ROWS))
+    of_one, of_rows = (eval(code, {"__builtins__": {}, **functions, **CONSTANTS}) for functions in (FOR_ONE, FOR_ROWS))
     names = frozenset((use.root, use.name) for use in uses)
     return Expression(text, names, where, uses, of_one, of_rows)
 
@@ -171,6 +180,8 @@ def _nearest_written(root: str, name: str, names: Collection[str]) -> str:
     if closest and not _can_be_written(closest[0]):
         return f"{closest[0]!r} is near, but has characters that expressions can't say; give it another name"
     written = [each for each in names if _can_be_written(each)]
+    if not written and root in ("obs", "last.obs"):
+        return f"the observation has no names here: write {root}[3], or info.NAME"
     return nearest(name, written) if written else f"{root} has no names here"
 
 
@@ -180,7 +191,7 @@ def _can_be_written(name: str) -> bool:
 
 def _rows(scope: Scope) -> int:
     """Count the tasks of a scope, for an expression that is the same in all of them."""
-    for root in ("action", "obs", "task", "info"):
+    for root in ("action", "obs", "task", "info", "obs.NAME", "last.action", "last.obs", "last.info"):
         values = scope.get(root, ())
         for value in values.values() if isinstance(values, Mapping) else [values]:
             if np.ndim(value):

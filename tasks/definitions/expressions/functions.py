@@ -26,8 +26,13 @@ ARGUMENTS: Mapping[str, tuple[int, int]] = MappingProxyType(
         **dict.fromkeys(("abs", "sqrt", "exp", "log", "sin", "cos", "tanh", "sum", "mean", "norm"), (1, 1)),
         **dict.fromkeys(("min", "max"), (1, 20)),
         **dict.fromkeys(("clip", "where"), (3, 3)),
+        **dict.fromkeys(("atan2", "dot", "cross", "angle_between"), (2, 2)),
+        "tolerance": (3, 4),
     }
 )
+CONSTANTS: Mapping[str, float] = MappingProxyType({"pi": math.pi, "inf": math.inf})
+# `tolerance` falls to 0.1 a margin beyond the bounds, along a Gaussian: exp(-x^2 / 2) is 0.1 at x = EDGE.
+EDGE = math.sqrt(-2.0 * math.log(0.1))
 COMPARE: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
     {name: getattr(operator, name) for name in ("lt", "le", "gt", "ge", "eq", "ne")}
 )
@@ -218,6 +223,69 @@ def _pair(first: float, second: float) -> tuple[float, float]:
     return first, second
 
 
+def _each(apply: Callable[..., float], *values: Number) -> Number:
+    """Apply a function of floats to the components of vectors, numbers (or vectors of one) going with each."""
+    widths = {len(value.items) for value in values if value.__class__ is Vector}
+    if not widths:
+        return apply(*values)
+    width = max(widths)
+    if widths - {1, width}:
+        raise ShapeError(f"vectors of {min(widths - {1})} and {width} components meet")
+    columns = [value.items if value.__class__ is Vector else [value] for value in values]
+    return Vector([apply(*row) for row in zip(*(each * (width // len(each)) for each in columns), strict=True)])
+
+
+def _tolerance(value: float, lower: float, upper: float, margin: float = 0.0) -> float:
+    if value != value or not (lower <= upper and margin >= 0.0):
+        return math.nan
+    if lower <= value <= upper:
+        return 1.0
+    if margin == 0.0:
+        return 0.0
+    away = ((lower - value) if value < lower else (value - upper)) / margin * EDGE
+    return math.exp(-0.5 * away * away)
+
+
+def _listed(*values: Number) -> Vector:
+    items = [value.items if value.__class__ is Vector else [value] for value in values]
+    if any(len(each) != 1 for each in items):
+        raise ShapeError("a vector stands inside [...], which holds numbers")
+    return Vector([float(each[0]) for each in items])
+
+
+def _components(name: str, *values: Number, width: int | None = None) -> list[list[float]]:
+    """Return the components of vectors that must be of one length."""
+    items = [value.items if value.__class__ is Vector else [value] for value in values]
+    check_widths(name, [len(each) for each in items], width)
+    return items
+
+
+def check_widths(name: str, widths: Sequence[int], width: int | None = None) -> None:
+    """Refuse vectors of different lengths, or of others than `width`; raises ShapeError."""
+    if len(set(widths)) != 1 or width not in (None, widths[0]):
+        needed = f"two vectors of {width}" if width else "two vectors of one length"
+        raise ShapeError(f"{name} takes {needed}, not of {' and '.join(map(str, widths))} components")
+
+
+def _dot(first: Number, second: Number) -> float:
+    return float(sum(map(operator.mul, *_components("dot", first, second))))
+
+
+def _cross(first: Number, second: Number) -> Vector:
+    (a, b, c), (x, y, z) = _components("cross", first, second, width=3)
+    return Vector([b * z - c * y, c * x - a * z, a * y - b * x])
+
+
+def _angle_between(first: Number, second: Number) -> float:
+    one, other = _components("angle_between", first, second)
+    length, other_length = _norm(Vector(one)), _norm(Vector(other))
+    if not (0.0 < length < math.inf and 0.0 < other_length < math.inf):
+        return math.nan
+    units = [(x / length, y / other_length) for x, y in zip(one, other, strict=True)]
+    # Exact for small angles, too, where the cosine is 1 but for rounding.
+    return 2.0 * math.atan2(_norm(Vector([x - y for x, y in units])), _norm(Vector([x + y for x, y in units])))
+
+
 def chain(names: Sequence[str], values: Sequence[Number]) -> Number:
     """Compare each value with the next; all must hold."""
     result: Number = True
@@ -252,5 +320,11 @@ FOR_ONE: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "mean": _mean,
         "norm": _norm,
         "where": _choose,
+        "atan2": _plain_two(math.atan2, np.arctan2),
+        "dot": _dot,
+        "cross": _cross,
+        "angle_between": _angle_between,
+        "tolerance": lambda *values: _each(_tolerance, *values),
+        "_list": _listed,
     }
 )

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mql.tasks.definitions.expressions.functions import Rows, ShapeError, as_array, chain
+from mql.tasks.definitions.expressions.functions import EDGE, Rows, ShapeError, as_array, chain, check_widths
 
 
 def _load_rows(value: Any) -> Rows:
@@ -57,6 +57,49 @@ def _extreme_rows(choose: np.ufunc) -> Callable[..., Any]:
 
 _min_rows, _max_rows = _extreme_rows(np.minimum), _extreme_rows(np.maximum)
 
+
+def _norm_rows(value: Any) -> Rows:
+    return np.sqrt(np.add.reduce(np.atleast_1d(value * value), axis=-1, keepdims=True))
+
+
+def _tolerance_rows(value: Any, lower: Any, upper: Any, margin: Any = 0.0) -> Rows:
+    away = np.where(value < lower, lower - value, value - upper) / margin * EDGE
+    outside = np.where(np.equal(margin, 0.0), 0.0, np.exp(-0.5 * away * away))
+    near = np.where((lower <= value) & (value <= upper), 1.0, outside)
+    return np.where(np.isnan(value) | ~(np.less_equal(lower, upper) & np.greater_equal(margin, 0.0)), np.nan, near)
+
+
+def _listed_rows(*values: Any) -> Rows:
+    columns = [np.atleast_2d(np.asarray(value, np.float64)) for value in values]
+    if any(column.shape[1] != 1 for column in columns):
+        raise ShapeError("a vector stands inside [...], which holds numbers")
+    return np.concatenate(np.broadcast_arrays(*columns), axis=1)
+
+
+def _vectors(name: str, *values: Any, width: int | None = None) -> list[Rows]:
+    rows = [np.atleast_2d(np.asarray(value, np.float64)) for value in values]
+    check_widths(name, [each.shape[1] for each in rows], width)
+    return rows
+
+
+def _dot_rows(first: Any, second: Any) -> Rows:
+    one, other = _vectors("dot", first, second)
+    return np.asarray(np.add.reduce(one * other, axis=-1, keepdims=True))
+
+
+def _cross_rows(first: Any, second: Any) -> Rows:
+    one, other = _vectors("cross", first, second, width=3)
+    after, last = [1, 2, 0], [2, 0, 1]
+    return np.ascontiguousarray(one[:, after] * other[:, last] - one[:, last] * other[:, after])
+
+
+def _angle_rows(first: Any, second: Any) -> Rows:
+    one, other = _vectors("angle_between", first, second)
+    lengths = [_norm_rows(one), _norm_rows(other)]
+    x, y = one / lengths[0], other / lengths[1]
+    return np.asarray(2.0 * np.arctan2(_norm_rows(x - y), _norm_rows(x + y)))
+
+
 FOR_ROWS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "_load": _load_rows,
@@ -81,7 +124,13 @@ FOR_ROWS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "tanh": np.tanh,
         "sum": _reduced(np.add.reduce),
         "mean": _reduced(np.mean),
-        "norm": lambda value: np.sqrt(np.add.reduce(np.atleast_1d(value * value), axis=-1, keepdims=True)),
+        "norm": _norm_rows,
         "where": np.where,
+        "atan2": np.arctan2,
+        "dot": _dot_rows,
+        "cross": _cross_rows,
+        "angle_between": _angle_rows,
+        "tolerance": _tolerance_rows,
+        "_list": _listed_rows,
     }
 )

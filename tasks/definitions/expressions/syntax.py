@@ -13,29 +13,45 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from mql.errors import UserError, nearest
-from mql.tasks.definitions.expressions.functions import ARGUMENTS
+from mql.tasks.definitions.expressions.functions import ARGUMENTS, CONSTANTS
 
-ROOTS = ("info", "task", "obs", "action")
+ROOTS = ("info", "task", "obs", "action", "last")
+_BEFORE = ("action", "info", "obs")  # what `last` has: each as it was before the step
+_NAMED = ("info", "task", "last.info")  # roots that are nothing by themselves
 MOST_NESTED = 50
 _SCOPE = "scope"
 _DIRECT = (ast.Add, ast.Sub, ast.Mult)  # these raise no error of the domain, so they stay operators
 _CALLED = {ast.Div: "_divide", ast.FloorDiv: "_floor_divide", ast.Mod: "_remainder", ast.Pow: "_power"}
 _COMPARED = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
 _ALLOWED = (
-    "numbers, info.NAME, task.NAME, obs[3], action[0:2], + - * / // % **, comparisons, and, or, not, 'a if c else b'"
+    "numbers, [x, y, z], info.NAME, task.NAME, obs[3], action[0:2], last.info.NAME, last.action, + - * / // % **,"
+    " comparisons, and, or, not, 'a if c else b', pi, inf"
     f" and the functions {', '.join(ARGUMENTS)} are allowed"
 )
 
 
 @dataclass(frozen=True)
 class Use:
-    """One place where an expression reads something: ``root`` or ``root.name``, whole, [start] or [start:stop]."""
+    """One place where an expression reads something: ``root`` or ``root.name``, whole, [start] or [start:stop].
+
+    A root is "info", "task", "obs" or "action", or "last.info", "last.obs" or "last.action".
+    """
 
     root: str
     name: str
     column: int
     index: int | None = None
     part: tuple[int | None, int | None] | None = None
+
+    @property
+    def held_in(self) -> str:
+        """Where the scope holds it: under the root, but observations by their names stand beside the flat ones."""
+        return held_in(self.root, self.name)
+
+    @property
+    def label(self) -> str:
+        """What is read, as it was written."""
+        return f"{self.root}.{self.name}" if self.name else self.root
 
     @property
     def brackets(self) -> str:
@@ -52,6 +68,11 @@ class Use:
             ends = [end for end in self.part if end is not None]
             return bool(range(size)[slice(*self.part)]) and all(-size <= end <= size for end in ends)
         return True
+
+
+def held_in(root: str, name: str) -> str:
+    """Return the scope's key of what is read: "obs.NAME" maps names to the parts of "obs", and "last.obs" likewise."""
+    return f"{root}.NAME" if name and root in ("obs", "last.obs") else root
 
 
 def translate(tree: ast.expr, text: str, where: str) -> tuple[ast.Expression, tuple[Use, ...]]:
@@ -84,8 +105,12 @@ class _Translator:
         match node:
             case ast.Constant():
                 return self._constant(node)
+            case ast.Name(id=name) if name in CONSTANTS:
+                return ast.Call(ast.Name("_load", ast.Load()), [ast.Name(name, ast.Load())], [])
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 return self._read(node)
+            case ast.List(elts=[_, *_] as elements):
+                return _call("_list", *(self._number(element, depth) for element in elements))
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 return ast.Compare(self._truth(operand, depth), [ast.Eq()], [ast.Constant(False)])
             case ast.UnaryOp(op=ast.USub() as op, operand=operand):
@@ -165,7 +190,16 @@ class _Translator:
             self._refuse(node, f"has {len(node.args)} arguments", f"{name} takes {wanted}")
         if name == "where":
             return self._choice((node.args[0], node.args[1], node.args[2]), depth)
+        if name == "tolerance":
+            self._check_tolerance(node)
         return _call(name, *(self._number(argument, depth) for argument in node.args))
+
+    def _check_tolerance(self, node: ast.Call) -> None:
+        lower, upper, margin = (_plain_number(argument) for argument in (*node.args[1:], ast.Constant(0))[:3])
+        if lower is not None and upper is not None and lower > upper:
+            self._refuse(node, "has bounds out of order", "write tolerance(x, lower, upper, margin)")
+        if margin is not None and margin < 0.0:
+            self._refuse(node, "has a negative margin", "a margin is how far beyond the bounds the value is still 0.1")
 
     def _read(self, node: ast.Name | ast.Attribute | ast.Subscript) -> ast.expr:
         """Rewrite ``info.x`` as ``_load(scope["info"]["x"])``, and components likewise."""
@@ -188,20 +222,35 @@ class _Translator:
     def _held(self, node: ast.expr) -> tuple[str, str, ast.expr]:
         """Return root, name ("" for the root itself) and what the scope holds there."""
         match node:
-            case ast.Name(id=root) if root in ROOTS:
-                if root in ("info", "task"):
-                    self._refuse(node, "needs a name", f"write {root}.NAME")
-                return root, "", _item(ast.Name(_SCOPE, ast.Load()), root)
-            case ast.Name(id=root):
+            case ast.Name(id=root) if root not in ROOTS:
                 mend = f"{root} is a function: call it, {root}(...)" if root in ARGUMENTS else nearest(root, ROOTS)
                 self._refuse(node, "is not a name of expressions", mend)
-            case ast.Attribute(value=ast.Name(id=root), attr=name) if root in ROOTS and root != "action":
-                if name.startswith("_"):
-                    self._refuse(node, "is not allowed in an expression", "a name starts with a letter")
-                return root, name, _item(_item(ast.Name(_SCOPE, ast.Load()), root), name)
             case ast.Attribute(value=ast.Name(id=root)) if root not in ROOTS:
                 self._refuse(node, "is not a name of expressions", nearest(root, ROOTS))
+        whole = self._root(node)
+        if whole is not None:
+            if whole in _NAMED:
+                self._refuse(node, "needs a name", f"write {whole}.NAME")
+            return whole, "", _item(ast.Name(_SCOPE, ast.Load()), whole)
+        match node:
+            case ast.Attribute(value=owner, attr=name) if (of := self._root(owner)) and not of.endswith("action"):
+                if name.startswith("_"):
+                    self._refuse(node, "is not allowed in an expression", "a name starts with a letter")
+                return of, name, _item(_item(ast.Name(_SCOPE, ast.Load()), held_in(of, name)), name)
         self._refuse(node, "is not allowed in an expression", _ALLOWED)
+
+    def _root(self, node: ast.expr) -> str | None:
+        """Return the root that a node is, such as "info" or "last.info"; None where it is something else."""
+        match node:
+            case ast.Name(id="last"):
+                self._refuse(node, "needs a name", "write last.action, last.info.NAME or last.obs")
+            case ast.Name(id=root) if root in ROOTS:
+                return root
+            case ast.Attribute(value=ast.Name(id="last"), attr=name):
+                if name not in _BEFORE:
+                    self._refuse(node, "is not known", "write last.action, last.info.NAME or last.obs")
+                return f"last.{name}"
+        return None
 
     def _index(self, node: ast.expr | None) -> int | None:
         match node:
@@ -232,6 +281,18 @@ def _asks(node: ast.expr) -> bool:
         case ast.Call(func=ast.Name(id="where"), args=[_, yes, no]):
             return _asks(yes) and _asks(no)
     return False
+
+
+def _plain_number(node: ast.expr) -> float | None:
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return float(value)
+        case ast.Name(id=name) if name in CONSTANTS:
+            return CONSTANTS[name]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            number = _plain_number(operand)
+            return None if number is None else -number
+    return None
 
 
 def _call(name: str, *arguments: ast.expr) -> ast.Call:

@@ -32,7 +32,7 @@ from mql.tasks.control.effector import ServoEffector, Stroke
 from mql.tasks.control.kinematics import ArmKinematics
 from mql.tasks.control.limits import Box
 from mql.tasks.distributions import Distribution, LogUniform, Uniform, Value
-from mql.tasks.family import Array, Split, Task
+from mql.tasks.family import Array, Split, SuccessAt, Task
 from mql.tasks.parameter import Parameter
 from mql.tasks.physics.scaling import scale_position_gain, settle
 from mql.tasks.scenes.compose import FLANGE, compose
@@ -72,6 +72,7 @@ class ArmFamily(MujocoFamily):
     episode_length: int = EPISODE_LENGTH
     has_success: bool = True
     hold_steps: int = HOLD_STEPS
+    success_at: SuccessAt = "end"
     scene: str
     tool: str = "rod"
     start: tuple[float, float, float]

@@ -24,7 +24,7 @@ from mql.tasks.distributions import Choice, Disc, Distribution, LogUniform, Unif
 from mql.tasks.families.robotics.environment import set_task
 from mql.tasks.families.robotics.fetch_environment import EPISODE_LENGTH, make_fetch
 from mql.tasks.families.robotics.fetch_probe import probe_grasping, probe_pushing, probe_reaching, probe_sliding
-from mql.tasks.family import Split
+from mql.tasks.family import Split, SuccessAt
 from mql.tasks.parameter import Parameter
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
 
@@ -64,7 +64,7 @@ class Kind:
     ood: Mapping[str, Distribution]
     doc: str
     has_object: bool = True
-    success_key: str = "is_success"
+    success_at: SuccessAt = "any"
     lifts: bool = False
 
 
@@ -76,7 +76,7 @@ KINDS = {
         ood={"goal": REACH_OOD},
         doc="target of the gripper, x, y and z seen from its first place",
         has_object=False,
-        success_key="ends_at_goal",
+        success_at="end",
     ),
     "push": Kind(
         env_id="FetchPush-v4",
@@ -131,7 +131,8 @@ def fetch(kind: str, variant: str = "") -> GymnasiumFamily:
         make_env=partial(make_fetch, facts.env_id, "sparse" if variant == "sparse" else "dense"),
         set_task=set_task,
         observed=("observation",),
-        success_key=facts.success_key,
+        success_key="is_success",
+        success_at=facts.success_at,
         has_success=True,
         parameters=parameters,
         splits={

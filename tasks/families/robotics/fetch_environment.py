@@ -60,7 +60,6 @@ class FetchTask(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._fetch = fetch
         self._parameters: Mapping[str, Value] = {}
         self._queue: deque[Array] = deque()
-        self._steps = 0
         model = fetch.model
         self._model = ScaledModel(model)
         self._arm = [int(model.joint(name).dofadr[0]) for name in ARM_JOINTS]
@@ -86,7 +85,6 @@ class FetchTask(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._fetch.goal = self._place_of_goal()
             obs["desired_goal"] = self._fetch.goal.copy()
         still = np.zeros(self.action_space.shape or (), dtype=np.float32)
-        self._steps = 0
         self._queue = deque(still for _ in range(int(self._number("action_delay", 0.0))))
         return self._seen(obs), info
 
@@ -94,14 +92,12 @@ class FetchTask(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Advance by one control step, with the action that the delay lets through.
 
         The first steps of a delayed task stand still. The gain scales the displacement; what then exceeds a full
-        stroke is cut off, as the robot's own limit does. ``info`` gets ``ends_at_goal``: success at the last step.
+        stroke is cut off, as the robot's own limit does.
         """
         self._queue.append(np.array(action))
         through = self._queue.popleft()
         through[DISPLACEMENT] = np.clip(through[DISPLACEMENT] * self._number("action_gain", 1.0), -1.0, 1.0)
         obs, reward, terminated, truncated, info = self.env.step(through)
-        self._steps += 1
-        info["ends_at_goal"] = bool(info["is_success"]) and self._steps >= EPISODE_LENGTH
         return self._seen(obs), reward, terminated, truncated, info
 
     def _seen(self, obs: dict[str, Array]) -> dict[str, Array]:

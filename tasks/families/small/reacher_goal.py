@@ -95,6 +95,7 @@ def reacher_goal() -> ReacherGoal:
         },
         has_success=True,
         hold_steps=HOLD_STEPS,
+        success_at="end",
     )
 
 

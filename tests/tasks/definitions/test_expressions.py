@@ -16,6 +16,9 @@ from mql.tasks.definitions.expressions.functions import ARGUMENTS, FOR_ONE
 from mql.tasks.definitions.expressions.rows import FOR_ROWS
 
 SCOPE: dict[str, Any] = {
+    "last.info": {"speed": 1.25, "tip": np.array([0.0, 2.0, 2.0])},
+    "last.action": np.array([0.5, 0.5]),
+    "last.obs": np.array([0.0, 1.0, 2.0, 3.0]),
     "info": {"speed": 1.5, "flag": True, "tip": np.array([1.0, 2.0, 2.0], np.float32), "zero": 0, "nan": math.nan},
     "task": {"speed": 2.0, "goal": (0.0, 0.0, 1.0)},
     "obs": np.array([0.5, -1.0, 3.0, 4.0], np.float32),
@@ -59,6 +62,21 @@ def refusal(text: str) -> str:
         ("(info.speed > 1) + (task.speed > 1)", 2.0),
         ("sqrt(4) + exp(0) + log(1) + sin(0) + cos(0) + tanh(0)", 4.0),
         ("+1e-3", 0.001),
+        ("info.speed - last.info.speed", 0.25),
+        ("norm(info.tip - last.info.tip[0:3])", 1.0),
+        ("sum(abs(action - last.action))", 1.25),
+        ("last.action[0] + last.obs[3] + last.info.tip[1]", 5.5),
+        ("norm([3, 0, 4])", 5.0),
+        ("norm(info.tip - [1, 2, info.speed])", 0.5),
+        ("cos(pi)", -1.0),
+        ("atan2(-1, 0)", -math.pi / 2),
+        ("dot(info.tip, [1, 2, -2])", 1.0),
+        ("sum(cross([1, 0, 0], [0, 1, 0]) * [1, 2, 4])", 4.0),
+        ("sum(cross(info.tip, [0, 1, 2]) * [1, 10, 100])", 2.0 - 20.0 + 100.0),
+        ("angle_between([1, 0, 0], [0, 2, 0])", math.pi / 2),
+        ("angle_between([1, 0], [-3, 0])", math.pi),
+        ("angle_between([1, 1, 0], [1, 0, 0])", math.pi / 4),
+        ("angle_between([1, 0, 0], [1, 1e-9, 0])", 1e-9),
     ],
 )
 def test_values_computed_by_hand(text: str, value: float | bool) -> None:
@@ -87,11 +105,60 @@ def test_values_computed_by_hand(text: str, value: float | bool) -> None:
         ("clip(info.nan, 0, 1)", math.nan),
         ("sum(sqrt(obs))", math.nan),
         ("sum(1 / (obs - obs[0]))", math.inf),
+        ("tolerance(info.nan, 0, 1, 0)", math.nan),
+        ("tolerance(1e300, 0, 1, 1e-300)", 0.0),
+        ("angle_between(info.tip, [0, 0, 0])", math.nan),
+        ("dot([inf, 0], [0, 1])", math.nan),
     ],
 )
 def test_an_error_of_the_domain_is_nan_or_inf(text: str, value: float) -> None:
     np.testing.assert_equal(read(text).evaluate(SCOPE), value)
     np.testing.assert_equal(read(text).evaluate_rows(rows([SCOPE, SCOPE])), [value, value])
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.3, 2.0])
+@pytest.mark.parametrize("bounds", [(0.0, 0.0), (-0.5, 1.0), (1.0, math.inf), (-math.inf, -1.0)])
+def test_tolerance_is_that_of_dm_control(bounds: tuple[float, float], margin: float) -> None:
+    """Its formula written afresh: 1 within the bounds, a Gaussian beyond that is 0.1 a margin away."""
+
+    def expected(x: float) -> float:
+        if bounds[0] <= x <= bounds[1]:
+            return 1.0
+        if margin == 0.0:
+            return 0.0
+        away = max(bounds[0] - x, x - bounds[1])
+        return float(0.1 ** ((away / margin) ** 2))
+
+    values = np.linspace(-3.0, 3.0, 61)
+    text = f"tolerance(info.x, {bounds[0]}, {bounds[1]}, {margin})"
+    one = [read(text).evaluate({"info": {"x": float(x)}}) for x in values]
+    many = read(text).evaluate_rows({"info": {"x": values}})
+    np.testing.assert_allclose(one, [expected(x) for x in values], rtol=1e-12)
+    np.testing.assert_allclose(many, one, rtol=1e-12)
+    if margin > 0.0 and math.isfinite(bounds[1]):
+        assert read(text).evaluate({"info": {"x": bounds[1] + margin}}) == pytest.approx(0.1)
+
+
+def test_tolerance_without_a_margin_is_a_step_and_takes_vectors_one_by_one() -> None:
+    text = "sum(tolerance(info.tip, 1, [1, 1, 3], task.margin) * [1, 10, 100])"
+    expected = 1.0 + 10.0 * 0.1**4 + 100.0  # the second lies two margins above
+    for margin, value in ((0.5, expected), (0.0, 101.0), (-1.0, math.nan)):
+        scope = {"info": {"tip": np.array([1.0, 2.0, 2.0])}, "task": {"margin": margin}}
+        np.testing.assert_allclose(read(text).evaluate(scope), value)
+        many = {"info": {"tip": np.tile([1.0, 2.0, 2.0], (3, 1))}, "task": {"margin": np.full(3, margin)}}
+        np.testing.assert_allclose(read(text).evaluate_rows(many), [value] * 3)
+    assert read("tolerance(2, 1, 2)").evaluate({}) == 1.0 and read("tolerance(2.1, 1, 2)").evaluate({}) == 0.0
+
+
+def test_the_angle_of_random_vectors_is_that_of_the_cosine() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 20, 3))
+    cosine = (first * second).sum(axis=1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+    scope = {"info": {"a": first, "b": second}, "action": np.zeros((20, 1))}
+    angles = read("angle_between(info.a, info.b)").evaluate_rows(scope)
+    np.testing.assert_allclose(angles, np.arccos(cosine), rtol=1e-9)
+    turned = read("norm(cross(info.a, info.b))").evaluate_rows(scope)
+    np.testing.assert_allclose(turned, np.linalg.norm(np.cross(first, second), axis=1), rtol=1e-9)
 
 
 def test_both_tables_offer_every_function() -> None:
@@ -105,8 +172,12 @@ def rows(scopes: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "info": joined("info"),
         "task": joined("task"),
-        "obs": np.array([scope["obs"] for scope in scopes]),
-        "action": np.array([scope["action"] for scope in scopes]),
+        "last.info": joined("last.info") if "last.info" in scopes[0] else {},
+        **{
+            root: np.array([scope[root] for scope in scopes])
+            for root in ("obs", "action", "last.action", "last.obs")
+            if root in scopes[0]
+        },
     }
 
 
@@ -124,7 +195,8 @@ def draw_expression(rng: random.Random, depth: int, vector: bool) -> str:
             "0.5",
             "3",
         ]
-        return rng.choice(["info.tip", "task.goal", "obs[0:3]", "obs[1:]"] if vector else plain)
+        vectors = ["info.tip", "task.goal", "obs[0:3]", "obs[1:]", "last.obs[0:3]", "[1, obs[0], -0.5]"]
+        return rng.choice(vectors if vector else [*plain, "last.action[1]", "last.info.speed"])
 
     def part(kind: bool | None = None) -> str:
         return draw_expression(rng, depth - 1, vector and rng.random() < 0.7 if kind is None else kind)
@@ -137,7 +209,10 @@ def draw_expression(rng: random.Random, depth: int, vector: bool) -> str:
         lambda: f"({part()} if {part()} else {part()})",
         lambda: f"where({part()}, {part()}, {part()})",
         lambda: f"clip({part()}, {part()}, {part()})",
-        lambda: f"{rng.choice(['min', 'max'])}({part()}, {part()})",
+        lambda: f"{rng.choice(['min', 'max', 'atan2'])}({part()}, {part()})",
+        lambda: f"tolerance({part()}, {part()}, {part()}, abs({part()}))",
+        lambda: f"{rng.choice(['dot', 'angle_between'])}({part(True)}, {part(True)})",
+        lambda: f"sum([1, 2, 4] * cross({part(True)}, {part(True)}))",
         lambda: f"{rng.choice(['abs', 'sqrt', 'exp', 'log', 'sin', 'cos', 'tanh', '-', 'not '])}({part()})",
     ]
     text = rng.choice(kinds)()
@@ -160,6 +235,9 @@ def test_one_environment_agrees_with_each_of_many(seed: int) -> None:
             "task": {"speed": float(numbers.normal()), "goal": tuple(numbers.normal(size=3).tolist())},
             "obs": numbers.normal(size=4).astype(np.float32),
             "action": numbers.uniform(-1, 1, 2),
+            "last.info": {"speed": float(numbers.normal())},
+            "last.action": numbers.uniform(-1, 1, 2),
+            "last.obs": numbers.normal(size=4),
         }
         for _ in range(7)
     ]
@@ -169,7 +247,8 @@ def test_one_environment_agrees_with_each_of_many(seed: int) -> None:
     for row, scope in zip(together, scopes, strict=True):
         np.testing.assert_allclose(float(expression.evaluate(scope)), float(row), rtol=1e-9, atol=1e-12)
         alone = expression.evaluate_rows(rows([scope]))
-        assert alone.tobytes() == row.tobytes(), "a task's number depends on its neighbours"
+        both_nan = bool(np.isnan(alone[0]) and np.isnan(row))  # a NaN has a sign, which means nothing
+        assert both_nan or alone.tobytes() == row.tobytes(), "a task's number depends on its neighbours"
 
 
 def test_a_number_that_is_the_same_everywhere_fills_the_tasks() -> None:
@@ -208,6 +287,16 @@ def test_names_are_what_it_reads() -> None:
         ("1 + inf.speed", "'inf.speed' (column 5) is not a name of expressions"),
         ("inffo.speed", "did you mean 'info'?"),
         ("info", "write info.NAME"),
+        ("last", "write last.action, last.info.NAME or last.obs"),
+        ("last.info", "write last.info.NAME"),
+        ("last.task.speed", "write last.action, last.info.NAME or last.obs"),
+        ("last.action.x", "is not allowed"),
+        ("last.info.a.b", "is not allowed"),
+        ("last.info._a", "a name starts with a letter"),
+        ("tolerance(1, 2)", "tolerance takes 3 to 4"),
+        ("tolerance(1, 2, 1, 0)", "has bounds out of order"),
+        ("tolerance(1, inf, -inf)", "has bounds out of order"),
+        ("tolerance(1, 0, 1, -0.5)", "has a negative margin"),
         ("info.a.b", "'info.a.b' (column 1) is not allowed"),
         ("info.__class__", "a name starts with a letter"),
         ("info['speed']", "write info.NAME"),
@@ -215,7 +304,9 @@ def test_names_are_what_it_reads() -> None:
         ("(1).real", "is not allowed"),
         ("lambda: 1", "is not allowed"),
         ("[o for o in obs]", "is not allowed"),
-        ("[1, 2]", "is not allowed"),
+        ("[]", "is not allowed"),
+        ("[1, 2][0]", "is not allowed"),
+        ("(1, 2)", "is not allowed"),
         ("(a := 1)", "is not allowed"),
         ("f'{obs}'", "is not allowed"),
         ("'text'", "is not a number"),
@@ -256,7 +347,7 @@ def test_powers_of_powers_end_at_once() -> None:
 
 def test_the_parts_of_an_observation_with_names_are_read_by_name() -> None:
     expression = read("norm(obs.achieved - obs.desired[0:2])")
-    scope = {"obs": {"achieved": np.array([3.0, 4.0]), "desired": np.zeros(3)}}
+    scope = {"obs.NAME": {"achieved": np.array([3.0, 4.0]), "desired": np.zeros(3)}}
     assert expression.names == {("obs", "achieved"), ("obs", "desired")} and expression.evaluate(scope) == 5.0
     with pytest.raises(UserError, match="obs has no 'achieved'"):
         expression.check_names({"obs": ()}, where="f.yaml:1 k")
@@ -284,6 +375,15 @@ def test_names_that_cannot_be_written_are_not_offered() -> None:
     ):
         with pytest.raises(UserError, match=mend):
             read(text).check_names({"info": names}, where="f.yaml:1 k", sizes={"info.joint_hip ball": 4})
+
+
+@pytest.mark.parametrize(
+    "text", ["dot(obs, info.tip)", "cross(obs, obs)", "angle_between(obs, 1)", "[obs, 1]", "info.tip"]
+)
+def test_functions_of_vectors_refuse_what_does_not_fit(text: str) -> None:
+    for evaluate, scope in ((read(text).evaluate, SCOPE), (read(text).evaluate_rows, rows([SCOPE, SCOPE]))):
+        with pytest.raises(UserError, match="can't be computed"):
+            evaluate(scope)
 
 
 @pytest.mark.parametrize("text", ["obs", "obs + info.tip", "obs[9]", "info.speed[0]", "info.lost", "task.goal[1:1]"])

@@ -191,9 +191,12 @@ def test_mistakes_in_the_code_are_one_line(tmp_path: Path, old: str, new: str, m
 def test_a_class_sees_what_it_sees(tmp_path: Path) -> None:
     path = write_python(tmp_path)
     text = path.read_text()
-    for key, value in (("observe", "[joint_rail]"), ("scaling", "{qpos: {per: 2}}")):
-        path.write_text(text.replace("frame_skip: 2", f"frame_skip: 2, {key}: {value}"))
-        assert f"{key} says what is seen, and so does the class" in error_of(path)
+    for value, said in (
+        ("observe: [joint_rail]", "observe says what is seen, and so does the class"),
+        ("scaling: {qpos: {per: 2}}", "'qpos' is not observed"),
+    ):
+        path.write_text(text.replace("frame_skip: 2", f"frame_skip: 2, {value}"))
+        assert said in error_of(path)
 
 
 def test_an_actuator_without_a_range_is_refused(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_experts_get_the_rewards_of_the_package(name: str) -> None:
             full, expected, _, _, info = original.step(action)
             obs, reward, terminated, truncated, ours = env.step(action)
             assert reward == float(expected)
-            assert ours["success"] == bool(info["success"])
+            assert ours["success"] == bool(after or info["success"])  # once solved, an episode stays so
             assert ours["obj_to_target"] == float(info["obj_to_target"])
             assert not terminated and not truncated
             after += bool(after or ours["success"])
