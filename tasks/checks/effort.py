@@ -16,6 +16,7 @@ class Amount:
         pairs: pairs of tasks that the classifier tells apart.
         transitions: transitions of each task that it learns from, unless episodes end early.
         pose_tasks: tasks for which a pose that succeeds is looked for.
+        compiled_tasks: training tasks whose models are compared with compiled ones, and one ood task besides.
     """
 
     steps: int
@@ -24,6 +25,7 @@ class Amount:
     pairs: int
     transitions: int
     pose_tasks: int
+    compiled_tasks: int
 
 
 @dataclass(frozen=True)
@@ -45,5 +47,5 @@ class Effort:
     family_seconds: float
 
 
-FULL = Effort(Amount(200, 2, 20, 3, 400, 10), Amount(60, 1, 10, 2, 200, 5), 0.25, 60.0, 120.0)
-QUICK = Effort(Amount(100, 1, 10, 1, 200, 5), Amount(50, 1, 2, 1, 150, 3), 0.05, 25.0, 40.0)
+FULL = Effort(Amount(200, 2, 20, 3, 400, 10, 3), Amount(60, 1, 10, 2, 200, 5, 1), 0.25, 60.0, 120.0)
+QUICK = Effort(Amount(100, 1, 10, 1, 200, 5, 1), Amount(50, 1, 2, 1, 150, 3, 1), 0.05, 25.0, 40.0)

@@ -1,8 +1,8 @@
-"""Is a family sound? Thirteen checks, each of which says pass, warn or fail with the reason and the fix.
+"""Is a family sound? Fourteen checks, each of which says pass, warn or fail with the reason and the fix.
 
 The checks speak through `mql.tasks.family` only, so they hold for parallel families, for families around
-any Gymnasium environment, and for those that are still to be written (but `reachable`, which looks into the model of a
-definition)::
+any Gymnasium environment, and for those that are still to be written (but `reachable` and `recompiled`, which
+look for a model)::
 
     inspection = Inspection(build=lambda: registry.load("point-robot"))
     for name in CHECKS:
@@ -26,6 +26,7 @@ from mql.tasks.checks.hidden import check_hidden
 from mql.tasks.checks.identifiability import check_identifiability
 from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.reachable import check_reachable
+from mql.tasks.checks.recompiled import check_recompiled
 from mql.tasks.checks.running import check_render, check_speed, check_success
 from mql.tasks.fault import EpisodeFault
 
@@ -36,6 +37,7 @@ CHECKS: Mapping[str, Callable[[Inspection], Verdict]] = {
     "determinism": check_determinism,
     "finite": check_finite,
     "hidden": check_hidden,
+    "recompiled": check_recompiled,
     "effect": check_effect,
     "success": check_success,
     "reachable": check_reachable,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -26,6 +27,7 @@ from mql.tasks.definitions.scaling import scaling_of, visible_names, visible_par
 from mql.tasks.definitions.terms import Terms, terms_of
 from mql.tasks.distributions import Value
 from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.scenes.source import MjcfFile, ModelSource
 from mql.tasks.wrapped.any_environment import timestep_of
 from mql.tasks.wrapped.environment_source import Environment, affine_to
 
@@ -138,12 +140,18 @@ class IdEnvironment(DefinedEnvironment):
             if not isinstance(model, mujoco.MjModel):
                 what, where = f"{env.id} has no MuJoCo model", file.where(f"parameters.{next(iter(changes))}.apply")
                 raise UserError(what, where=where, mend="leave out apply, and let the reward read the parameter")
-            self._changes = PhysicsChanges(model, changes, where=file.where)
+            self._changes = PhysicsChanges(model, changes, where=file.where, source=self.source)
         scaling_of(file, {})
         self._dt = timestep_of(self.inner)
         self._steps = 0
         self._reads_names = bool(self.terms.names("obs") | self.terms.names("last.obs"))
         self._parameters: Mapping[str, Value] = {}
+
+    @property
+    def source(self) -> ModelSource | None:
+        """The file of the environment's MuJoCo model; None: nobody knows it."""
+        path = getattr(self.inner.unwrapped, "fullpath", None)
+        return MjcfFile(Path(path)) if isinstance(path, str) and os.path.isfile(path) else None
 
     @property
     def unwrapped(self) -> Environment:

@@ -18,6 +18,8 @@ from mql.errors import UserError
 from mql.robots.mjcf.compiled import compile_mjcf
 from mql.robots.mjcf.lookup import holding_activations
 from mql.tasks.definitions.file import DefinitionFile, read_definition
+from mql.tasks.scenes.compose import compose, scene_source
+from mql.tasks.scenes.source import MjcfFile, ModelSource
 
 if TYPE_CHECKING:
     from mql.robots.spec import RobotSpec
@@ -52,8 +54,6 @@ def compiled_model(file: DefinitionFile, robot: RobotSpec | None) -> mujoco.MjMo
         where = file.where("env.mjcf")
         model = compile_mjcf(file.folder / str(env.mjcf), file.folder)
     else:
-        from mql.tasks.scenes.compose import compose
-
         where = file.where("env.scene")
         try:
             model = copy.deepcopy(compose(str(env.robot), str(env.scene), folder=file.folder))
@@ -62,6 +62,18 @@ def compiled_model(file: DefinitionFile, robot: RobotSpec | None) -> mujoco.MjMo
     if model.nu == 0:
         raise UserError("the model has no actuators", where=where, mend="add <actuator> to the MJCF")
     return model
+
+
+def source_of(file: DefinitionFile, robot: RobotSpec | None) -> ModelSource:
+    """Return what `compiled_model` compiles, so that a parameter may have it compiled with other numbers.
+
+    Raises:
+        UserError: an unknown name, or a file that is missing.
+    """
+    env = file.definition.env
+    if robot is None:
+        return MjcfFile(file.folder / str(env.mjcf))
+    return scene_source(str(env.robot), str(env.scene), folder=file.folder)
 
 
 @dataclass(frozen=True)

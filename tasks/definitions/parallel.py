@@ -10,9 +10,8 @@ Shapes: N tasks, O observation, A action, W visible parameters.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -27,7 +26,7 @@ from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.judge import RowsJudge
-from mql.tasks.definitions.model import Start, compiled_model, reopened, start_of
+from mql.tasks.definitions.model import Start, compiled_model, reopened, source_of, start_of
 from mql.tasks.definitions.quantities import (
     Quantity,
     check_clear,
@@ -46,6 +45,7 @@ from mql.tasks.definitions.terms import Terms, check_names, terms_of
 from mql.tasks.distributions import Value
 from mql.tasks.family import Array, BoolArray, Task, TaskFamily
 from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.scenes.source import ModelSource
 from mql.tasks.stepping.derived import Derived
 from mql.tasks.stepping.effector import ControlledDynamics, MocapDynamics
 from mql.tasks.stepping.parallel import EpisodeJudge, ParallelFamily
@@ -68,7 +68,7 @@ class Mechanism:
     commands: Control | ServoEffector | MocapEffector
     frame_skip: int
     view: View | None  # the robot's own, from where pictures are taken
-    changing: threading.Lock = field(default_factory=threading.Lock, repr=False)  # `changes` serve one thread at a time
+    source: ModelSource
 
     @property
     def derived(self) -> tuple[str | Derived, ...]:
@@ -102,6 +102,11 @@ class ParallelDefinedFamily(ParallelFamily):
         """
         return _mechanism(self.path, self.digest)
 
+    def model(self, task: Task) -> mujoco.MjModel:
+        """Return the task's model: a changed copy where a parameter changes the physics."""
+        known = self.mechanism
+        return known.model if known.changes is None else known.changes.of_copy(known.model, task.parameters)
+
     def visible_part(self, parameters: Mapping[str, Array], rows: int) -> Array:
         """Return the visible task parameters as the agent sees them, scaled where the definition says so, [N, W]."""
         return visible_part(self.mechanism.scaling, parameters, self.visible, rows)
@@ -109,12 +114,7 @@ class ParallelDefinedFamily(ParallelFamily):
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the simulation of `tasks`."""
         known = self.mechanism
-        with known.changing:
-            models = [
-                known.model if known.changes is None else known.changes.of_copy(known.model, task.parameters)
-                for task in tasks
-            ]
-
+        models = [self.model(task) for task in tasks]
         commands = known.commands
         if isinstance(commands, MocapEffector):
             return MocapDynamics(
@@ -235,7 +235,7 @@ def _mechanism(path: str, digest: str) -> Mechanism:
 
 def _look_up(file: DefinitionFile) -> Mechanism:
     robot, terms, env = robot_of(file), terms_of(file), file.definition.env
-    model = compiled_model(file, robot)
+    model, source = compiled_model(file, robot), source_of(file, robot)
     known = quantities_of(model)
     whole = whole_state(model)
     observed = chosen(known, env.observe, where=file.where("env.observe"), whole=whole) if env.observe else whole
@@ -250,7 +250,7 @@ def _look_up(file: DefinitionFile) -> Mechanism:
             )
     return Mechanism(
         model=model,
-        changes=PhysicsChanges(model, changes, where=file.where) if changes else None,
+        changes=PhysicsChanges(model, changes, where=file.where, source=source) if changes else None,
         terms=terms,
         start=start_of(model, robot),
         observed=observed,
@@ -260,6 +260,7 @@ def _look_up(file: DefinitionFile) -> Mechanism:
         commands=control_of(file, model, robot),
         frame_skip=frame_skip_of(file, model, robot),
         view=None if robot is None else robot.camera(),
+        source=source,
     )
 
 

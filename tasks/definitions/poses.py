@@ -88,8 +88,7 @@ class _ParallelTrial:
 
     def begin(self, task: Task) -> tuple[mujoco.MjModel, Array]:
         known = self._known
-        with known.changing:
-            self._model = known.changes.of_copy(known.model, task.parameters) if known.changes else known.model
+        self._model = self._family.model(task)
         self._task = task
         return self._model, known.start.qpos
 

@@ -18,7 +18,7 @@ from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
 from mql.tasks.definitions.environment import Answer, Array, DefinedEnvironment
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.judge import Verdict
-from mql.tasks.definitions.model import compiled_model, start_of
+from mql.tasks.definitions.model import compiled_model, source_of, start_of
 from mql.tasks.definitions.python import TaskValues, guarded, load_class, python_path
 from mql.tasks.definitions.quantities import LiveQuantities, named_in, quantities_of
 from mql.tasks.definitions.scaling import scaling_of
@@ -56,7 +56,8 @@ class PythonEnvironment(DefinedEnvironment):
         # A view of the data's own memory: each access to an attribute of MjData makes a new one.
         self._warnings = self.data.warning.number[mujoco.mjtWarning.mjWARN_BADQPOS :]
         changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
-        self._changes = PhysicsChanges(self.model, changes, where=file.where)
+        self.source = source_of(file, robot)
+        self._changes = PhysicsChanges(self.model, changes, where=file.where, source=self.source)
         self.known = quantities_of(self.model)
         self._read = named_in(self.terms.info_names, self.known, where=file.where("reward"))
         self._quantities = LiveQuantities(self._read, self.data, where=file.where("reward"))

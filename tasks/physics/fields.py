@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -17,8 +17,15 @@ from mql.config.parts import Mistake, Names, Part, whole
 from mql.errors import nearest
 
 SMALLEST = 1e-9  # kg, kg m^2, s or a scale: physics needs more than 0, and nothing that a lab weighs is lighter
+# The smallest scale of a mass or an inertia that this project's own families take.
+SMALLEST_SCALE = 1e-6
+ALL = "*"  # instead of a name: all that the model has
 
-TARGETS = ("body", "joint", "geom", "actuator", "site")
+TARGETS = ("body", "joint", "geom", "actuator", "site", "tendon", "equality", "mesh")
+
+# How a change is carried out: on the numbers of the model as it is (LIVE); so too, but by compiling the model's file
+# anew where MuJoCo fixes lengths or poses from places when it compiles (PLACE); always by compiling (SHAPE).
+LIVE, PLACE, SHAPE = "live", "place", "shape"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,46 +36,88 @@ class ChangeField:
         array: the array of the model that holds it: ``model.<array>``, or ``model.opt.<array>`` for an option.
         targets: which keys of a change may name what is changed; empty for an option, which is the model's own.
         width: components of each one's value.
+        column: where in the array's rows the first component stands.
+        sign: -1 where the array holds the negative of the value.
         unit: of a value that is set or added.
         low: the lowest value that physics allows.
         default_index: the component that a plain number means where the change has no index; None: all of them for
             op scale, and an index is needed for set and add.
         increasing: the two components are a range, the first below the second.
+        carried: LIVE, PLACE or SHAPE.
+        derived: MuJoCo derives other numbers of the model from it (``mj_setConst``).
+        ops: what can be done with it.
+        orientation: ``quaternion``, or ``turn`` of one: a rotation vector in the thing's own frame; else empty.
     """
 
     array: str
     targets: tuple[str, ...] = ()
     width: int = 1
+    column: int = 0
+    sign: int = 1
     unit: str = "1"
     low: float = -math.inf
     default_index: int | None = None
     increasing: bool = False
+    carried: str = LIVE
+    derived: bool = False
+    ops: tuple[str, ...] = ("set", "scale", "add")
+    orientation: str = ""
 
 
-_BODY, _JOINT, _GEOM, _SITE = ("body",), ("joint",), ("geom",), ("site",)
-_ACTUATOR = ("actuator", "joint")  # some models leave actuators unnamed; those go by the joint that they drive
+_BODY, _JOINT, _SITE, _TENDON, _EQUALITY = ("body",), ("joint",), ("site",), ("tendon",), ("equality",)
+_GEOM = ("geom", "body")  # some models leave geoms unnamed; those go by the body that they belong to
+_ACTUATOR = ("actuator", "joint")  # likewise: by the joint that they drive
+_PLACED: dict[str, Any] = {"width": 3, "unit": "m"}
+_QUATERNION: dict[str, Any] = {"width": 4, "ops": ("set",), "orientation": "quaternion"}
+_TURN: dict[str, Any] = {"width": 3, "unit": "rad", "ops": ("add",), "orientation": "turn"}
+_BODY_PLACE: dict[str, Any] = {"targets": _BODY, "carried": PLACE, "derived": True}
+_BODY_LOAD: dict[str, Any] = {"targets": _BODY, "derived": True, "low": SMALLEST}
+_GEOM_SHAPE: dict[str, Any] = {"targets": _GEOM, "carried": SHAPE, "derived": True}
 
 FIELDS: Mapping[str, ChangeField] = MappingProxyType(
     {
-        "body_mass": ChangeField(array="body_mass", targets=_BODY, unit="kg", low=SMALLEST),
-        "body_inertia": ChangeField(array="body_inertia", targets=_BODY, width=3, unit="kg m^2", low=SMALLEST),
-        "body_pos": ChangeField(array="body_pos", targets=_BODY, width=3, unit="m"),
+        "body_mass": ChangeField(array="body_mass", unit="kg", **_BODY_LOAD),
+        "body_mass_only": ChangeField(array="body_mass", unit="kg", **_BODY_LOAD),
+        "body_inertia": ChangeField(array="body_inertia", width=3, unit="kg m^2", **_BODY_LOAD),
+        "body_ipos": ChangeField(array="body_ipos", targets=_BODY, carried=SHAPE, derived=True, **_PLACED),
+        "body_pos": ChangeField(array="body_pos", **_BODY_PLACE, **_PLACED),
+        "body_quat": ChangeField(array="body_quat", **_BODY_PLACE, **_QUATERNION),
+        "body_turn": ChangeField(array="body_quat", **_BODY_PLACE, **_TURN),
         "body_gravcomp": ChangeField(array="body_gravcomp", targets=_BODY),
         "geom_friction": ChangeField(array="geom_friction", targets=_GEOM, width=3, low=0.0, default_index=0),
-        "geom_pos": ChangeField(array="geom_pos", targets=_GEOM, width=3, unit="m"),
-        "geom_size": ChangeField(array="geom_size", targets=_GEOM, width=3, unit="m", low=SMALLEST),
+        "geom_solref": ChangeField(array="geom_solref", targets=_GEOM, width=2),
+        "geom_solimp": ChangeField(array="geom_solimp", targets=_GEOM, width=5),
+        "geom_pos": ChangeField(array="geom_pos", **_GEOM_SHAPE, **_PLACED),
+        "geom_quat": ChangeField(array="geom_quat", **_GEOM_SHAPE, **_QUATERNION),
+        "geom_turn": ChangeField(array="geom_quat", **_GEOM_SHAPE, **_TURN),
+        "geom_size": ChangeField(array="geom_size", **_GEOM_SHAPE, width=3, unit="m", low=SMALLEST),
+        "mesh_scale": ChangeField(array="mesh_scale", targets=("mesh",), width=3, carried=SHAPE, derived=True),
         "dof_damping": ChangeField(array="dof_damping", targets=_JOINT, unit="N s/m or N m s/rad", low=0.0),
         "dof_frictionloss": ChangeField(array="dof_frictionloss", targets=_JOINT, unit="N or N m", low=0.0),
-        "dof_armature": ChangeField(array="dof_armature", targets=_JOINT, unit="kg or kg m^2", low=0.0),
+        "dof_armature": ChangeField(array="dof_armature", targets=_JOINT, unit="kg or kg m^2", low=0.0, derived=True),
         "jnt_range": ChangeField(array="jnt_range", targets=_JOINT, width=2, unit="m or rad", increasing=True),
         "jnt_stiffness": ChangeField(array="jnt_stiffness", targets=_JOINT, unit="N/m or N m/rad", low=0.0),
         "qpos_spring": ChangeField(array="qpos_spring", targets=_JOINT, unit="m or rad"),
-        "actuator_gear": ChangeField(array="actuator_gear", targets=_ACTUATOR, width=6, default_index=0),
+        "actuator_gear": ChangeField(array="actuator_gear", targets=_ACTUATOR, width=6, default_index=0, derived=True),
         "position_gain": ChangeField(array="actuator_gainprm", targets=_ACTUATOR, unit="N/m or N m/rad", low=0.0),
+        "position_damping": ChangeField(
+            array="actuator_biasprm", targets=_ACTUATOR, column=2, sign=-1, unit="N s/m or N m s/rad", low=0.0
+        ),
         "actuator_forcerange": ChangeField(
             array="actuator_forcerange", targets=_ACTUATOR, width=2, unit="N or N m", increasing=True
         ),
-        "site_pos": ChangeField(array="site_pos", targets=_SITE, width=3, unit="m"),
+        "site_pos": ChangeField(array="site_pos", targets=_SITE, carried=PLACE, derived=True, **_PLACED),
+        "tendon_stiffness": ChangeField(array="tendon_stiffness", targets=_TENDON, unit="N/m or N/rad", low=0.0),
+        "tendon_damping": ChangeField(array="tendon_damping", targets=_TENDON, unit="N s/m or N s/rad", low=0.0),
+        "tendon_frictionloss": ChangeField(array="tendon_frictionloss", targets=_TENDON, unit="N", low=0.0),
+        "tendon_range": ChangeField(array="tendon_range", targets=_TENDON, width=2, unit="m or rad", increasing=True),
+        "tendon_lengthspring": ChangeField(array="tendon_lengthspring", targets=_TENDON, width=2, unit="m or rad"),
+        "eq_polycoef": ChangeField(array="eq_data", targets=_EQUALITY, width=5),
+        "eq_anchor": ChangeField(array="eq_data", targets=_EQUALITY, derived=True, **_PLACED),
+        "eq_relpos": ChangeField(array="eq_data", targets=_EQUALITY, column=3, **_PLACED),
+        "eq_torquescale": ChangeField(array="eq_data", targets=_EQUALITY, column=10, low=0.0),
+        "eq_solref": ChangeField(array="eq_solref", targets=_EQUALITY, width=2),
+        "eq_solimp": ChangeField(array="eq_solimp", targets=_EQUALITY, width=5),
         "gravity": ChangeField(array="gravity", width=3, unit="m/s^2"),
         "wind": ChangeField(array="wind", width=3, unit="m/s"),
         "timestep": ChangeField(array="timestep", unit="s", low=SMALLEST),
@@ -102,11 +151,16 @@ class Change(Part):
     """One number of the compiled model that a task parameter changes, always from the model's own value."""
 
     field: FieldName = Field(description="What changes; body_mass takes the inertia along.")
-    body: Names | None = Field(default=None, description="The body, or a list of bodies.")
+    body: Names | None = Field(
+        default=None, description="The body, or a list ('*': all); of a geom's field, all geoms of the body."
+    )
     joint: Names | None = Field(default=None, description="The joint, or a list; for an actuator, the joint it drives.")
     geom: Names | None = Field(default=None, description="The geom, or a list of geoms.")
     actuator: Names | None = Field(default=None, description="The actuator, or a list of actuators.")
     site: Names | None = Field(default=None, description="The site, or a list of sites.")
+    tendon: Names | None = Field(default=None, description="The tendon, or a list of tendons.")
+    equality: Names | None = Field(default=None, description="The equality constraint, or a list of them.")
+    mesh: Names | None = Field(default=None, description="The mesh, or a list of meshes.")
     index: Annotated[int, BeforeValidator(whole), Field(ge=0)] | None = Field(
         default=None, description="Which component of the field, from 0 (geom_friction: 0 is sliding, the default)."
     )
@@ -115,9 +169,10 @@ class Change(Part):
     @model_validator(mode="after")
     def _fits(self) -> Change:
         kind = FIELDS[self.field]
-        if self.field == "geom_size":
-            mend = "a size is compiled into the model; write the sizes you need as geoms of their own, or as files"
-            raise Mistake("geom_size can't be changed by a parameter", mend, "field")
+        if self.op not in kind.ops:
+            turn = f", or turn it from where it is with {self.field.replace('quat', 'turn')}"
+            mend = f"write op: {kind.ops[0]}" + (turn if kind.orientation == "quaternion" else "")
+            raise Mistake(f"op {self.op} of {self.field}", mend, "op")
         given = [target for target in TARGETS if getattr(self, target) is not None]
         allowed = " or ".join(kind.targets)
         for target in given:
@@ -157,8 +212,19 @@ class Change(Part):
         return _components(self, self.kind, size)
 
 
+def change(op: str, field: str, *, index: int | None = None, **target: str | tuple[str, ...]) -> Change:
+    """Write a change in Python: ``change("scale", "body_mass", body="torso")``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return Change.model_validate({"field": field, "op": op, "index": index} | target)
+
+
 def _components(change: Change, kind: ChangeField, size: int | None) -> tuple[int, ...]:
     names = change.target[1]
+    if kind.orientation == "quaternion" and (size != kind.width or change.index is not None):
+        raise Mistake(f"{change.field} is set as a whole", "give the parameter a size of 4: w, x, y, z")
     if size is None:
         if change.index is not None:
             return (change.index,)

@@ -1,4 +1,4 @@
-"""Robot, gripper or tool, and scene put together to one MuJoCo model. Only this and `mql.tasks.scenes.part` use MjSpec.
+"""Robot, gripper or tool, and scene put together to one MuJoCo model.
 
 A part is an MJCF file that compiles by itself. A scene says where a robot stands by its site ``robot_base``, a robot
 where a tool goes by its site ``flange``. Names stay as they are in the files, so no two parts may share one. Physics
@@ -13,7 +13,7 @@ slash or the ending .xml is a path. A part reads nothing outside its own folder.
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -25,12 +25,11 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots import registry
-from mql.robots.mjcf.warnings import unheard_warnings
 from mql.tasks.scenes.keyframe import rest_of_keyframe
 from mql.tasks.scenes.part import HOME, Home, Part, place
+from mql.tasks.scenes.source import Edit, check_unchanged, compiled
 
 BASE, FLANGE = "robot_base", "flange"  # sites at which a robot and a tool are attached
-LONGEST_TOOL = 1.0  # m
 
 # What a part's elements must have in the whole as they have it alone.
 _KEPT = (
@@ -48,7 +47,6 @@ def compose(
     *,
     gripper: str | Path | None = None,
     folder: Path | None = None,
-    tool_length: float | None = None,
 ) -> mujoco.MjModel:
     """Put a robot, a gripper or tool, and a scene together. The model is shared: change a copy, never this one.
 
@@ -57,24 +55,53 @@ def compose(
         scene: name or path of the scene.
         gripper: name or path of what goes to the robot's flange.
         folder: what relative paths start from; None: the current folder.
-        tool_length: m from the flange to the tool's body ``tip``; the capsule ``rod`` reaches up to there.
 
     Raises:
         UserError: an unknown name, a file that is missing or does not compile, a number that is not finite, a name
             that two parts share, or an attachment point that a part lacks.
     """
+    return _composed(scene_source(robot, scene, gripper=gripper, folder=folder))
+
+
+def scene_source(
+    robot: str | Path, scene: str | Path, *, gripper: str | Path | None = None, folder: Path | None = None
+) -> SceneSource:
+    """Find the files that `compose` puts together, so that the model can be compiled again with other numbers.
+
+    Raises:
+        UserError: an unknown name, or a file that is missing.
+    """
     files = [_find(scene, "scene", folder), _find(robot, "robot", folder)]
     if gripper is not None:
         files.append(_find(gripper, "gripper", folder))
-    if tool_length is not None:
-        if gripper is None:
-            raise UserError("tool_length without a tool", where=str(files[1][0]), mend="name the tool as the gripper")
-        if not 0.0 < tool_length <= LONGEST_TOOL:  # NaN is not
-            mend = f"give m above 0 and at most {LONGEST_TOOL:g}"
-            raise UserError(f"tool_length is {tool_length:g}", where=str(files[2][0]), mend=mend)
     # A file that was changed meanwhile is read again (but what it includes is not looked at).
-    stamped = tuple((str(file), str(holder), file.stat().st_mtime_ns, home) for file, holder, home in files)
-    return _composed(stamped, tool_length)
+    return SceneSource(tuple((str(file), str(holder), file.stat().st_mtime_ns, home) for file, holder, home in files))
+
+
+@dataclass(frozen=True)
+class SceneSource:
+    """The files of a scene: `mql.tasks.scenes.source.ModelSource`.
+
+    Args:
+        files: scene, robot and gripper: each one's path, its folder, when it was changed, and its home.
+    """
+
+    files: tuple[tuple[str, str, int, Home], ...]
+
+    @property
+    def name(self) -> str:
+        """How messages name it."""
+        return ", ".join(path for path, *_ in self.files)
+
+    def spec(self, edit: Edit | None = None) -> Any:
+        """Return the MjSpec of the whole, with the keyframe ``home``. Every number of a part stands in its elements.
+
+        Raises:
+            UserError: a file has changed since this source was made.
+        """
+        for path, _, stamp, _ in self.files:
+            check_unchanged(Path(path), stamp)
+        return _assembled(self, edit)[0]
 
 
 def built_in(kind: str) -> dict[str, Path]:
@@ -107,44 +134,34 @@ def _find(part: str | Path, kind: str, folder: Path | None) -> tuple[Path, Path,
     return path, path.parent, ()
 
 
-@lru_cache(maxsize=512)
-def _composed(files: tuple[tuple[str, str, int, Home], ...], tool_length: float | None) -> mujoco.MjModel:
-    parts = [Part(*file, tool_length=tool_length if index == 2 else None) for index, file in enumerate(files)]
-    if tool_length is None:
-        _refuse_shared_names(parts)
-    else:
-        _composed(files, None)  # refuses what can't be put together, whatever the tool's length: once for all lengths
+@lru_cache(maxsize=64)
+def _composed(source: SceneSource) -> mujoco.MjModel:
+    spec, parts = _assembled(source, None)
+    model = compiled(spec)
+    for part in parts:
+        _refuse_changes(part, model)
+    return model
+
+
+def _assembled(source: SceneSource, edit: Edit | None) -> tuple[Any, list[Part]]:
+    parts = [Part(*file, edit=edit) for file in source.files]
+    _refuse_shared_names(parts)
     scene, robot, *grippers = parts
     for part in (scene, *grippers):
         part.spec.option = robot.spec.option  # before they are attached: newer versions of MuJoCo warn of differences
     for gripper in grippers:
         robot.attach(gripper, FLANGE)
     scene.attach(robot, BASE)
-    places = ", ".join(part.file for part in parts)
     try:
-        model = _compiled(scene.spec)
+        model = compiled(scene.spec)
         if any(part.home is not None for part in parts):
             qpos, ctrl = _home(model, parts)
             rest = rest_of_keyframe(model, qpos, [part.alone for part in parts])
             scene.spec.add_key(name=HOME, qpos=qpos, ctrl=ctrl, **rest)
-            model = _compiled(scene.spec)
     except ValueError as error:
+        places = ", ".join(part.file for part in parts)
         raise UserError(f"the parts do not fit together: {error}", where=places, mend="change one of them") from error
-    if tool_length is None:
-        for part in parts:
-            _refuse_changes(part, model)
-    return model
-
-
-def _compiled(spec: Any) -> Any:
-    """Compile the whole. What MuJoCo warns of in a part was told when the part was compiled alone.
-
-    Newer versions warn that names stay as they are, and of a part's settings for cameras and user data, where the
-    scene's hold.
-    """
-    with warnings.catch_warnings(), unheard_warnings():
-        warnings.filterwarnings("ignore", message="Attaching a spec with an empty prefix|Attach conflict")
-        return spec.compile()
+    return scene.spec, parts
 
 
 def _refuse_shared_names(parts: list[Part]) -> None:

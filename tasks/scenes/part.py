@@ -22,8 +22,8 @@ from mql.errors import UserError, nearest
 from mql.robots.mjcf.compiled import compile_mjcf
 from mql.robots.mjcf.lookup import holding_controls, joint_width
 from mql.robots.mjcf.warnings import unheard_warnings
+from mql.tasks.scenes.source import Edit, MjcfFile, compiled
 
-TIP, ROD = "tip", "rod"  # what `tool_length` changes: the body at the tool's end, and the capsule up to there
 HOME = "home"
 Home = tuple[tuple[str, tuple[float, ...]], ...]  # joint -> its numbers of qpos, as something that can be a key
 
@@ -45,23 +45,23 @@ class Part:
         folder: what it may read lies in there.
         stamp: when it was last changed.
         home: where its joints start, where the file has no keyframe ``home``.
-        tool_length: m; what becomes of a tool's body ``tip`` and capsule ``rod``; None: as the file has it.
+        edit: changes the file's MjSpec before anything is made of it; None: it is as the file has it.
 
     Raises:
-        UserError: the file does not compile, has a setting that a scene would lose, or is no tool of changeable length.
+        UserError: the file does not compile, or has a setting that a scene would lose.
     """
 
-    def __init__(self, file: str, folder: str, stamp: int, home: Home, *, tool_length: float | None) -> None:
+    def __init__(self, file: str, folder: str, stamp: int, home: Home, *, edit: Edit | None = None) -> None:
         self.file = file
         self.alone = _compiled_alone(file, folder, stamp)
         # MuJoCo can't attach what has been compiled, so the file is read a second time.
-        self.spec = _read(file, tool_length)
+        self.spec, edited = _read(file, edit)
         self.home = self._pose(home)
         # Attached keyframes are mixed up in this version of MuJoCo; `home` is built anew from all parts.
         for key in list(self.spec.keys):
             _delete(self.spec, key)
-        _write_angles_plainly(self.spec)
-        _settle(self.spec, self._unaligned(tool_length))
+        write_angles_plainly(self.spec)
+        write_numbers(self.spec, self._unaligned(edit if edited else None))
 
     def attach(self, other: Part, at: str) -> None:
         """Put another part at this one's site `at`.
@@ -113,15 +113,15 @@ class Part:
             raise UserError(f"home of {name!r} is {len(numbers)} numbers", where=self.file, mend=f"give {width}")
         return joints[name]
 
-    def _unaligned(self, tool_length: float | None) -> mujoco.MjModel:
-        """Return the compiled file with `tool_length`, and with each body's frame where the file has it."""
+    def _unaligned(self, edit: Edit | None) -> mujoco.MjModel:
+        """Return the compiled file as it is edited, and with each body's frame where the file has it."""
         free = [joint for joint in self.spec.joints if joint.type == _FREE]
-        if tool_length is None and not any(joint.align for joint in free):
+        if edit is None and not any(joint.align for joint in free):
             return self.alone
-        spec = _read(self.file, tool_length)
+        spec, _ = _read(self.file, edit)
         for joint in spec.joints:
             joint.align = False
-        return spec.compile()
+        return compiled(spec)
 
 
 def place(model: mujoco.MjModel, joint: int) -> slice:
@@ -136,8 +136,9 @@ def _compiled_alone(file: str, folder: str, stamp: int) -> mujoco.MjModel:
     return compile_mjcf(Path(file), Path(folder))
 
 
-def _read(file: str, tool_length: float | None) -> Any:
-    spec = mujoco.MjSpec.from_file(file)
+def _read(file: str, edit: Edit | None) -> tuple[Any, bool]:
+    """Return a file's MjSpec, and whether `edit` has changed it."""
+    spec = MjcfFile(Path(file)).spec()
     for setting in _LOST:
         if getattr(spec.compiler, setting):
             mend = f"delete {setting} from <compiler>"
@@ -145,19 +146,7 @@ def _read(file: str, tool_length: float | None) -> Any:
     for joint in spec.joints:
         if joint.align == mujoco.mjtAlignFree.mjALIGNFREE_AUTO:
             joint.align = spec.compiler.alignfree
-    if tool_length is not None:
-        _set_tool_length(spec, file, tool_length)
-    return spec
-
-
-def _set_tool_length(spec: Any, file: str, length: float) -> None:
-    tip = next((body for body in spec.bodies if body.name == TIP), None)
-    rod = next((geom for geom in spec.geoms if geom.name == ROD), None)
-    if tip is None or rod is None:
-        mend = f"give it a body {TIP!r} at its end and a capsule {ROD!r}, or leave tool_length out"
-        raise UserError("tool_length needs a tool of changeable length", where=file, mend=mend)
-    tip.pos[2] = length
-    rod.pos[2] = rod.size[1] = length / 2.0
+    return spec, edit is not None and edit(spec)
 
 
 def _delete(spec: Any, element: Any) -> None:
@@ -171,7 +160,7 @@ def _weighs(geom: Any) -> bool:
     return bool(geom.mass != 0.0 and not (np.isnan(geom.mass) and geom.density == 0.0))
 
 
-def _write_angles_plainly(spec: Any) -> None:
+def write_angles_plainly(spec: Any) -> None:
     """Turn Euler angles and axes into quaternions.
 
     MuJoCo 3.3 reads some angles of an attached part in the scene's unit.
@@ -191,17 +180,17 @@ def _write_angles_plainly(spec: Any) -> None:
         element.quat = turn
 
 
-def _settle(spec: Any, model: mujoco.MjModel) -> None:
+def write_numbers(spec: Any, model: mujoco.MjModel) -> None:
     """Write into the elements of a spec what they are in its compiled `model`, so that no setting changes them."""
-    bodies = list(_tree(spec.worldbody))
-    for index, body in _numbered(bodies, model.body, model.nbody):
+    bodies = list(tree(spec.worldbody))
+    for index, body in numbered(bodies, model.body, model.nbody):
         if index:
             body.mass, body.inertia = model.body_mass[index], model.body_inertia[index]
             body.ipos, body.iquat = model.body_ipos[index], model.body_iquat[index]
             body.ialt.type, body.fullinertia = _QUATERNION, np.full(6, np.nan)
             body.explicitinertial = True
     joints = [joint for body in bodies for joint in body.joints]
-    for index, joint in _numbered(joints, model.joint, model.njnt):
+    for index, joint in numbered(joints, model.joint, model.njnt):
         start = model.jnt_qposadr[index]
         joint.limited, joint.range = int(model.jnt_limited[index]), model.jnt_range[index]
         joint.actfrclimited = int(model.jnt_actfrclimited[index])
@@ -211,12 +200,12 @@ def _settle(spec: Any, model: mujoco.MjModel) -> None:
         joint.springdamper = np.zeros(2)
         joint.stiffness = _coefficients(model, "jnt_stiffness", index)
         joint.damping = _coefficients(model, "dof_damping", model.jnt_dofadr[index])
-    for index, actuator in _numbered(list(spec.actuators), model.actuator, model.nu):
+    for index, actuator in numbered(list(spec.actuators), model.actuator, model.nu):
         for limit in ("ctrllimited", "forcelimited", "actlimited"):
             setattr(actuator, limit, int(getattr(model, f"actuator_{limit}")[index]))
         for numbers in ("gainprm", "biasprm", "lengthrange"):
             setattr(actuator, numbers, getattr(model, f"actuator_{numbers}")[index])
-    for index, tendon in _numbered(list(spec.tendons), model.tendon, model.ntendon):
+    for index, tendon in numbered(list(spec.tendons), model.tendon, model.ntendon):
         tendon.limited = int(model.tendon_limited[index])
     compiler = spec.compiler
     compiler.settotalmass, compiler.boundmass, compiler.boundinertia = -1.0, 0.0, 0.0
@@ -231,14 +220,14 @@ def _coefficients(model: Any, field: str, index: int) -> Any:
     return first if higher is None else np.array([first, *higher[index]])
 
 
-def _tree(body: Any) -> Iterator[Any]:
+def tree(body: Any) -> Iterator[Any]:
     """Yield a body and all below it, in the order that compiling gives them."""
     yield body
     for child in body.bodies:
-        yield from _tree(child)
+        yield from tree(child)
 
 
-def _numbered(elements: list[Any], compiled: Any, count: int) -> Iterator[tuple[int, Any]]:
+def numbered(elements: list[Any], compiled: Any, count: int) -> Iterator[tuple[int, Any]]:
     """Yield (number in the compiled model, element), and make sure that the orders are the same."""
     if len(elements) != count or any(compiled(index).name != each.name for index, each in enumerate(elements)):
         raise RuntimeError("MuJoCo has compiled a file's elements in an unknown order")

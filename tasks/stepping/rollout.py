@@ -31,7 +31,11 @@ from mujoco.rollout import Rollout
 
 from mql.robots.description import Robot, View
 from mql.robots.mjcf.warnings import warn_on_stderr
+from mql.tasks.distributions import Value
 from mql.tasks.family import Array, Task
+from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.physics.fields import Change
+from mql.tasks.scenes.source import MjcfFile, ModelSource
 from mql.tasks.stepping import derived as derived_quantities
 from mql.tasks.stepping.camera import Camera
 from mql.tasks.stepping.contact import ContactDynamics
@@ -59,12 +63,30 @@ class MujocoFamily(ParallelFamily):
     robot: Robot
     derived: tuple[str, ...] = ()
 
+    @property
+    def source(self) -> ModelSource:
+        """The files that the model comes from."""
+        return MjcfFile(self.robot.path)
+
+    def base(self) -> mujoco.MjModel:
+        """Return the model without any task in it. It is shared: change a copy, never this one."""
+        return compiled_model(str(self.robot.path))
+
+    def changes(self) -> Mapping[str, Sequence[Change]]:
+        """Return what a task changes in the physics: name -> its changes. Most families change nothing."""
+        return {}
+
+    def changed_to(self, parameters: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Return the value for each name of `changes`: where these are no task parameters, computed from them."""
+        return parameters
+
     def model(self, task: Task) -> mujoco.MjModel:
-        """Return the task's model. Families that change physics return a changed copy for each task.
+        """Return the task's model: a changed copy where the family changes the physics.
 
         It is built once and used again whenever the task comes back: nobody may change it later.
         """
-        return compiled_model(str(self.robot.path))
+        changes = _changes_of(self)
+        return self.base() if changes is None else changes.of_copy(self.base(), self.changed_to(task.parameters))
 
     def derive(self, state: State) -> Mapping[str, Array]:
         """Return further quantities for ``State.derived``, computed once a control step: name -> [N, ...]."""
@@ -88,6 +110,16 @@ class MujocoFamily(ParallelFamily):
             derive=self.derive,
             control=self.control,
         )
+
+
+@lru_cache(maxsize=64)
+def _changes_of(family: MujocoFamily) -> PhysicsChanges | None:
+    """Look up once what a family changes; what it keeps can't be pickled with the family."""
+    changes = family.changes()
+    where = f"family {family.name}"
+    if not changes:
+        return None
+    return PhysicsChanges(family.base(), changes, where=lambda key: f"{where}: {key}", source=family.source)
 
 
 @lru_cache(maxsize=256)

@@ -15,7 +15,6 @@ Shapes: N tasks, J = 7 joints, U = 7 actuators; action [N, 3].
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,9 +33,10 @@ from mql.tasks.control.limits import Box
 from mql.tasks.distributions import Distribution, LogUniform, Uniform, Value
 from mql.tasks.family import Array, Split, SuccessAt, Task
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.scaling import scale_position_gain, settle
-from mql.tasks.scenes.compose import FLANGE, compose
+from mql.tasks.physics.fields import Change, change
+from mql.tasks.scenes.compose import FLANGE, compose, scene_source
 from mql.tasks.scenes.part import HOME
+from mql.tasks.scenes.source import ModelSource
 from mql.tasks.stepping.effector import ControlledDynamics
 from mql.tasks.stepping.rollout import MujocoFamily, model_of
 from mql.tasks.stepping.state import Dynamics, State
@@ -78,18 +78,29 @@ class ArmFamily(MujocoFamily):
     start: tuple[float, float, float]
     start_noise: float = 0.02
 
-    def model(self, task: Task) -> mujoco.MjModel:
-        """Return the scene with the task's tool, and a copy's numbers changed as the task says."""
-        values = cast(Mapping[str, float], task.parameters)
-        model = copy.deepcopy(compose("arm7", self.scene, gripper=self.tool, tool_length=values["tool_length"]))
-        scale_position_gain(model, values["gain"])
-        self.change(model, values)
-        settle(model)
-        return model
+    @property
+    def source(self) -> ModelSource:
+        """The files of arm, scene and tool."""
+        return scene_source("arm7", self.scene, gripper=self.tool)
 
-    @abstractmethod
-    def change(self, model: mujoco.MjModel, values: Mapping[str, float]) -> None:
-        """Write what a task varies beyond tool length and gain into the task's own `model`."""
+    def base(self) -> mujoco.MjModel:
+        """Return arm, scene and tool, as long as its file has it. It is shared: change a copy, never this one."""
+        return self._nominal
+
+    def changes(self) -> Mapping[str, Sequence[Change]]:
+        """Return what tool length and gain change; a family adds what it varies beyond."""
+        return {
+            "tool_length": (change("set", "body_pos", body="tip", index=2),),
+            "half tool_length": (
+                change("set", "geom_pos", geom="rod", index=2),
+                change("set", "geom_size", geom="rod", index=1),
+            ),
+            "gain": (change("scale", "position_gain", actuator="*"),),
+        }
+
+    def changed_to(self, parameters: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Return the values of these changes."""
+        return {**parameters, "half tool_length": cast(float, parameters["tool_length"]) / 2.0}
 
     @abstractmethod
     def place(self, rng: np.random.Generator) -> Mapping[str, float]:

@@ -16,12 +16,11 @@ Shapes: N tasks; observation [N, 11]: flange (place, velocity, way to where it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
-import mujoco
 import numpy as np
 
 from mql.robots.description import View
@@ -31,7 +30,7 @@ from mql.tasks.distributions import LogUniform, Uniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.family import Array, FloatArray
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.scaling import SMALLEST_SCALE, scale_mass
+from mql.tasks.physics.fields import SMALLEST_SCALE, Change, change
 from mql.tasks.stepping.state import Outcome, State
 
 GOAL_TOLERANCE = 0.01  # m
@@ -51,12 +50,14 @@ PROBE_TURN = 10  # steps in each direction
 class ArmDrawer(ArmFamily):
     """The arm with a drawer."""
 
-    def change(self, model: mujoco.MjModel, values: Mapping[str, float]) -> None:
-        """Set the drawer's mass (the scene's is 1 kg) and its rail."""
-        drawer, slide = model.body("drawer").id, int(model.joint("drawer").dofadr[0])
-        scale_mass(model, drawer, values["mass"])
-        model.dof_damping[slide] = values["damping"]
-        model.dof_frictionloss[slide] = values["friction"]
+    def changes(self) -> Mapping[str, Sequence[Change]]:
+        """Return the drawer's mass and its rail, too."""
+        return {
+            **super().changes(),
+            "mass": (change("set", "body_mass", body="drawer"),),
+            "damping": (change("set", "dof_damping", joint="drawer"),),
+            "friction": (change("set", "dof_frictionloss", joint="drawer"),),
+        }
 
     def place(self, rng: np.random.Generator) -> Mapping[str, float]:
         """Draw how far the drawer is open."""

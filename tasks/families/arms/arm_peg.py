@@ -13,12 +13,11 @@ Shapes: N tasks; observation [N, 11]: flange (place, velocity, way to where it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
-import mujoco
 import numpy as np
 
 from mql.tasks.control.limits import limits_of
@@ -27,6 +26,7 @@ from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, 
 from mql.tasks.families.rewards import distance
 from mql.tasks.family import Array, FloatArray
 from mql.tasks.parameter import Parameter
+from mql.tasks.physics.fields import Change, change
 from mql.tasks.stepping.state import Outcome, State
 
 LARGEST_OFFSET = 0.015  # m, in training
@@ -43,12 +43,16 @@ _BLOCK = ("block_x", "block_y")
 class ArmPeg(ArmFamily):
     """The arm with a peg and a hole."""
 
-    def change(self, model: mujoco.MjModel, values: Mapping[str, object]) -> None:
-        """Move the hole in its block, and set the friction between peg and block."""
-        hole = model.body("hole").id
-        model.body_pos[hole, :2] = values["offset"]
-        touching = [model.geom("peg").id, *np.flatnonzero(model.geom_bodyid == hole)]
-        model.geom_friction[touching, 0] = values["friction"]
+    def changes(self) -> Mapping[str, Sequence[Change]]:
+        """Return the hole's place in its block, and the friction between peg and block, too."""
+        return {
+            **super().changes(),
+            "offset": (change("set", "body_pos", body="hole"),),
+            "friction": (
+                change("set", "geom_friction", geom="peg"),
+                change("set", "geom_friction", body="hole"),
+            ),
+        }
 
     def place(self, rng: np.random.Generator) -> Mapping[str, float]:
         """Draw where the block stands."""

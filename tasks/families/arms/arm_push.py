@@ -16,28 +16,26 @@ Shapes: N tasks; observation [N, 15]: flange (place, velocity, way to where it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
-import mujoco
 import numpy as np
 
 from mql.tasks.control.limits import limits_of
-from mql.tasks.distributions import LogUniform, Uniform
+from mql.tasks.distributions import LogUniform, Uniform, Value
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.families.rewards import distance
 from mql.tasks.family import Array, FloatArray
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.scaling import SMALLEST_SCALE, scale_mass
+from mql.tasks.physics.fields import SMALLEST_SCALE, Change, change
 from mql.tasks.stepping.state import Outcome, State
 
 GOAL_TOLERANCE = 0.04  # m
 CLOSENESS = 0.05  # m
 GRAVITY = 9.81  # m/s2
 PUCK_RADIUS, PUCK_HEIGHT = 0.04, 0.05  # m
-SCENE_MASS = 0.5  # kg, what the scene's file gives the puck
 PUCKS = np.array([[0.43, -0.06], [0.48, 0.06]])  # m; corners of where pucks start
 GOALS = np.array([[0.54, -0.10], [0.62, 0.10]])  # m; corners of where goals lie
 START = (0.36, 0.0, 0.18)  # m
@@ -50,12 +48,18 @@ _PUCK, _GOAL = ("puck_x", "puck_y"), ("goal_x", "goal_y")
 class ArmPush(ArmFamily):
     """The arm with a puck."""
 
-    def change(self, model: mujoco.MjModel, values: Mapping[str, float]) -> None:
-        """Set the puck's mass and the friction of both its slides."""
-        puck = model.body("puck").id
-        scale_mass(model, puck, values["mass"] / SCENE_MASS)
-        for name in _PUCK:
-            model.dof_frictionloss[model.joint(name).dofadr[0]] = values["friction"] * values["mass"] * GRAVITY
+    def changes(self) -> Mapping[str, Sequence[Change]]:
+        """Return the puck's mass and the friction of both its slides, too."""
+        return {
+            **super().changes(),
+            "mass": (change("set", "body_mass", body="puck"),),
+            "force": (change("set", "dof_frictionloss", joint=_PUCK),),
+        }
+
+    def changed_to(self, parameters: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Return the values of these changes: the table holds the puck with a part of its weight."""
+        force = cast(float, parameters["friction"]) * cast(float, parameters["mass"]) * GRAVITY
+        return {**super().changed_to(parameters), "force": force}
 
     def place(self, rng: np.random.Generator) -> Mapping[str, float]:
         """Draw puck and goal."""

@@ -15,10 +15,9 @@ Shapes: N tasks; observation [N, 12]: flange (place, velocity, way to where it i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 
 from mql.tasks.control.limits import limits_of
@@ -27,13 +26,12 @@ from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, 
 from mql.tasks.families.rewards import distance
 from mql.tasks.family import Array
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.scaling import SMALLEST_SCALE, scale_mass
+from mql.tasks.physics.fields import SMALLEST_SCALE, Change, change
 from mql.tasks.stepping.state import Outcome, State
 
 GOAL_TOLERANCE = 0.02  # m
 TARGETS = np.array([[0.40, -0.20, 0.05], [0.60, 0.20, 0.22]])  # m; corners of the box in which targets lie
 START = (0.5, 0.0, 0.28)  # m; over the middle of that box
-TOOL_PAYLOAD = 0.1  # kg, what the tool's file has
 HEAVIEST = 5.0  # kg; the shoulder's motor holds no more at arm's length
 _TARGET = ("target_x", "target_y", "target_z")
 
@@ -42,11 +40,13 @@ _TARGET = ("target_x", "target_y", "target_z")
 class ArmReach(ArmFamily):
     """The arm with a point to touch."""
 
-    def change(self, model: mujoco.MjModel, values: Mapping[str, float]) -> None:
-        """Set the payload's mass and the arm's damping."""
-        payload = model.body("payload").id
-        scale_mass(model, payload, values["payload"] / TOOL_PAYLOAD)
-        model.dof_damping[:] *= values["damping"]
+    def changes(self) -> Mapping[str, Sequence[Change]]:
+        """Return the payload's mass and the arm's damping, too."""
+        return {
+            **super().changes(),
+            "payload": (change("set", "body_mass", body="payload"),),
+            "damping": (change("scale", "dof_damping", joint="*"),),
+        }
 
     def place(self, rng: np.random.Generator) -> Mapping[str, float]:
         """Draw the target."""

@@ -14,49 +14,55 @@ Shapes: N tasks; qpos [N, 9], qvel [N, 9]; observation [N, 17].
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import mujoco
-
-from mql.tasks.distributions import Choice, Uniform
+from mql.robots.models.half_cheetah import HALF_CHEETAH
+from mql.tasks.distributions import Choice, Uniform, Value
 from mql.tasks.families.locomotion.half_cheetah import HalfCheetahFamily
 from mql.tasks.families.rewards import control_cost
-from mql.tasks.family import Array, Split, Task
+from mql.tasks.family import Array, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.scaling import SMALLEST_SCALE, scale_mass, settle
+from mql.tasks.physics.fields import SMALLEST_SCALE, Change, change
 from mql.tasks.stepping.state import Outcome, State
 
 CONTROL_COST_WEIGHT = 0.1  # per step and squared unit of action; full torque on all six joints costs 0.6
 LOCK_STIFFNESS = 10000.0  # N m/rad; the strongest motor, 120 N m, bends it by 0.012 rad
 LOCK_DAMPING = 200.0  # N m s/rad; keeps so stiff a spring steady at physics steps of 0.01 s
 LONGEST_SHIFT = 0.5  # m; the torso's own half length: a centre of mass beyond would lie outside the body
-# The model's own numbering: actuators and joints share one order, and three root joints come first.
-ROOT_JOINTS = 3
 JOINTS = tuple(float(index) for index in range(6))
+_NAMES = HALF_CHEETAH.joints[3:]  # three root joints come first; each of the others has its actuator
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CheetahFaults(HalfCheetahFamily):
     """The half-cheetah with a faulty joint and a hidden load."""
 
-    def model(self, task: Task) -> mujoco.MjModel:
-        """Return a copy of the model with the task's fault and load in it."""
-        values = cast(Mapping[str, float], task.parameters)
-        model = copy.deepcopy(super().model(task))
-        faulty = int(values["faulty_joint"])
-        model.actuator_gear[faulty] *= values["strength"]
-        if values["locked"]:
-            model.jnt_stiffness[ROOT_JOINTS + faulty] += LOCK_STIFFNESS
-            model.dof_damping[ROOT_JOINTS + faulty] += LOCK_DAMPING
-        torso = model.body("torso").id
-        scale_mass(model, torso, values["torso_mass"])
-        model.body_ipos[torso, 0] += values["torso_shift"]
-        settle(model)
-        return model
+    def changes(self) -> Mapping[str, Sequence[Change]]:
+        """Return what a fault and a load change, with an own strength and lock for each joint."""
+        joints: dict[str, Sequence[Change]] = {}
+        for name in _NAMES:
+            joints[f"strength of {name}"] = (change("scale", "actuator_gear", joint=name),)
+            joints[f"lock of {name}"] = (change("add", "jnt_stiffness", joint=name),)
+            joints[f"friction of {name}"] = (change("add", "dof_damping", joint=name),)
+        return joints | {
+            "torso_mass": (change("scale", "body_mass", body="torso"),),
+            "torso_shift": (change("add", "body_ipos", body="torso", index=0),),
+        }
+
+    def changed_to(self, parameters: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Return the values of these changes: only the faulty joint's differ from the model's own."""
+        values = cast(Mapping[str, float], parameters)
+        found: dict[str, Value] = {name: values[name] for name in ("torso_mass", "torso_shift")}
+        for index, name in enumerate(_NAMES):
+            faulty = index == int(values["faulty_joint"])
+            locked = float(faulty and bool(values["locked"]))
+            found[f"strength of {name}"] = values["strength"] if faulty else 1.0
+            found[f"lock of {name}"] = locked * LOCK_STIFFNESS
+            found[f"friction of {name}"] = locked * LOCK_DAMPING
+        return found
 
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Reward forward speed, and punish effort."""

@@ -22,19 +22,18 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, cast
 
-import mujoco
 import numpy as np
 
 from mql.robots.description import Robot
 from mql.tasks.distributions import Distribution, LogUniform, Value
 from mql.tasks.families.rewards import control_cost
-from mql.tasks.family import Array, BoolArray, Split, Task
+from mql.tasks.family import Array, BoolArray, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.scaling import SMALLEST_SCALE, scaled
+from mql.tasks.physics.fields import SMALLEST_SCALE, Change, change
 from mql.tasks.stepping.rollout import MujocoFamily
 from mql.tasks.stepping.state import Outcome, State
 
@@ -59,12 +58,35 @@ class PlanarRunner(MujocoFamily):
 
     episode_length: int = EPISODE_LENGTH
 
-    def model(self, task: Task) -> mujoco.MjModel:
-        """Return a copy of the robot's model with the task's multipliers in it."""
-        model = scaled(super().model(task), **task.parameters)
-        # Twice that of the model file, but for the variant ``v5``.
-        model.opt.timestep = self.robot.physics_timestep
-        return model
+    def changes(self) -> Mapping[str, Sequence[Change]]:
+        """Return what the multipliers change, body by body and geom by geom, and the length of a physics step."""
+        return {
+            "mass": (change("scale", "body_mass_only", body=self._names("body")[1:]),),
+            **{f"inertia {n}": (change("scale", "body_inertia", body=n),) for n in self._names("body")[1:]},
+            **{f"friction {n}": (change("scale", "geom_friction", geom=n),) for n in self._names("geom")},
+            "damping": (change("scale", "dof_damping", joint=self.robot.joints),),
+            "timestep": (change("set", "timestep"),),  # twice the model file's, but for the variant ``v5``
+        }
+
+    def changed_to(self, parameters: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Return the values of these changes: the world has no mass and no inertia."""
+        values = cast(Mapping[str, tuple[float, ...]], parameters)
+        inertia, friction = (
+            {f"{name} {each}": values[name][3 * n : 3 * n + 3] for n, each in enumerate(self._names(kind))}
+            for name, kind in (("inertia", "body"), ("friction", "geom"))
+        )
+        own: dict[str, Value] = {
+            "mass": values["mass"][1:],
+            "damping": values["damping"],
+            "timestep": self.robot.physics_timestep,
+        }
+        return inertia | friction | own
+
+    def _names(self, kind: str) -> tuple[str, ...]:
+        """Return the names of the model's bodies or geoms, in its order."""
+        base = self.base()
+        count = {"body": base.nbody, "geom": base.ngeom}[kind]
+        return tuple(getattr(base, kind)(index).name for index in range(count))
 
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
         """Draw a pose next to the upright one, all but at rest."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -26,7 +27,9 @@ from mql.tasks.distributions import Distribution, LogUniform, Value
 from mql.tasks.families.robotics.environment import make_robotics, set_task, simulation_of
 from mql.tasks.family import FloatArray, Split
 from mql.tasks.parameter import Parameter
-from mql.tasks.physics.scaling import ScaledModel
+from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.physics.fields import Change, change
+from mql.tasks.scenes.source import MjcfFile
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
 
 EPISODE_LENGTH = 200  # control steps: 2 s
@@ -44,43 +47,41 @@ HAMMER_LIFT = 4.0  # N; the hammer weighs 1.2 to 5
 HAMMER_PUSH = 1.5  # N along the table
 
 
+Changes = Mapping[str, tuple[Change, ...]]
+
+
 class AdroitTask(gymnasium.Wrapper[Any, Any, Any, Any]):
     """An Adroit environment whose physics are set as multiples of the package's."""
 
-    def __init__(self, env: gymnasium.Env[Any, Any], apply: Callable[[ScaledModel, Mapping[str, Value]], None]) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], changes: Changes) -> None:
         super().__init__(env)
         simulation: Any = env.unwrapped
-        self._model = ScaledModel(simulation.model)
-        self._apply = apply
+        self._simulation = simulation
+        self.physics_changes = PhysicsChanges(
+            simulation.model, changes, where=lambda key: f"adroit: {key}", source=MjcfFile(Path(simulation.fullpath))
+        )
 
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Change the physics at once."""
-        self._apply(self._model, parameters)
+        self.physics_changes.apply(self._simulation.model, parameters)
 
 
-def apply_door(scaled: ScaledModel, parameters: Mapping[str, Value]) -> None:
-    """Set hinge, latch and door of the door model."""
-    model = scaled.model
-    hinge, latch = _dof(model, "door_hinge"), _dof(model, "latch")
-    scaled.damping([hinge], _number(parameters, "hinge_damping"))
-    scaled.friction_loss([hinge], _number(parameters, "hinge_friction"))
-    scaled.friction_loss([latch], _number(parameters, "latch_friction"))
-    scaled.mass([int(model.body("door").id)], _number(parameters, "mass"))
+DOOR: Changes = {
+    "hinge_damping": (change("scale", "dof_damping", joint="door_hinge"),),
+    "hinge_friction": (change("scale", "dof_frictionloss", joint="door_hinge"),),
+    "latch_friction": (change("scale", "dof_frictionloss", joint="latch"),),
+    "mass": (change("scale", "body_mass", body="door"),),
+}
+HAMMER: Changes = {
+    "nail_friction": (change("scale", "dof_frictionloss", joint="nail_dir"),),
+    "friction": tuple(change("scale", "geom_friction", index=index, geom="*") for index in range(3)),
+    "mass": (change("scale", "body_mass", body="Object"),),
+}
 
 
-def apply_hammer(scaled: ScaledModel, parameters: Mapping[str, Value]) -> None:
-    """Set hammer, nail and surfaces of the hammer model."""
-    model = scaled.model
-    scaled.friction_loss([_dof(model, "nail_dir")], _number(parameters, "nail_friction"))
-    scaled.friction(range(model.ngeom), _number(parameters, "friction"))
-    scaled.mass([int(model.body("Object").id)], _number(parameters, "mass"))
-
-
-def make_adroit(
-    env_id: str, apply: Callable[[ScaledModel, Mapping[str, Value]], None], render_mode: str | None = None
-) -> AdroitTask:
-    """Build one environment; `apply` changes its model for a task."""
-    return AdroitTask(make_robotics(env_id, render_mode=render_mode), apply)
+def make_adroit(env_id: str, changes: Changes, render_mode: str | None = None) -> AdroitTask:
+    """Build one environment; `changes` say what a task changes in its model."""
+    return AdroitTask(make_robotics(env_id, render_mode=render_mode), changes)
 
 
 def probe_door(env: gymnasium.Env[Any, Any], obs: FloatArray, t: int) -> FloatArray:
@@ -111,7 +112,7 @@ class Work:
     summary: str
     obs_dim: int
     action_dim: int
-    apply: Callable[[ScaledModel, Mapping[str, Value]], None]
+    changes: Changes
     docs: Mapping[str, str]
     ood: Mapping[str, Distribution]
     probe: Callable[[gymnasium.Env[Any, Any], FloatArray, int], FloatArray]
@@ -123,7 +124,7 @@ WORKS = {
         summary="a hand opens a door of hidden weight and friction",
         obs_dim=39,
         action_dim=28,
-        apply=apply_door,
+        changes=DOOR,
         docs={
             "hinge_damping": "damping of the door's hinge, in multiples of 1 N m s/rad",
             "hinge_friction": "dry friction of the door's hinge, in multiples of 2 N m",
@@ -138,7 +139,7 @@ WORKS = {
         summary="a hand drives a nail with a hammer of hidden weight",
         obs_dim=46,
         action_dim=26,
-        apply=apply_hammer,
+        changes=HAMMER,
         docs={
             "mass": "mass and inertia of the hammer, in multiples of 0.25 kg",
             "nail_friction": "dry friction of the nail, in multiples of 2.5 N",
@@ -160,7 +161,7 @@ def adroit(work: str) -> GymnasiumFamily:
         action_dim=facts.action_dim,
         episode_length=EPISODE_LENGTH,
         control_timestep=CONTROL_TIMESTEP,
-        make_env=partial(make_adroit, facts.env_id, facts.apply),
+        make_env=partial(make_adroit, facts.env_id, facts.changes),
         set_task=set_task,
         success_key="success",
         has_success=True,
@@ -179,12 +180,6 @@ def adroit(work: str) -> GymnasiumFamily:
 
 def _dof(model: mujoco.MjModel, joint: str) -> int:
     return int(model.joint(joint).dofadr[0])
-
-
-def _number(parameters: Mapping[str, Value], name: str) -> float:
-    value = parameters[name]
-    assert not isinstance(value, tuple)
-    return value
 
 
 def _rest(simulation: Any) -> FloatArray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -16,7 +17,9 @@ import numpy.typing as npt
 
 from mql.tasks.distributions import Value
 from mql.tasks.families.robotics.environment import make_robotics
-from mql.tasks.physics.scaling import ScaledModel
+from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.physics.fields import Change, change
+from mql.tasks.scenes.source import MjcfFile
 
 # The arm's joints from shoulder to wrist. The base is held by damping of 1e7 and more, and the head does nothing.
 ARM_JOINTS = (
@@ -60,23 +63,28 @@ class FetchTask(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._fetch = fetch
         self._parameters: Mapping[str, Value] = {}
         self._queue: deque[Array] = deque()
-        model = fetch.model
-        self._model = ScaledModel(model)
-        self._arm = [int(model.joint(name).dofadr[0]) for name in ARM_JOINTS]
-        self._bodies: list[int] = []
-        self._geoms: list[int] = []
+        changes: dict[str, tuple[Change, ...]] = {"damping": (change("scale", "dof_damping", joint=ARM_JOINTS),)}
+        if fetch.model.nu:  # to reach, the fingers stay shut
+            changes["grip"] = (change("scale", "position_gain", actuator="*"),)
         if fetch.has_object:
-            table = int(model.body("table0").geomadr[0])  # the pushing table's geom has no name
-            self._bodies = [int(model.body("object0").id)]
-            self._geoms = [int(model.geom("object0").id), table]
+            changes |= {
+                "mass": (change("scale", "body_mass", body="object0"),),
+                "friction": tuple(
+                    change("scale", "geom_friction", index=index, body=name)  # the pushing table's geom has no name
+                    for name in ("object0", "table0")
+                    for index in range(3)
+                ),
+            }
+        self._changed = tuple(changes)
+        where = f"family {env.spec.id if env.spec is not None else 'fetch'}"
+        self.physics_changes = PhysicsChanges(
+            fetch.model, changes, where=lambda key: f"{where}: {key}", source=MjcfFile(Path(fetch.fullpath))
+        )
 
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Change the physics, and keep the rest for the next episode."""
         self._parameters = parameters
-        self._model.mass(self._bodies, self._number("mass", 1.0))
-        self._model.friction(self._geoms, self._number("friction", 1.0))
-        self._model.damping(self._arm, self._number("damping", 1.0))
-        self._model.position_gain(range(self._fetch.model.nu), self._number("grip", 1.0))
+        self.physics_changes.apply(self._fetch.model, {name: self._number(name, 1.0) for name in self._changed})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode, then place the goal; what the environment draws does not depend on the task."""

@@ -176,7 +176,6 @@ def test_bounds_are_those_of_physics_and_of_the_definition(lab: Callable[..., Pa
         ("hidden: true", "bounds: [2, 1]", "bounds 2 and 1 are out of order (lab.yaml:7 parameters.opening.bounds)"),
         ("hidden: true", "hidden: 1", "hidden is 1 (lab.yaml:7 parameters.opening.hidden): it must be"),
         ("field: body_mass", "field: body_mas", "(lab.yaml:8 parameters.mass.apply.0.field): did you mean 'body_mass'"),
-        ("field: body_mass, body: drawer", "field: geom_size, geom: g", "geom_size can't be changed by a parameter"),
         ("joint: drawer", "body: drawer", "dof_damping has no body (lab.yaml:9 parameters.damping.apply.0.body)"),
         ("joint: drawer, ", "", "dof_damping doesn't say which joint (lab.yaml:9 parameters.damping.apply.0)"),
         ("op: set", "op: put", "(lab.yaml:9 parameters.damping.apply.0.op): it must be 'set', 'scale' or"),

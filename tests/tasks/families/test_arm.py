@@ -97,12 +97,18 @@ def test_parameters_are_in_the_tasks_model_and_nowhere_else(name: str) -> None:
     family = load(name)
     task = family.tasks("test")[0]
     values: Any = task.parameters
-    shared = compose("arm7", family.scene, gripper=family.tool, tool_length=values["tool_length"])
+    shared = compose("arm7", family.scene, gripper=family.tool)
     before = (shared.body_mass.copy(), shared.actuator_gainprm.copy(), shared.body_pos.copy())
     model = family.model(task)
     np.testing.assert_allclose(model.actuator_gainprm[:, 0], values["gain"] * shared.actuator_gainprm[:, 0])
     np.testing.assert_allclose(model.actuator_biasprm[:, 1], -model.actuator_gainprm[:, 0])
     assert model.body("tip").pos[2] == values["tool_length"]
+    assert 2.0 * model.geom("rod").size[1] == 2.0 * model.geom("rod").pos[2] == values["tool_length"]
+    data = mujoco.MjData(model)
+    mujoco.mj_resetDataKeyframe(model, data, 0)
+    mujoco.mj_kinematics(model, data)
+    away = data.site("tip").xpos - data.site("flange").xpos
+    np.testing.assert_allclose(away, [0.0, 0.0, -values["tool_length"]], atol=1e-4)
     for now, then in zip((shared.body_mass, shared.actuator_gainprm, shared.body_pos), before, strict=True):
         assert np.array_equal(now, then)
 
