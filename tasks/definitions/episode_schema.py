@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from mql.config.parts import Mistake, Part, Real
 from mql.tasks.definitions.values import (
     TASK_NUMBER,
-    Disturbance,
     DistributionSpec,
+    Disturbance,
     Identifier,
     NotNegative,
     distribution_spec,

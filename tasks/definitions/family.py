@@ -15,10 +15,10 @@ worker process, say, reads the files again and refuses them where they have chan
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import gymnasium
 import numpy as np
@@ -38,6 +38,7 @@ from mql.tasks.disturbances.family import sensed_width
 from mql.tasks.families import table
 from mql.tasks.family import FloatArray, Split, Task, TaskFamily
 from mql.tasks.parameter import Parameter
+from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.wrapped.any_environment import timestep_of
 from mql.tasks.wrapped.environment_source import Environment
 from mql.tasks.wrapped.gymnasium_environment import GymnasiumEnvironment
@@ -118,10 +119,17 @@ def outline(path: Path) -> TaskFamily:
 
 @dataclass(frozen=True)
 class EnvironmentMaker:
-    """Builds a definition's environment in any process, from files that must still be the same."""
+    """Builds a definition's environment in any process, from files that must still be the same.
+
+    Args:
+        path: of the definition.
+        digest: of the definition and all its files.
+        nuisances: what each episode draws of the model's numbers, besides what the definition says.
+    """
 
     path: str
     digest: str
+    nuisances: tuple[Nuisance, ...] = ()
 
     def __call__(self, render_mode: str | None = None) -> DefinedEnvironment:
         """Build one.
@@ -129,7 +137,7 @@ class EnvironmentMaker:
         Raises:
             UserError: a file has changed, or the environment can't be built.
         """
-        return _build(reopened(self.path, self.digest), render_mode)
+        return _build(reopened(self.path, self.digest), render_mode, self.nuisances)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,6 +151,14 @@ class DefinedFamily(GymnasiumFamily):
 
     digest: str
     shown: tuple[str, ...] = ()
+
+    def randomised(self, nuisances: Sequence[Nuisance]) -> Self:
+        """Return this family with further numbers of the model drawn anew for each episode."""
+        maker = self.make_env
+        assert isinstance(maker, EnvironmentMaker)
+        maker = replace(maker, nuisances=(*maker.nuisances, *nuisances))
+        maker().close()  # which looks their names up
+        return replace(self, make_env=maker)
 
     @property
     def visible(self) -> tuple[str, ...]:
@@ -265,8 +281,11 @@ def _family(
     has_success: bool,
     probe: Callable[[gymnasium.Env[Any, Any], FloatArray, int], FloatArray] | None = None,
 ) -> DefinedFamily:
+    shared = _shared(file)
+    if isinstance(built, PythonEnvironment):
+        shared["parameters"] = built.drawn.known(shared["parameters"])
     return DefinedFamily(
-        **_shared(file),
+        **shared,
         obs_dim=built.obs_dim,
         action_dim=built.action_dim,
         episode_length=episode_length,
@@ -282,9 +301,11 @@ def _family(
     )
 
 
-def _build(file: DefinitionFile, render_mode: str | None) -> DefinedEnvironment:
+def _build(
+    file: DefinitionFile, render_mode: str | None, nuisances: Sequence[Nuisance] = ()
+) -> IdEnvironment | PythonEnvironment:
     kind = IdEnvironment if file.definition.env.kind == "id" else PythonEnvironment
-    return kind(file, render_mode)
+    return kind(file, render_mode, nuisances)
 
 
 def _set_task(environment: Environment, parameters: Mapping[str, Value]) -> None:

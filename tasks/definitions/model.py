@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 
-_JOINT_NOISE = 0.01  # rad or m; uniform, on the joints that actuators move
-
 
 def reopened(path: str, digest: str) -> DefinitionFile:
     """Read a definition again, in a worker process or later, and make sure that it is still the same.
@@ -101,12 +99,6 @@ class Start:
     mocap_pos: Array
     mocap_quat: Array
     compiled: tuple[Array, Array]
-
-    def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draw a first qpos [Q] and qvel [V]."""
-        qpos = self.qpos.copy()
-        qpos[self.noisy] += rng.uniform(-_JOINT_NOISE, _JOINT_NOISE, len(self.noisy))
-        return qpos, self.qvel.copy()
 
     def put(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         """Write this state, without noise, into the data of a task's model, which has just been reset.

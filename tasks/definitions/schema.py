@@ -16,8 +16,8 @@ from mql.config.parts import Mistake, Names, Part, Real
 from mql.tasks.definitions.episode_schema import ROBOT, Nuisances, ScheduleSpec, StartSpec, randomise_schema
 from mql.tasks.definitions.values import (
     Count,
-    Disturbance,
     DistributionSpec,
+    Disturbance,
     Formula,
     Gain,
     Identifier,

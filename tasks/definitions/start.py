@@ -20,9 +20,9 @@ import numpy.typing as npt
 from mql.errors import UserError, nearest
 from mql.robots.mjcf import lookup
 from mql.tasks.definitions.drawn import Drawn
+from mql.tasks.definitions.episode_schema import BodyStart, StartSpec
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.model import Start
-from mql.tasks.definitions.schema import BodyStart, StartSpec
 from mql.tasks.distributions import Distribution, Value
 from mql.tasks.family import Array
 from mql.tasks.parameter import Parameter
@@ -116,6 +116,11 @@ class DrawnStart:
         self._data = mujoco.MjData(self._model) if bodies else None
 
     @property
+    def draws(self) -> bool:
+        """Whether episodes start elsewhere than the keyframe has it."""
+        return bool(self._noise.any() or self._joints or self._mocap or self._free)
+
+    @property
     def parameters(self) -> frozenset[str]:
         """Task parameters that show in where an episode starts."""
         values = [joint.value for joint in self._joints]
@@ -189,7 +194,9 @@ class DrawnStart:
         if not self._free:
             return
         names = ", ".join(repr(body.name) for body in self._free)
-        what = f"no start without overlap was found for {names}: {ROUNDS} times {TRIES} draws left no place for {touched}"
+        what = (
+            f"no start without overlap was found for {names}: {ROUNDS} times {TRIES} draws left no place for {touched}"
+        )
         mend = "give it more room, or lift it: contacts may be 1 mm deep"
         raise UserError(what, where=self._file.where("start.bodies"), mend=mend)
 
@@ -248,7 +255,11 @@ def lines_of(spec: StartSpec) -> list[str]:
 
 def _said(given: object) -> str:
     if isinstance(given, Mapping):
-        rest = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in given.items() if key != "dist")
+        rest = ", ".join(
+            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in given.items()
+            if key != "dist"
+        )
         return f"{given['dist']}({rest})"
     if isinstance(given, list | tuple):
         return f"[{', '.join(_said(each) for each in given)}]"
@@ -309,7 +320,7 @@ def _body(file: DefinitionFile, model: mujoco.MjModel, name: str, spec: BodyStar
     joint = _free_joint(model, number)
     mocap = int(model.body_mocapid[number])
     if joint is None and mocap < 0:
-        mend = "draw its joints below start.joints, or give it a <freejoint/> or mocap=\"true\""
+        mend = 'draw its joints below start.joints, or give it a <freejoint/> or mocap="true"'
         raise UserError(f"the body {name!r} is neither free nor a mocap body", where=where, mend=mend)
     drawn = {
         part: None if given is None else Drawn.of(given, f"{key}.{part}", file.where(f"{key}.{part}"))

@@ -121,7 +121,7 @@ class EpisodePhysics:
                 raise UserError(f"{each.name} needs the compiler for each value", where=where(each.place), mend=mend)
             if any(change.field == "timestep" for change in each.changes):
                 raise UserError("the timestep can't differ", where=where(each.place), mend="leave it as it is")
-            if self.changes.idle(each.parameter):
+            if each.parameter in self.changes.idle_parameters:
                 what = f"{each.name} scales numbers that are all 0 in this model, which changes nothing"
                 raise UserError(what, where=where(each.place), mend="leave it out, or use op add")
         for name in self._schedules:
@@ -132,3 +132,34 @@ class EpisodePhysics:
             if any(change.field == "timestep" for change in self._changed[name]):
                 what = "the timestep can't change within an episode"
                 raise UserError(what, where=where(f"parameters.{name}.schedule"), mend="leave the schedule out")
+
+
+class ChangingModel:
+    """One model in the course of an episode, changed in place.
+
+    Args:
+        physics: what changes.
+        model: the one that was looked up, or a copy.
+    """
+
+    def __init__(self, physics: EpisodePhysics, model: mujoco.MjModel) -> None:
+        self._physics, self.model = physics, model
+        self._parameters: Mapping[str, Value] = {}
+        self._drawn: Array | None = None
+        self._moments: frozenset[int] = frozenset()
+        self._step = 0
+
+    def begin(self, parameters: Mapping[str, Value], drawn: Array | None) -> None:
+        """Give the model the physics with which an episode of a task starts; `drawn` is what this draws, [K]."""
+        if parameters is not self._parameters:
+            self._parameters, self._moments = parameters, self._physics.moments(parameters)
+        self._drawn, self._step = drawn, 0
+        self._physics.apply(self.model, parameters, drawn)
+
+    def advance(self) -> bool:
+        """Give the model the physics of the next control step: to be called before each. Tell whether they changed."""
+        changes = self._step > 0 and self._step in self._moments
+        if changes:
+            self._physics.apply(self.model, self._parameters, self._drawn, self._step)
+        self._step += 1
+        return changes

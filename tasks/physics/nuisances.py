@@ -14,7 +14,7 @@ import numpy as np
 from mql.errors import UserError
 from mql.tasks.distributions import Distribution, Uniform, ends_of
 from mql.tasks.family import Array
-from mql.tasks.physics.fields import Change, allowed_range, change
+from mql.tasks.physics.fields import ALL, Change, allowed_range
 
 PREFIX = "randomise."  # of a nuisance's name among the names of task parameters
 
@@ -99,7 +99,9 @@ def factors(ranges: Mapping[str, tuple[float, float]]) -> tuple[Nuisance, ...]:
         if not low < high:
             mend = "write the lowest and the highest factor, such as [0.8, 1.2]"
             raise UserError(f"{field} is varied from {low:g} to {high:g}", where=PREFIX + field, mend=mend)
-        nuisance = Nuisance(field, Uniform(low, high), (change("scale", field, **{target: "*"}),), each)
+        nuisance = Nuisance(
+            field, Uniform(low, high), (Change.model_validate({"field": field, "op": "scale", target: ALL}),), each
+        )
         check_bounds(nuisance, nuisance.place)
         found.append(nuisance)
     return tuple(found)

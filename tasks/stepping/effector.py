@@ -24,6 +24,7 @@ from mql.tasks.stepping.live import LiveDynamics
 from mql.tasks.stepping.physics_state import Begin, PhysicsState
 from mql.tasks.stepping.rollout import MujocoDynamics
 from mql.tasks.stepping.state import State
+from mql.tasks.stepping.varying import Models
 
 
 class ControlledDynamics(MujocoDynamics):
@@ -43,7 +44,7 @@ class ControlledDynamics(MujocoDynamics):
 
     def __init__(
         self,
-        models: Sequence[mujoco.MjModel],
+        models: Models,
         frame_skip: int,
         threads: int,
         derived: Sequence[str | Derived],
@@ -55,18 +56,16 @@ class ControlledDynamics(MujocoDynamics):
         super().__init__(
             models, frame_skip, threads, derived, view=view, derive=self._see, control=self._command, begin=begin
         )
-        self._controller, self._holding = controller, Holding(models[0])
-        self._scratch = mujoco.MjData(models[0])
+        self._controller, self._holding = controller, Holding(self._models[0])
+        self._scratch = mujoco.MjData(self._models[0])
         self._episode: Episode | None = None
 
-    def place(self, start: PhysicsState) -> State:
-        """Put every task into a state, which an episode starts from."""
+    def _ready(self, start: PhysicsState) -> None:
         resting = np.zeros((len(self._models), self._models[0].nu))
         for row, model in enumerate(self._models):
             self._scratch.qpos[:] = start.qpos[row]
             resting[row] = self._holding.controls(model, self._scratch)
         self._episode = self._controller.begin(start.qpos, resting)
-        return super().place(start)
 
     def _see(self, state: State) -> Mapping[str, Array]:
         assert self._episode is not None
@@ -94,7 +93,7 @@ class MocapDynamics(LiveDynamics):
 
     def __init__(
         self,
-        models: Sequence[mujoco.MjModel],
+        models: Models,
         frame_skip: int,
         threads: int,
         derived: Sequence[str | Derived],

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import mujoco
 
 from mql.tasks.distributions import Value
 from mql.tasks.family import Array
-from mql.tasks.physics.episode import EpisodePhysics
+from mql.tasks.physics.episode import ChangingModel, EpisodePhysics
 
 
 class Varying:
@@ -24,32 +25,28 @@ class Varying:
         tasks: the parameters of each task.
     """
 
-    def __init__(
-        self, physics: EpisodePhysics, base: mujoco.MjModel, tasks: Sequence[Mapping[str, Value]]
-    ) -> None:
-        self._physics, self._tasks = physics, list(tasks)
-        self._moments = [physics.moments(parameters) for parameters in tasks]
-        self._any = frozenset().union(*self._moments)
-        self._drawn: Array | None = None
-        self._step = 0
-        self.models = [copy.deepcopy(base) for _ in tasks]
-        for row in range(len(self.models)):
-            self._apply(row)
+    def __init__(self, physics: EpisodePhysics, base: mujoco.MjModel, tasks: Sequence[Mapping[str, Value]]) -> None:
+        self._tasks = list(tasks)
+        self._rows = [ChangingModel(physics, copy.deepcopy(base)) for _ in tasks]
+        self.models = [row.model for row in self._rows]
+        self._changes_within = any(physics.moments(parameters) for parameters in tasks)
+        self.begin(None)
 
     def begin(self, drawn: Array | None) -> None:
         """Give the models the physics with which their episodes start; `drawn` is what these draw, [N, K]."""
-        self._drawn, self._step = drawn, 0
-        for row in range(len(self.models)):
-            self._apply(row)
+        for number, (row, parameters) in enumerate(zip(self._rows, self._tasks, strict=True)):
+            row.begin(parameters, None if drawn is None else drawn[number])
 
     def advance(self) -> None:
         """Give the models the physics of the next control step: to be called before each."""
-        if self._step and self._step in self._any:
-            for row, moments in enumerate(self._moments):
-                if self._step in moments:
-                    self._apply(row)
-        self._step += 1
+        if self._changes_within:
+            for row in self._rows:
+                row.advance()
 
-    def _apply(self, row: int) -> None:
-        drawn = None if self._drawn is None else self._drawn[row]
-        self._physics.apply(self.models[row], self._tasks[row], drawn, self._step)
+
+Models: TypeAlias = Sequence[mujoco.MjModel] | Varying  # one model per task
+
+
+def models_of(models: Models) -> tuple[list[mujoco.MjModel], Varying | None]:
+    """Return one model per task, and what changes them, if anything does."""
+    return (models.models, models) if isinstance(models, Varying) else (list(models), None)

@@ -79,7 +79,7 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         """
         super().reset(seed=seed)
         env, start = self.inner, seed if seed is not None else int(self.np_random.integers(2**31))
-        self._guard("setting the task", lambda: self._source.prepare(env, self.task))
+        self._guard("setting the task", lambda: self._source.prepare(env, self.task, start))
         seen, _ = self._guard("reset", lambda: env.reset(seed=start))
         self._steps = 0
         self._success.reset()

@@ -38,7 +38,7 @@ from mql.tasks.scenes.compose import FLANGE, compose, scene_source
 from mql.tasks.scenes.part import HOME
 from mql.tasks.scenes.source import ModelSource
 from mql.tasks.stepping.effector import ControlledDynamics
-from mql.tasks.stepping.rollout import MujocoFamily, model_of
+from mql.tasks.stepping.rollout import MujocoFamily
 from mql.tasks.stepping.state import Dynamics, State
 
 STROKE = 0.025  # m; displacement of the flange that a full action asks for, at most 0.5 m/s
@@ -117,7 +117,7 @@ class ArmFamily(MujocoFamily):
 
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the simulation of `tasks`."""
-        models = [model_of(self, task) for task in tasks]
+        models = self.task_models(tasks)
         frame_skip, view = self.robot.frame_skip, self.robot.view
         return ControlledDynamics(models, frame_skip, threads, self.derived, self._controller, view=view)
 
