@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mql.errors import UserError, nearest
+from mql.tasks.definitions.episode_schema import StartSpec
 from mql.tasks.distributions import Distribution, Fixed, Value, ends_of, from_spec
 from mql.tasks.family import Array
 
@@ -71,6 +72,31 @@ class Drawn:
         if found != width:
             wanted = "one number" if width == 1 else f"{width} numbers, such as [0.4, 0.0, 0.02]"
             raise UserError(f"these are {found} number{'s' if found > 1 else ''}", where=where, mend=f"give {wanted}")
+
+
+def check_start(spec: StartSpec, parameters: Mapping[str, Distribution], where: Callable[[str], str]) -> None:
+    """Refuse what can be told to be wrong in ``start`` without the model.
+
+    Args:
+        spec: what it says.
+        parameters: the task parameters -> what they are drawn from.
+        where: says where a dotted key stands.
+
+    Raises:
+        UserError: a distribution out of order, the name of no task parameter, or a wrong number of numbers.
+    """
+    for key, given, width in drawables(spec):
+        Drawn.of(given, key, where(key)).check(width, parameters, where(key))
+
+
+def drawables(spec: StartSpec) -> Iterator[tuple[str, Any, int]]:
+    """Yield what ``start`` draws: the dotted key, what stands there, and how many numbers that must be."""
+    yield from ((f"start.joints.{name}", value, 1) for name, value in spec.joints.items())
+    for name, body in spec.bodies.items():
+        for key, width in (("pos", 3), ("yaw", 1)):
+            value = getattr(body, key)
+            if value is not None:
+                yield f"start.bodies.{name}.{key}", value, width
 
 
 def _part(given: Any, where: str) -> Distribution | str:

@@ -24,6 +24,7 @@ from mql.config.parts import Mistake
 from mql.errors import UserError, nearest
 from mql.robots.mjcf.files import MOST_BYTES, mjcf_files
 from mql.robots.spec_yaml import ROBOT
+from mql.tasks.definitions.drawn import check_start
 from mql.tasks.definitions.expressions.compiled import compile_expression
 from mql.tasks.definitions.schema import SCHEMA, Definition
 from mql.tasks.distributions import Distribution, Value, ends_of, from_spec
@@ -108,6 +109,9 @@ def read_definition(path: Path) -> DefinitionFile:
     _check_parameters(file)
     _check_splits(file)
     _check_expressions(file)
+    if definition.start is not None:
+        sources = {name: file.distribution(name) for name in definition.parameters}
+        check_start(definition.start, sources, file.where)
     return file
 
 

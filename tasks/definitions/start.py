@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import mujoco
@@ -202,35 +202,17 @@ class DrawnStart:
 
     def _check_values(self) -> None:
         file = self._file
-        known = {name: file.distribution(name) for name in file.definition.parameters}
-        sources: dict[str, list[Distribution]] = {name: [] for name in known}
+        sources: dict[str, list[Distribution]] = {name: [] for name in file.definition.parameters}
         for split in file.definition.splits:
             for name, source in file.sources(split).items():
                 sources[name].append(source)
         for joint in self._joints:
             where = file.where(joint.value.key)
-            joint.value.check(1, known, where)
             low, high = (float(end[0]) for end in joint.value.ends(sources))
             if joint.limits is not None and not (joint.limits[0] <= low and high <= joint.limits[1]):
                 least, most = joint.limits
                 what = f"start puts the joint {joint.name!r} at {low:g} to {high:g}, its range is {least:g} to {most:g}"
                 raise UserError(what, where=where, mend="draw it within the range, or widen that in the MJCF")
-        for body in (*self._mocap, *self._free):
-            if body.pos is not None:
-                body.pos.check(3, known, file.where(body.pos.key))
-            if body.yaw is not None:
-                body.yaw.check(1, known, file.where(body.yaw.key))
-
-
-def check_start(file: DefinitionFile) -> None:
-    """Refuse what can be told to be wrong without the model: distributions out of order.
-
-    Raises:
-        UserError: one is.
-    """
-    spec = file.definition.start
-    for key, given in _given(spec) if spec is not None else ():
-        Drawn.of(given, key, file.where(key))
 
 
 def lines_of(spec: StartSpec) -> list[str]:
@@ -264,15 +246,6 @@ def _said(given: object) -> str:
     if isinstance(given, list | tuple):
         return f"[{', '.join(_said(each) for each in given)}]"
     return f"{given:g}" if isinstance(given, float) else str(given)
-
-
-def _given(spec: StartSpec) -> Iterator[tuple[str, object]]:
-    yield from ((f"start.joints.{name}", value) for name, value in spec.joints.items())
-    for name, body in spec.bodies.items():
-        for key in ("pos", "yaw"):
-            value = getattr(body, key)
-            if value is not None:
-                yield f"start.bodies.{name}.{key}", value
 
 
 def _noise(

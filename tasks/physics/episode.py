@@ -123,7 +123,7 @@ class EpisodePhysics:
                 raise UserError("the timestep can't differ", where=where(each.place), mend="leave it as it is")
             if each.parameter in self.changes.idle_parameters:
                 what = f"{each.name} scales numbers that are all 0 in this model, which changes nothing"
-                raise UserError(what, where=where(each.place), mend="leave it out, or use op add")
+                raise UserError(what, where=where(each.place), mend="leave it out")
         for name in self._schedules:
             if name in compiled:
                 fields = ", ".join(sorted({change.field for change in self._changed[name]}))

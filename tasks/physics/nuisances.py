@@ -84,11 +84,12 @@ FACTORS: Mapping[str, tuple[bool, str]] = {
 }
 
 
-def factors(ranges: Mapping[str, tuple[float, float]]) -> tuple[Nuisance, ...]:
+def factors(ranges: Mapping[str, tuple[float, float]], *, section: str = "") -> tuple[Nuisance, ...]:
     """Return nuisances that scale fields of all that a model has, by factors uniform in ranges (low, high).
 
     Args:
         ranges: field, one of `FACTORS` -> its range.
+        section: what messages put before the keys, such as ``env.``.
 
     Raises:
         UserError: low is not below high, or physics forbids it.
@@ -99,9 +100,8 @@ def factors(ranges: Mapping[str, tuple[float, float]]) -> tuple[Nuisance, ...]:
         if not low < high:
             mend = "write the lowest and the highest factor, such as [0.8, 1.2]"
             raise UserError(f"{field} is varied from {low:g} to {high:g}", where=PREFIX + field, mend=mend)
-        nuisance = Nuisance(
-            field, Uniform(low, high), (Change.model_validate({"field": field, "op": "scale", target: ALL}),), each
-        )
+        scale = Change.model_validate({"field": field, "op": "scale", target: ALL})
+        nuisance = Nuisance(field, Uniform(low, high), (scale,), each, key=section + PREFIX + field)
         check_bounds(nuisance, nuisance.place)
         found.append(nuisance)
     return tuple(found)
