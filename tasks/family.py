@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import gymnasium
 import numpy as np
@@ -28,9 +28,6 @@ import numpy.typing as npt
 from mql.errors import UserError, nearest
 from mql.tasks.distributions import Value
 from mql.tasks.parameter import Parameter
-
-if TYPE_CHECKING:
-    from mql.tasks.physics.nuisances import Nuisance
 
 Array = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.float32]
@@ -231,8 +228,11 @@ class TaskFamily(ABC):
         """Return this family under the name ``<name>-<suffix>`` with some fields changed; the summary gets `note`."""
         return replace(self, name=f"{self.name}-{suffix}", summary=f"{self.summary} ({note})", **changes)
 
-    def randomised(self, nuisances: Sequence[Nuisance]) -> TaskFamily:
+    def randomised(self, nuisances: Sequence[Any]) -> TaskFamily:
         """Return this family with numbers of its MuJoCo model drawn anew for each episode, and hidden.
+
+        Args:
+            nuisances: what is drawn, each a `mql.tasks.physics.nuisances.Nuisance`.
 
         Raises:
             UserError: there is no such model, or it lacks what they name.
