@@ -133,6 +133,13 @@ class RobotSpec(Part):
             )
         if (mode.by == "mocap") != (mode.mocap_body is not None):
             _conflict(key, "by and mocap_body do not agree", "name a mocap_body with by: mocap, and only there")
+        if mode.kind == "ee_delta" and not isinstance(mode.scale, float):
+            _conflict(key, "a scale per joint with ee_delta, which moves the end effector", "give one number, in m")
+        if mode.kind != "ee_delta" and mode.rotation_scale is not None:
+            _conflict(key, f"{mode.kind} with rotation_scale", "only ee_delta turns the end effector: leave it out")
+        if isinstance(mode.scale, Mapping):
+            for name in mode.scale if self.joints else ():
+                _known(f"{key}.scale.{name}", "joint", name, self.joints)
         if mode.by == "ik" and self.end_effector is None:
             _conflict(key, "there is no end effector to move", "add a section 'end_effector: {site: NAME}'")
 

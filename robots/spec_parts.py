@@ -6,6 +6,7 @@ Positions and ranges of a joint are in rad where it is a hinge, in m where it is
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -96,18 +97,25 @@ class Actuator(Part):
 class ControlMode(Part):
     """A way to command the robot by actions in [-1, 1]."""
 
-    kind: Literal["joint_position", "position_delta", "velocity", "torque", "ee_delta"] = Field(
-        description="What an action means; ee_delta moves the end effector."
+    kind: Literal["joint_position", "around_home", "position_delta", "velocity", "torque", "ee_delta"] = Field(
+        description="What an action means: joint targets over the whole range, around home, or from the last ones; "
+        "joint speeds; joint efforts; a displacement of the end effector."
     )
-    scale: Positive = Field(
-        description="What an action of 1 means: rad or m (deltas), rad/s or m/s (velocity), N m or N (torque); with "
-        "joint_position the share of the joint's range, no unit."
+    scale: Positive | Mapping[Name, Positive] | tuple[Positive, ...] = Field(
+        description="What an action of 1 means: rad or m (around_home, position_delta), rad/s or m/s (velocity), N m "
+        "or N (torque), m (ee_delta); with joint_position the share of the joint's range, no unit. For modes of "
+        "joints also joint -> number, or a list in the order of the actuators."
     )
     rate_hz: Positive = Field(description="Actions per second, Hz.")
     by: Literal["mocap", "ik"] | None = Field(
         default=None, description="ee_delta only: pull by a mocap body, or solve the inverse kinematics."
     )
     mocap_body: Name | None = Field(default=None, description="ee_delta by mocap: the body that pulls.")
+    rotation_scale: Positive | None = Field(
+        default=None,
+        description="ee_delta only: three more numbers of an action turn the end effector about the world's axes; what "
+        "1 means, rad. Without it the orientation stays.",
+    )
 
 
 class Sensor(Part):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mql import tasks
+from mql.tasks.family import TaskFamily
+
 MJCF = """<mujoco>
   <option timestep="0.01" gravity="0 0 0"/>
   <worldbody>
@@ -123,3 +126,18 @@ def write_python(
     python = f'python: "cart_task.py:{class_name}", '
     path.write_text(YAML.format(python=python, parameters=parameters, reward=reward, success=success, env=""))
     return path
+
+
+LENGTH = 60  # control steps of an episode of `load_cart`
+TASK = {"goal": 0.3, "mass": 1.0}
+
+
+def load_cart(folder: Path, kind: str, *, reward: str, ends: str, **more: str) -> TaskFamily:
+    """Load the cart as a definition of `kind`, parallel or python, with episodes of `LENGTH` steps.
+
+    `ends` is YAML of the sections success and terminate.
+    """
+    write = write_python if kind == "python" else write_parallel
+    path = write(folder / kind, reward=reward, success=ends, **more)
+    path.write_text(path.read_text().replace("episode_length: 12", f"episode_length: {LENGTH}"))
+    return tasks.from_file(path, trust=True)

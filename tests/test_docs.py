@@ -21,6 +21,7 @@ from mql.cli.app import app
 from mql.config.schema import PROFILES, allowed
 from mql.config.yaml_text import FIELDS, MODELS, SECTIONS, TOP
 from mql.tasks import registry
+from mql.tasks.definitions.schema import EnvSpec
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -110,7 +111,8 @@ def test_keys_and_names_in_code_spans_exist(path: Path) -> None:
         elif not rest or rest in FILE_TYPES:
             continue
         elif section in SECTIONS or section in PACKAGES or _is_module(section):
-            found = rest == "*" or word in {*FIELDS, *SECTIONS} or _resolves(word.removeprefix("mql."))
+            of_definition = section == "env" and rest in EnvSpec.model_fields  # which have a section of that name, too
+            found = rest == "*" or word in {*FIELDS, *SECTIONS} or of_definition or _resolves(word.removeprefix("mql."))
         else:
             continue
         if not found:

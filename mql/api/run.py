@@ -46,6 +46,7 @@ def train(
     settings: Overrides | None = None,
     resume: bool = False,
     trust: bool = False,
+    check: bool = True,
     progress: bool = False,
 ) -> Run:
     """Meta-train an agent, evaluate it, and return its run: what `mql train` does.
@@ -57,6 +58,7 @@ def train(
         settings: values by key, such as ``{"train.env_steps": 10_000}`` (docs/configuration.md).
         resume: continue the run in `run_dir` with its own configuration; a finished one stays as it is.
         trust: a definition's Python may be run.
+        check: do the cheap checks of `mql tasks check` first, where the family is not this package's own.
         progress: show on standard error how it goes.
 
     Raises:
@@ -70,6 +72,7 @@ def train(
         settings={} if settings is None else settings,
         resume=resume,
         trust=trust,
+        check=check,
     )
     with job:
         if not job.complete:

@@ -13,6 +13,7 @@ from typing import Self
 
 import torch
 
+from mql.api.checking import check_before_training
 from mql.api.display import Display, Record, say, shown
 from mql.api.families import (
     FROM_PYTHON,
@@ -120,6 +121,7 @@ def open_job(
     resume: bool = False,
     checkpoint: int | None = None,
     trust: bool = False,
+    check: bool = True,
     command: Sequence[str] = (),
 ) -> Job:
     """Make a new run directory, or open one to go on with it.
@@ -132,6 +134,7 @@ def open_job(
         resume: go on with the run in `run_dir`.
         checkpoint: with `resume`, the one to go on from; later ones are deleted when training begins.
         trust: a definition's Python may be run.
+        check: a family that is not this package's own is checked before a new run begins.
         command: for the record; by default this process's.
 
     Raises:
@@ -159,6 +162,7 @@ def open_job(
         definition=definition,
         given=given,
         trust=trust,
+        check=check,
         numbered=run_dir is None,
         command=command,
     )
@@ -180,6 +184,7 @@ def create_run(
     definition: Path | None = None,
     given: TaskFamily | None = None,
     trust: bool = False,
+    check: bool = True,
     replace: bool = False,
     numbered: bool = False,
     command: Sequence[str] = (),
@@ -192,12 +197,14 @@ def create_run(
         definition: the file that defines the family, where it is not one of a name.
         given: the family, where the caller has it as an object.
         trust: the definition's Python may be run.
+        check: do the cheap checks of a family that is not this package's own.
         replace: remove an earlier run of this name.
         numbered: where the name is taken, add a number.
         command: for the record; by default this process's.
 
     Raises:
-        UserError: a family, split or device that does not exist, more memory than the machine has, a folder in the way.
+        UserError: a family, split or device that does not exist, more memory than the machine has, a folder in the
+            way, a family that fails a check.
     """
     family = given
     if family is None:
@@ -206,6 +213,8 @@ def create_run(
     harder.tasks(config.evaluate.split)
     check_device(config)
     check_memory(config, harder)
+    if check:
+        check_before_training(family, definition, processes=config.workers)
     return RunDir.create(
         path,
         config=config,

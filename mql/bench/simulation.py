@@ -11,7 +11,6 @@ Shapes: N tasks, O observation, A action, S numbers of MuJoCo's full physics sta
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,8 @@ from mql.config.loading import load_config
 from mql.seeding import generator, spawn_seeds
 from mql.tasks.families.locomotion.cheetah_vel import CheetahVel, cheetah_vel
 from mql.tasks.family import Task
+from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.physics.fields import change
 from mql.tasks.stepping.rollout import compiled_model
 from mql.types import FloatArray
 
@@ -156,19 +157,24 @@ def _bare_rollout(agent: Agent, family: CheetahVel, tasks: Sequence[Task], threa
 
 def _vary(family: CheetahVel, parallel: int) -> VariedCheetahVel:
     """Return the family with another model for each of its first `parallel` training tasks."""
-    rng = generator(0, "bench models")
-    models = tuple(_varied_model(compiled_model(str(family.robot.path)), rng) for _ in range(parallel))
+    rng, original = generator(0, "bench models"), family.base()
+    bodies = tuple(original.body(row).name for row in range(1, original.nbody))
+    geoms = tuple(original.geom(row).name for row in range(original.ngeom))
+    changes = PhysicsChanges(
+        original,
+        {
+            "mass": (change("scale", "body_mass", body=bodies),),
+            **{name: tuple(change("scale", "geom_friction", index=n, geom=name) for n in range(3)) for name in geoms},
+        },
+        where=lambda key: f"bench: {key}",
+    )
+
+    def varied() -> mujoco.MjModel:
+        mass, friction = rng.uniform(*SCALES, len(bodies)), rng.uniform(*SCALES, len(geoms))
+        return changes.of_copy(original, {"mass": tuple(mass), **dict(zip(geoms, friction, strict=True))})
+
+    models = tuple(varied() for _ in range(parallel))
     return VariedCheetahVel(**{field.name: getattr(family, field.name) for field in fields(family)}, models=models)
-
-
-def _varied_model(original: mujoco.MjModel, rng: np.random.Generator) -> mujoco.MjModel:
-    model = copy.deepcopy(original)
-    mass = rng.uniform(*SCALES, size=(model.nbody, 1))
-    model.body_mass[:] *= mass[:, 0]
-    model.body_inertia[:] *= mass
-    model.geom_friction[:] *= rng.uniform(*SCALES, size=(model.ngeom, 1))
-    mujoco.mj_setConst(model, mujoco.MjData(model))  # what MuJoCo derives from masses
-    return model
 
 
 def _peer_loop(agent: Agent, envs: gymnasium.vector.VectorEnv, sizes: Sizes) -> Call:

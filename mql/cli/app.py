@@ -100,6 +100,10 @@ def train(
         ),
     ] = None,
     trust: Trust = False,
+    no_check: Annotated[
+        bool,
+        typer.Option("--no-check", help="Train on a family of your own without the short checks that come first."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Meta-train an agent on a family of tasks."""
@@ -113,6 +117,7 @@ def train(
         resume=resume,
         checkpoint=checkpoint,
         trust=trust,
+        check=not no_check,
         as_json=as_json,
     )
 
@@ -168,7 +173,9 @@ def adapt(
     task: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE ...", help="Set a task parameter; write a vector as NAME=1,2.", show_default=False
+            metavar="NAME=VALUE ... | SPLIT:N",
+            help="Set a task parameter (a vector as NAME=1,2), or take the task N of a split, as in test:3.",
+            show_default=False,
         ),
     ] = None,
     adaptation_episodes: AdaptationEpisodes = None,

@@ -14,6 +14,7 @@ from mql.adaptation.adapters import prepare
 from mql.api.adapted import Adapted, evaluation_seed, first_tasks, is_adapted
 from mql.api.run import open_run
 from mql.cli.tables import print_evaluation, print_json, print_protocol, print_task_rows
+from mql.cli.task_arguments import task_of
 from mql.config.loading import Overrides, parse_overrides, with_values
 from mql.errors import UserError
 from mql.files import check_free
@@ -116,7 +117,7 @@ def adapt(
         raise _only_as_saved(path, "mql adapt")
     changes = _counts(settings, adaptation_episodes, episodes)
     run = open_run(path, trust=trust)
-    task = run.family.task(_task_parameters(given))
+    task = task_of(run.family, given)
     if out is not None:
         check_free(out, mend="choose another --out")
     with _bar("adapting"):
@@ -153,25 +154,6 @@ def _check_adapted(
 def _only_as_saved(path: Path, asked: str) -> UserError:
     what = f"an adapted agent has no replay to adapt with, and no checkpoints, for {asked}"
     return UserError(what, where=str(path), mend="leave that out, or give the run")
-
-
-def _task_parameters(given: Sequence[str]) -> dict[str, object]:
-    """Read ``name=value`` texts: a number, or numbers with commas between them for a vector."""
-    parameters: dict[str, object] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        name = name.strip()
-        if not equals or not name:
-            raise UserError(f"--task {text!r} has no '='", mend="write it as --task NAME=VALUE")
-        if name in parameters:
-            raise UserError(f"task parameter {name!r} is given twice", where="--task", mend="give it once")
-        try:
-            numbers = [float(part) for part in value.split(",")]
-        except ValueError:
-            mend = "give a number, or numbers separated by commas"
-            raise UserError(f"{value!r} is not a number", where=f"--task {name}", mend=mend) from None
-        parameters[name] = numbers if "," in value else numbers[0]
-    return parameters
 
 
 @contextmanager

@@ -106,16 +106,17 @@ def render(name: str, *, out: Path, menagerie: Path | None) -> None:
 
 def _check_robot(name: str, menagerie: Path | None, *, opengl: bool) -> Iterator[CheckResult]:
     """Do the checks of one robot in a process of its own, until one fails without which the others are of no use."""
-    from mql.robots.checks.run import CHECKS, CheckResult, goes_on, run_check
+    from mql.robots.checks.run import CheckResult, goes_on
     from mql.robots.checks.verdict import Verdict, failed
     from mql.robots.inspection import Inspection
+    from mql.tasks.checks.robot import ROBOT_CHECKS, run_robot_check
 
     inspection = Inspection(partial(_load, name, menagerie), opengl)
     workers = Workers(1)
     try:
         # What comes with every job is kept by the worker: the model is read and compiled once for all checks.
-        done = workers.bound(run_check, inspection, timeout=_CHECK_SECONDS)
-        for each in CHECKS:
+        done = workers.bound(run_robot_check, inspection, timeout=_CHECK_SECONDS)
+        for each in ROBOT_CHECKS:
             answer = done(each)
             if isinstance(answer, Verdict):
                 verdict = answer

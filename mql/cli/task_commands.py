@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
-tasks_app = typer.Typer(help="List, show, check, render and create task families.", rich_markup_mode=None)
+tasks_app = typer.Typer(help="List, show, check, draw, view and create task families.", rich_markup_mode=None)
 
 Family = Annotated[
     str,
     typer.Argument(metavar="NAME|FILE.yaml", help="A task family, or the file that defines one.", show_default=False),
 ]
 Trust = Annotated[bool, typer.Option("--trust", help="Allow a family definition to run its own Python code.")]
+Camera = Annotated[
+    str | None, typer.Option(metavar="NAME", help="One of the model's cameras.", show_default="as the family says")
+]
+Size = Annotated[
+    str | None, typer.Option(metavar="WxH", help="Width and height of a picture in pixels.", show_default="480x480")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
 
 
@@ -72,12 +78,42 @@ def tasks_render(
         int | None, typer.Option(min=1, metavar="N", help="Number of tasks in the picture.", show_default="6")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed for the initial states and the actions.")] = 0,
+    camera: Camera = None,
+    size: Size = None,
     trust: Trust = False,
 ) -> None:
     """Draw a family's tasks, or record a video of an episode."""
     from mql.cli.tasks import render
 
-    render(name, out=out, split=split, tasks=tasks, seed=seed, trust=trust)
+    render(name, out=out, split=split, tasks=tasks, seed=seed, camera=camera, size=size, trust=trust)
+
+
+@tasks_app.command("view")
+def tasks_view(
+    name: Family,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE ... | SPLIT:N",
+            help="The task: values that differ from the split's first task, or the task N of a split.",
+            show_default="the first one of --split",
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(metavar="train|test|ood", help="Whose first task is shown.")] = "test",
+    actions: Annotated[
+        str | None, typer.Option(metavar="random|zero|probe", help="Who acts.", show_default="random")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Let the agent of this run act.", show_default=False)
+    ] = None,
+    camera: Camera = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the first episode.")] = 0,
+    trust: Trust = False,
+) -> None:
+    """Show a task in MuJoCo's window, episode after episode, until it is closed. It needs a display."""
+    from mql.cli.view import view
+
+    view(name, given=task or [], split=split, actions=actions, run=run, camera=camera, seed=seed, trust=trust)
 
 
 @tasks_app.command("new")
@@ -95,11 +131,27 @@ def tasks_new(
         Path | None,
         typer.Option(metavar="DIR", help="Where to create the folder NAME.", show_default="the current folder"),
     ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SITE",
+            help="The site that is to reach the target.",
+            show_default="the end effector, or what looks like a tool",
+        ),
+    ] = None,
+    hidden: Annotated[
+        str | None,
+        typer.Option(
+            metavar="goal|physics",
+            help="physics: payload and damping are hidden, the target is seen; goal: the target is hidden, too.",
+            show_default="physics, where any can vary",
+        ),
+    ] = None,
 ) -> None:
     """Create a new task family. The folder NAME gets a working definition, its test and the files it needs."""
     from mql.cli.task_skeleton import new
 
-    new(name, robot=robot, out=out)
+    new(name, robot=robot, out=out, end=end, hidden=hidden)
 
 
 @tasks_app.command("schema")

@@ -6,23 +6,27 @@ import os
 from pathlib import Path
 
 from mql.collecting.workers import WorkerLost, Workers
-from mql.errors import UserError
+from mql.errors import UserError, nearest
 from mql.files import TEMPORARY, remove_folder
 from mql.tasks.definitions.editor_schemas import schema_paths
 from mql.tasks.definitions.family import load_definition
 from mql.tasks.definitions.new.experiment import experiment_file
-from mql.tasks.definitions.new.skeleton import check_new_name, skeleton_files
+from mql.tasks.definitions.new.skeleton import check_new_name, new_skeleton
+from mql.tasks.definitions.new.text import Hidden
 
+HIDDEN: tuple[Hidden, ...] = ("goal", "physics")
 _SECONDS = 300.0  # a model with many large meshes takes a while
 
 
-def new(name: str, *, robot: str | None, out: Path | None) -> None:
-    """Do what `mql tasks new` does: write the folder ``out/name``, and print what it holds and what comes next.
+def new(name: str, *, robot: str | None, out: Path | None, end: str | None, hidden: str | None) -> None:
+    """Do what `mql tasks new` does: write the folder ``out/name``; print what it holds, what was chosen, what is next.
 
     Raises:
-        UserError: the name is wrong or taken, the folder is there, there is no such robot, or its model can't be used.
-            Nothing is left then.
+        UserError: the name is wrong or taken, the folder is there, there is no such robot or site, or its model can't
+            be used. Nothing is left then.
     """
+    if hidden is not None and hidden not in HIDDEN:
+        raise UserError(f"{hidden!r} is not hidden by any new task", where="--hidden", mend=nearest(hidden, HIDDEN))
     check_new_name(name)
     parent = out or Path()
     folder = parent / name
@@ -34,7 +38,7 @@ def new(name: str, *, robot: str | None, out: Path | None) -> None:
     workers = Workers(1)  # a model that nobody knows may crash MuJoCo, and only that process
     try:
         unfinished.mkdir()
-        answer = workers.bound(_write, timeout=_SECONDS)(name, robot, str(unfinished))
+        answer = workers.bound(_write, timeout=_SECONDS)(name, robot, str(unfinished), end, hidden)
         if isinstance(answer, WorkerLost):
             mend = f"see 'mql robots check {robot}'"
             raise UserError(f"the process that read the model died: {answer}", where=robot, mend=mend)
@@ -51,8 +55,12 @@ def new(name: str, *, robot: str | None, out: Path | None) -> None:
         if unfinished.exists():
             remove_folder(unfinished)
     print(f"written to {folder}{os.sep}:")
-    for path in answer:
+    written, chosen = answer
+    for path in written:
         print(f"  {path}")
+    print("chosen:")
+    for what, text in chosen.items():
+        print(f"  {what}: {text}")
     definition = folder / f"{name}.yaml"
     print(f"next:\n  mql tasks check {definition}\n  mql tasks render {definition} -o {name}.png")
     print(f"  mql train {folder / experiment_file(name)}")
@@ -64,12 +72,14 @@ def print_schemas() -> None:
         print(f"{what}: {path}")
 
 
-def _write(name: str, robot: str | None, folder: str) -> list[str]:
-    """Write the files and load the definition, in a worker process; return the files' names."""
-    files = skeleton_files(name, robot)
-    for each, data in files.items():
+def _write(
+    name: str, robot: str | None, folder: str, end: str | None, hidden: Hidden | None
+) -> tuple[list[str], dict[str, str]]:
+    """Write the files and load the definition, in a worker process; return the files' names and what was chosen."""
+    made = new_skeleton(name, robot, end=end, hidden=hidden)
+    for each, data in made.files.items():
         path = Path(folder) / each
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     load_definition(Path(folder) / f"{name}.yaml")
-    return sorted(files)
+    return sorted(made.files), dict(made.chosen)

@@ -17,6 +17,7 @@ from mql.cli.tables import print_checks, print_families, print_family, print_jso
 from mql.collecting.workers import WorkerLost, Workers
 from mql.errors import UserError
 from mql.files import user_errors, write_atomic
+from mql.robots.drawing.shot import Shot, shot_of
 from mql.tasks import registry
 from mql.tasks.checks.effort import FULL, QUICK
 from mql.tasks.checks.picture import NO_OPENGL, SUFFIXES, opengl_fault, picture_of
@@ -90,12 +91,24 @@ def check(names: Sequence[str], *, quick: bool, trust: bool, as_json: bool) -> i
     return 2 if any(result.result == "fail" for result in results) else 0
 
 
-def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int, trust: bool) -> None:
+def render(
+    name: str,
+    *,
+    out: Path,
+    split: str,
+    tasks: int | None,
+    seed: int,
+    camera: str | None,
+    size: str | None,
+    trust: bool,
+) -> None:
     """Do what `mql tasks render` does.
 
     Raises:
-        UserError: there is no such family or split, the suffix of `out` is unknown, or nothing can be drawn or written.
+        UserError: there is no such family, split or camera, the suffix of `out` is unknown, or nothing can be drawn or
+            written.
     """
+    shot = None if camera is None and size is None else shot_of(camera, size)
     build = builder(name, trust=trust)
     suffix = out.suffix.lower()
     if suffix not in SUFFIXES:
@@ -106,13 +119,16 @@ def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int, tr
         )
     if suffix == ".mp4" and tasks is not None:
         raise UserError("a video shows a single task", where="--tasks", mend="leave out --tasks, or write a .png")
+    if suffix == ".mp4" and shot is not None and (shot.width % 2 or shot.height % 2):
+        mend = "give even numbers"
+        raise UserError(f"a video of {shot.width} x {shot.height} pixels", where="--size", mend=mend)
     if not out.parent.is_dir():
         raise UserError("there is no such folder", where=str(out.parent), mend="create it, or choose another --out")
     open_opengl()
     workers = Workers(1)  # a broken OpenGL library ends the process that draws, and only that
     try:
         draw = workers.bound(_draw, timeout=_PICTURE_SECONDS)
-        answer = draw(build, name, str(out), split, tasks or DEFAULT_TASKS, seed)
+        answer = draw(build, name, str(out), split, tasks or DEFAULT_TASKS, seed, shot)
     finally:
         workers.close()
     if isinstance(answer, WorkerLost):
@@ -123,10 +139,12 @@ def render(name: str, *, out: Path, split: str, tasks: int | None, seed: int, tr
         write_atomic(out, answer)
 
 
-def _draw(build: Callable[[], TaskFamily], name: str, path: str, split: str, tasks: int, seed: int) -> bytes:
+def _draw(
+    build: Callable[[], TaskFamily], name: str, path: str, split: str, tasks: int, seed: int, shot: Shot | None
+) -> bytes:
     """Draw in a worker process."""
     try:
-        return picture_of(build(), path, split, tasks, seed)
+        return picture_of(build(), path, split, tasks, seed, shot)
     except UserError:
         raise
     except Exception as error:

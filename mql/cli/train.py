@@ -25,6 +25,7 @@ def train(
     resume: bool,
     checkpoint: int | None,
     trust: bool,
+    check: bool,
     as_json: bool,
 ) -> None:
     """Do what `mql train` does; the arguments are the command's."""
@@ -40,6 +41,7 @@ def train(
         resume=resume,
         checkpoint=checkpoint,
         trust=trust,
+        check=check,
         command=["mql", *sys.argv[1:]],
     )
     with job:

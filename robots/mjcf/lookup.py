@@ -77,9 +77,9 @@ def actuator_name(model: mujoco.MjModel, actuator: int) -> str:
 def actuator_kind(model: mujoco.MjModel, actuator: int) -> str:
     """Tell from an actuator's law what its control means: motor, position, velocity or general.
 
-    force = gain * control + bias, where bias is b0 + b1 * length + b2 * velocity.
+    force = gain * control + bias, where bias is b0 + b1 * length + b2 * velocity; the control may be filtered.
     """
-    if model.actuator_dyntype[actuator] != mujoco.mjtDyn.mjDYN_NONE:
+    if model.actuator_dyntype[actuator] not in (mujoco.mjtDyn.mjDYN_NONE.value, *_FILTERS):
         return "general"
     if model.actuator_gaintype[actuator] != mujoco.mjtGain.mjGAIN_FIXED:
         return "general"

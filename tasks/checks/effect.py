@@ -34,6 +34,10 @@ def check_effect(inspection: Inspection) -> Verdict:
         if not any(_differ(inspection, low, high, seed, visible=not parameter.hidden) for seed in _SEEDS):
             idle.append(f"{name!r} (between {_at(low, name)} and {_at(high, name)})")
     how = "the family's probe" if family.probe is not None else "random actions"
+    if idle and inspection.amount.longest < family.episode_length:
+        return passed(
+            f"no effect of {', '.join(idle)} is seen within {inspection.amount.longest} steps, which proves nothing"
+        )
     if idle:
         mend = "apply it, leave it out, or give the family a probe whose actions let it act"
         return failed(f"no effect of {', '.join(idle)} on observations or rewards of {how}: {mend}")
@@ -56,8 +60,9 @@ def _differ(inspection: Inspection, low: Task, high: Task, seed: int, *, visible
             counted = _close(one, other) if visible else np.ones(np.shape(one), np.bool_)
             if not _close(one, other)[counted].all():
                 return True
-            drawn = random_actions(family, seed, family.episode_length)
-            for step in range(family.episode_length):
+            length = min(inspection.amount.longest, family.episode_length)
+            drawn = random_actions(family, seed, length)
+            for step in range(length):
                 action = choose(family, envs[0], one, step, drawn[step])
                 (one, reward, *ended), (other, other_reward, *other_ended) = (env.step(action)[:4] for env in envs)
                 if not _close(reward, other_reward).all() or not _close(one, other)[counted].all():

@@ -17,6 +17,9 @@ class Amount:
         transitions: transitions of each task that it learns from, unless episodes end early.
         pose_tasks: tasks for which a pose that succeeds is looked for.
         compiled_tasks: training tasks whose models are compared with compiled ones, and one ood task besides.
+        side_by_side: tasks that are compared side by side and alone.
+        longest: longest episode that is played to its end; where episodes are longer, what does not show by then is
+            left to a larger effort.
     """
 
     steps: int
@@ -26,6 +29,8 @@ class Amount:
     transitions: int
     pose_tasks: int
     compiled_tasks: int
+    side_by_side: int
+    longest: int = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -47,5 +52,9 @@ class Effort:
     family_seconds: float
 
 
-FULL = Effort(Amount(200, 2, 20, 3, 400, 10, 3), Amount(60, 1, 10, 2, 200, 5, 1), 0.25, 60.0, 120.0)
-QUICK = Effort(Amount(100, 1, 10, 1, 200, 5, 1), Amount(50, 1, 2, 1, 150, 3, 1), 0.05, 25.0, 40.0)
+FULL = Effort(Amount(200, 2, 20, 3, 400, 10, 3, 8), Amount(60, 1, 10, 2, 200, 5, 1, 3), 0.25, 60.0, 120.0)
+QUICK = Effort(Amount(100, 1, 10, 1, 200, 5, 1, 4), Amount(50, 1, 2, 1, 150, 3, 1, 2), 0.05, 25.0, 40.0)
+# Before a training, which waits for it: what takes longer than these seconds is left out.
+BRIEF = Effort(
+    Amount(50, 1, 2, 1, 100, 1, 1, 2, longest=100), Amount(20, 1, 1, 1, 50, 1, 1, 2, longest=50), 0.01, 10.0, 20.0
+)

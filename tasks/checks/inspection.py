@@ -22,12 +22,16 @@ from mql.tasks.distributions import Value
 from mql.tasks.family import FloatArray, Task, TaskFamily
 
 _ACTION_STREAM = 7  # keeps the actions' random numbers apart from those that an environment draws from the same seed
+_TERM = "reward_"  # what the names of a reward's terms begin with in info
 _TASKS_NAMED = 3  # tasks that a message names before it says how many more there are
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One task's episode: obs [T + 1, O], actions [T, A], rewards [T], and whether it ended early and succeeded."""
+    """One task's episode: obs [T + 1, O], actions [T, A], rewards [T], and whether it ended early and succeeded.
+
+    ``terms`` holds the mean of each named term of the reward over the steps.
+    """
 
     task: Task
     obs: FloatArray
@@ -35,6 +39,7 @@ class Episode:
     rewards: FloatArray
     terminated: bool
     success: bool
+    terms: Mapping[str, float] = field(default_factory=dict)
 
     def first_difference(self, other: Episode) -> int | None:
         """Return the first step at which two episodes differ (0: the first observation), or None."""
@@ -170,16 +175,19 @@ def play_environment(
     drawn = random_actions(family, seed, length)
     obs, _ = env.reset(seed=seed)
     seen, actions, rewards, success, terminated = [np.array(obs)], [], [], False, False
+    terms: list[Mapping[str, Any]] = []
     for step in range(length):
         action = choose(family, env, obs, step, drawn[step]) if probing else drawn[step]
         obs, reward, terminated, truncated, info = env.step(action)
+        terms.append(_terms(info))
         seen.append(np.array(obs))
         actions.append(action)
         rewards.append(reward)
         success = success or bool(info.get("success", False))
         if terminated or truncated:
             break
-    return Episode(task, _stack(seen), _stack(actions), np.array(rewards, np.float32), bool(terminated), success)
+    means = {name: float(np.mean([each.get(name, 0.0) for each in terms])) for name in terms[-1]}
+    return Episode(task, _stack(seen), _stack(actions), np.array(rewards, np.float32), bool(terminated), success, means)
 
 
 def choose(
@@ -199,12 +207,14 @@ def play_batch(
     actions = np.stack([random_actions(family, seed, length) for seed in seeds], axis=1)
     rows = len(tasks)
     seen, rewards = [np.array(batch.reset(list(seeds)))], []
+    terms: list[Mapping[str, Any]] = []
     lengths, success = np.full(rows, length), np.zeros(rows, np.bool_)
     terminated, ended = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
     for step in range(length):
         result = batch.step(actions[step])
         seen.append(np.array(result.obs))
         rewards.append(np.array(result.reward))
+        terms.append({name: np.array(values) for name, values in _terms(result.info).items()})
         success |= np.asarray(result.info.get("success", False), np.bool_) & ~ended
         terminated = np.array(result.terminated)
         now = terminated | result.truncated
@@ -221,9 +231,15 @@ def play_batch(
             reward[: lengths[row], row],
             bool(terminated[row]),
             bool(success[row]),
+            {name: float(np.mean([each[name][row] for each in terms[: lengths[row]]])) for name in terms[-1]},
         )
         for row, task in enumerate(tasks)
     ]
+
+
+def _terms(info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the terms of a step's reward by their names, where the family reports some."""
+    return {name.removeprefix(_TERM): value for name, value in info.items() if name.startswith(_TERM)}
 
 
 def name_tasks(tasks: Sequence[Task]) -> str:

@@ -1,8 +1,8 @@
-"""Is a family sound? Fourteen checks, each of which says pass, warn or fail with the reason and the fix.
+"""Is a family sound? Checks, each of which says pass, warn or fail with the reason and the fix.
 
 The checks speak through `mql.tasks.family` only, so they hold for parallel families, for families around
-any Gymnasium environment, and for those that are still to be written (but `reachable` and `recompiled`, which
-look for a model)::
+any Gymnasium environment, and for those that are still to be written (but `stated`, `reachable`, `recompiled` and
+`rest`, which look into a definition or a model)::
 
     inspection = Inspection(build=lambda: registry.load("point-robot"))
     for name in CHECKS:
@@ -19,6 +19,7 @@ from typing import Any
 from mql.errors import UserError
 from mql.robots.checks.verdict import FAIL, Verdict, failed
 from mql.tasks import registry
+from mql.tasks.checks.agreement import check_agreement
 from mql.tasks.checks.contract import check_builds, check_ood, check_pickle, check_splits
 from mql.tasks.checks.effect import check_effect
 from mql.tasks.checks.episodes import check_determinism, check_finite
@@ -27,20 +28,25 @@ from mql.tasks.checks.identifiability import check_identifiability
 from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.reachable import check_reachable
 from mql.tasks.checks.recompiled import check_recompiled
+from mql.tasks.checks.rest import check_rest
 from mql.tasks.checks.running import check_render, check_speed, check_success
+from mql.tasks.checks.stated import check_stated
 from mql.tasks.fault import EpisodeFault
 
 CHECKS: Mapping[str, Callable[[Inspection], Verdict]] = {
     "builds": check_builds,
     "splits": check_splits,
     "ood": check_ood,
+    "stated": check_stated,
     "determinism": check_determinism,
+    "agreement": check_agreement,
     "finite": check_finite,
     "hidden": check_hidden,
     "recompiled": check_recompiled,
     "effect": check_effect,
     "success": check_success,
     "reachable": check_reachable,
+    "rest": check_rest,
     "identifiability": check_identifiability,
     "speed": check_speed,
     "pickle": check_pickle,

@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from mql.robots.mjcf.lookup import actuator_kind, driven_joint, joint_width
+from mql.robots.mjcf.lookup import actuator_kind, driven_joint, joint_width, key_id
 from mql.tasks.family import Array
 
 Indices = npt.NDArray[np.intp]
@@ -25,9 +25,12 @@ class Holding:
 
     Args:
         model: as it was compiled. Its tasks' models may have other numbers, but the same joints and actuators.
+        own: the actuators of the robot; those of a scene get what the keyframe ``home`` says, if there is one. None:
+            all.
+        settled: whether what filters a servo's control has settled when an episode starts.
     """
 
-    def __init__(self, model: mujoco.MjModel) -> None:
+    def __init__(self, model: mujoco.MjModel, own: Indices | None = None, *, settled: bool = True) -> None:
         driven = [driven_joint(model, actuator) for actuator in range(model.nu)]
         held = {joint for joint in driven if joint is not None and joint_width(model, joint) == 1}
         servos = [index for index in range(model.nu) if actuator_kind(model, index) == "position"]
@@ -41,6 +44,14 @@ class Holding:
         self._dofs = np.array([model.jnt_dofadr[joint] for joint in joints], np.intp)
         self._share = np.array([1.0 / joints.count(joint) for joint in joints])  # of the joint's load, on each servo
         self._limited = np.flatnonzero(model.actuator_ctrllimited)
+        filters = [index for index in servos if settled and model.actuator_actadr[index] >= 0]
+        self._filters = np.array([index for index in filters if own is None or index in own], np.intp)
+        self._activations = np.array(model.actuator_actadr[self._filters], np.intp)
+        home = key_id(model, "home")
+        self._scene = np.zeros(0, np.intp)
+        if own is not None and home is not None:
+            self._scene = np.setdiff1d(np.arange(model.nu), own)
+            self._said = model.key_ctrl[home, self._scene].copy()
 
     def controls(self, model: mujoco.MjModel, data: mujoco.MjData) -> Array:
         """Return controls [U] under which a robot at rest stays in the pose that `data` has; 0 for what is no servo.
@@ -59,9 +70,25 @@ class Holding:
         controls[servos] = data.actuator_length[servos] * -model.actuator_biasprm[servos, 1] / gains[servos]
         if carriers.size:
             controls[carriers] += self._share * load(model, data)[self._dofs] / (gears[carriers] * gains[carriers])
+        if self._scene.size:
+            controls[self._scene] = self._said
         low, high = model.actuator_ctrlrange[limited].T
         controls[limited] = np.minimum(np.maximum(controls[limited], low), high)
         return controls
+
+    @property
+    def carriers(self) -> list[int]:
+        """The position servos that carry what weighs on their joints."""
+        return [int(index) for index in self._carriers]
+
+    @property
+    def filters(self) -> bool:
+        """Whether `settle` has something to do."""
+        return bool(self._filters.size)
+
+    def settle(self, activations: Array, controls: Array) -> None:
+        """Write into activations [X] what filters hold that have been given the controls [U] for long."""
+        activations[self._activations] = controls[self._filters]
 
 
 def load(model: mujoco.MjModel, data: mujoco.MjData) -> Array:
@@ -75,6 +102,20 @@ def position_ratio(model: mujoco.MjModel, servos: Indices) -> Array:
     """Return the controls of position servos that ask for 1 rad or m of their joints: the gears are counted."""
     pull, gain = -model.actuator_biasprm[servos, 1], model.actuator_gainprm[servos, 0]
     ratio: Array = model.actuator_gear[servos, 0] * pull / gain
+    return ratio
+
+
+def velocity_ratio(model: mujoco.MjModel, servos: Indices) -> Array:
+    """Return the controls of velocity servos that ask for 1 rad/s or m/s of their joints."""
+    ratio: Array = (
+        model.actuator_gear[servos, 0] * -model.actuator_biasprm[servos, 2] / model.actuator_gainprm[servos, 0]
+    )
+    return ratio
+
+
+def effort_ratio(model: mujoco.MjModel, motors: Indices) -> Array:
+    """Return the controls of motors that give their joints 1 N m or N."""
+    ratio: Array = 1.0 / (model.actuator_gear[motors, 0] * model.actuator_gainprm[motors, 0])
     return ratio
 
 

@@ -46,6 +46,16 @@ class Controller(Protocol):
         """Length A of an action."""
         ...
 
+    @property
+    def stays(self) -> bool:
+        """Whether no action, 0 in all its numbers, asks a robot to stay where an episode starts."""
+        ...
+
+    @property
+    def holding(self) -> Holding:
+        """What holds all that no action moves."""
+        ...
+
     def begin(self, qpos: Array, resting: Array) -> Episode:
         """Start an episode of each task from qpos [N, Q]; `resting` [N, U] are controls that hold all as it is."""
         ...
@@ -83,15 +93,15 @@ class EpisodeDrive:
 
     def __init__(self, controller: Controller, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         self._controller, self._model, self._data = controller, model, data
-        self._holding = Holding(model)
         # Views: each access to an attribute of MjData makes a new one.
         self._qpos, self._qvel, self._controls = data.qpos[None], data.qvel[None], data.ctrl
         self._episode: Episode | None = None
 
     def start(self) -> None:
         """Start an episode from the pose that the simulation has."""
-        resting = self._holding.controls(self._model, self._data)
+        resting = self._controller.holding.controls(self._model, self._data)
         self._controls[:] = resting
+        self._controller.holding.settle(self._data.act, resting)
         self._episode = self._controller.begin(self._qpos, resting[None])
 
     def act(self, action: Array) -> None:

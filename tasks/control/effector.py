@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from mql.tasks.control.actuators import Indices
+from mql.tasks.control.actuators import Holding, Indices
 from mql.tasks.control.controller import EpisodeDrive
 from mql.tasks.control.kinematics import ArmKinematics, Flange
 from mql.tasks.control.limits import VELOCITY, WORKSPACE, Box
@@ -40,12 +40,12 @@ class Stroke:
     """How far an action of 1 displaces something, and how far ahead of where that is an action may ask.
 
     Args:
-        length: of an action of 1: m along each axis, or rad.
-        lead: in the same unit.
+        length: of an action of 1: m along each axis, or rad; one number, or one for each number of the action.
+        lead: likewise.
     """
 
-    length: float
-    lead: float
+    length: float | Array
+    lead: float | Array
 
     def ask(self, asked: Array, action: Array, place: Array) -> Array:
         """Return the place to ask for [..] after `asked` [..], where something is at `place` [..].
@@ -113,6 +113,7 @@ class ServoEffector:
         servos: [J], the actuator of each joint.
         ratio: [J], its control for an angle of 1 rad.
         stroke: what an action means.
+        holding: what holds all that no action moves.
         fingers: the gripper.
         turn: what the turns of an action mean; None: it has none.
         workspace: the place that is asked for stays in there; None: anywhere.
@@ -126,6 +127,7 @@ class ServoEffector:
     servos: Indices
     ratio: Array
     stroke: Stroke
+    holding: Holding
     fingers: Fingers = NO_FINGERS
     turn: Stroke | None = None
     workspace: Box | None = None
@@ -133,6 +135,11 @@ class ServoEffector:
     fastest: Array | None = None
     rotation: Array | None = None
     posture: Array | None = None
+
+    @property
+    def stays(self) -> bool:
+        """No action asks the end effector to stay."""
+        return True
 
     @property
     def action_dim(self) -> int:

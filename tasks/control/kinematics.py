@@ -16,6 +16,7 @@ import numpy as np
 from mql.tasks.family import Array
 
 DAMPING = 0.03  # of the least squares, in m and rad: near a singular pose joints move at most this much faster
+_HINGE, _SLIDE = mujoco.mjtJoint.mjJNT_HINGE.value, mujoco.mjtJoint.mjJNT_SLIDE.value
 _DAMPING_SQUARE = DAMPING**2 * np.eye(6)
 POSTURE_GAIN = 0.1  # part of the way back to the nominal posture in one step, where the flange does not mind
 SETTLING_STEPS = 60  # of `pose_at`; each one goes a good part of the rest
@@ -34,14 +35,14 @@ class Flange:
 
 
 class ArmKinematics:
-    """The chain of hinges from a model's root to one of its sites.
+    """The chain of hinges and slides from a model's root to one of its sites.
 
     Args:
         model: the compiled model; its base values are read, not kept.
         site: name of the site.
 
     Raises:
-        ValueError: a joint of the chain is no hinge, or there is none.
+        ValueError: a joint of the chain is neither hinge nor slide, or there is none.
     """
 
     def __init__(self, model: mujoco.MjModel, site: str) -> None:
@@ -51,8 +52,8 @@ class ArmKinematics:
         while body:
             count, first = int(model.body_jntnum[body]), int(model.body_jntadr[body])
             for joint in range(first + count - 1, first - 1, -1):
-                if model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_HINGE.value:
-                    raise ValueError(f"joint {model.joint(joint).name!r} on the way to {site!r} is no hinge")
+                if model.jnt_type[joint] not in (_HINGE, _SLIDE):
+                    raise ValueError(f"joint {model.joint(joint).name!r} on the way to {site!r} is no hinge or slide")
                 anchor = model.jnt_pos[joint]
                 links.append((rotation, position - anchor))
                 joints.append(joint)
@@ -70,10 +71,16 @@ class ArmKinematics:
         low, high = model.jnt_range[order].T
         self.low, self.high = np.where(limited, low, -np.inf), np.where(limited, high, np.inf)  # [J] rad
         # What a joint adds, seen from its frame: turn to the next joint, way there, own axis, side by side [3, 5]. A
-        # joint at angle q turns by I + sin q K + (1 - cos q) K K, so that is fixed + sin q sine + cos q cosine.
+        # hinge at angle q turns by I + sin q K + (1 - cos q) K K, so that is fixed + sin q sine + cos q cosine. A slide
+        # turns nothing, and adds q times its axis to the way.
         axes = model.jnt_axis[order]
         behind = np.stack([np.column_stack([turn, offset]) for turn, offset in links[::-1]])  # [J, 3, 4]
-        cross = np.stack([_cross(axis) for axis in axes])
+        slides = model.jnt_type[order] == _SLIDE
+        self._slides = np.flatnonzero(slides)
+        self._slide_axes = axes[slides]
+        zero = model.qpos0[self.qpos]
+        self._zero = zero if zero.any() else None  # where the joints stand as the model was built
+        cross = np.stack([_cross(axis) * ~slide for axis, slide in zip(axes, slides, strict=True)])
         square, none = cross @ cross, np.zeros((len(order), 3, 1))
         self._fixed = np.concatenate([behind + square @ behind, axes[:, :, None]], axis=2)
         self._sine = np.concatenate([cross @ behind, none], axis=2)
@@ -81,11 +88,13 @@ class ArmKinematics:
         self._base_rotation, self._base_position = rotation, position
 
     def flange(self, angles: Array) -> Flange:
-        """Return position, rotation and Jacobian of the site at joint angles [N, J] in rad."""
-        angles = np.ascontiguousarray(angles)
+        """Return position, rotation and Jacobian of the site at joint angles [N, J] in rad, slides in m."""
+        angles = np.ascontiguousarray(angles if self._zero is None else angles - self._zero)
         rows, joints = angles.shape
         sine, cosine = np.sin(angles)[..., None, None], np.cos(angles)[..., None, None]
         added = self._fixed + sine * self._sine + cosine * self._cosine  # [N, J, 3, 5]
+        if self._slides.size:
+            added[..., 3][:, self._slides] += angles[:, self._slides, None] * self._slide_axes
         anchors, axes = np.empty((rows, joints, 3)), np.empty((rows, joints, 3))
         rotation = np.broadcast_to(self._base_rotation, (rows, 3, 3))
         position = np.broadcast_to(self._base_position, (rows, 3))
@@ -98,6 +107,9 @@ class ArmKinematics:
         jacobian = np.empty((rows, 6, joints))
         jacobian[:, :3] = _cross_products(axes, position[:, None] - anchors).transpose(0, 2, 1)
         jacobian[:, 3:] = axes.transpose(0, 2, 1)
+        if self._slides.size:
+            jacobian[:, :3, self._slides] = jacobian[:, 3:, self._slides]
+            jacobian[:, 3:, self._slides] = 0.0
         return Flange(position, rotation, jacobian)
 
     def targets(

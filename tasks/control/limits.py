@@ -5,20 +5,16 @@ Shapes: N tasks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from mql.tasks.control.actuators import Indices
+from mql.tasks.control.kinematics import ArmKinematics
 from mql.tasks.family import Array, BoolArray
 
 VELOCITY = "limited_velocity"  # a joint's or the end effector's speed limit cut what the action asked for
 WORKSPACE = "limited_workspace"  # the end effector was asked to leave its workspace
-
-
-def limits_of(derived: Mapping[str, Array]) -> dict[str, Array]:
-    """Return what ``info`` tells of limits: those [N] that stand in ``State.derived``; 1 where they cut the action."""
-    return {name: derived[name] for name in (VELOCITY, WORKSPACE) if name in derived}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,3 +51,66 @@ class Box:
             place = place - self.origin
         # Row by row: a product of whole matrices would round a task's numbers as its neighbours' number has it.
         return place if self.axes is None else (place[:, None] @ self.axes)[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class EndLimits:
+    """Limits of an end effector that is moved by joints.
+
+    Args:
+        kinematics: of the joints between it and the world.
+        seconds: s; a control step.
+        speed: m/s; None: any.
+        workspace: None: anywhere.
+    """
+
+    kinematics: ArmKinematics
+    seconds: float
+    speed: float | None
+    workspace: Box | None
+
+    def keep(self, qpos: Array, places: Indices, before: Array, asked: Array) -> tuple[Array, BoolArray, BoolArray]:
+        """Return joint targets [N, K] that ask the end effector for nothing beyond its limits.
+
+        They are on the way from the targets `before` [N, K] to those `asked` for [N, K]: shorter where that would be
+        too fast, and none at all where it would lead out of the workspace.
+
+        Args:
+            qpos: [N, Q], where all joints are.
+            places: [K], the targets' joints in it.
+            before: [N, K].
+            asked: [N, K].
+
+        Returns:
+            The targets, which [N] were asked for too fast a way, and which [N] to leave the workspace.
+        """
+        rows = len(qpos)
+        poses = np.concatenate([qpos, qpos])
+        poses[:rows, places], poses[rows:, places] = before, asked
+        ends = self.kinematics.flange(poses[:, self.kinematics.qpos]).position
+        first, last = ends[:rows], ends[rows:]
+        slow = outside = np.zeros(rows, np.bool_)
+        if self.speed is not None:
+            way, farthest = np.linalg.norm(last - first, axis=1), self.speed * self.seconds
+            slow = way > farthest * (1.0 + 1e-9)
+            if slow.any():
+                share = np.where(slow, farthest / np.maximum(way, farthest), 1.0)[:, None]
+                asked = np.where(slow[:, None], before + share * (asked - before), asked)
+                poses[rows:, places] = asked
+                last = self.kinematics.flange(poses[rows:, self.kinematics.qpos]).position
+        if self.workspace is not None:
+            outside = self.workspace.keep(first, last)[1]
+            asked = np.where(outside[:, None], before, asked)
+        return asked, slow, outside
+
+    def exceeded(self, qpos: Array, qvel: Array) -> tuple[BoolArray, BoolArray]:
+        """Return where [N] the end effector is too fast, and where it has left its workspace and goes on."""
+        flange = self.kinematics.flange(qpos[:, self.kinematics.qpos])
+        speeds = np.ascontiguousarray(qvel[:, self.kinematics.qvel])[:, :, None]
+        velocity = (flange.jacobian[:, :3] @ speeds)[:, :, 0]
+        slow = outside = np.zeros(len(qpos), np.bool_)
+        if self.speed is not None:
+            slow = np.linalg.norm(velocity, axis=1) >= self.speed
+        if self.workspace is not None:
+            outside = self.workspace.keep(flange.position, flange.position + self.seconds * velocity)[1]
+        return slow, outside

@@ -38,6 +38,7 @@ class MocapEffector:
         end_point: [3] m, the end effector in the pulled body's frame: what actions displace, and turn about.
         stroke: what an action means.
         fingers: the gripper.
+        holding: what holds all that no action moves.
         turn: what the turns of an action mean; None: it has none.
         workspace: the end effector is asked to stay in there; None: anywhere.
         farthest: m; how far the place that is asked for may go in a step; None: any way.
@@ -54,9 +55,15 @@ class MocapEffector:
     end_point: Array
     stroke: Stroke
     fingers: Fingers
+    holding: Holding
     turn: Stroke | None = None
     workspace: Box | None = None
     farthest: float | None = None
+
+    @property
+    def stays(self) -> bool:
+        """No action asks the end effector to stay."""
+        return True
 
     @property
     def action_dim(self) -> int:
@@ -73,7 +80,6 @@ class MocapDrive:
 
     def __init__(self, effector: MocapEffector, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         self._effector, self._model, self._data = effector, model, data
-        self._holding = Holding(model)
         # Views: each access to an attribute of MjData makes a new one.
         self._controls, self._qpos = data.ctrl, data.qpos
         self._position, self._quaternion = data.mocap_pos[effector.mocap], data.mocap_quat[effector.mocap]
@@ -89,7 +95,8 @@ class MocapDrive:
     def start(self) -> None:
         """Start an episode: put the mocap body where nothing is pulled, and let the actuators hold."""
         effector = self._effector
-        self._controls[:] = self._holding.controls(self._model, self._data)
+        self._controls[:] = effector.holding.controls(self._model, self._data)
+        effector.holding.settle(self._data.act, self._controls)
         mujoco.mju_mulQuat(self._quaternion, self._pulled_quaternion, effector.weld_turn)
         mujoco.mju_rotVecQuat(self._offset, effector.own_point, self._quaternion)
         mujoco.mju_rotVecQuat(self._end, effector.pulled_point, self._pulled_quaternion)

@@ -1,20 +1,19 @@
-"""What an action does: it commands the actuators' ranges, or, of a robot, what one of its control modes says.
-
-Modes that displace the end effector are those of `mql.tasks.control.effector`; all others are a `Control`.
-"""
+"""What an action does: it commands the actuators' ranges, or, of a robot, what one of its control modes says."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import mujoco
+import numpy as np
 
 from mql.errors import UserError, nearest
-from mql.tasks.control.effector import ServoEffector
-from mql.tasks.control.joints import Control, joint_control
+from mql.robots.mjcf.lookup import site_id
+from mql.tasks.control.controller import Controller
 from mql.tasks.control.mocap import MocapEffector
-from mql.tasks.control.modes import effector_of
+from mql.tasks.control.modes import control_of_mode, range_control
 from mql.tasks.definitions.file import DefinitionFile
+from mql.tasks.definitions.model import start_of
 
 if TYPE_CHECKING:
     from mql.robots.spec import RobotSpec
@@ -50,20 +49,31 @@ def frame_skip_of(file: DefinitionFile, model: mujoco.MjModel, robot: RobotSpec 
     return max(1, round(1.0 / (rate * float(model.opt.timestep))))
 
 
-def control_of(
-    file: DefinitionFile, model: mujoco.MjModel, robot: RobotSpec | None
-) -> Control | ServoEffector | MocapEffector:
-    """Return what an action does. Actuators that drive no single joint are commanded by their ranges.
+def end_of(model: mujoco.MjModel, robot: RobotSpec | None) -> str | None:
+    """Return the site of a robot's end effector, or None where none is stated that the model has."""
+    if robot is None or robot.end_effector is None:
+        return None
+    return robot.end_effector.site if site_id(model, robot.end_effector.site) is not None else None
+
+
+def control_of(file: DefinitionFile, model: mujoco.MjModel, robot: RobotSpec | None) -> Controller | MocapEffector:
+    """Return what an action does. What is not the robot's own holds still, as far as its actuators can.
 
     Raises:
         UserError: an actuator has no range, or the robot has no such control mode, or one that the model can't serve.
     """
-    name = file.definition.env.control
+    name, env = file.definition.env.control, file.definition.env
     modes = {} if robot is None else robot.control
     if name is not None and name not in modes:
         mend = nearest(name, modes) if modes else "leave it out: actions then command the actuators' ranges"
         raise UserError(f"the robot has no control mode {name!r}", where=file.where("env.control"), mend=mend)
-    mode = None if name is None else modes[name]
-    if robot is not None and name is not None and mode is not None and mode.kind == "ee_delta":
-        return effector_of(model, robot, name)
-    return joint_control(model, mode, where=file.where("env"))
+    own = np.arange(model.nu)
+    if robot is not None:
+        from mql.tasks.scenes.compose import scene_actuators
+
+        own = own[scene_actuators(str(env.scene), folder=file.folder) :]
+    if robot is None or name is None:
+        return range_control(model, own, where=file.where("env"))
+    seconds = frame_skip_of(file, model, robot) * float(model.opt.timestep)
+    home = start_of(model, robot).qpos
+    return control_of_mode(model, robot, name, own=own, home=home, seconds=seconds)

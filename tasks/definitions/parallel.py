@@ -20,10 +20,10 @@ import numpy as np
 
 from mql.errors import UserError
 from mql.robots.description import View
-from mql.tasks.control.effector import ServoEffector
-from mql.tasks.control.joints import Control
+from mql.tasks.control.controller import Controller
 from mql.tasks.control.mocap import MocapEffector
-from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
+from mql.tasks.control.rest import Resting
+from mql.tasks.definitions.control import control_of, end_of, frame_skip_of, robot_of
 from mql.tasks.definitions.episodes import episode_physics
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.judge import RowsJudge
@@ -53,7 +53,6 @@ from mql.tasks.stepping.derived import Derived
 from mql.tasks.stepping.effector import ControlledDynamics, MocapDynamics
 from mql.tasks.stepping.parallel import EpisodeJudge, ParallelFamily
 from mql.tasks.stepping.physics_state import PhysicsState
-from mql.tasks.stepping.rollout import MujocoDynamics
 from mql.tasks.stepping.state import Dynamics, Outcome, State
 from mql.tasks.stepping.varying import Models, Varying
 
@@ -71,7 +70,8 @@ class Mechanism:
     scaling: Mapping[str, Scaling]  # how observed quantities and visible parameters are seen, where not as they are
     read: Mapping[str, Quantity]
     visible: tuple[str, ...]  # parameters that stand in the observation
-    commands: Control | ServoEffector | MocapEffector
+    commands: Controller | MocapEffector
+    end: str | None  # the site of the robot's end effector
     frame_skip: int
     view: View | None  # the robot's own, from where pictures are taken
     source: ModelSource
@@ -146,22 +146,21 @@ class ParallelDefinedFamily(ParallelFamily):
             return MocapDynamics(
                 models, known.frame_skip, threads, known.derived, commands, view=known.view, begin=known.start.put
             )
-        if isinstance(commands, ServoEffector):
-            return ControlledDynamics(
-                models, known.frame_skip, threads, known.derived, commands, view=known.view, begin=known.start.put
-            )
+        return ControlledDynamics(
+            models, known.frame_skip, threads, known.derived, commands, view=known.view, begin=known.start.put
+        )
 
-        def control(state: State, action: Array) -> Array:
-            return commands.signal(state.qpos, action)
+    def resting(self, task: Task) -> Resting | None:
+        """Return the robot of a task that is asked to stay where it starts; None: no action asks for that.
 
-        return MujocoDynamics(
-            models,
-            known.frame_skip,
-            threads,
-            known.derived,
-            view=known.view,
-            control=control,
-            begin=known.start.put,
+        An end effector has to be stated, whose place can be watched.
+        """
+        known = self.mechanism
+        if known.end is None or not known.commands.stays:
+            return None
+        none, start = np.zeros(known.commands.action_dim), known.start
+        return Resting(
+            self.model(task), start.qpos, start.qvel, known.end, known.commands, none, known.frame_skip, start.put
         )
 
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
@@ -301,6 +300,7 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
         read=read,
         visible=visible_names(file),
         commands=control_of(file, model, robot),
+        end=end_of(model, robot),
         frame_skip=frame_skip,
         view=None if robot is None else robot.camera(),
         source=source,

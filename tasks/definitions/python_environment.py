@@ -14,7 +14,8 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from mql.tasks.control.mocap import MocapEffector
-from mql.tasks.definitions.control import control_of, frame_skip_of, robot_of
+from mql.tasks.control.rest import Resting
+from mql.tasks.definitions.control import control_of, end_of, frame_skip_of, robot_of
 from mql.tasks.definitions.environment import Answer, Array, DefinedEnvironment
 from mql.tasks.definitions.episodes import episode_physics
 from mql.tasks.definitions.file import DefinitionFile
@@ -51,9 +52,11 @@ class PythonEnvironment(DefinedEnvironment):
         self.dt = frame_skip * float(self.model.opt.timestep)
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": max(1, round(1.0 / self.dt))}
         self.render_mode = render_mode
-        self._camera = Camera(robot.camera() if robot is not None else None)
+        self.view = robot.camera() if robot is not None else None
+        self._camera = Camera(self.view)
         self._start = start_of(self.model, robot)
-        commands = control_of(file, self.model, robot)
+        self._commands = commands = control_of(file, self.model, robot)
+        self._end, self._frame_skip = end_of(self.model, robot), frame_skip
         self._drive = commands.drive(self.model, self.data)
         steps = whole_stepper if isinstance(commands, MocapEffector) else stepper
         self._advance = steps(self.model, self.data, frame_skip)
@@ -140,6 +143,7 @@ class PythonEnvironment(DefinedEnvironment):
         self._check_stable()
         obs = self._observe()
         verdict = self._outcome(obs, action)
+        verdict.info.update({name: float(cut) for name, cut in self._drive.limited.items()})
         ended = self._own_terminated is not None and bool(self._own_terminated(self.model, self.data))
         return obs, verdict.reward, ended or verdict.terminated, False, verdict.info | {"at_goal": verdict.at_goal}
 
@@ -182,6 +186,13 @@ class PythonEnvironment(DefinedEnvironment):
     def _known(self, own: float) -> dict[str, Any]:
         """Return what expressions find below ``info``; `own` is the class's reward."""
         return self._quantities.read() | {"reward": own} if self._judged else {}
+
+    def resting(self) -> Resting | None:
+        """Return the robot as it stands now, asked to stay; None: no action asks for that, or it has no end."""
+        if self._end is None or not self._commands.stays:
+            return None
+        qpos, qvel, none = self.data.qpos.copy(), self.data.qvel.copy(), np.zeros(self._commands.action_dim)
+        return Resting(self.model, qpos, qvel, self._end, self._commands, none, self._frame_skip, self._start.put)
 
     def probe(self, step: int) -> Array:
         """Return the class's action [A] of this step."""

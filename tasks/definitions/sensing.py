@@ -179,8 +179,6 @@ def _by_place(
 
 def _measured(robot: RobotSpec, model: mujoco.MjModel, name: str, sensor: Sensor) -> list[Place] | str:
     """Return the places that a sensor measures, or why there are none."""
-    if sensor.kind == "joint_effort":
-        return "no quantity that a task observes is a joint's effort; state a sensor of the model (kind mjcf) instead"
     if sensor.kind == "end_effector_pose":
         if robot.end_effector is None:
             return "the robot has no end_effector"
@@ -192,6 +190,10 @@ def _measured(robot: RobotSpec, model: mujoco.MjModel, name: str, sensor: Sensor
     joint = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, name)
     if joint < 0:
         return f"the model has no joint {name!r}; name it by 'of: JOINT'"
+    if sensor.kind == "joint_effort":
+        reads = (model.sensor_type == mujoco.mjtSensor.mjSENS_JOINTACTFRC.value) & (model.sensor_objid == joint)
+        efforts: list[Place] = [("sensordata", int(start)) for start in model.sensor_adr[reads]]
+        return efforts or f"no sensor of the model reads the effort of joint {name!r}; add <jointactuatorfrc>"
     return _of_joint(model, joint, "qpos" if sensor.kind == "joint_position" else "qvel")
 
 

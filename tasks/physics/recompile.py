@@ -113,7 +113,8 @@ class Recompiler:
         found = {}
         for name in arrays_of(changed):
             before, after = getattr(self._plain, name).reshape(-1), getattr(changed, name).reshape(-1)
-            places = np.flatnonzero(before != after)
+            unused = np.isnan(before) & np.isnan(after) if before.dtype.kind == "f" else False
+            places = np.flatnonzero((before != after) & ~np.asarray(unused))
             if not places.size:
                 continue
             if name not in _DERIVED and np.intersect1d(places, self._own[name]).size:
@@ -265,5 +266,5 @@ def other_sizes(one: mujoco.MjModel, other: mujoco.MjModel) -> str:
 
 
 def differing(one: Array, other: Array) -> npt.NDArray[np.intp]:
-    """Return the elements, flat, that are not the same but for rounding."""
-    return np.flatnonzero(~np.isclose(one.reshape(-1), other.reshape(-1), rtol=1e-9, atol=1e-12))
+    """Return the elements, flat, that are not the same but for rounding; MuJoCo leaves NaN in unused ones."""
+    return np.flatnonzero(~np.isclose(one.reshape(-1), other.reshape(-1), rtol=1e-9, atol=1e-12, equal_nan=True))

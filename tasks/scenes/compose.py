@@ -25,8 +25,9 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots import registry
+from mql.robots.mjcf.lookup import holding_controls
 from mql.tasks.scenes.keyframe import rest_of_keyframe
-from mql.tasks.scenes.part import HOME, Home, Part, place
+from mql.tasks.scenes.part import HOME, Home, Part, compiled_alone, place
 from mql.tasks.scenes.source import Edit, check_unchanged, compiled
 
 BASE, FLANGE = "robot_base", "flange"  # sites at which a robot and a tool are attached
@@ -102,6 +103,12 @@ class SceneSource:
         for path, _, stamp, _ in self.files:
             check_unchanged(Path(path), stamp)
         return _assembled(self, edit)[0]
+
+
+def scene_actuators(scene: str | Path, *, folder: Path | None = None) -> int:
+    """Return how many actuators a scene has itself. In a whole they come first, and then the robot's."""
+    file, holder, _ = _find(scene, "scene", folder)
+    return int(compiled_alone(str(file), str(holder), file.stat().st_mtime_ns).nu)
 
 
 def built_in(kind: str) -> dict[str, Path]:
@@ -199,19 +206,23 @@ def _numbers(model: Any, kind: str, element: Any, name: str) -> Any:
 
 
 def _home(model: Any, parts: list[Part]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return qpos [Q] and ctrl [U] of the whole: each part's home, else the pose that it was built in."""
-    qpos, ctrl = model.qpos0.copy(), np.zeros(model.nu)
+    """Return qpos [Q] and ctrl [U] of the whole: each part's home, else the pose that it was built in, held there."""
+    qpos = model.qpos0.copy()
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     scene = parts[0]
     for part in parts:
-        joints, actuators = part.home or ({}, {})
+        joints, _ = part.home or ({}, {})
         for name, values in joints.items():
             if name:
                 joint = model.joint(name)
                 moves = part is not scene and joint.type == mujoco.mjtJoint.mjJNT_FREE
                 qpos[place(model, joint.id)] = _placed(values, data.site(BASE)) if moves else values
-        for name, value in actuators.items():
+    data.qpos[:] = qpos
+    mujoco.mj_fwdPosition(model, data)
+    ctrl = holding_controls(model, data)
+    for part in parts:
+        for name, value in (part.home or ({}, {}))[1].items():
             if name:
                 ctrl[model.actuator(name).id] = value
     return qpos, ctrl

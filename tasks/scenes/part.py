@@ -53,7 +53,7 @@ class Part:
 
     def __init__(self, file: str, folder: str, stamp: int, home: Home, *, edit: Edit | None = None) -> None:
         self.file = file
-        self.alone = _compiled_alone(file, folder, stamp)
+        self.alone = compiled_alone(file, folder, stamp)
         # MuJoCo can't attach what has been compiled, so the file is read a second time.
         self.spec, edited = _read(file, edit)
         self.home = self._pose(home)
@@ -131,7 +131,7 @@ def place(model: mujoco.MjModel, joint: int) -> slice:
 
 
 @lru_cache(maxsize=64)
-def _compiled_alone(file: str, folder: str, stamp: int) -> mujoco.MjModel:
+def compiled_alone(file: str, folder: str, stamp: int) -> mujoco.MjModel:
     """Compile a part by itself to see whether it is sound."""
     return compile_mjcf(Path(file), Path(folder))
 

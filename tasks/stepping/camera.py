@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mql.robots.description import View
 from mql.robots.drawing.renderer import open_renderer
+from mql.robots.drawing.shot import Shot, fixed_camera
 
 # What a renderer keeps of the model that it was opened for; all else it reads anew for each picture.
 _KEPT = ("mesh_vert", "mesh_face", "hfield_data", "hfield_size", "tex_data", "skin_vert")
@@ -19,23 +20,24 @@ _KEPT = ("mesh_vert", "mesh_face", "hfield_data", "hfield_size", "tex_data", "sk
 class Camera:
     """A camera that opens OpenGL with its first picture, and again for a model of the same sizes but other meshes.
 
-    Without a `view`, it is the model's own first camera, or one that sees all of a model that has none.
+    Without a `view`, it is the model's own first camera, or one that sees all of a model that has none. A `shot` that
+    names a camera of the model goes before both.
     """
 
-    def __init__(self, view: View | None) -> None:
-        self._view = view
+    def __init__(self, view: View | None, shot: Shot = Shot()) -> None:  # noqa: B008 - it is frozen
+        self._view, self._shot = view, shot
         self._renderer: Any = None
         self._opened_for: mujoco.MjModel | None = None
 
     def picture(self, model: mujoco.MjModel, data: mujoco.MjData) -> npt.NDArray[np.uint8]:
-        """Return a picture [480, 480, 3] of `model` in the whole state that `data` has; `data` stays as it is.
+        """Return a picture [height, width, 3] of `model` in the whole state that `data` has; `data` stays as it is.
 
         Raises:
-            UserError: OpenGL can't be opened.
+            UserError: OpenGL can't be opened, or the model has no camera of the shot's name.
         """
         if self._opened_for is None or not _share_meshes(self._opened_for, model):
             self.close()
-            self._renderer, self._opened_for = open_renderer(model), model
+            self._renderer, self._opened_for = open_renderer(model, self._shot.width, self._shot.height), model
         shown = copy.copy(data)
         mujoco.mj_forward(model, shown)
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
@@ -46,6 +48,8 @@ class Camera:
         return picture
 
     def _aim(self, model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjvCamera:
+        if self._shot.camera is not None:
+            return fixed_camera(model, self._shot.camera)
         view, camera = self._view, mujoco.MjvCamera()
         if view is None and model.ncam:
             camera.fixedcamid, camera.type = 0, mujoco.mjtCamera.mjCAMERA_FIXED.value

@@ -9,12 +9,12 @@ Shapes: N tasks, Q positions, V velocities, U actuators, A numbers of an action.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import mujoco
 import numpy as np
 
 from mql.robots.description import View
-from mql.tasks.control.actuators import Holding
 from mql.tasks.control.controller import Controller, Episode
 from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.family import Array
@@ -30,7 +30,7 @@ from mql.tasks.stepping.varying import Models
 class ControlledDynamics(MujocoDynamics):
     """N MuJoCo simulations side by side whose actuators a controller commands.
 
-    What the controller knows of the robots stands in ``State.derived``, and which limits cut the last action: 0 or 1.
+    What the controller knows of the robots stands in ``State.derived``.
 
     Args:
         models: one model per task; the same object may serve many.
@@ -56,21 +56,34 @@ class ControlledDynamics(MujocoDynamics):
         super().__init__(
             models, frame_skip, threads, derived, view=view, derive=self._see, control=self._command, begin=begin
         )
-        self._controller, self._holding = controller, Holding(self._models[0])
+        self._controller, self._start_from = controller, begin
         self._scratch = mujoco.MjData(self._models[0])
         self._episode: Episode | None = None
 
-    def _ready(self, start: PhysicsState) -> None:
-        resting = np.zeros((len(self._models), self._models[0].nu))
+    def _ready(self, start: PhysicsState) -> PhysicsState:
+        holding, rows = self._controller.holding, len(self._models)
+        resting = np.zeros((rows, self._models[0].nu))
+        activations = np.zeros((rows, self._models[0].na))
         for row, model in enumerate(self._models):
+            if holding.filters:
+                mujoco.mj_resetData(model, self._scratch)
+                if self._start_from is not None:
+                    self._start_from(model, self._scratch)
             self._scratch.qpos[:] = start.qpos[row]
-            resting[row] = self._holding.controls(model, self._scratch)
+            resting[row] = holding.controls(model, self._scratch)
+            holding.settle(self._scratch.act, resting[row])
+            activations[row] = self._scratch.act
         self._episode = self._controller.begin(start.qpos, resting)
+        return replace(start, act=activations) if holding.filters and start.act is None else start
+
+    def limited(self) -> Mapping[str, Array]:
+        """Return which stated limits cut the last action: name -> [N], 1 where one did."""
+        stated = {} if self._episode is None else self._episode.limited
+        return {name: cut.astype(np.float64) for name, cut in stated.items()}
 
     def _see(self, state: State) -> Mapping[str, Array]:
         assert self._episode is not None
-        limited = {name: cut.astype(np.float64) for name, cut in self._episode.limited.items()}
-        return {**self._episode.see(state.qpos, state.qvel), **limited}
+        return self._episode.see(state.qpos, state.qvel)
 
     def _command(self, state: State, action: Array) -> Array:
         if self._episode is None:
@@ -106,6 +119,11 @@ class MocapDynamics(LiveDynamics):
         rows = list(zip(self._models, self._data, strict=True))
         self._drives = [effector.drive(model, data) for model, data in rows]
         self._advance = [whole_stepper(model, data, frame_skip) for model, data in rows]
+
+    def limited(self) -> Mapping[str, Array]:
+        """Return which stated limits cut the last action: name -> [N], 1 where one did."""
+        told = [drive.limited for drive in self._drives]
+        return {name: np.array([each[name] for each in told], np.float64) for name in told[0]}
 
     def _begin(self, row: int) -> None:
         self._drives[row].start()

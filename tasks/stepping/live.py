@@ -25,6 +25,7 @@ from mql.tasks.stepping.advance import forces_finder
 from mql.tasks.stepping.camera import Camera
 from mql.tasks.stepping.derived import TIME, Derived, needs_forces
 from mql.tasks.stepping.physics_state import Begin, Layout, PhysicsState
+from mql.tasks.stepping.simulation import Simulation
 from mql.tasks.stepping.state import State
 from mql.tasks.stepping.varying import Models, models_of
 
@@ -58,7 +59,7 @@ class LiveDynamics(ABC):
         self._lost = np.zeros(rows, np.bool_)  # tasks whose physics has diverged
         self._threads = min(threads, rows)
         self._pool: ThreadPoolExecutor | None = None
-        self._camera = Camera(view)
+        self._seen_from, self._camera = view, Camera(view)
         self._before, self._after = (
             State(
                 np.zeros((rows, first.nq)),
@@ -120,6 +121,10 @@ class LiveDynamics(ABC):
             UserError: OpenGL can't be opened.
         """
         return self._camera.picture(self._models[row], self._data[row])
+
+    def simulation(self, row: int) -> Simulation:
+        """Return one task's simulation."""
+        return Simulation(self._models[row], self._data[row], self._seen_from)
 
     def close(self) -> None:
         """Stop the threads and release the rendering context."""

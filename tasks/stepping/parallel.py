@@ -26,8 +26,9 @@ from mql.tasks.parameter import visible_values
 from mql.tasks.physics.episode import EpisodePhysics
 from mql.tasks.stepping.checked import checked_actions, checked_seeds
 from mql.tasks.stepping.physics_state import PhysicsState, stacked
+from mql.tasks.stepping.simulation import Simulating, Simulation
 from mql.tasks.stepping.single import TaskEnvironment
-from mql.tasks.stepping.state import Dynamics, Outcome, State
+from mql.tasks.stepping.state import Dynamics, LimitedDynamics, Outcome, State
 from mql.tasks.stepping.success import SuccessRule
 
 
@@ -123,6 +124,7 @@ class ParallelBatch:
         self.family = family
         self.tasks: tuple[Task, ...] = tuple(tasks)
         self._dynamics = family.dynamics(self.tasks, threads)
+        self._limited = self._dynamics.limited if isinstance(self._dynamics, LimitedDynamics) else None
         self._parameters = {
             name: np.array([task.parameters[name] for task in self.tasks], dtype=np.float64)
             for name in family.parameters
@@ -189,6 +191,8 @@ class ParallelBatch:
             ~terminated if at_end else np.zeros(len(self.tasks), np.bool_),
             dict(outcome.info),
         )
+        if self._limited is not None:
+            step.info.update(self._limited())
         if outcome.at_goal is not None:
             step.info["success"] = self._success.judge(outcome.at_goal, step.terminated | step.truncated)
         _mask_ended(step, last)
@@ -199,6 +203,10 @@ class ParallelBatch:
     def render(self, row: int = 0) -> npt.NDArray[np.uint8]:
         """Return a picture [height, width, 3] of one task."""
         return self._dynamics.render(row)
+
+    def simulation(self, row: int = 0) -> Simulation | None:
+        """Return the MuJoCo simulation of one task; None where its laws of motion are others."""
+        return self._dynamics.simulation(row) if isinstance(self._dynamics, Simulating) else None
 
     def close(self) -> None:
         """Release threads and rendering contexts."""

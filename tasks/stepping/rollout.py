@@ -44,6 +44,7 @@ from mql.tasks.stepping.contact import ContactDynamics
 from mql.tasks.stepping.derived import FROM_SOLVER, TIME, Derived, Deriver
 from mql.tasks.stepping.parallel import ParallelFamily
 from mql.tasks.stepping.physics_state import STATE, Begin, Layout, PhysicsState
+from mql.tasks.stepping.simulation import Simulation
 from mql.tasks.stepping.state import Dynamics, State
 from mql.tasks.stepping.varying import Models, Varying, models_of
 
@@ -194,7 +195,7 @@ class MujocoDynamics:
         self._data = [mujoco.MjData(first) for _ in range(threads)]
         # One thread: no pool, the physics runs on the caller's thread.
         self._rollout: Rollout | None = Rollout(nthread=threads if threads > 1 else 0)
-        self._camera = Camera(view)
+        self._seen_from, self._camera = view, Camera(view)
         # Two portions of tasks for each thread: fewer hand-overs than MuJoCo's ten, and still some balance.
         self._chunk = max(1, len(self._models) // (2 * threads))
         rows, frames = len(self._models), frame_skip
@@ -223,7 +224,7 @@ class MujocoDynamics:
         """Put every task into a state, which an episode starts from."""
         if self._varying is not None:
             self._varying.begin(start.drawn)
-        self._ready(start)
+        start = self._ready(start)
         states, inputs = self._layout.start(self._models, start, self._begin)
         self._frames[:] = 0.0
         self._frames[:, -1] = states
@@ -273,10 +274,15 @@ class MujocoDynamics:
         Raises:
             UserError: OpenGL can't be opened.
         """
+        shown = self.simulation(row)
+        return self._camera.picture(shown.model, shown.data)
+
+    def simulation(self, row: int) -> Simulation:
+        """Return one task's model, with data of its own that have its whole state."""
         model = self._models[row]
         data = mujoco.MjData(model)
         self._layout.put(model, data, self._frames[row, -1], self._inputs[row, -1])
-        return self._camera.picture(model, data)
+        return Simulation(model, data, self._seen_from)
 
     def close(self) -> None:
         """Stop the threads and release the rendering context."""
@@ -285,8 +291,9 @@ class MujocoDynamics:
             self._rollout = None
         self._camera.close()
 
-    def _ready(self, start: PhysicsState) -> None:
-        """Prepare for an episode; the models have its physics already."""
+    def _ready(self, start: PhysicsState) -> PhysicsState:
+        """Prepare for an episode, whose physics the models have already; return what it starts from."""
+        return start
 
     def _mark_lost(self) -> None:
         """Find tasks that diverged in this step, and write NaN over those that ever did."""

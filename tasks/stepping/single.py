@@ -12,6 +12,7 @@ from gymnasium import Space
 
 from mql.tasks.family import FloatArray, Task, TaskBatch, TaskFamily
 from mql.tasks.stepping.checked import RENDER_MODES, check_render_mode, checked_action
+from mql.tasks.stepping.simulation import Simulation
 
 
 class StartableBatch(TaskBatch, Protocol):
@@ -27,6 +28,10 @@ class StartableBatch(TaskBatch, Protocol):
 
     def render(self, row: int = 0) -> npt.NDArray[np.uint8]:
         """Return a picture [height, width, 3] of one task."""
+        ...
+
+    def simulation(self, row: int = 0) -> Simulation | None:
+        """Return the MuJoCo simulation of one task; None where its laws of motion are others."""
         ...
 
 
@@ -67,11 +72,17 @@ class TaskEnvironment(gymnasium.Env[FloatArray, FloatArray]):
 
         Raises:
             UserError: an action of another shape, or one that is not finite.
-            FloatingPointError: the physics diverged.
+            FloatingPointError: the physics diverged, or the reward is not finite.
         """
         step = self._batch.step(checked_action(self.family, action)[None])
-        if not (np.isfinite(step.obs).all() and np.isfinite(step.reward).all()):
+        if not np.isfinite(step.obs).all():
             raise FloatingPointError(f"{self.family.name}: the physics of the task {self.task.to_json()} diverged")
+        if not np.isfinite(step.reward).all():
+            terms = [name for name, value in step.info.items() if name.startswith("reward_") and not np.isfinite(value)]
+            named = f" (its term {terms[0].removeprefix('reward_')!r})" if terms else ""
+            raise FloatingPointError(
+                f"{self.family.name}: the reward is {step.reward[0]}{named} in the task {self.task.to_json()}"
+            )
         info = {name: values[0].item() for name, values in step.info.items()}
         return step.obs[0], float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), info
 
@@ -83,6 +94,10 @@ class TaskEnvironment(gymnasium.Env[FloatArray, FloatArray]):
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return a picture [height, width, 3], or None where no render mode was chosen."""
         return self._batch.render() if self.render_mode == "rgb_array" else None
+
+    def simulation(self) -> Simulation | None:
+        """Return the MuJoCo simulation behind the task; None where there is none."""
+        return self._batch.simulation()
 
     def close(self) -> None:
         """Release the rendering context."""

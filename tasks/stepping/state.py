@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -62,4 +62,13 @@ class Dynamics(Protocol):
 
     def close(self) -> None:
         """Release threads and rendering contexts."""
+        ...
+
+
+@runtime_checkable
+class LimitedDynamics(Protocol):
+    """Laws of motion of robots whose commands are kept within stated limits."""
+
+    def limited(self) -> Mapping[str, Array]:
+        """Return which limits cut the last action: name -> [N], 1 where one did."""
         ...

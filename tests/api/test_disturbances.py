@@ -120,7 +120,7 @@ def test_nothing_is_written_where_it_cannot_be_simulated(tmp_path: Path) -> None
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("python", [False, True])
+@pytest.mark.parametrize("python", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_definition_is_made_harder_than_it_says(tmp_path: Path, python: bool) -> None:
     path = write_python(tmp_path / "lab") if python else write_parallel(tmp_path / "lab")
     path.write_text(path.read_text() + "sensing: {all: {noise: 0.01}}\n")

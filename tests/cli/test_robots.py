@@ -15,7 +15,7 @@ from PIL import Image
 from mql.cli import app as cli
 from mql.cli import robots as cli_robots
 from mql.robots import registry
-from mql.robots.checks.run import CHECKS
+from mql.tasks.checks.robot import ROBOT_CHECKS
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object, status: int = 0) -> tuple[str, str]:
@@ -61,7 +61,7 @@ def test_show_says_where_a_missing_model_comes_from(
 def test_check_prints_a_line_for_each_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = write_robot(tmp_path)
     lines = json.loads(run(capsys, "check", path, "--json")[0])
-    assert [line["check"] for line in lines] == list(CHECKS)
+    assert [line["check"] for line in lines] == list(ROBOT_CHECKS)
     assert all(list(line) == ["robot", "check", "result", "message"] for line in lines)
     assert {line["robot"] for line in lines} == {str(path)}
     assert {line["result"] for line in lines if line["check"] != "render"} == {"pass"}

@@ -141,3 +141,36 @@ def test_a_library_that_cannot_be_loaded_is_named(
 def test_help_says_what_quick_leaves_out() -> None:
     done = subprocess.run([sys.executable, "-m", "mql", "tasks", "check", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "one family per module" in " ".join(done.stdout.split())
+
+
+def test_size_and_camera_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.png"
+    render = ["tasks", "render", "cheetah-vel", "-o", path]
+    assert "'wide' is no size of a picture (--size): write WIDTHxHEIGHT" in fails(capsys, *render, "--size", "wide")
+    assert "give 16 to 4096 pixels" in fails(capsys, *render, "--size", "640x2")
+    film = ["tasks", "render", "cheetah-vel", "-o", tmp_path / "a.mp4"]
+    assert "give even numbers" in fails(capsys, *film, "--size", "641x480")
+    assert "no simulation of MuJoCo's" in fails(capsys, "tasks", "render", "point-robot", "-o", path, "--size", "64x64")
+    assert list(tmp_path.iterdir()) == []
+    drawn = [*map(str, render), "--tasks", "1"]
+    draws(capsys, *drawn)
+    plain = Image.open(path).size
+    draws(capsys, *drawn, "--size", "960x240", "--camera", "track")
+    wide = Image.open(path).size
+    assert wide[0] == 2 * plain[0] and wide[1] < plain[1]
+
+
+@pytest.mark.needs_extra
+def test_a_film_has_the_size_that_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also of an environment that draws its own pictures otherwise."""
+    path = tmp_path / "film.mp4"
+    draws(capsys, "tasks", "render", "fetch-reach", "-o", str(path), "--size", "96x64")
+    assert next(imageio_ffmpeg.read_frames(str(path)))["size"] == (96, 64)
+
+
+def draws(capsys: pytest.CaptureFixture[str], *arguments: str) -> None:
+    """Run a command that draws, where there is an OpenGL to draw with."""
+    status = cli.run(arguments)
+    if "OpenGL" in capsys.readouterr().err:
+        pytest.skip("no OpenGL on this machine")
+    assert status == 0

@@ -26,7 +26,7 @@ from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.run import CHECKS, run_check
 from mql.tasks.definitions.editor_schemas import ROBOT_FILE, TASK_FILE, schema_paths, schema_texts
 from mql.tasks.definitions.file import read_definition
-from mql.tasks.definitions.new.skeleton import skeleton_files
+from mql.tasks.definitions.new.skeleton import new_skeleton, skeleton_files
 
 # An arm with names that expressions write in another way, and a pendulum whose end stays on a circle.
 ODD_NAMES = MJCF.replace('"tip"', '"arm:tip"').replace('name="rod"', 'name="arm:rod"')
@@ -127,6 +127,77 @@ def test_the_goal_fits_the_robot(lab: Path) -> None:
     assert "field: dof_damping, joint: pivot, op: set" in texts["pendulum"]
 
 
+HAND = """<mujoco>
+  <compiler angle="radian" autolimits="true"/>
+  <worldbody>
+    <site name="wheel_mark" pos="0 0 1"/>
+    <body name="upper"><joint name="shoulder" axis="0 1 0" range="-2 2"/>
+      <geom type="capsule" fromto="0 0 0 0.4 0 0" size="0.03" mass="1"/>
+      <body name="fore" pos="0.4 0 0"><joint name="elbow" axis="0 1 0" range="-2 2"/>
+        <geom type="capsule" fromto="0 0 0 0.3 0 0" size="0.03" mass="0.6"/>
+        <site name="knee_marker" pos="0.1 0 0"/>
+        <body name="hand" pos="0.3 0 0"><joint name="wrist" axis="0 0 1" range="-2 2"/>
+          <geom type="box" size="0.02 0.04 0.02" mass="0.3"/>
+          <site name="attachment_site" pos="0.05 0 0"/>
+          <body name="finger" pos="0.05 0.02 0"><joint name="slide" type="slide" axis="0 1 0" range="0 0.03"/>
+            <geom type="box" size="0.03 0.005 0.01" mass="0.02"/>
+            <site name="pad" pos="0.03 0 0"/>
+          </body>
+        </body>
+      </body>
+    </body>
+  </worldbody>
+  <actuator>
+    <position joint="shoulder" kp="100" kv="8" ctrlrange="-2 2"/>
+    <position joint="elbow" kp="60" kv="5" ctrlrange="-2 2"/>
+    <position joint="wrist" kp="10" kv="1" ctrlrange="-2 2"/>
+    <position joint="slide" kp="50" kv="2" ctrlrange="0 0.03"/>
+  </actuator>
+</mujoco>
+"""
+
+
+def test_a_site_at_the_tool_goes_before_those_of_a_gripper(tmp_path: Path) -> None:
+    """The fingers come last in the chain; a wheel and a knee are no 'ee'."""
+    path = tmp_path / "hand.xml"
+    path.write_text(HAND, encoding="utf-8")
+    made = new_skeleton("mine", str(path))
+    assert b"norm(info.site_attachment_site - info.site_target)" in made.files["mine.yaml"]
+    assert made.chosen["end"] == "site attachment_site; or --end wheel_mark | knee_marker | pad"
+    path.write_text(HAND.replace("attachment_site", "marker"), encoding="utf-8")
+    assert b"norm(info.site_pad - info.site_target)" in new_skeleton("mine", str(path)).files["mine.yaml"]
+
+
+def test_the_end_can_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "hand.xml"
+    path.write_text(HAND, encoding="utf-8")
+    made = new_skeleton("mine", str(path), end="pad")
+    assert b"observe: [qpos, qvel, site_pad]" in made.files["mine.yaml"] and made.chosen["end"].startswith("site pad;")
+    arguments = ["mine", "--robot", str(path), "--out", str(tmp_path)]
+    assert "no site 'bad' (--end): did you mean 'pad'?" in error(capsys, *arguments, "--end", "bad")
+    assert "'wheel_mark' hardly moves" in error(capsys, *arguments, "--end", "wheel_mark")
+    assert "did you mean 'physics'" in error(capsys, *arguments, "--hidden", "physik")
+    assert "nothing of this robot's physics can vary" in error(
+        capsys, "mine", "--robot", "fetch", "--hidden", "physics"
+    )
+
+
+def test_what_is_hidden_can_be_chosen() -> None:
+    """By default the agent sees its target, and has to find out about payload and damping; ood tasks are heavier."""
+    for hidden, unseen in (
+        (None, {"payload", "damping"}),
+        ("physics", {"payload", "damping"}),
+        ("goal", {"target_x", "target_y", "payload", "damping"}),
+    ):
+        made = new_skeleton("mine", hidden=hidden)  # type: ignore[arg-type]
+        tree = yaml.safe_load(made.files["mine.yaml"])
+        assert {name for name, spec in tree["parameters"].items() if spec.get("hidden", True)} == unseen
+        changed = tree["splits"]["ood"]["override"]
+        assert changed.keys() == ({"target_x", "target_y"} if hidden == "goal" else {"payload"})
+        assert ("the target" in made.chosen["hidden"].split(";")[0]) == (hidden == "goal")
+    assert new_skeleton("mine", "sawyer").chosen["hidden"] == "the target"  # what mocap pulls feels no payload
+
+
 def test_the_command_writes_a_folder_and_says_what_comes_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,12 +205,13 @@ def test_the_command_writes_a_folder_and_says_what_comes_next(
     assert cli.run(["tasks", "new", "my-task", "--robot", "planar2"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "written to my-task/:"
+    assert [line.split(":")[0].strip() for line in said[-9:-4]] == ["chosen", "end", "start", "target", "hidden"]
     assert said[-3:] == [
         "  mql tasks check my-task/my-task.yaml",
         "  mql tasks render my-task/my-task.yaml -o my-task.png",
         "  mql train my-task/my-task-experiment.yaml",
     ]
-    assert {line.strip() for line in said[1:-4]} == {path.name for path in Path("my-task").iterdir()}
+    assert {line.strip() for line in said[1:-9]} == {path.name for path in Path("my-task").iterdir()}
     assert read_definition(Path("my-task/my-task.yaml")).definition.env.robot == "planar2"
     assert [path.name for path in tmp_path.iterdir()] == ["my-task"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "my-task"]
@@ -231,7 +303,7 @@ def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_take
     """Model, definition and experiment of docs/your-robot.md, and the spec of docs/robots.md."""
     docs = Path(__file__).parents[2] / "docs"
     own, specs = (docs / name for name in ("your-robot.md", "robots.md"))
-    [model], [definition, experiment] = blocks(own, "xml"), blocks(own, "yaml")
+    [model], [definition, stages, experiment] = blocks(own, "xml"), blocks(own, "yaml")
     (tmp_path / "desk_arm.xml").write_text(model, encoding="utf-8")
     written = skeleton_files("desk-reach", str(tmp_path / "desk_arm.xml"))
     assert yaml.safe_load(written["desk-reach.yaml"]) == yaml.safe_load(definition)
@@ -243,6 +315,11 @@ def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_take
     config, path = load_experiment(str(tmp_path / "desk-reach" / "desk-reach-experiment.yaml"))
     assert config.family == "desk-reach" and path is not None
     assert from_file(path).parameters.keys() == {"target_y", "target_z", "payload", "damping"}
+    assert {"reward", "success"} == yaml.safe_load(stages).keys()
+    staged = tmp_path / "desk-reach" / "staged.yaml"
+    kept = yaml.safe_load(definition) | yaml.safe_load(stages.replace("site_cube", "site_target"))
+    staged.write_text(yaml.safe_dump(kept), encoding="utf-8")
+    assert from_file(staged).hold_steps == 10
     [spec] = blocks(specs, "yaml")
     (tmp_path / "desk_arm.yaml").write_text(spec, encoding="utf-8")
     assert set(verdicts(tmp_path / "desk_arm.yaml")) and not not_passed(tmp_path / "desk_arm.yaml")

@@ -28,6 +28,8 @@ from mql.evaluation.meta_world_agent import ProtocolAgent
 from mql.evaluation.meta_world_protocol import GOALS, SUB_ENVIRONMENTS, official_evaluation
 from mql.learning.replay import Replay
 from mql.tasks import registry
+from mql.tasks.disturbances.family import disturbed
+from mql.tasks.disturbances.settings import Sensing
 from mql.tasks.families.meta_world.family import MetaWorldFamily
 from mql.tasks.families.meta_world.goals import SEED
 from mql.tasks.families.meta_world.probe import GOAL, expert
@@ -305,3 +307,8 @@ def test_a_goal_is_explored_on_a_stream_of_its_own(kind: str) -> None:
     still, obs = agents(2).eval_action(np.zeros((2, 45)))[1:], np.zeros((1, 39), np.float32)
     assert np.allclose(beside[0, 1:], first.act(still, obs, 0), atol=1e-6)
     assert np.allclose(beside[3, 1:], second.act(still, obs, 0), atol=1e-6)  # the third step ended the first episode
+
+
+def test_a_family_that_a_run_makes_harder_is_none_of_the_protocols() -> None:
+    with pytest.raises(UserError, match=r"the package's own environments, without env\.\*"):
+        meta_world_protocol.protocol_tasks(disturbed(family(), Sensing(noise=0.1)), "test")

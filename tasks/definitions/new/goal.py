@@ -12,6 +12,7 @@ Shapes: K sampled poses, D axes.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import EllipsisType
@@ -36,7 +37,22 @@ _NEAR = 0.4  # of the box's half width: so close must a sampled pose come to eac
 _SHRINK = 0.85
 _AXES = 2  # hidden places along two axes; a third makes them much harder to find by distances alone
 _CLOSE, _WIDE_ENOUGH = 0.15, 0.02  # of the widest half width counts as there, 2 cm (0.02 rad) in small boxes
-_TIP_WORDS = ("tip", "tcp", "end_effector", "ee", "flange", "tool", "grasp", "grip", "hand")
+# Words in the names of sites at a tool, the best first; short ones stand alone (a wheel is no "ee").
+_TIP_WORDS = (
+    "tip",
+    "tcp",
+    "endeffector",
+    "eef",
+    "ee",
+    "pinch",
+    "grasp",
+    "grip",
+    "tool",
+    "attachment",
+    "flange",
+    "hand",
+)
+_SHORT_WORD = 3  # letters
 _SITE_XPOS, _XPOS = "site_xpos", "xpos"  # MuJoCo's places of sites and of bodies
 _PLAIN_JOINTS = (mujoco.mjtJoint.mjJNT_SLIDE.value, mujoco.mjtJoint.mjJNT_HINGE.value)
 
@@ -177,16 +193,22 @@ def _free_body(model: mujoco.MjModel, driven: list[int]) -> int | None:
 
 
 def _end(model: mujoco.MjModel, driven: list[int], tip: str | None, names: Mapping[End, str]) -> tuple[End, int]:
-    """Return what is at the robot's end and the body it belongs to: the stated site, else a site, else a body."""
+    """Return what is at the robot's end and the body it belongs to.
+
+    It is the stated site; else a site that is called after a tool, wherever in the outer half of the chain it stands (a
+    gripper's fingers come after it); else a site, else a body, of what most driven joints move.
+    """
     moved = {int(model.jnt_bodyid[joint]) for joint in driven}
     counts = [len(moved.intersection(_path(model, body))) for body in range(model.nbody)]
     depths = [len(list(_path(model, body))) for body in range(model.nbody)]
     last = [body for body in range(model.nbody) if counts[body] == max(counts)]
     sites = [site for site in range(model.nsite) if (_SITE_XPOS, site) in names]
     stated = [site for site in sites if model.site(site).name == tip]
-    best = stated or sorted(
-        (site for site in sites if int(model.site_bodyid[site]) in last), key=lambda site: _rank(model, site)
-    )
+    outer = [site for site in sites if 2 * counts[model.site_bodyid[site]] >= max(counts)]
+    tools = [site for site in outer if _rank(model, site) < len(_TIP_WORDS)]
+    ends = [site for site in sites if int(model.site_bodyid[site]) in last]
+    key = lambda site: (_rank(model, site), -counts[model.site_bodyid[site]], -site)  # noqa: E731
+    best = stated or sorted(tools, key=key) or sorted(ends, key=key)
     if best:
         return (_SITE_XPOS, best[0]), int(model.site_bodyid[best[0]])
     bodies = [body for body in last if body and (_XPOS, body) in names]
@@ -204,9 +226,19 @@ def _names(model: mujoco.MjModel) -> dict[End, str]:
     }
 
 
-def _rank(model: mujoco.MjModel, site: int) -> tuple[int, int]:
+def _rank(model: mujoco.MjModel, site: int) -> int:
+    """Say how clearly a site's name speaks of a tool: 0 is best, and `len(_TIP_WORDS)` not at all."""
     name = model.site(site).name.lower()
-    return next((n for n, word in enumerate(_TIP_WORDS) if word in name), len(_TIP_WORDS)), -site
+    words, letters = re.findall(r"[a-z]+", name), re.sub(r"[^a-z]", "", name)
+
+    def speaks(word: str) -> bool:
+        return (
+            any(each.endswith(word) for each in words)
+            if word == "tip"
+            else (word in words if len(word) <= _SHORT_WORD else word in letters)
+        )
+
+    return next((n for n, word in enumerate(_TIP_WORDS) if speaks(word)), len(_TIP_WORDS))
 
 
 def _path(model: mujoco.MjModel, body: int) -> Iterator[int]:

@@ -18,7 +18,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from mql.errors import UserError
+from mql.errors import UserError, nearest
 from mql.robots import registry as robots
 from mql.robots.mjcf.compiled import compile_mjcf
 from mql.robots.mjcf.files import mjcf_files
@@ -29,13 +29,15 @@ from mql.tasks.definitions.model import start_of
 from mql.tasks.definitions.new.experiment import experiment_file, experiment_text
 from mql.tasks.definitions.new.goal import Goal, find_goal
 from mql.tasks.definitions.new.text import (
+    Hidden,
     definition_text,
     model_text,
     pytest_text,
     quoted,
     scene_text,
+    varied,
 )
-from mql.tasks.definitions.quantities import quantities_of
+from mql.tasks.definitions.quantities import plain_name, quantities_of
 from mql.tasks.families import table
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 PLACE_HOLDER = "skeleton_robot.xml"  # the arm that stands there without a robot
 CONTROL_RATE = 20.0  # Hz, where no control mode says it
+_SITES_NAMED = 4  # of those that --end could name
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -77,17 +80,40 @@ def check_new_name(name: str) -> None:
         raise UserError(f"{name!r} is a family of mql's own", mend=f"choose another name, such as my-{name}")
 
 
+@dataclass(frozen=True)
+class Skeleton:
+    """A new definition.
+
+    Args:
+        files: the definition, its scene, its test and what they need: relative path -> bytes.
+        chosen: what was chosen for the first task: what -> a line of text.
+    """
+
+    files: Mapping[str, bytes]
+    chosen: Mapping[str, str]
+
+
 def skeleton_files(name: str, robot: str | None = None) -> dict[str, bytes]:
-    """Write a definition, its scene, its test and what they need: relative path -> bytes.
+    """Return the files that `new_skeleton` writes."""
+    return dict(new_skeleton(name, robot).files)
+
+
+def new_skeleton(
+    name: str, robot: str | None = None, *, end: str | None = None, hidden: Hidden | None = None
+) -> Skeleton:
+    """Write a definition, its scene, its test and what they need.
 
     A model that nobody knows may crash MuJoCo: call it in a worker process.
 
     Args:
         name: of the new family.
         robot: a robot's name, the path of its YAML file, or of a bare MJCF (ends in .xml); None: a place holder.
+        end: the site that is to reach the target; None: the end effector of the spec, or what looks like a tool.
+        hidden: ``physics``: the agent sees the target, and payload and damping are hidden; ``goal``: the target is
+            hidden, too. None: physics, where something of it can vary.
 
     Raises:
-        UserError: the name is taken or wrong, there is no such robot, or its model can't be used.
+        UserError: the name is taken or wrong, there is no such robot, or its model can't be used, or has no such site.
     """
     check_new_name(name)
     bare = robot is None or robot.endswith(".xml")
@@ -102,20 +128,36 @@ def skeleton_files(name: str, robot: str | None = None) -> dict[str, bytes]:
     model = compile_mjcf(source.path, source.folder)
     where = str(source.path)
     _check_actuators(model, where)
-    tip = spec.end_effector.site if spec.end_effector is not None else None
+    if end is not None:
+        _check_end(model, end, where)
+    tip = end or (spec.end_effector.site if spec.end_effector is not None else None)
     start = start_of(model, None if bare else spec).qpos
     _check_start(model, start, where)
     mode = None if bare else _first_mode(spec)
     led_by = mode.by if mode is not None and mode.kind == "ee_delta" else None
     goal = find_goal(model, start, tip=tip, where=where, led_by=led_by, base=spec.base.joints if spec.base else ())
+    if end is not None and goal.tip != f"site_{plain_name(end)}":
+        what, mend = f"the site {end!r} hardly moves when the joints do", "choose one farther out"
+        raise UserError(what, where="--end", mend=mend)
+    if hidden == "physics" and not varied(goal):
+        mend = "leave --hidden out, or write --hidden goal"
+        raise UserError("nothing of this robot's physics can vary: no body with a mass", where=where, mend=mend)
+    hides: Hidden = hidden or ("physics" if varied(goal) else "goal")
     target = "target" if "site_target" not in quantities_of(model) else "task_target"
     if robot is None or bare:
-        made = _of_model(name, model, goal, files, target)
+        made = _of_model(name, model, goal, files, target, hides)
     else:
-        made = _of_robot(name, model, goal, files, spec, robot, target)
+        made = _of_robot(name, model, goal, files, spec, robot, target, hides)
     test = f"test_{re.sub(r'[^A-Za-z0-9]+', '_', name)}.py"
     text = definition_text(
-        name, made.lines, goal, target, title=made.title, rate=made.rate, observe=_example(model, goal)
+        name,
+        made.lines,
+        goal,
+        target,
+        title=made.title,
+        rate=made.rate,
+        observe=_example(model, goal),
+        hidden=hides,
     )
     own = {
         f"{name}.yaml": text.encode(),
@@ -129,7 +171,50 @@ def skeleton_files(name: str, robot: str | None = None) -> dict[str, bytes]:
         if path in files:
             what = f"the robot's file {path} and one of the new folder have the same name"
             raise UserError(what, where=where, mend="choose another NAME, or rename the robot's file")
-    return {**own, **made.files, **files}
+    chosen = {"end": _end_line(model, goal, tip), "start": _start_line(model, None if bare else spec)}
+    return Skeleton({**own, **made.files, **files}, {**chosen, **_task_lines(goal, hides)})
+
+
+def _check_end(model: mujoco.MjModel, end: str, where: str) -> None:
+    sites = [model.site(site).name for site in range(model.nsite) if model.site(site).name]
+    if end not in sites:
+        mend = nearest(end, sites) if sites else "add a <site> at the tool to the MJCF"
+        raise UserError(f"the model has no site {end!r}", where="--end", mend=mend)
+    rival = quantities_of(model)[f"site_{plain_name(end)}"].rival
+    if rival is not None:
+        raise UserError(f"expressions can't tell the site {end!r} from {rival!r}", where=where, mend="rename one")
+
+
+def _end_line(model: mujoco.MjModel, goal: Goal, tip: str | None) -> str:
+    if goal.tip is None:
+        return "none that moves in a plane: joints are to be brought to places"
+    kind, _, name = goal.tip.partition("_")
+    others = [each for site in range(model.nsite) if (each := model.site(site).name) and each not in (name, tip)]
+    more = (
+        f"; or --end {' | '.join(others[:_SITES_NAMED])}{' | ...' if len(others) > _SITES_NAMED else ''}"
+        if others
+        else ""
+    )
+    return f"{kind} {tip if kind == 'site' and tip else name}{more}"
+
+
+def _start_line(model: mujoco.MjModel, spec: RobotSpec | None) -> str:
+    if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_KEY, "home") >= 0:
+        return "the keyframe home"
+    if spec is not None and spec.home:
+        return "the robot's home"
+    return "the model's own pose (all joints at their zero); a keyframe home would change that"
+
+
+def _task_lines(goal: Goal, hidden: Hidden) -> dict[str, str]:
+    """Say what is drawn, and what of it the agent does not see."""
+    spans = ", ".join(f"{axis.name} {axis.middle:.3g} +- {axis.half:.3g} {axis.unit}" for axis in goal.axes)
+    physics = {"payload": f"payload (mass of {goal.payload})", "damping": f"damping (of {goal.damped})"}
+    names = [physics[name] for name in varied(goal)]
+    if hidden == "physics":
+        return {"target": f"{spans}, seen", "hidden": f"{', '.join(names)}; --hidden goal hides the target, too"}
+    more = "" if not names else "; --hidden physics shows the target"
+    return {"target": spans, "hidden": ", ".join(["the target", *names]) + more}
 
 
 def _copied(spec: RobotSpec, robot: str) -> dict[str, bytes]:
@@ -148,7 +233,9 @@ def _within(path: Path, folder: Path) -> str:
     return (path if path.is_relative_to(folder) else path.resolve()).relative_to(folder).as_posix()
 
 
-def _of_model(name: str, model: mujoco.MjModel, goal: Goal, files: Mapping[str, bytes], target: str) -> Simulated:
+def _of_model(
+    name: str, model: mujoco.MjModel, goal: Goal, files: Mapping[str, bytes], target: str, hidden: Hidden
+) -> Simulated:
     """Include a bare MJCF in a model that adds the target."""
     inner = next(iter(files))
     outer = _scene_name(name, files)
@@ -158,11 +245,18 @@ def _of_model(name: str, model: mujoco.MjModel, goal: Goal, files: Mapping[str, 
         f"  mjcf: {quoted(outer)}  # the model: {inner}, and what the task adds to it",
         f"  frame_skip: {frame_skip}  # physics steps of a control step, which lasts {1.0 / rate:.3g} s",
     )
-    return Simulated(lines, {outer: model_text(name, inner, goal, target).encode()}, rate, Path(inner).stem)
+    return Simulated(lines, {outer: model_text(name, inner, goal, target, hidden).encode()}, rate, Path(inner).stem)
 
 
 def _of_robot(
-    name: str, model: mujoco.MjModel, goal: Goal, files: Mapping[str, bytes], spec: RobotSpec, robot: str, target: str
+    name: str,
+    model: mujoco.MjModel,
+    goal: Goal,
+    files: Mapping[str, bytes],
+    spec: RobotSpec,
+    robot: str,
+    target: str,
+    hidden: Hidden,
 ) -> Simulated:
     """Put a robot with a spec, which is the first of its files if it has some, into a scene."""
     scene = _scene_name(name, files)
@@ -174,7 +268,7 @@ def _of_robot(
         also = f"; also {', '.join(others)}" if others else ""
         lines.append(f"  control: {quoted(mode)}  # what an action means, {rate:g} times a second{also}")
     plane = bool((model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE.value).any())
-    text = scene_text(name, goal, target, title=spec.name, floor=not plane, taken=_geoms(model))
+    text = scene_text(name, goal, target, title=spec.name, floor=not plane, taken=_geoms(model), hidden=hidden)
     return Simulated(tuple(lines), {scene: text.encode()}, rate, spec.name)
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
 
 import yaml
 
 from mql.tasks.definitions.editor_schemas import TASK_FILE
 from mql.tasks.definitions.new.goal import OUTSIDE, Axis, Goal
+
+Hidden = Literal["goal", "physics"]
+
+_SEEN: Mapping[Hidden, str] = {
+    "goal": "Nothing here is seen by the agent (hidden: false would show it).",
+    "physics": "The agent sees what says hidden: false, and nothing else.",
+}
+_HEAVIER = (3.1, 4.0)  # factors on what training tasks multiply by 3 at most
 
 _HEAD = """# yaml-language-server: $schema={schema}
 # A family of tasks: what is simulated, what differs from task to task, and what is wanted. It works as it stands.
@@ -22,7 +31,7 @@ env:
   episode_length: {length}  # control steps: {seconds:g} s
 {observe}
 
-# What differs from task to task. Nothing here is seen by the agent (hidden: false would show it). `apply` changes the
+# What differs from task to task. {seen} `apply` changes the
 # model, always from its own value; a parameter without it is there for the expressions below, as task.NAME.
 parameters:
 {parameters}
@@ -49,8 +58,9 @@ _OBSERVE_TIP = """\
   # The agent sees all positions and velocities of the joints, and where the end is. It could see less, such as
   # [{example}].
   observe: [qpos, qvel, {tip}]
-  # The end's place is seen from where it starts, in dm: what changes by hundredths only, a network overlooks.
-  scaling: {{{tip}: {{minus: {start}, per: 0.1}}}}"""
+  # Places are seen from where they start, in dm: what changes by hundredths only, a network overlooks.
+  scaling:
+    {tip}: {{minus: {start}, per: 0.1}}"""
 _OBSERVE_ALL = """\
   # The agent sees all positions and velocities of the joints, or what is listed, such as:
   # observe: [{example}]"""
@@ -134,13 +144,21 @@ _MODEL = """<!-- The model of {name}.yaml: {inner} as it is, and what the task a
 {body}</mujoco>
 """
 
-_TARGET = """    <!-- The target: each task puts it somewhere else, and the agent does not see where. -->
+_TARGET = """    <!-- The target: each task puts it somewhere else{seen}. -->
     <site name="{target}" pos="{place}" size="{size:g}" rgba="0.1 0.7 0.2 0.7"/>
 """
 
 
 def definition_text(
-    name: str, env: Sequence[str], goal: Goal, target: str, *, title: str, rate: float, observe: str
+    name: str,
+    env: Sequence[str],
+    goal: Goal,
+    target: str,
+    *,
+    title: str,
+    rate: float,
+    observe: str,
+    hidden: Hidden = "physics",
 ) -> str:
     """Return the YAML of a definition.
 
@@ -152,14 +170,19 @@ def definition_text(
         title: what the robot is called.
         rate: control steps per second.
         observe: an example of quantities, with commas.
+        hidden: ``physics`` where the agent sees its target, ``goal`` where it does not.
     """
+    seen = hidden == "physics"
+    load = " and ".join(f"a hidden {name}" for name in varied(goal))
+    where = f"that it sees, with {load}" if seen else ""
     if goal.tip is not None:
-        what = f"Bring {goal.tip.partition('_')[2]} of {title} to a hidden place."
+        what = f"Bring {goal.tip.partition('_')[2]} of {title} to a {f'place {where}' if seen else 'hidden place'}."
         away = f"norm(info.{goal.tip} - info.site_{target})"
         if goal.free:  # its height is its own affair
             away = f"norm(info.{goal.tip}[0:2] - info.site_{target}[0:2])"
     else:
-        what = f"Bring {' and '.join(axis.name for axis in goal.axes)} of {title} to hidden positions."
+        joints = " and ".join(axis.name for axis in goal.axes)
+        what = f"Bring {joints} of {title} to {f'positions {where}' if seen else 'hidden positions'}."
         away = " + ".join(f"abs(info.joint_{axis.name} - task.{_parameter(axis)})" for axis in goal.axes)
     length = round(goal.seconds * rate)
     return _HEAD.format(
@@ -170,23 +193,35 @@ def definition_text(
         env="\n".join(env),
         length=length,
         seconds=length / rate,
-        observe=_observe(goal, observe),
-        parameters="\n".join(_parameters(goal, target)),
+        observe=_observe(goal, observe, seen=seen),
+        seen=_SEEN[hidden],
+        parameters="\n".join(_parameters(goal, target, seen=seen)),
         distance=f"-({away})" if " + " in away else f"-{away}",
         # One unit of reward where the task is a box's half width away.
         weight=float(f"{1.0 / max(axis.half for axis in goal.axes):.1g}"),
         success=f"{away} < {goal.tolerance:g}",
-        override="\n".join(_override(goal)),
+        override="\n".join(_override(goal, seen=seen)),
     )
 
 
-def _observe(goal: Goal, example: str) -> str:
+def varied(goal: Goal) -> tuple[str, ...]:
+    """Return the parameters that change the robot's physics."""
+    names = {"payload": goal.payload, "damping": goal.damped}
+    return tuple(name for name, what in names.items() if what is not None)
+
+
+def _observe(goal: Goal, example: str, *, seen: bool) -> str:
     # What moves freely has its place among the positions.
-    text = _OBSERVE_ALL if goal.tip is None or goal.free else _OBSERVE_TIP
-    return text.format(tip=goal.tip, example=example, start=[round(each, 3) for each in goal.start])
+    if goal.tip is None or goal.free:
+        return _OBSERVE_ALL.format(example=example)
+    text = _OBSERVE_TIP.format(tip=goal.tip, example=example, start=[round(each, 3) for each in goal.start])
+    lines = [f"    {_parameter(axis)}: {{per: 0.1}}" for axis in goal.axes] if seen else []
+    return "\n".join([text, *lines])
 
 
-def scene_text(name: str, goal: Goal, target: str, *, title: str, floor: bool, taken: Collection[str]) -> str:
+def scene_text(
+    name: str, goal: Goal, target: str, *, title: str, floor: bool, taken: Collection[str], hidden: Hidden = "physics"
+) -> str:
     """Return the MJCF of a scene: a floor, a place for the robot, and the target."""
     floor_name = next(each for each in ("floor", "scene_floor", "scene_floor_2") if each not in taken)
     contact = "" if goal.free else ' contype="0" conaffinity="0"'
@@ -197,13 +232,13 @@ def scene_text(name: str, goal: Goal, target: str, *, title: str, floor: bool, t
         name=name,
         robot=title,
         floor=_FLOOR.format(name=floor_name, contact=contact, touch=touch) if floor else "",
-        target=_target(goal, target),
+        target=_target(goal, target, hidden),
     )
 
 
-def model_text(name: str, inner: str, goal: Goal, target: str) -> str:
+def model_text(name: str, inner: str, goal: Goal, target: str, hidden: Hidden = "physics") -> str:
     """Return the MJCF of a model that includes another one and adds the target."""
-    site = _target(goal, target)
+    site = _target(goal, target, hidden)
     body = f"  <worldbody>\n{site}  </worldbody>\n" if site else ""
     return _MODEL.format(name=name, inner=inner, body=body)
 
@@ -213,24 +248,26 @@ def pytest_text(file: str) -> str:
     return _TEST.format(file=file)
 
 
-def _target(goal: Goal, target: str) -> str:
+def _target(goal: Goal, target: str, hidden: Hidden) -> str:
     if goal.tip is None:
         return ""
     place = " ".join(f"{value:g}" for value in goal.place)
-    return _TARGET.format(target=target, place=place, size=goal.tolerance)
+    unseen = ", and the agent does not see where" if hidden == "goal" else ""
+    return _TARGET.format(target=target, place=place, size=goal.tolerance, seen=unseen)
 
 
 def _parameter(axis: Axis) -> str:
     return f"target_{axis.name}"
 
 
-def _parameters(goal: Goal, target: str) -> list[str]:
+def _parameters(goal: Goal, target: str, *, seen: bool) -> list[str]:
     lines = []
     for axis in goal.axes:
         low, high = (0.0, 0.0) if goal.tip is not None else (axis.middle, axis.middle)
         lines += [
             f"  {_parameter(axis)}:",
             f"    value: {{dist: uniform, low: {low - axis.half:.4g}, high: {high + axis.half:.4g}}}",
+            *(["    hidden: false"] if seen else []),
             f"    unit: {axis.unit}",
         ]
         if goal.tip is None:
@@ -266,8 +303,17 @@ def _parameters(goal: Goal, target: str) -> list[str]:
     return lines
 
 
-def _override(goal: Goal) -> list[str]:
+def _override(goal: Goal, *, seen: bool) -> list[str]:
     lines = []
+    if seen:  # what is hidden is what an agent has to find out
+        if goal.payload is not None:
+            lines.append(f"      payload: {{dist: uniform, low: {_HEAVIER[0]:g}, high: {_HEAVIER[1]:g}}}")
+        elif goal.own_damping > 0.0:
+            lines.append(f"      damping: {{dist: uniform, low: {_HEAVIER[0]:g}, high: {_HEAVIER[1]:g}}}")
+        else:
+            low, high = (factor * goal.strong_damping for factor in OUTSIDE)
+            lines.append(f"      damping: {{dist: uniform, low: {low:.4g}, high: {high:.4g}}}")
+        return lines
     for axis in goal.axes:
         middle = 0.0 if goal.tip is not None else axis.middle
         low, high = sorted(middle + axis.side * factor * axis.half for factor in OUTSIDE)

@@ -26,10 +26,11 @@ import numpy as np
 
 from mql.robots.description import Robot
 from mql.robots.models.arm7 import ARM7
-from mql.tasks.control.actuators import position_ratio
+from mql.tasks.control.actuators import Holding, position_ratio
 from mql.tasks.control.effector import ServoEffector, Stroke
 from mql.tasks.control.kinematics import ArmKinematics
 from mql.tasks.control.limits import Box
+from mql.tasks.control.rest import Resting
 from mql.tasks.distributions import Distribution, LogUniform, Uniform, Value
 from mql.tasks.family import Array, Split, SuccessAt, Task
 from mql.tasks.parameter import Parameter
@@ -38,7 +39,7 @@ from mql.tasks.scenes.compose import FLANGE, compose, scene_source
 from mql.tasks.scenes.part import HOME
 from mql.tasks.scenes.source import ModelSource
 from mql.tasks.stepping.effector import ControlledDynamics
-from mql.tasks.stepping.rollout import MujocoFamily
+from mql.tasks.stepping.rollout import MujocoFamily, model_of
 from mql.tasks.stepping.state import Dynamics, State
 
 STROKE = 0.025  # m; displacement of the flange that a full action asks for, at most 0.5 m/s
@@ -121,6 +122,15 @@ class ArmFamily(MujocoFamily):
         frame_skip, view = self.robot.frame_skip, self.robot.view
         return ControlledDynamics(models, frame_skip, threads, self.derived, self._controller, view=view)
 
+    def resting(self, task: Task) -> Resting:
+        """Return the arm of a task that is asked to stay, as it starts without noise."""
+        model, qpos = model_of(self, task), np.zeros(self._nominal.nq)
+        qpos[self._kinematics.qpos] = self._posture
+        for name, value in self.place(np.random.default_rng(0)).items():
+            qpos[self._columns[name]] = value
+        still, none = np.zeros(self._nominal.nv), np.zeros(self.action_dim)
+        return Resting(model, qpos, still, FLANGE, self._controller, none, self.robot.frame_skip)
+
     def observe_flange(self, state: State) -> Array:
         """Return the flange's place (dm, from where it starts), velocity (dm/s), and the way to where it is asked (dm).
 
@@ -159,6 +169,7 @@ class ArmFamily(MujocoFamily):
             servos,
             position_ratio(self._nominal, servos),
             Stroke(STROKE, LEAD),
+            Holding(self._nominal),
             workspace=Box(*WORKSPACE),
             rotation=DOWN,
             posture=self._posture,

@@ -25,7 +25,6 @@ import numpy as np
 
 from mql.robots.description import View
 from mql.robots.models.arm7 import ARM7
-from mql.tasks.control.limits import limits_of
 from mql.tasks.distributions import LogUniform, Uniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.family import Array, FloatArray
@@ -77,7 +76,7 @@ class ArmDrawer(ArmFamily):
         outside = np.maximum(np.concatenate([beside, end[:, 2:] - GAP_TOP], axis=1), 0.0)
         away = np.abs(opening - parameters["opening"])
         reward: Array = closeness(away) - np.sqrt((outside * outside).sum(axis=1))
-        return Outcome(reward, at_goal=away <= GOAL_TOLERANCE, info={"distance": away, **limits_of(after.derived)})
+        return Outcome(reward, at_goal=away <= GOAL_TOLERANCE, info={"distance": away})
 
 
 def probe(env: gymnasium.Env[Any, Any], obs: FloatArray, t: int) -> FloatArray:

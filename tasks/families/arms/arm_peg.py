@@ -20,7 +20,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from mql.tasks.control.limits import limits_of
 from mql.tasks.distributions import Disc, LogUniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.families.rewards import distance
@@ -71,7 +70,7 @@ class ArmPeg(ArmFamily):
         away = distance(end, bottom)
         over = (np.abs(end[:, :2] - hole) <= HOLE_HALF_WIDTH).all(axis=1)
         inside = over & (end[:, 2] <= HOLE_TOP - DEPTH)
-        return Outcome(closeness(away), at_goal=inside, info={"distance": away, **limits_of(after.derived)})
+        return Outcome(closeness(away), at_goal=inside, info={"distance": away})
 
 
 def probe(env: gymnasium.Env[Any, Any], obs: FloatArray, t: int) -> FloatArray:

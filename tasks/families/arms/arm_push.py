@@ -23,7 +23,6 @@ from typing import Any, cast
 import gymnasium
 import numpy as np
 
-from mql.tasks.control.limits import limits_of
 from mql.tasks.distributions import LogUniform, Uniform, Value
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.families.rewards import distance
@@ -80,7 +79,7 @@ class ArmPush(ArmFamily):
         beside = np.maximum(distance(end[:, :2], puck) - PUCK_RADIUS, 0.0)
         away = distance(puck, self.joints(after.qpos, *_GOAL))
         reward: Array = closeness(away, width=CLOSENESS) - REACHING_WEIGHT * np.sqrt(above * above + beside * beside)
-        return Outcome(reward, at_goal=away <= GOAL_TOLERANCE, info={"distance": away, **limits_of(after.derived)})
+        return Outcome(reward, at_goal=away <= GOAL_TOLERANCE, info={"distance": away})
 
 
 def probe(env: gymnasium.Env[Any, Any], obs: FloatArray, t: int) -> FloatArray:

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mql.tasks.control.limits import limits_of
 from mql.tasks.distributions import LogUniform, Uniform
 from mql.tasks.families.arms.arm import OBSERVED_LENGTH, ArmFamily, arm_splits, closeness, gain, tip, tool_length
 from mql.tasks.families.rewards import distance
@@ -60,9 +59,7 @@ class ArmReach(ArmFamily):
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Reward being close to the target, most of all in the last centimetres."""
         away = distance(tip(after, parameters["tool_length"]), self.joints(after.qpos, *_TARGET))
-        return Outcome(
-            closeness(away), at_goal=away <= GOAL_TOLERANCE, info={"distance": away, **limits_of(after.derived)}
-        )
+        return Outcome(closeness(away), at_goal=away <= GOAL_TOLERANCE, info={"distance": away})
 
 
 def arm_reach(variant: str = "") -> ArmReach:

@@ -59,10 +59,30 @@ def test_a_chain_with_offset_joints_and_turned_bodies_is_mujocos_too() -> None:
     np.testing.assert_allclose(flange.rotation[0], data.site("end").xmat.reshape(3, 3), atol=1e-12)
 
 
-def test_a_chain_with_a_slide_is_refused() -> None:
-    body = '<body><joint name="s" type="slide"/><geom size="0.1"/><site name="end"/></body>'
+def test_a_chain_with_slides_and_joints_that_were_built_elsewhere_than_at_zero_is_mujocos_too() -> None:
+    xml = """<mujoco><worldbody><body pos="0.1 0.2 0.3" euler="10 20 30"><joint type="slide" axis="1 1 0" ref="0.2"/>
+    <joint axis="0 1 1" pos="0.1 0 0.05" ref="40"/><joint type="slide" axis="0 0 1"/><geom size="0.1"/>
+    <body pos="0.2 0 0.1" euler="5 0 40"><joint axis="1 2 3" pos="0 0 0.1"/><joint type="slide" axis="0 1 0"/>
+    <geom size="0.1"/><site name="end" pos="0.1 0.1 0" euler="0 30 0"/></body></body></worldbody></mujoco>"""
+    model = mujoco.MjModel.from_xml_string(xml)
+    arm, data, site = ArmKinematics(model, "end"), mujoco.MjData(model), model.site("end").id
+    linear, angular = np.zeros((3, model.nv)), np.zeros((3, model.nv))
+    poses = np.random.default_rng(0).uniform(-1.0, 1.0, (5, 5))
+    flange = arm.flange(poses)
+    for row in range(5):
+        data.qpos[:] = poses[row]
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_jacSite(model, data, linear, angular, site)
+        np.testing.assert_allclose(flange.position[row], data.site_xpos[site], atol=1e-12)
+        np.testing.assert_allclose(flange.rotation[row], data.site_xmat[site].reshape(3, 3), atol=1e-12)
+        np.testing.assert_allclose(flange.jacobian[row], np.vstack([linear, angular]), atol=1e-12)
+
+
+def test_a_chain_with_a_ball_is_refused() -> None:
+    body = '<body><joint name="s" type="ball"/><geom size="0.1"/><site name="end"/></body>'
     xml = f"<mujoco><worldbody>{body}</worldbody></mujoco>"
-    with pytest.raises(ValueError, match=r"joint 's' on the way to 'end' is no hinge"):
+    with pytest.raises(ValueError, match=r"joint 's' on the way to 'end' is no hinge or slide"):
         ArmKinematics(mujoco.MjModel.from_xml_string(xml), "end")
 
 

@@ -10,19 +10,32 @@ import gymnasium
 import mujoco
 import numpy as np
 import pytest
-from lab_definitions import MJCF, PYTHON
-from lab_judged import COUNTER, LENGTH, TASK, load, registered
+from lab_definitions import LENGTH, MJCF, PYTHON, REWARD, TASK, load_cart
 
 from mql import tasks
+from mql.errors import UserError
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
 
 pytestmark = pytest.mark.newest
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _registered() -> Iterator[None]:
-    with registered():
-        yield
+RICH = """reward:
+  terms:
+    smooth: {expr: "-sum((action - last.action) ** 2)", weight: 0.1}
+    progress: {expr: "abs(last.info.joint_rail - task.goal) - abs(info.joint_rail - task.goal)"}
+    upright: {expr: "tolerance(angle_between(info.site_tip - info.body_pole, [1, 0, 2]), 0, 0.1, 0.5)"}
+  stages:
+    - {name: go, until: "info.joint_rail > 0.05", terms: {fast: {expr: "info.speed_rail"}}, bonus: 2.0}
+    - {name: stop, until: "abs(info.speed_rail) < 0.1", terms: {slow: {expr: "-abs(info.speed_rail)", weight: 0.5}}}
+    - name: back
+      until: "info.joint_rail < last.info.joint_rail - 0.005"
+      terms: {moved: {expr: "info.stage - last.info.stage"}, far: {expr: "norm(obs - last.obs)"}}
+      bonus: -1.5
+"""
+ENDS = """success: {expr: "info.stage >= 2", hold: 3}
+terminate:
+  - {expr: "info.joint_rail > 0.4", after: 3}
+  - {expr: "info.joint_rail < -0.05"}
+"""
 
 
 def driven(name: str) -> Iterator[float]:
@@ -85,7 +98,7 @@ def by_hand(actions: list[float], start: np.ndarray) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("kind", ["parallel", "python"])
 def test_episodes_are_judged_as_by_hand(tmp_path: Path, kind: str) -> None:
-    family = load(tmp_path, kind)
+    family = load_cart(tmp_path, kind, reward=RICH, ends=ENDS)
     env = family.make(family.task(TASK))
     reached, lengths = set(), []
     for seed, name in enumerate(NAMES):  # one environment: nothing of an episode is left in the next one
@@ -105,7 +118,7 @@ def test_episodes_are_judged_as_by_hand(tmp_path: Path, kind: str) -> None:
 
 
 def test_side_by_side_is_what_each_is_alone(tmp_path: Path) -> None:
-    family = load(tmp_path, "parallel")
+    family = load_cart(tmp_path, "parallel", reward=RICH, ends=ENDS)
     listed = [family.task(TASK | {"mass": mass}) for mass in (0.5, 1.0, 1.5, 2.0)]
     actions = np.array([list(driven(name)) for name in NAMES], np.float32).T[:, :, None]
     batch = family.make_batch(listed, threads=2)
@@ -127,7 +140,7 @@ def test_side_by_side_is_what_each_is_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["parallel", "python"])
 def test_time_runs_from_the_episode_s_start(tmp_path: Path, kind: str) -> None:
     reward = 'reward: {terms: {clock: {expr: "info.time + 10 * last.info.time"}}}\n'
-    family = load(tmp_path, kind, reward=reward, ends="terminate: {expr: 'info.time > 0.07'}\n")
+    family = load_cart(tmp_path, kind, reward=reward, ends="terminate: {expr: 'info.time > 0.07'}\n")
     env = family.make(family.task(TASK))
     for _ in range(2):
         env.reset(seed=0)
@@ -241,7 +254,7 @@ def test_an_environment_s_own_end_counts_beside_the_definition_s(tmp_path: Path)
         "    def terminated(self, model, data):\n        return data.qpos[self.rail] > 0.1\n\n    def probe",
     )
     ends = "success: {hold: 1}\nterminate: {expr: 'info.joint_rail < -0.1'}\n"
-    family = load(tmp_path, "python", reward="", ends=ends, code=code)
+    family = load_cart(tmp_path, "python", reward="", ends=ends, code=code)
     for action in (1.0, -1.0):
         env = family.make(family.task(TASK))
         env.reset(seed=0)
@@ -250,17 +263,45 @@ def test_an_environment_s_own_end_counts_beside_the_definition_s(tmp_path: Path)
         env.close()
 
 
-@pytest.mark.parametrize(("at", "expected"), [("any", [0, 0, 1, 1, 1, 1]), ("end", [0, 0, 0, 0, 0, 0])])
-def test_success_stays_or_must_be_the_end(tmp_path: Path, at: str, expected: list[int]) -> None:
-    """At the goal in steps 2 and 3 only: held for two steps, but not at the end."""
-    goal = 'success: {expr: "0.03 < info.time_or_step < 0.07", hold: 2, at: AT}\n'.replace("AT", at)
-    success = goal.replace("0.03 < info.time_or_step < 0.07", "1.5 < obs[1] < 3.5")
-    path = tmp_path / "counter.yaml"
-    path.write_text(COUNTER.replace("EXTRA", success))
-    family = tasks.from_file(path, trust=True)
-    assert family.describe()["success"] == {"hold_steps": 2, "at": at}
-    env = family.make(family.tasks("train")[0])
-    for _ in range(2):
-        env.reset(seed=0)
-        assert [env.step(np.zeros(1))[4]["success"] for _ in range(6)] == [bool(each) for each in expected]
-    env.close()
+def changed(old: str, new: str) -> tuple[str, str]:
+    assert old in RICH
+    return RICH.replace(old, new), ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (changed('until: "abs(info.speed_rail) < 0.1", ', ""), "the stage 'stop' has no end (KEY:16 reward.stages.1)"),
+        (changed("name: stop", "name: go"), "two stages are called 'go' (KEY:16 reward.stages.1.name)"),
+        (changed("name: stop", "name: s t"), "'s t' is not a name (KEY:16 reward.stages.1.name)"),
+        (changed("stop, until", "stop, untill"), "(KEY:16 reward.stages.1.untill): did you mean 'until'?"),
+        (changed("smooth:", "go_fast:"), "'fast' of the stage 'go' and the term 'go_fast' are both reported as"),
+        (changed("terms: {fast", "terms: {bonus"), "reported as reward_go_bonus (KEY:15 reward.stages.0)"),
+        (changed("speed_rail) <", "stage) <"), "info has no 'stage' (column 5) (KEY:16 reward.stages.1.until)"),
+        (changed('until: "info.joint_rail < last.info.joint_rail - 0.005"', "weigh: 3"), "reward.stages.2.weigh)"),
+        (
+            changed('      until: "info.joint_rail < last.info.joint_rail - 0.005"\n', ""),
+            "no end to pay its bonus at (KEY:19",
+        ),
+        (changed('"info.speed_rail"', '"info.speed_rial"'), "(KEY:15 reward.stages.0.terms.fast.expr): did you mean"),
+        ((REWARD, "success: {expr: 'info.stage > 0'}"), "info has no 'stage' (column 1) (KEY:13 success.expr)"),
+        (
+            (REWARD, "success: {expr: 'obs[0] > 0', at: never}"),
+            "at is 'never' (KEY:13 success.at): it must be 'any' or",
+        ),
+        ((REWARD, "terminate: {expr: 'info.joint_rial > 0'}"), "(KEY:13 terminate.expr): did you mean 'joint_rail'"),
+        ((REWARD, "terminate:\n- {expr: 'obs[0] > 0'}\n- {expr: 'open(1)'}"), "expressions (KEY:15 terminate.1.expr)"),
+        ((REWARD, "terminate: [{expr: 'obs[9] > 0'}]"), "obs has no [9] (column 1) (KEY:13 terminate.0.expr)"),
+        ((REWARD, "terminate: {expr: 'obs[0] > 0', after: 0}"), "after is 0 (KEY:13 terminate.after)"),
+        ((REWARD, "terminate: {expr: 'obs[0] > 0', afer: 2}"), "unknown key 'afer' (KEY:13 terminate.afer): did you"),
+        ((REWARD, "terminate: {after: 2}"), "expr is missing (KEY:13 terminate.expr)"),
+        ((REWARD, "terminate: 3"), "terminate is 3 (KEY:13 terminate)"),
+        ((REWARD, "terminate: {expr: 'obs > 0'}"), "the value is a vector of 4 components (KEY:13 terminate.expr)"),
+    ],
+)
+def test_mistakes_are_one_line_with_the_place(tmp_path: Path, text: tuple[str, str], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_cart(tmp_path, "parallel", reward=text[0], ends=text[1] + "\n")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert said.replace("KEY", str(tmp_path / "parallel" / "cart.yaml")) in message

@@ -126,6 +126,9 @@ def test_random_episodes_are_collected_and_pickle(cart: ParallelDefinedFamily) -
     for one, other in zip(*runs, strict=True):
         assert one.length == 12 and np.array_equal(one.obs, other.obs)
         assert one.final_info.keys() == {"reward_near", "reward_calm"}
+        assert one.reward_terms == other.reward_terms and one.reward_terms.keys() == {"near", "calm"}
+        assert one.reward_terms["calm"] == pytest.approx(-0.1 * float((one.action**2).sum()), rel=1e-5)
+        assert sum(one.reward_terms.values()) == pytest.approx(one.episode_return, rel=1e-5)
 
 
 def test_what_is_observed_can_be_chosen_and_visible_parameters_follow(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from lab_robots import write_robot
 from mql import tasks
 from mql.errors import UserError
 from mql.robots import registry as robots
-from mql.tasks.definitions.sensing import Unsimulated, unsimulated
+from mql.tasks.definitions.sensing import Unsimulated, _by_place, unsimulated
 from mql.tasks.disturbances.family import DisturbedFamily, undisturbed
 from mql.tasks.family import FloatArray, TaskFamily
 
@@ -177,12 +177,17 @@ def test_a_sensor_of_the_model_measures_the_joint_or_the_place_that_it_reads() -
     robot = robots.load("planar2")
     model = robot.compile()
     assert model.sensor("fingertip").type == mujoco.mjtSensor.mjSENS_FRAMEPOS
-    from mql.tasks.definitions.sensing import _by_place
-
     stated, _ = _by_place(robot, model, 0.02)
     site = model.site("fingertip").id
     assert stated["site_xpos", site]["noise"] == stated["sensordata", 0]["noise"]
     assert stated["site_xpos", site]["delay_s"][0] == 0.02 and "delay_s" not in stated["qpos", 0]
+
+
+def test_an_effort_is_what_the_models_sensor_of_it_reads(tmp_path: Path) -> None:
+    mjcf = ("</actuator>", '</actuator><sensor><jointactuatorfrc name="effort" joint="swing"/></sensor>')
+    robot = robots.load(str(write_robot(tmp_path, spec=("masses:", SENSORS), mjcf=mjcf)))
+    stated, missed = _by_place(robot, robot.compile(), 0.02)
+    assert stated["sensordata", 0]["noise"][0] == 0.1 and not any("force" in each.where for each in missed)
 
 
 def test_what_of_a_robots_sensors_nothing_simulates_is_told(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from lab_definitions import MJCF
 
 from mql.robots import registry
 from mql.tasks import from_file
-from mql.tasks.definitions.new.skeleton import skeleton_files
+from mql.tasks.definitions.new.skeleton import new_skeleton, skeleton_files
+from mql.tasks.definitions.new.text import Hidden
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.definitions.poses import reachable
 from mql.tasks.scenes.compose import compose
@@ -22,9 +23,9 @@ pytestmark = pytest.mark.newest
 ROBOTS = [pytest.param(name, marks=pytest.mark.slow) if name == "franka-kitchen" else name for name in registry.names()]
 
 
-def write(folder: Path, robot: str) -> Path:
+def write(folder: Path, robot: str, *, hidden: Hidden | None = None) -> Path:
     """Write the files of a new definition; return the definition."""
-    for name, data in skeleton_files("my-task", robot).items():
+    for name, data in new_skeleton("my-task", robot, hidden=hidden).files.items():
         (folder / name).write_bytes(data)
     return folder / "my-task.yaml"
 
@@ -71,26 +72,27 @@ def test_an_end_effector_is_led_to_places_around_its_start(tmp_path: Path, robot
     path = write(tmp_path, robot)
     family = from_file(path)
     assert family.action_dim == action_dim
-    [scaling] = yaml.safe_load(path.read_text())["env"]["scaling"].values()
+    scaling, *visible = yaml.safe_load(path.read_text())["env"]["scaling"].values()
+    place = slice(family.obs_dim - len(visible) - 3, family.obs_dim - len(visible))  # observed last, but for the target
     start = np.array(scaling["minus"])
     tasks = family.tasks("test")[:4]
     middle = compose(robot, "scene.xml", folder=tmp_path).site("target").pos
     places = np.array([[task.parameters.get(f"target_{axis}", 0.0) for axis in "xyz"] for task in tasks]) + middle
     batch = family.make_batch(tasks)
-    end = start + scaling["per"] * batch.reset([0] * 4)[:, -3:]  # what is observed last
+    end = start + scaling["per"] * batch.reset([0] * 4)[:, place]
     assert np.abs(end - start).max() < 0.02
     for _ in range(family.episode_length):
         way = np.zeros((4, action_dim), np.float32)
         way[:, :3] = np.clip(10.0 * (places - end), -1.0, 1.0)
         step = batch.step(way)
-        end = start + scaling["per"] * step.obs[:, -3:]
+        end = start + scaling["per"] * step.obs[:, place]
     batch.close()
     assert np.linalg.norm(end - places, axis=1).max() < 0.02
 
 
 @pytest.mark.parametrize("robot", ["planar2", "arm7"])
 def test_tasks_outside_the_training_range_are_within_reach(tmp_path: Path, robot: str) -> None:
-    family = from_file(write(tmp_path, robot))
+    family = from_file(write(tmp_path, robot, hidden="goal"))
     assert all(reachable(family, family.tasks("ood")[:6], np.random.default_rng(0)))
 
 

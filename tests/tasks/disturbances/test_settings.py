@@ -67,7 +67,7 @@ def test_a_hidden_noise_passes_the_checks() -> None:
         assert run_check(inspection, check).result == "pass", (check, run_check(inspection, check).message)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_worker_processes_play_the_same_disturbed_episodes(workers: int) -> None:
     family = disturbed(carts(), Sensing(noise="task.sigma", bias=0.1, history=2), Actuation(delay_s=0.1))
     assert not family.native

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import mujoco
@@ -12,6 +13,7 @@ from mql.errors import UserError
 from mql.robots.models.half_cheetah import HALF_CHEETAH
 from mql.tasks import registry
 from mql.tasks.family import Array, Task
+from mql.tasks.physics.rebuild import rebuilt, unlike
 from mql.tasks.stepping.physics_state import PhysicsState
 from mql.tasks.stepping.rollout import MujocoFamily, compiled_model
 
@@ -219,3 +221,26 @@ def test_faults_outside_are_harder() -> None:
         assert task.parameters["strength"] <= 0.3  # type: ignore[operator]
         assert 1.55 <= task.parameters["torso_mass"] <= 2.0  # type: ignore[operator]
         assert task.parameters["torso_shift"] <= -0.11  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("split", ["train", "ood"])
+def test_a_loaded_torso_touches_the_ground_where_it_is(split: str) -> None:
+    """MuJoCo looks for contacts in volumes first; without them (no midphase) it finds the same ones."""
+    family = varied("cheetah-faults")
+    touched = 0
+    for task in family.tasks(split)[:6]:
+        plain, slow = family.model(task), copy.deepcopy(family.model(task))
+        slow.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE.value
+        rng, torso = np.random.default_rng(0), plain.body("torso").id
+        data = [mujoco.MjData(plain), mujoco.MjData(slow)]
+        for each in data:
+            each.qpos[1:3] = -0.3, 2.9  # on its back
+        for _ in range(100):
+            control = rng.uniform(-1.0, 1.0, plain.nu)
+            for model, each in zip((plain, slow), data, strict=True):
+                each.ctrl[:] = control
+                mujoco.mj_step(model, each, nstep=5)
+            touched += int((plain.geom_bodyid[data[1].contact.geom] == torso).any())
+            np.testing.assert_allclose(data[0].qpos, data[1].qpos, rtol=0.0, atol=1e-9)
+    assert touched > 50
+    assert unlike(plain, rebuilt(plain, family.source)) == []

@@ -30,7 +30,7 @@ class Drawn:
 
     opened = 0
 
-    def __init__(self, model: mujoco.MjModel) -> None:
+    def __init__(self, model: mujoco.MjModel, width: int = 480, height: int = 480) -> None:
         Drawn.opened += 1
         self.scene = mujoco.MjvScene(model, maxgeom=20)
 
