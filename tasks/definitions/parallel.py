@@ -10,6 +10,7 @@ Shapes: N tasks, O observation, A action, W visible parameters.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,6 +24,7 @@ from mql.robots.description import View
 from mql.tasks.control.controller import Controller
 from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.control.rest import Resting
+from mql.tasks.definitions.commanded import SOURCES, commanded
 from mql.tasks.definitions.control import control_of, end_of, frame_skip_of, robot_of
 from mql.tasks.definitions.episodes import episode_physics
 from mql.tasks.definitions.file import DefinitionFile
@@ -79,7 +81,8 @@ class Mechanism:
     @property
     def derived(self) -> tuple[str | Derived, ...]:
         """What is needed beyond qpos and qvel."""
-        return sources_beyond_state([*self.observed.values(), *self.read.values()])
+        used = [*self.observed.values(), *self.read.values()]
+        return sources_beyond_state([quantity for quantity in used if quantity.source not in SOURCES])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -238,7 +241,7 @@ def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> TaskFami
     known = _look_up(file, ())
     length = file.definition.env.episode_length
     assert length is not None
-    named = quantities_of(known.model)
+    named = ChainMap(commanded(known.commands), quantities_of(known.model))  # type: ignore[arg-type]  # only read
     visible = sum(file.distribution(name).size or 1 for name in known.visible)
     obs_dim = sum(quantity.width for quantity in known.observed.values()) + visible
     sizes = vector_sizes(named) | {"obs": obs_dim, "action": known.commands.action_dim}
@@ -268,9 +271,13 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
     robot, terms, env = robot_of(file), terms_of(file), file.definition.env
     model, source = compiled_model(file, robot), source_of(file, robot)
     known = quantities_of(model)
-    whole = whole_state(model)
-    observed = chosen(known, env.observe, where=file.where("env.observe"), whole=whole) if env.observe else whole
+    commands = control_of(file, model, robot)
+    own = commanded(commands)
+    observed = whole_state(model)
+    if env.observe:
+        observed = chosen(known, env.observe, where=file.where("env.observe"), whole=observed | own)
     read = named_in(terms.info_names, known, where=file.where("reward"))
+    read |= {name: own[name] for name in sorted(terms.info_names & own.keys())}
     check_clear(read, where=file.where("reward"))
     changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
     for name, listed in changes.items():
@@ -299,7 +306,7 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
         scaling=scaling_of(file, {name: quantity.width for name, quantity in observed.items()}),
         read=read,
         visible=visible_names(file),
-        commands=control_of(file, model, robot),
+        commands=commands,
         end=end_of(model, robot),
         frame_skip=frame_skip,
         view=None if robot is None else robot.camera(),
