@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from mql.tasks import gymnasium_registration as _gymnasium_registration
+from mql.tasks import registry as _registry
 
 if TYPE_CHECKING:
     from mql.agent.agent import Agent
@@ -64,4 +64,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-_gymnasium_registration.register()
+_registry.tell_gymnasium()

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 _MOST_LISTED = 20
+_LONGEST_TEXT = 500  # characters of an exception's text
 
 # The packages that the core does without, and the extra of this project that brings each: `module: extra`.
 EXTRAS = {
@@ -37,6 +38,21 @@ class UserError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the three parts: worker processes raise this error, too."""
         return partial(UserError, where=self.where, mend=self.mend), (self.what,)
+
+
+def told(error: BaseException, *, whole: bool = True) -> str:
+    """Return an exception of somebody else's code in one line: its type and its text, which itself may raise.
+
+    Without `whole`, the text is its first line.
+    """
+    name = type(error).__name__
+    try:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+    except Exception:
+        return f"{name} (its text can't be read)"
+    text = " ".join(" ".join(lines if whole else lines[:1]).split())
+    short = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} ..."
+    return f"{name}: {short}" if short else name
 
 
 def missing_package(module: str, *, where: str | None = None) -> UserError:

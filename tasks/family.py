@@ -135,7 +135,8 @@ class TaskFamily(ABC):
         shared_splits: train and test are the same tasks, so a test says nothing about unseen ones.
         oracle: the task parameters stand at the end of the observation (an upper bound for what inference can reach).
         native: stepped side by side in one process (not by worker processes).
-        episode_timeout: seconds after which an episode in a worker process counts as hanging.
+        episode_timeout: seconds after which an episode in a worker process counts as hanging; those in which it waits
+            for a processor that others use don't count.
         probe: chooses actions that let the task parameters show (by pushing the object, say), for `mql tasks check`:
             called with (what `make` returned, the observation [O], the step) it returns an action [A]. None: random
             actions show them.
@@ -204,15 +205,24 @@ class TaskFamily(ABC):
         order = [index for _ in range(rounds) for index in rng.permutation(len(tasks))]
         return [tasks[index] for index in order[:n]]
 
-    def task(self, parameters: Mapping[str, object]) -> Task:
-        """Build a task of your own from a value for every task parameter.
+    def task(self, parameters: Mapping[str, object] | str) -> Task:
+        """Build a task of your own from a value for every task parameter, or take a listed one by its name.
 
         Values outside the training range are allowed and marked; only what physics forbids is refused.
 
+        Args:
+            parameters: name -> value; or a text such as ``test:3``, a split and a place in its list, counted from 0.
+
         Raises:
-            UserError: an unknown or missing name, a value of the wrong type or size, NaN, a forbidden value.
+            UserError: an unknown or missing name, a value of the wrong type or size, NaN, a forbidden value, or no such
+                task in the list.
         """
         where = f"family {self.name}"
+        if isinstance(parameters, str):
+            return self._listed(parameters, where)
+        if not hasattr(parameters, "items"):
+            mend = "give a value for every task parameter, {NAME: VALUE}, or a listed task, such as 'test:0'"
+            raise UserError(f"the task is {parameters!r}", where=where, mend=mend)
         for name in parameters:
             if name not in self.parameters:
                 mend = nearest(str(name), self.parameters)
@@ -223,6 +233,21 @@ class TaskFamily(ABC):
                 raise UserError(f"task parameter {name!r} is missing", where=where, mend=mend)
         values = {name: spec.read(name, parameters[name], where=where) for name, spec in self.parameters.items()}
         return Task(self.name, "custom", 0, values, self._in_training_range(values))
+
+    def _listed(self, name: str, where: str) -> Task:
+        split, colon, place = name.partition(":")
+        if not colon or not split.strip():
+            mend = "write a split and a place in its list, such as test:0"
+            raise UserError(f"no task is called {name!r}", where=where, mend=mend)
+        tasks = self.tasks(split.strip())
+        try:
+            index = int(place)
+        except ValueError:
+            index = -1
+        if not 0 <= index < len(tasks):
+            mend = f"the {len(tasks)} tasks of {split.strip()} are counted from 0 to {len(tasks) - 1}"
+            raise UserError(f"there is no task {name!r}", where=where, mend=mend)
+        return tasks[index]
 
     def variant(self, suffix: str, note: str, **changes: Any) -> Self:
         """Return this family under the name ``<name>-<suffix>`` with some fields changed; the summary gets `note`."""

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from mql.errors import UserError, missing_package, nearest
+from mql.tasks import gymnasium_ids
 from mql.tasks import packages as lab_packages
 from mql.tasks.families import table
 
@@ -42,7 +43,7 @@ def left_out() -> list[UserError]:
 
 
 def add(family: TaskFamily) -> None:
-    """Give a family of your own a name here, in this process: `load` finds it then.
+    """Give a family of your own a name here, in this process: `load` finds it then, and ``gymnasium.make``.
 
     Raises:
         UserError: there is a family of this name.
@@ -50,6 +51,14 @@ def add(family: TaskFamily) -> None:
     if family.name in names():
         raise UserError(f"there is a family {family.name!r} already", mend="give this one another name")
     _added[family.name] = family
+    gymnasium_ids.register([family.name])
+
+
+def tell_gymnasium() -> None:
+    """Make ``gymnasium.make("mql/<family>-v0")`` work for the families of the table and of installed packages."""
+    gymnasium_ids.register(built_in_names())
+    if lab_packages.any_installed():
+        gymnasium_ids.register(_of_packages())
 
 
 def build(name: str) -> TaskFamily:

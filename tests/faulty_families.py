@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 
 from mql import tasks
+from mql.tasks import registry
 from mql.tasks.distributions import Uniform
+from mql.tasks.families.locomotion.cheetah_vel import CheetahVel
 from mql.tasks.families.small.point_robot import PointDynamics, PointRobot, point_robot
-from mql.tasks.family import Array, Split, TaskFamily
+from mql.tasks.family import Array, Split, Task, TaskFamily
 from mql.tasks.parameter import Parameter
 from mql.tasks.stepping.physics_state import PhysicsState
 from mql.tasks.stepping.state import Outcome, State
@@ -186,3 +190,17 @@ def around(kind: type[Slider], **options: Any) -> Build:
     return lambda: tasks.from_gymnasium(
         kind, {"gain": Uniform(0.5, 2.0)}, name="slider", set_task=set_gain, episode_length=20, **options
     )
+
+
+class HeavyCheetah(CheetahVel):
+    """A torso of twice the mass, in a model that is compiled already."""
+
+    def model(self, task: Task) -> mujoco.MjModel:
+        model = copy.deepcopy(super().model(task))
+        model.body("torso").mass[0] *= 2.0
+        return model
+
+
+def heavy_cheetah() -> TaskFamily:
+    plain = registry.load("cheetah-vel")
+    return HeavyCheetah(**{name: getattr(plain, name) for name in plain.__dataclass_fields__})

@@ -43,7 +43,8 @@ experiment of `fetch-push`). Later layers win:
     defaults < profile < configs/<family>.yaml < your file < --set section.key=value
 
 A file may hold a block `profiles: {paper: {...}, fast: {...}}` with sections; the chosen profile's comes right after
-the file's other keys. An unknown key or a wrong value is an error that names file, line, key and what would be right.
+the file's other keys. An unknown key or a wrong value is an error that names file, line, key and what would be right;
+a key of yours that another one turns off (`agent.burn_in` in windows, say) is named when training starts.
 The resolved configuration is saved with the run as `config.yaml`.
 
 ```yaml

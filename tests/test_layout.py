@@ -44,14 +44,20 @@ ORDER_OF_TASKS = (
     {"mql.robots.models", "mql.robots.drawing"},
     {"mql.robots.registry"},
     {"mql.robots.checks"},
-    {"mql.tasks.distributions", "mql.tasks.parameter", "mql.tasks.family", "mql.tasks.fault"},
+    {
+        "mql.tasks.distributions",
+        "mql.tasks.parameter",
+        "mql.tasks.family",
+        "mql.tasks.fault",
+        "mql.tasks.gymnasium_ids",
+    },
     {"mql.tasks.physics", "mql.tasks.control", "mql.tasks.scenes"},
     {"mql.tasks.stepping"},
     {"mql.tasks.disturbances"},
     {"mql.tasks.families", "mql.tasks.definitions", "mql.tasks.wrapped"},
     {"mql.tasks.packages", "mql.tasks.registry"},
     {"mql.tasks.checks"},
-    {"mql.tasks.gymnasium_registration"},
+    {"mql.tasks.as_gymnasium"},
 )
 RANKS_OF_TASKS = {name: rank for rank, names in enumerate(ORDER_OF_TASKS) for name in names}
 # The public names and `python -m mql` stand above everything.

@@ -61,6 +61,8 @@ class Display:
         self._progress.update(record)
         for fault in record.get("faults", ()):
             self._progress.note(f"an episode was dropped: {fault}")
+        if record.get("remark"):
+            self._progress.note(f"warning: {record['remark']}")
         if record["env_steps"] >= self._config.train.env_steps:
             self._progress.note(
                 f"training is done; evaluating and adapting on up to {self._config.evaluate.final_tasks} tasks"

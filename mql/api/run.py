@@ -234,7 +234,7 @@ class Run:
     def adapt(
         self,
         *,
-        task: Mapping[str, object] | Task | None = None,
+        task: Mapping[str, object] | str | Task | None = None,
         episodes: Sequence[Episode] | None = None,
         env: gymnasium.Env[Any, Any] | None = None,
         seed: int | None = None,
@@ -244,7 +244,8 @@ class Run:
         """Adapt the agent to a new task, of which exactly one of `task`, `episodes` and `env` tells; the run stays.
 
         Args:
-            task: the task's parameters; ``adapt.adaptation_episodes`` episodes of it are simulated.
+            task: the task's parameters, or a listed task such as ``test:3`` (counted from 0);
+                ``adapt.adaptation_episodes`` episodes of it are simulated.
             episodes: data of the new task, collected with the run's policy.
             env: an environment with the family's spaces, in which as many episodes are played.
             seed: of all random numbers; None: the run's.

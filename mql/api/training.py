@@ -24,6 +24,7 @@ from mql.api.families import (
     made_harder,
     source_of,
 )
+from mql.config.idle_keys import idle_keys
 from mql.config.loading import Overrides, is_path, load_experiment, override, with_values
 from mql.config.schema import Config
 from mql.errors import UserError
@@ -87,7 +88,7 @@ class Job:
         """
         limit_threads(self.config.threads)
         mirror = _Mirror(self.run, self.config, warn=display.note if display else say)
-        watchers: tuple[Watcher, ...] = (display, mirror) if display else (mirror,)
+        watchers: tuple[Watcher, ...] = (display, mirror) if display else (_Remarks(), mirror)
         where = shown(self.run.path)
         if display:
             for remark in remarks(self.family):
@@ -147,9 +148,11 @@ def open_job(
             raise UserError("there is no run to continue", mend="give its run_dir")
         return _reopen(target, run_dir, settings, seed, checkpoint, trust=trust)
     name = given.name if given else str(target)
-    config, definition = load_experiment(
+    config, definition, said = load_experiment(
         name, overrides=settings, seed=seed, families=None if given else registry.names()
     )
+    for line in idle_keys(config, said):
+        say(f"note: {line}")
     if given is not None and config.family != given.name:
         mend = "leave the setting 'family' out"
         raise UserError(f"the family is {given.name}, but the settings say {config.family}", where="family", mend=mend)
@@ -310,6 +313,24 @@ def _gigabytes(nbytes: float) -> str:
 def _has_name(family: TaskFamily) -> bool:
     """Whether a family given as an object is the one that every process finds under its name."""
     return registry.is_built_in(family.name) and registry.load(family.name) is family
+
+
+class _Remarks:
+    """Says, where nothing is displayed, what would otherwise show only in the results: a `Watcher`."""
+
+    def on_start(self, learning: Learning) -> None:
+        """Nothing is said."""
+
+    def on_iteration(self, record: Mapping[str, JSON]) -> None:
+        """Say a line's remark."""
+        if record.get("remark"):
+            say(f"warning: {record['remark']}")
+
+    def on_task(self, done: int, tasks: int) -> None:
+        """Nothing is said."""
+
+    def on_evaluation(self, record: Mapping[str, JSON]) -> None:
+        """Nothing is said."""
 
 
 class _Mirror:

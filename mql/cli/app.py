@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mql.cli.results import guard
 from mql.cli.robot_commands import robots_app
 from mql.cli.task_commands import AsJson, Trust, tasks_app
 from mql.errors import UserError, nearest
@@ -173,8 +174,9 @@ def adapt(
     task: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE ... | SPLIT:N",
-            help="Set a task parameter (a vector as NAME=1,2), or take the task N of a split, as in test:3.",
+            metavar="NAME=VALUE ...",
+            help="Set every task parameter, a vector as NAME=1,2 or 'NAME=(1, 2)'; "
+            "or take a listed task: test:0 is the first of the test tasks.",
             show_default=False,
         ),
     ] = None,
@@ -237,7 +239,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status; only a bug raises."""
-    command = typer.main.get_command(app)
+    command = guard(typer.main.get_command(app))
     try:
         # Not command.main, which would make an exit status of Ctrl-C before anything is said.
         with command.make_context("mql", _repeated(arguments) or ["--help"]) as context:
@@ -269,7 +271,7 @@ def _repeated(arguments: Sequence[str]) -> list[str]:
     """Allow several values after one --set or --task: ``--set a=1 b=2`` is ``--set a=1 --set b=2``."""
     result: list[str] = []
     option = None
-    for argument in arguments:
+    for argument in _joined(arguments):
         if option and re.match(r"[A-Za-z_][\w.-]*=", argument) and result[-1] != option:
             result.append(option)
         elif argument in ("--set", "--task"):
@@ -277,6 +279,17 @@ def _repeated(arguments: Sequence[str]) -> list[str]:
         elif not option or result[-1] != option:
             option = None
         result.append(argument)
+    return result
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Put a vector together that the shell took apart: ``goal=[0.3, -0.5]`` without quotes is two arguments."""
+    result: list[str] = []
+    for argument in arguments:
+        if result and not argument.startswith("--") and re.match(r"[A-Za-z_][\w.]*=[\[(][^\])]*$", result[-1]):
+            result[-1] += f" {argument}"
+        else:
+            result.append(argument)
     return result
 
 

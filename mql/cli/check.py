@@ -80,13 +80,13 @@ def _check_family(
     stop: threading.Event,
 ) -> FamilyResults:
     results: list[CheckResult] = []
-    begin = time.monotonic()
+    begin, before = time.monotonic(), worker.seconds
     with tempfile.TemporaryDirectory() as folder:
         inspection = Inspection(build, effort, opengl, Path(folder) / "at-hand")
         for check in checks:
             if stop.is_set():
                 break
-            left = effort.family_seconds - (time.monotonic() - begin)
+            left = effort.family_seconds - (worker.seconds - before)
             verdict = _check_once(worker, inspection, check, min(left, effort.check_seconds))
             results.append(CheckResult(name, check, verdict.result, verdict.message))
             if check == "builds" and not builds_at_all(verdict):
@@ -107,14 +107,13 @@ def _check_once(worker: Workers, inspection: Inspection, check: str, seconds: fl
     diary = inspection.diary
     if diary is not None:
         diary.write_text("", encoding="utf-8")
-    begin = time.monotonic()
     # Values that come with every job are kept by the worker: the family is built and played once for all checks.
     verdict = worker.bound(run_check, inspection, timeout=seconds)(check)
     if isinstance(verdict, Verdict):
         return verdict
     at_hand = diary.read_text(encoding="utf-8") if diary is not None else ""
     task = f" [task {at_hand}]" if at_hand else ""
-    if time.monotonic() - begin >= seconds:
+    if verdict.late:
         return failed(f"check {check} did not finish within {seconds:.0f} s{task}: look for an endless loop or a wait")
     if check == "render" and not inspection.opengl:
         return warned(NO_OPENGL)

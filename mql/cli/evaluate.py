@@ -14,7 +14,7 @@ from mql.adaptation.adapters import prepare
 from mql.api.adapted import Adapted, evaluation_seed, first_tasks, is_adapted
 from mql.api.run import open_run
 from mql.cli.tables import print_evaluation, print_json, print_protocol, print_task_rows
-from mql.cli.task_arguments import task_of
+from mql.cli.task_argument import chosen_task
 from mql.config.loading import Overrides, parse_overrides, with_values
 from mql.errors import UserError
 from mql.files import check_free
@@ -117,7 +117,7 @@ def adapt(
         raise _only_as_saved(path, "mql adapt")
     changes = _counts(settings, adaptation_episodes, episodes)
     run = open_run(path, trust=trust)
-    task = task_of(run.family, given)
+    task = chosen_task(run.family, given)
     if out is not None:
         check_free(out, mend="choose another --out")
     with _bar("adapting"):

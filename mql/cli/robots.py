@@ -118,16 +118,19 @@ def _check_robot(name: str, menagerie: Path | None, *, opengl: bool) -> Iterator
         done = workers.bound(run_robot_check, inspection, timeout=_CHECK_SECONDS)
         for each in ROBOT_CHECKS:
             answer = done(each)
-            if isinstance(answer, Verdict):
-                verdict = answer
-            else:
-                reason = str(answer).removeprefix("its process ")
-                verdict = failed(f"check {each} ended its process: {reason}: MuJoCo can't take this model")
+            verdict = answer if isinstance(answer, Verdict) else failed(_lost(each, answer))
             yield CheckResult(name, each, verdict.result, verdict.message)
             if not goes_on(each, verdict):
                 return
     finally:
         workers.close()
+
+
+def _lost(check: str, lost: WorkerLost) -> str:
+    """Say what became of the process that did a check."""
+    if lost.late:
+        return f"check {check}: {lost}: make the model smaller, or its timestep longer"
+    return f"check {check} ended its process: {str(lost).removeprefix('its process ')}: MuJoCo can't take this model"
 
 
 def _load(name: str, menagerie: Path | None) -> RobotSpec:

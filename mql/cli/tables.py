@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mql.cli.results import output
+
 WIDTH_OF_A_FILE = 120  # columns where standard output is no terminal
 
 Row = Mapping[str, Any]
@@ -19,7 +21,7 @@ Row = Mapping[str, Any]
 
 def print_json(value: Any) -> None:
     """Print one JSON value. Raises ValueError for a number that is not finite: no reader would take it."""
-    print(json.dumps(value, allow_nan=False))
+    print(json.dumps(value, allow_nan=False), file=output())
 
 
 def print_families(rows: Iterable[Row]) -> None:

@@ -15,7 +15,7 @@ from mql.cli.check import FamilyResults, check_families
 from mql.cli.opengl import open_opengl
 from mql.cli.tables import print_checks, print_families, print_family, print_json, tally
 from mql.collecting.workers import WorkerLost, Workers
-from mql.errors import UserError
+from mql.errors import UserError, told
 from mql.files import user_errors, write_atomic
 from mql.robots.drawing.shot import Shot, shot_of
 from mql.tasks import registry
@@ -148,7 +148,7 @@ def _draw(
     except UserError:
         raise
     except Exception as error:
-        mend = opengl_fault() or f"it raised {type(error).__name__}: {error}"
+        mend = opengl_fault() or f"it raised {told(error)}"
         raise UserError("can't draw", where=f"family {name}", mend=mend) from error
 
 

@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 
 from mql.api.families import find_family
-from mql.cli.task_arguments import task_of
+from mql.cli.task_argument import chosen_task
 from mql.errors import UserError, nearest
 from mql.robots.drawing.shot import fixed_camera
 from mql.tasks.checks.inspection import choose, name_values, random_actions
@@ -81,7 +81,7 @@ def view(
     if actions is not None and run is not None:
         raise UserError("--actions and --run contradict each other", mend="give only one of them")
     family = find_family(name, trust=trust)
-    task = task_of(family, given, split=split)
+    task = chosen_task(family, given, split=split)
     if not has_display():
         mend = f"draw into a file instead: mql tasks render {name} -o episode.mp4 (or tasks.png)"
         raise UserError("there is no display to open a window on", mend=mend)

@@ -27,6 +27,7 @@ from typing import Any
 
 import cloudpickle
 
+from mql.collecting.patience import Stopwatch, wait_for
 from mql.errors import UserError
 
 _START_SECONDS = 120.0  # a process that has not come up by then never will
@@ -40,7 +41,11 @@ _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", 
 
 
 class WorkerLost(RuntimeError):
-    """The process of a job died or did not answer in time; the message says which."""
+    """The process of a job died or, where `late`, did not answer in time; the message says which."""
+
+    def __init__(self, message: str, *, late: bool = False) -> None:
+        super().__init__(message)
+        self.late = late
 
 
 class Workers:
@@ -65,7 +70,7 @@ class Workers:
         Args:
             function: of a module, so that a worker finds it.
             shared: values that are sent to a worker once, and kept there.
-            timeout: seconds for one call.
+            timeout: seconds for one call, without those in which the process waits for a processor.
 
         Raises:
             UserError: a value can't be sent; and from the call, a process can't be started.
@@ -82,6 +87,11 @@ class Workers:
                     self._idle.put(worker)
 
         return call
+
+    @property
+    def seconds(self) -> float:
+        """How long the processes were at work in all calls that have ended; waiting for a processor is none."""
+        return sum(worker.seconds for worker in self._all)
 
     def close(self) -> None:
         """End the processes."""
@@ -104,21 +114,24 @@ class _Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
         self._sent: set[bytes] = set()
+        self.seconds = 0.0  # at work
         self._jobs = 0  # calls made so far: each job's number, which its answer repeats
 
     def call(
         self, parcels: list[tuple[bytes, bytes]], job: tuple[tuple[Any, ...], dict[str, Any]], timeout: float
     ) -> Any:
         packed = cloudpickle.dumps(job)
+        watch = None
         try:
             connection = self._started()
             self._jobs += 1
+            watch = Stopwatch(self._pid)
             known = [(digest, None if digest in self._sent else blob) for digest, blob in parcels]
             connection.send_bytes(pickle.dumps((self._jobs, known, packed)))
             self._sent.update(digest for digest, _ in parcels)
-            if not connection.poll(timeout):
+            if not wait_for(connection, watch, timeout):
                 self.stop()
-                return WorkerLost(f"it did not end within {timeout:g} s, its process was stopped")
+                return WorkerLost(f"it did not end within {timeout:g} s, its process was stopped", late=True)
             number, outcome, value, forgotten = pickle.loads(connection.recv_bytes())
             if number != self._jobs:
                 raise RuntimeError(f"a worker process answered job {number} when asked for job {self._jobs}")
@@ -128,10 +141,17 @@ class _Worker:
             # Ctrl-C above all. The answer is still to come: the next call would take it for its own.
             self.stop()
             raise
+        finally:
+            self.seconds += watch.seconds() if watch else 0.0
         self._sent.difference_update(forgotten)
         if outcome == "raised":
             raise value
         return value
+
+    @property
+    def _pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def stop(self) -> None:
         """End the process; the next call starts another one."""
@@ -169,7 +189,7 @@ class _Worker:
             )
             self._connection = Connection(ours.detach())
         try:
-            if self._connection.poll(_START_SECONDS):
+            if wait_for(self._connection, Stopwatch(self._pid), _START_SECONDS):
                 self._connection.recv_bytes()
                 return self._connection
             self._process.kill()

@@ -29,10 +29,13 @@ Overrides = Sequence[str] | Mapping[str, Any]
 
 
 class Experiment(NamedTuple):
-    """A resolved configuration, and the file that defines its family (None: the family is known by its name)."""
+    """A resolved configuration, the file that defines its family (None: the family is known by its name), and what the
+    user has given himself, in files and settings.
+    """
 
     config: Config
     definition: Path | None
+    given: Layer
 
 
 def load_config(
@@ -92,7 +95,7 @@ def load_experiment(
         user_profiles.get(profile, {}),
         last,
     )
-    return Experiment(config, definition)
+    return Experiment(config, definition, {**user, **user_profiles.get(profile, {}), **last})
 
 
 def override(config: Config, overrides: Overrides) -> Config:

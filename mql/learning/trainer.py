@@ -19,6 +19,7 @@ from mql.config.schema import Config, TrainConfig
 from mql.learning.contexts import carried_state_dim, context_plan
 from mql.learning.replay import Replay
 from mql.learning.replay_size import ReplaySize
+from mql.learning.reward_size import reward_remark
 from mql.seeding import generator, spawn_seeds, torch_generator
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
@@ -29,11 +30,15 @@ FINAL_LR = 0.1  # of agent.lr, at the end of an annealed run
 
 @dataclass(frozen=True)
 class TrainerIteration:
-    """What one iteration did: new episodes and lost ones, mean losses (empty while warming up), and seconds spent."""
+    """What one iteration did: new episodes and lost ones, mean losses (empty while warming up), and seconds spent.
+
+    ``remark`` is a line about the rewards that were found, where there is something to say.
+    """
 
     episodes: list[Episode]
     faults: list[EpisodeFault]
     losses: dict[str, float]
+    remark: str | None
     collect_seconds: float
     update_seconds: float
 
@@ -84,6 +89,7 @@ class Trainer:
             episodes=episodes,
             faults=faults,
             losses=losses,
+            remark=self._remark() if steps_before < max(self.config.train.random_steps, 1) <= self.env_steps else None,
             collect_seconds=collected - begun,
             update_seconds=time.perf_counter() - collected,
         )
@@ -139,6 +145,11 @@ class Trainer:
                 sums[name] = sums[name] + value if name in sums else value
                 counts[name] = counts.get(name, 0) + 1
         return {name: float(total) / counts[name] for name, total in sums.items()}
+
+    def _remark(self) -> str | None:
+        """Judge the rewards of the random steps, as a loss sees them."""
+        _, rewards = self.replay.observations_and_rewards()
+        return reward_remark(rewards, float(self.agent.scaling.scale[-1]))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All tensors of a checkpoint: networks, targets, optimisers and, where it needs them, the replay's states."""

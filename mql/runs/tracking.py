@@ -8,6 +8,8 @@ first failure switches it off with one warning.
 from __future__ import annotations
 
 import importlib
+import json
+import math
 import os
 import queue
 import sys
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from mql.errors import missing_package
+from mql.files import write_atomic
 
 Warn = Callable[[str], None]
 
@@ -68,7 +71,8 @@ class NoTracker:
 class WandbTracker:
     """Mirrors metrics to Weights & Biases: online where it is logged in, else offline below the run directory.
 
-    ``WANDB_MODE`` (online, offline, disabled) overrides that choice. A resumed run goes on under the same id.
+    ``WANDB_MODE`` (online, offline, disabled) overrides that choice. A resumed run goes on under the same id, behind
+    its last row: what was handed over is counted in the run directory, and not handed over again.
     """
 
     def __init__(self, *, run_path: Path, config: Mapping[str, Any], warn: Warn) -> None:
@@ -106,8 +110,11 @@ class WandbTracker:
     def _run(self) -> None:
         try:
             run = self._start()
+            place = _Place(self._run_path / "wandb" / "handed_over.json")
             while (record := self._records.get()) is not None and not self._off.is_set():
-                run.log(record)
+                if place.is_new(record):
+                    run.log(record, step=place.row, commit=True)
+                    place.passed(record)
             run.finish()
         except ModuleNotFoundError as error:
             self._switch_off(str(missing_package(error.name or "wandb")))
@@ -138,7 +145,6 @@ class WandbTracker:
                 init_timeout=20,
             ),
         )
-        # Its own step counter refuses to go back, which a resumed run does.
         run.define_metric("env_steps")
         run.define_metric("*", step_metric="env_steps")
         return run
@@ -157,6 +163,36 @@ class WandbTracker:
             self._warn(
                 f"tracking with wandb is now off ({reason}); training continues, and metrics.jsonl has everything"
             )
+
+
+class _Place:
+    """How far a run's records were handed over, kept in a file: Weights & Biases forgets it offline.
+
+    A run that goes on makes some records again, those behind its checkpoint and the evaluation that was due there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        known: dict[str, int] = {}
+        if path.exists():
+            known = json.loads(path.read_text(encoding="utf-8"))
+        self.row = known.pop("row", 0)  # of the next record
+        self._env_steps = known  # of the last record of each kind
+
+    def is_new(self, record: Mapping[str, float]) -> bool:
+        """Tell whether a record lies behind all of its kind."""
+        return record.get("env_steps", math.inf) > self._env_steps.get(_kind(record), -1)
+
+    def passed(self, record: Mapping[str, float]) -> None:
+        """Note that a record was handed over."""
+        self.row += 1
+        if "env_steps" in record:
+            self._env_steps[_kind(record)] = int(record["env_steps"])
+        write_atomic(self._path, json.dumps({"row": self.row, **self._env_steps}).encode())
+
+
+def _kind(record: Mapping[str, float]) -> str:
+    return "evaluation" if any(name.startswith("evaluation") for name in record) else "iteration"
 
 
 def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

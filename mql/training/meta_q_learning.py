@@ -64,6 +64,7 @@ class MetaQLearning:
             "collected_return": sum(episode.episode_return for episode in iterated.episodes) / len(iterated.episodes),
             **{f"{COLLECTED_TERM}{name}": mean for name, mean in (mean_terms(iterated.episodes) or {}).items()},
             **({"faults": [str(fault) for fault in iterated.faults]} if iterated.faults else {}),
+            **({"remark": iterated.remark} if iterated.remark else {}),
             **iterated.losses,
         }
         return Iteration(metrics, iterated.episodes, iterated.collect_seconds, iterated.update_seconds)

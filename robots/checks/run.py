@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 import mujoco
 import numpy as np
 
-from mql.errors import UserError
+from mql.errors import UserError, told
 from mql.robots.checks.facts import check_facts
 from mql.robots.checks.motion import check_actuators, check_drop, check_home
 from mql.robots.checks.numbers import check_inertia, check_limits
@@ -100,8 +100,7 @@ def run_check(
     except UserError as error:  # it says itself where and how
         return failed(str(error))
     except Exception as error:
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-        return failed(f"it stopped with {type(error).__name__}: {said}")
+        return failed(f"it stopped with {told(error, whole=False)}")
 
 
 def goes_on(check: str, verdict: Verdict) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.utils.env_checker import check_env
 
+from mql.errors import told
 from mql.robots.checks.verdict import Verdict, failed, passed, warned
 from mql.tasks.checks.inspection import Inspection, name_tasks, name_values, play_environment, value_text
 from mql.tasks.distributions import Choice, Disc, Distribution, Fixed
@@ -112,7 +113,7 @@ def check_pickle(inspection: Inspection) -> Verdict:
         copy, copied_task = pickle.loads(tool.dumps((family, task)))
     except Exception as error:
         return failed(
-            f"the family does not pickle ({type(error).__name__}: {error}): "
+            f"the family does not pickle ({told(error)}): "
             "build it from functions and classes of a module, not from lambdas or open files"
         )
     for split in family.splits:

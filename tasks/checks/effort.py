@@ -41,8 +41,9 @@ class Effort:
         native: for families that are stepped side by side.
         other: for environments that are stepped one by one, which takes ten times as long.
         speed_seconds: time of one measurement of speed.
-        check_seconds: a check that takes longer counts as hanging.
-        family_seconds: all checks of a family together.
+        check_seconds: a check that takes longer counts as hanging. Waiting for a processor that others use is no part
+            of it: whether the machine is busy does not decide.
+        family_seconds: all checks of a family together, likewise.
     """
 
     native: Amount

@@ -15,6 +15,7 @@ from mql.robots.mjcf.warnings import unheard_warnings
 from mql.tasks.checks.inspection import Inspection, name_tasks
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.definitions.python_environment import PythonEnvironment
+from mql.tasks.disturbances.family import undisturbed
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.physics.rebuild import NotComparableError, rebuilt, unlike
 from mql.tasks.scenes.source import MjcfFile, ModelSource
@@ -37,7 +38,7 @@ class _Found(NamedTuple):
 
 def check_recompiled(inspection: Inspection) -> Verdict:
     """A task's model equals its files compiled anew with its numbers, and moves like it."""
-    family, many = inspection.family, inspection.amount.compiled_tasks
+    family, many = undisturbed(inspection.family), inspection.amount.compiled_tasks
     tasks = [*family.tasks("train")[:many], *(family.tasks("ood")[:1] if "ood" in family.splits else [])]
     most, contacts, before = 0.0, 0, None
     for task in tasks:

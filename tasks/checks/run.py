@@ -14,9 +14,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from mql.errors import UserError
+from mql.errors import UserError, told
 from mql.robots.checks.verdict import FAIL, Verdict, failed
 from mql.tasks import registry
 from mql.tasks.checks.agreement import check_agreement
@@ -100,8 +99,4 @@ def _fault(what: str, error: Exception, task: str) -> Verdict:
     """Say in one line what was raised, and with which task."""
     if isinstance(error, UserError | EpisodeFault):  # these say themselves where and how
         return failed(f"{what}: {error}")
-    return failed(f"{what} with {type(error).__name__}: {_first_line(error)}" + (f" [task {task}]" if task else ""))
-
-
-def _first_line(error: Any) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    return failed(f"{what} with {told(error, whole=False)}" + (f" [task {task}]" if task else ""))

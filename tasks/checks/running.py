@@ -86,6 +86,8 @@ def check_render(inspection: Inspection) -> Verdict:
         try:
             env: Any = family.make(task, render_mode="rgb_array")
             try:
+                if not _draws(env):
+                    return warned("the environment draws no pictures: rgb_array is not among its render_modes")
                 env.reset(seed=0)
                 env.step(np.zeros(family.action_dim, np.float32))
                 picture = env.render()
@@ -101,6 +103,13 @@ def check_render(inspection: Inspection) -> Verdict:
     if picture.min() == picture.max():
         return warned("the picture has one colour all over: point the camera at the robot")
     return passed(f"pictures of {picture.shape[1]} x {picture.shape[0]} pixels")
+
+
+def _draws(env: Any) -> bool:
+    """Tell whether an environment that wraps one of somebody else's can draw, by what that one says of itself."""
+    inner = getattr(env, "inner", None)
+    modes = (getattr(inner, "metadata", None) or {}).get("render_modes")
+    return inner is None or modes is None or "rgb_array" in modes
 
 
 def _rate(

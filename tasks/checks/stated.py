@@ -29,7 +29,6 @@ from mql.tasks.family import TaskFamily
 _ACTS_NOWHERE: Mapping[str, str] = {
     "randomise": "let a task parameter change it, by 'apply'",
     "safety.contact_force_n": "punish it by a term of the reward",
-    "safety.payload_kg": "let a task parameter change the mass, by 'apply'",
 }
 _FOR_PEOPLE = {"schema", "name", "version", "description", "unit", "doc"}  # keys that are no part of a simulation
 

@@ -9,10 +9,10 @@ Shapes: O observation, A action in [-1, 1].
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium
 import mujoco
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Box
 
-from mql.errors import UserError, installation, nearest
+from mql.errors import UserError, installation, nearest, told
 from mql.tasks.definitions.episodes import episode_physics, first_change
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.judge import Judge, Verdict
@@ -30,10 +30,15 @@ from mql.tasks.distributions import Value
 from mql.tasks.physics.episode import ChangingModel, EpisodePhysics
 from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.scenes.source import MjcfFile, ModelSource
+from mql.tasks.wrapped.answers import reset_answer, step_answer, what_went_wrong
 from mql.tasks.wrapped.any_environment import timestep_of
-from mql.tasks.wrapped.environment_source import Environment, affine_to
+from mql.tasks.wrapped.environment_source import Environment, close_quietly
+from mql.tasks.wrapped.spaces import FlatObservation, action_size, affine_to, flat_parts
 
 Array = npt.NDArray[np.float64]
+Result = TypeVar("Result")
+
+_REGISTERED_BY = {"dm_control": "shimmy", "ALE": "ale_py"}  # namespace of an id -> the module to import
 Answer = tuple[Array, float, bool, bool, dict[str, Any]]
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _OWN = ("reward", "time")  # what is found below ``info`` of every environment, the latter where it tells none itself
@@ -125,32 +130,28 @@ class IdEnvironment(DefinedEnvironment):
     ) -> None:
         super().__init__(file, terms_of(file))
         env, where = file.definition.env, file.where("env.id")
+        self._where = where
         wanted: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
-        if env.episode_length is not None:
-            wanted["max_episode_steps"] = env.episode_length
+        # The family ends its episodes itself: without Gymnasium's limit, whatever a step answers is seen here first.
+        wanted["max_episode_steps"] = -1
         try:
             self.inner: Environment = gymnasium.make(str(env.id), disable_env_checker=True, **wanted, **env.kwargs)
         except UserError:
             raise
-        except Exception as error:
-            what = f"gymnasium.make({env.id!r}) raised {type(error).__name__}: {error}"
-            raise UserError(what, where=where, mend="fix id or kwargs") from error
+        except (Exception, SystemExit) as error:
+            what = f"gymnasium.make({env.id!r}) raised {told(error)}"
+            raise UserError(what, where=where, mend="fix id or kwargs, or that package") from error
         self.spec, self.metadata, self.render_mode = self.inner.spec, self.inner.metadata, render_mode
-        self._keys = env.observe or ()
-        try:
-            self._control = affine_to(self.inner.action_space)  # type: ignore[arg-type]
-        except (UserError, AttributeError) as error:
-            mend = "wrap it into one with a finite Box of one axis"
-            raise UserError(f"actions of {self.inner.action_space}", where=where, mend=mend) from error
-        self.action_space = Box(-1.0, 1.0, self.inner.action_space.shape, np.float64)
-        sample = self.inner.observation_space.sample()
-        self.named = {f"obs.{name}": len(part) for name, part in self._named(sample).items()}
-        size = len(self._parts(sample, file))
+        self.action_space = Box(-1.0, 1.0, (action_size(self.inner.action_space, where),), np.float64)
+        self._control = affine_to(self.inner.action_space)  # type: ignore[arg-type]
+        seen_at, keys = file.where("env.observe") if env.observe else where, env.observe or ()
+        self._flat = FlatObservation(self.inner.observation_space, keys, where=seen_at, option="env.observe")
+        # The parts of a Dict observation that are numbers, observed or not: expressions read them by name.
+        self._named = flat_parts(self.inner.observation_space)
+        self.named = {f"obs.{name}": part.size for name, part in self._named.items()}
         # Of what its observation consists, without visible parameters: name -> numbers; "" where it has no names.
-        self.widths = {"": size}
-        if isinstance(sample, Mapping):
-            self.widths = {key: int(np.size(sample[key])) for key in self._keys or tuple(sample)}
-        size += sum(file.distribution(name).size or 1 for name in self._visible)
+        self.widths = self._flat.widths
+        size = self._flat.size + sum(file.distribution(name).size or 1 for name in self._visible)
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
         self._dt = timestep_of(self.inner)
         change = first_change(file, nuisances)
@@ -168,6 +169,12 @@ class IdEnvironment(DefinedEnvironment):
         self._reads_names = bool(self.terms.names("obs") | self.terms.names("last.obs"))
 
     @property
+    def limit(self) -> int | None:
+        """The environment's own time limit in control steps, as it was registered."""
+        spec = self.inner.spec
+        return gymnasium.registry[spec.id].max_episode_steps if spec and spec.id in gymnasium.registry else None
+
+    @property
     def source(self) -> ModelSource | None:
         """The file of the environment's MuJoCo model; None: nobody knows it."""
         path = getattr(self.inner.unwrapped, "fullpath", None)
@@ -183,8 +190,9 @@ class IdEnvironment(DefinedEnvironment):
 
         A step is played to see it.
         """
-        begun = self.inner.reset(seed=0)[1]
-        info = self.inner.step(self._control(np.zeros(self.action_dim)))[4]
+        begun = tried("reset", self._where, lambda: reset_answer(self.inner.reset(seed=0))).info
+        still = self._control(np.zeros(self.action_dim))
+        info = tried("step 1", self._where, lambda: step_answer(self.inner.step(still))).info
         found = {name: int(np.size(value)) * np.ndim(value) for name, value in info.items() if is_numeric(value)}
         at_start = {name for name, value in begun.items() if is_numeric(value)} | set(_OWN)
         return dict.fromkeys(_OWN, 0) | found, frozenset(at_start)
@@ -193,9 +201,9 @@ class IdEnvironment(DefinedEnvironment):
         """Start an episode of the task that was set."""
         super().reset(seed=seed)
         self._begin_physics()
-        seen, info = self.inner.reset(seed=seed)
+        seen, info = reset_answer(self.inner.reset(seed=seed))
         self._steps = 0
-        obs = self._with_visible(self._parts(seen))
+        obs = self._with_visible(self._flat(seen))
         self._begin(obs, self._known(info, 0.0, self.terms.names("last.info")), self._named_if_read(seen))
         return obs, {}
 
@@ -203,14 +211,13 @@ class IdEnvironment(DefinedEnvironment):
         """Advance by one control step with action [A] in [-1, 1]."""
         if self._changing is not None:
             self._changing.advance()
-        seen, own, terminated, truncated, info = self.inner.step(self._control(np.asarray(action, np.float64)))
-        own = float(own)
-        obs = self._with_visible(self._parts(seen))
+        answer = step_answer(self.inner.step(self._control(np.asarray(action, np.float64))))
+        obs = self._with_visible(self._flat(answer.seen))
         self._steps += 1
-        known = self._known(info, own, self.terms.info_names)
-        verdict = self._verdict(obs, action, known, own, self._named_if_read(seen))
-        ended = bool(terminated) or verdict.terminated
-        return obs, verdict.reward, ended, bool(truncated), {**verdict.info, "at_goal": verdict.at_goal}
+        known = self._known(answer.info, answer.reward, self.terms.info_names)
+        verdict = self._verdict(obs, action, known, answer.reward, self._named_if_read(answer.seen))
+        ended = answer.terminated or verdict.terminated
+        return obs, verdict.reward, ended, answer.truncated, {**verdict.info, "at_goal": verdict.at_goal}
 
     def render(self) -> Any:
         """Return the environment's picture."""
@@ -218,7 +225,7 @@ class IdEnvironment(DefinedEnvironment):
 
     def close(self) -> None:
         """Close the environment."""
-        self.inner.close()
+        close_quietly(self.inner)
 
     def _known(self, info: Mapping[str, Any], own: float, names: frozenset[str]) -> dict[str, Any]:
         """Return what expressions find below ``info``: `names` of the environment's own, and what every one has."""
@@ -228,27 +235,8 @@ class IdEnvironment(DefinedEnvironment):
                 known[name] = number(name, info)
         return known
 
-    def _named(self, seen: Any) -> dict[str, Array]:
-        """Return the parts of a Dict observation by their names."""
-        return {str(name): flat(part) for name, part in seen.items()} if isinstance(seen, Mapping) else {}
-
     def _named_if_read(self, seen: Any) -> Mapping[str, Any]:
-        return self._named(seen) if self._reads_names else _NOTHING
-
-    def _parts(self, seen: Any, file: DefinitionFile | None = None) -> Array:
-        """Return the environment's observation flat, in the order of its keys or of `observe`."""
-        if not isinstance(seen, Mapping):
-            if self._keys and file is not None:
-                what = "observe names keys, but the observation is not a Dict"
-                raise UserError(what, where=file.where("env.observe"), mend="leave it out")
-            return flat(seen)
-        keys = self._keys or tuple(seen)
-        if file is not None:
-            for key in keys:
-                if key not in seen:
-                    mend = nearest(key, seen)
-                    raise UserError(f"no {key!r} in the observation", where=file.where("env.observe"), mend=mend)
-        return np.concatenate([flat(seen[key]) for key in keys])
+        return {name: part(seen) for name, part in self._named.items()} if self._reads_names else _NOTHING
 
 
 def check_id(file: DefinitionFile) -> None:
@@ -275,14 +263,27 @@ def check_id(file: DefinitionFile) -> None:
         gymnasium.register_envs(gymnasium_robotics)
     if name not in gymnasium.registry:
         what = f"no environment {name!r} is registered with Gymnasium"
-        raise UserError(what, where=file.where("env.id"), mend=nearest(name, gymnasium.registry) + more)
+        near = nearest(name, (known for known in gymnasium.registry if not known.startswith("mql/")))
+        module = _REGISTERED_BY.get(name.partition("/")[0], "MODULE")
+        mend = f"write '{module}:{name}', with the module that registers it"
+        if near.startswith("did you mean"):
+            mend = f"{near} An id of another package wants its module, '{module}:{name}'"
+        raise UserError(what, where=file.where("env.id"), mend=mend + more)
 
 
-def flat(seen: Any) -> Array:
-    """Return an observation, or a part of one, as [D] float64; what a Dict or a tuple holds comes one after another."""
-    if isinstance(seen, Mapping | tuple):
-        return np.concatenate([flat(part) for part in (seen.values() if isinstance(seen, Mapping) else seen)])
-    return np.asarray(seen, np.float64).reshape(-1)
+def tried(name: str, where: str, act: Callable[[], Result]) -> Result:
+    """Do something with an environment for the first time; what goes wrong becomes one line.
+
+    Raises:
+        UserError: it went wrong.
+    """
+    try:
+        return act()
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        mend = "fix the environment, or wrap it into one with Gymnasium's interface"
+        raise UserError(f"{name} {what_went_wrong(error)}", where=where, mend=mend) from error
 
 
 def is_numeric(value: Any) -> bool:

@@ -24,7 +24,7 @@ import gymnasium
 import numpy as np
 
 from mql.errors import UserError
-from mql.tasks.definitions.environment import DefinedEnvironment, IdEnvironment, check_id
+from mql.tasks.definitions.environment import DefinedEnvironment, IdEnvironment, check_id, tried
 from mql.tasks.definitions.file import DefinitionFile, read_definition
 from mql.tasks.definitions.model import reopened
 from mql.tasks.definitions.python import check_parameter_names, guarded, python_path
@@ -216,8 +216,7 @@ def _id_family(file: DefinitionFile) -> TaskFamily:
     check_id(file)
     built = IdEnvironment(file)
     try:
-        limit = built.inner.spec.max_episode_steps if built.inner.spec else None
-        length = env.episode_length or limit
+        length = env.episode_length or built.limit
         if length is None:
             mend = "add 'episode_length: 200' (control steps)"
             raise UserError(f"{env.id} has no time limit of its own", where=where, mend=mend)
@@ -226,7 +225,7 @@ def _id_family(file: DefinitionFile) -> TaskFamily:
         sizes |= {f"info.{name}": size for name, size in info.items()}
         names = [name.removeprefix("obs.") for name in built.named]
         check_names(file, built.terms, info=info, obs=names, sizes=sizes, at_start=at_start)
-        answer = _first_step(file, built)
+        answer = tried("the first step", where, lambda: _first_step(file, built))
         family = _family(file, built, answer, episode_length=length, has_success=built.terms.success is not None)
         return as_sensed(file, family, observed_numbers(built.widths))
     finally:

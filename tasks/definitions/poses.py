@@ -18,6 +18,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from mql.errors import told
 from mql.tasks.definitions import commanded
 from mql.tasks.definitions.family import DefinedFamily
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
@@ -131,7 +132,7 @@ class _PythonTrial:
         try:
             judged = [self._environment.judge_pose(pose) for pose in poses]
         except Exception as error:
-            raise PoseFault(f"{type(error).__name__}: {error}") from error
+            raise PoseFault(told(error)) from error
         return np.array([reward for reward, _ in judged]), np.array([at_goal for _, at_goal in judged])
 
 

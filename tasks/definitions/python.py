@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mql.errors import UserError, nearest
+from mql.errors import UserError, nearest, told
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.distributions import Value
 
@@ -115,7 +115,7 @@ def guarded(path: Path, where: str, what: str, act: Callable[[], Result]) -> Res
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = frames[-1].lineno if frames else getattr(error, "lineno", None)
         place = f"{path.name}:{line}" if line else path.name
-        fault = UserError(f"{what} raised {type(error).__name__}: {error}", where=where, mend=f"fix {place}")
+        fault = UserError(f"{what} raised {told(error)}", where=where, mend=f"fix {place}")
         raise fault from error
 
 

@@ -15,17 +15,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Dict, Space
 
-from mql.errors import UserError, nearest
+from mql.errors import UserError
 from mql.tasks.distributions import Distribution, Value
 from mql.tasks.family import Split, SuccessAt
 from mql.tasks.parameter import Parameter
-from mql.tasks.wrapped.environment_source import Environment, affine_to
+from mql.tasks.wrapped.answers import what_went_wrong
+from mql.tasks.wrapped.environment_source import Environment, checked_environment, close_quietly
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
+from mql.tasks.wrapped.spaces import FlatObservation, action_size
 
 SPLITS = {"train": Split(n=50, seed=1), "test": Split(n=20, seed=2)}
 
@@ -60,7 +60,8 @@ def from_gymnasium(
         splits: fixed lists of tasks; by default 50 for training and 20 held out.
         episode_length: control steps; by default the environment's own time limit.
         control_timestep: seconds; by default the environment's ``dt``, or what its pictures are played with.
-        observed: keys of a Dict observation that the agent sees, in this order; () for all there are.
+        observed: keys of a Dict observation that the agent sees, in this order; () for all there are. Dicts and tuples
+            within it are walked through, in the order of their space.
         success_key: the entry of ``info`` that is true while a task is at its goal.
         hold_steps: control steps in a row at the goal that make a success.
         success_at: when these count: at any time of the episode, or only as its last steps (``end``).
@@ -78,21 +79,25 @@ def from_gymnasium(
     example = splits["train"].listed[0] if splits["train"].listed else {}
     values = {} if set_task else {key: example.get(key, spec.distribution.sample(rng)) for key, spec in known.items()}
     try:
-        environment = make_env(**values)
-    except Exception as error:
-        what = f"make_env({', '.join(f'{k}={v}' for k, v in values.items())}) raised {type(error).__name__}: {error}"
+        environment = checked_environment(make_env(**values))
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        what = f"make_env({', '.join(f'{k}={v}' for k, v in values.items())}) {what_went_wrong(error)}"
         raise UserError(what, where=where, mend="give a function that builds the environment") from error
+    spec = getattr(environment, "spec", None)
     try:
+        action_dim = action_size(environment.action_space, where)
+        obs_dim = FlatObservation(environment.observation_space, observed, where=where).size
         if episode_length is None:
-            limit = environment.spec.max_episode_steps if environment.spec else None
-            if limit is None:
-                raise UserError("nothing says how long an episode is", where=where, mend="give episode_length")
-            episode_length = limit
+            episode_length = spec.max_episode_steps if spec else None
+        if episode_length is None:
+            raise UserError("nothing says how long an episode is", where=where, mend="give episode_length")
         return GymnasiumFamily(
             name=name,
-            summary=summary or f"{environment.spec.id if environment.spec else name} with hidden {', '.join(known)}",
-            obs_dim=_obs_dim(environment.observation_space, observed, where),
-            action_dim=_action_dim(environment.action_space, where),
+            summary=summary or f"{spec.id if spec else name} with hidden {', '.join(known)}",
+            obs_dim=obs_dim,
+            action_dim=action_dim,
             episode_length=episode_length,
             control_timestep=timestep_of(environment) if control_timestep is None else control_timestep,
             parameters=known,
@@ -108,7 +113,7 @@ def from_gymnasium(
             episode_timeout=episode_timeout,
         )
     finally:
-        environment.close()
+        close_quietly(environment)
 
 
 def _parameter(name: str, given: Parameter | Distribution, where: str) -> Parameter:
@@ -120,30 +125,11 @@ def _parameter(name: str, given: Parameter | Distribution, where: str) -> Parame
     return Parameter(distribution=given, unit="1", doc=name)
 
 
-def _obs_dim(space: Space[Any], observed: tuple[str, ...], where: str) -> int:
-    if isinstance(space, Dict):
-        for key in observed:
-            if key not in space.spaces:
-                raise UserError(f"no {key!r} in the observation", where=where, mend=nearest(key, space.spaces))
-        return sum(_obs_dim(space[key], (), where) for key in observed or tuple(space.spaces))
-    if observed:
-        raise UserError("observed names keys, but the observation is not a Dict", where=where, mend="leave it out")
-    if not isinstance(space, Box):
-        raise UserError(f"observations of {space}", where=where, mend="wrap it: a Box, or a Dict of Boxes, is needed")
-    return int(np.prod(space.shape))
-
-
-def _action_dim(space: Space[Any], where: str) -> int:
-    if not isinstance(space, Box):
-        raise UserError(f"actions of {space}", where=where, mend="wrap it: a finite Box with one axis is needed")
-    affine_to(space)
-    return int(space.shape[0])
-
-
 def timestep_of(environment: Environment) -> float:
     """Return the seconds of a control step: the environment's ``dt``, or what its pictures are played with."""
-    dt = getattr(environment.unwrapped, "dt", None)
-    if isinstance(dt, int | float) and dt > 0:
+    plain = getattr(environment, "unwrapped", environment)
+    dt = getattr(plain, "dt", None)
+    if isinstance(dt, int | float | np.number) and dt > 0:
         return float(dt)
-    fps = environment.metadata.get("render_fps")
-    return 1.0 / fps if fps else 1.0
+    fps = (getattr(environment, "metadata", None) or {}).get("render_fps")
+    return 1.0 / fps if isinstance(fps, int | float) and fps > 0 else 1.0

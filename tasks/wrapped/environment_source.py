@@ -1,24 +1,19 @@
-"""Environments that are built once and kept: told before every reset which task comes next, and used for many.
-
-Shapes: A action.
-"""
+"""Environments that are built once and kept: told before every reset which task comes next, and used for many."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import gymnasium
-import numpy as np
-import numpy.typing as npt
 
-from mql.errors import UserError
 from mql.tasks.distributions import Value
 from mql.tasks.family import Task
+from mql.tasks.wrapped.answers import BadAnswer
 from mql.tasks.wrapped.varied_models import VariedModels
 
 Environment: TypeAlias = gymnasium.Env[Any, Any]
-Control: TypeAlias = Callable[[npt.NDArray[np.float64]], npt.NDArray[Any]]
 
 _KEPT_TASKS = 4  # environments built for one task each that stay open
 
@@ -53,15 +48,17 @@ class EnvironmentSource:
         idle = self._idle.get(self._key(task, render_mode))
         if idle:
             return idle.pop()
-        values = {} if self._set_task is not None else dict(task.parameters)
-        return self._make_env(**values) if render_mode is None else self._make_env(**values, render_mode=render_mode)
+        values: dict[str, Any] = {} if self._set_task is not None else dict(task.parameters)
+        if render_mode is not None:
+            values["render_mode"] = render_mode
+        return checked_environment(self._make_env(**values))
 
     def give_back(self, environment: Environment, task: Task, render_mode: str | None) -> None:
         """Keep an environment for later tasks; where each task has its own, only the last few stay open."""
         self._idle.setdefault(self._key(task, render_mode), []).append(environment)
         while self._set_task is None and len(self._idle) > _KEPT_TASKS:
             for old in self._idle.pop(next(iter(self._idle))):
-                old.close()
+                close_quietly(old)
 
     def prepare(self, environment: Environment, task: Task, seed: int) -> None:
         """Tell an environment which task its next episode is of, and draw what differs with the episode's seed."""
@@ -76,16 +73,22 @@ class EnvironmentSource:
         return (render_mode, *(task.parameters.values() if self._set_task is None else ()))
 
 
-def affine_to(space: gymnasium.spaces.Box) -> Control:
-    """Return the map of [-1, 1]^A to `space`, a finite Box [A]; the identity, bit for bit, where they are the same.
+def checked_environment(made: Any) -> Environment:
+    """Return what a function made, if it can be played.
 
     Raises:
-        UserError: the box is not finite or not a vector.
+        BadAnswer: it is no environment.
     """
-    low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
-    if low.ndim != 1 or not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise UserError(f"actions of {space}", mend="the action space must be a finite Box with one axis; wrap it")
-    if (low == -1.0).all() and (high == 1.0).all():
-        return lambda action: action.astype(space.dtype)
-    middle, half = (low + high) / 2.0, (high - low) / 2.0
-    return lambda action: (middle + half * action).astype(space.dtype)
+    for name in ("reset", "step", "observation_space", "action_space"):
+        if not hasattr(made, name):
+            raise BadAnswer(f"gave {'nothing' if made is None else type(made).__name__}, which has no {name!r}")
+    if hasattr(made, "num_envs"):
+        raise BadAnswer(f"gave {type(made).__name__}, a vector of environments, not one")
+    environment: Environment = made
+    return environment
+
+
+def close_quietly(environment: Environment) -> None:
+    """Close an environment that nobody needs any more: what goes wrong with it no longer matters."""
+    with contextlib.suppress(Exception):
+        environment.close()

@@ -5,14 +5,14 @@ Shapes: O observation, A action.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import Space
-from gymnasium.spaces import Box, Dict
+from gymnasium.spaces import Box
 
 from mql.errors import UserError
 from mql.robots.mjcf.warnings import warn_on_stderr
@@ -21,7 +21,9 @@ from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.tasks.parameter import visible_values
 from mql.tasks.stepping.checked import RENDER_MODES, check_render_mode, checked_action
 from mql.tasks.stepping.success import SuccessRule
-from mql.tasks.wrapped.environment_source import Control, EnvironmentSource, affine_to
+from mql.tasks.wrapped.answers import BadAnswer, flag, number, reset_answer, step_answer, what_went_wrong
+from mql.tasks.wrapped.environment_source import EnvironmentSource
+from mql.tasks.wrapped.spaces import Control, FlatObservation, action_size, affine_to
 
 Result = TypeVar("Result")
 
@@ -55,6 +57,7 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         self._env = self._guard("building the environment", lambda: source.borrow(task, render_mode))
         warn_on_stderr()  # of this environment's own physics, if it has any
         self._control = self._action_map()
+        self._flat: FlatObservation | None = None  # known after the first reset: some spaces are only settled there
         seen = task.parameters if source.oracle else ()
         self._visible = visible_values(task.parameters, seen, 1)[0].astype(np.float32)
 
@@ -80,10 +83,13 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         super().reset(seed=seed)
         env, start = self.inner, seed if seed is not None else int(self.np_random.integers(2**31))
         self._guard("setting the task", lambda: self._source.prepare(env, self.task, start))
-        seen, _ = self._guard("reset", lambda: env.reset(seed=start))
+        seen, _ = self._guard("reset", lambda: reset_answer(env.reset(seed=start)))
+        if self._flat is None:
+            where = f"family {self.family.name}"
+            self._flat = FlatObservation(env.observation_space, self._source.observed, where=where)
         self._steps = 0
         self._success.reset()
-        return self._observation(seen, "reset"), {}
+        return self._observation(seen, self._flat, "reset"), {}
 
     def step(self, action: npt.ArrayLike) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
         """Advance by one control step with action [A]; values are clipped to [-1, 1].
@@ -105,29 +111,29 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
             UserError: no reset before.
             EpisodeFault: the environment failed.
         """
-        if self._steps is None:
+        if self._steps is None or self._flat is None:
             raise UserError("step before reset", where=f"family {self.family.name}", mend="call reset first")
         self._steps += 1
         name = f"step {self._steps}"
         control = self._control(action)
-        seen, reward, terminated, truncated, info = self._guard(name, lambda: self.inner.step(control))
-        obs = self._observation(seen, name)
-        worth = self._guard(name, lambda: float(reward))
-        if not np.isfinite(worth):
-            raise episode_fault(self.task, f"{name} gave the reward {worth}")
+        seen, reward, terminated, truncated, info = self._guard(name, lambda: step_answer(self.inner.step(control)))
+        obs = self._observation(seen, self._flat, name)
+        if not np.isfinite(reward):
+            raise episode_fault(self.task, f"{name} gave the reward {reward}")
         at_end = self._steps >= self.family.episode_length
         told = self._info(info, name)
         if self._source.success_key is not None:
-            at_goal = bool(info.get(self._source.success_key, False))
-            told["success"] = bool(self._success.judge(at_goal, bool(terminated or truncated or at_end)))
-        return obs, worth, bool(terminated), bool((truncated or at_end) and not terminated), told
+            told["success"] = bool(self._success.judge(told["success"], terminated or truncated or at_end))
+        return obs, reward, terminated, (truncated or at_end) and not terminated, told
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return a picture [height, width, 3], or None where no render mode was chosen."""
         if self.render_mode is None:
             return None
-        picture = self._guard("render", self.inner.render)
-        return np.asarray(picture, dtype=np.uint8)
+        picture = self._guard("render", lambda: np.asarray(self.inner.render()))
+        if picture.dtype.kind not in "uif" or picture.ndim != 3:
+            raise episode_fault(self.task, "render gave no picture, which is an array [height, width, 3]")
+        return picture.astype(np.uint8)
 
     def close(self) -> None:
         """Give the wrapped environment back to the family, which keeps it for later tasks."""
@@ -141,21 +147,20 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
             return act()
         except (EpisodeFault, UserError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # some simulators end the program where they can't go on
             self._env = None
-            raise episode_fault(self.task, f"{name} raised {type(error).__name__}: {error}") from error
+            raise episode_fault(self.task, f"{name} {what_went_wrong(error)}") from error
 
     def _action_map(self) -> Control:
         space = self.inner.action_space
-        if not isinstance(space, Box) or space.shape != (self.family.action_dim,):
+        if not isinstance(space, Box) or action_size(space, f"family {self.family.name}") != self.family.action_dim:
             what = f"the action space is {space}, not a Box of {self.family.action_dim} numbers"
             raise episode_fault(self.task, what)
         return affine_to(space)
 
-    def _observation(self, seen: Any, name: str) -> FloatArray:
+    def _observation(self, seen: Any, flat: FlatObservation, name: str) -> FloatArray:
         """Return the observation as the agent sees it, [O] float32."""
-        parts = self._guard(name, lambda: _parts(seen, self._source.observed or _keys_of(self.inner.observation_space)))
-        obs = np.concatenate([*parts, self._visible]).astype(np.float32)
+        obs = np.concatenate([self._guard(name, lambda: flat(seen)), self._visible]).astype(np.float32)
         if obs.shape != (self.family.obs_dim,):
             what = f"{name} gave an observation of {len(obs)} numbers, not {self.family.obs_dim}"
             raise episode_fault(self.task, what)
@@ -164,17 +169,15 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
             raise episode_fault(self.task, f"{name} gave {obs[at]} at place {at} of the observation")
         return obs
 
-    def _info(self, given: dict[str, Any], name: str) -> dict[str, Any]:
-        for key in self._source.info_keys:
-            if key not in given:
-                raise episode_fault(self.task, f"{name} gave no {key!r} in info, only {sorted(map(str, given))}")
-        return {key: float(given[key]) for key in self._source.info_keys}
-
-
-def _keys_of(space: Space[Any]) -> tuple[str, ...]:
-    return tuple(space.spaces) if isinstance(space, Dict) else ()
-
-
-def _parts(seen: Any, keys: tuple[str, ...]) -> list[npt.NDArray[np.float64]]:
-    chosen = [seen[key] for key in keys] if keys else [seen]
-    return [np.asarray(part, dtype=np.float64).reshape(-1) for part in chosen]
+    def _info(self, given: Mapping[str, Any], name: str) -> dict[str, Any]:
+        try:
+            info: dict[str, Any] = {key: number(given[key], f"{key!r} in info") for key in self._source.info_keys}
+            success = self._source.success_key
+            if success is not None:
+                info["success"] = flag(given.get(success, False), f"{success!r} in info")
+        except KeyError as error:
+            what = f"{name} gave no {error} in info, only {sorted(map(str, given))}"
+            raise episode_fault(self.task, what) from error
+        except BadAnswer as error:
+            raise episode_fault(self.task, f"{name} {error}") from error
+        return info

@@ -165,6 +165,7 @@ def test_adapting_to_a_task(run: mql.Run, tmp_path: Path, capsys: pytest.Capture
     assert adapted.report["new_transitions"] == 20 and 0 <= adapted.report["proximal_coef"] <= 1
     assert adapted.task == {"goal": [0.5, -0.25]} and len(adapted.episodes or ()) == 1
     other = run.adapt(task={"goal": [0.5, -0.25]}, seed=4)
+    assert run.adapt(task="test:3").task == run.family.tasks("test")[3].to_json()
     assert other.episodes and adapted.episodes
     assert not np.array_equal(other.episodes[0].action, adapted.episodes[0].action)
 

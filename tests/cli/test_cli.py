@@ -210,7 +210,10 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
     assert before == {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()}
     far = mql.json("adapt", finished, "--task", "goal=1.8,0", "--adaptation-episodes", 2, "--set", "adapt.lr=1e-4")
     assert not far["in_training_range"] and "outside the range of the training tasks" in mql.err
-    assert "goal (0.5, -0.25)" in mql("adapt", finished, "--task", "goal=0.5,-0.25", "--checkpoint", 400)
+    shown = mql("adapt", finished, "--task", "goal=[0.5,", "-0.25]", "--checkpoint", 400)  # without quotes
+    assert "goal (0.5, -0.25)" in shown
+    listed = mql.json("adapt", finished, "--task", "test:3")
+    assert listed["parameters"] == registry.load("point-robot").tasks("test")[3].to_json()
     assert "the path already exists" in mql.error("adapt", finished, "--task", "goal=0,0", "--out", "out")
 
 
@@ -248,6 +251,14 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
         ("adapt RUN --task goal=1", "task parameter 'goal' is 1.0 (family point-robot): give 2 numbers in m"),
         ("adapt RUN --task goal=1,x", "'1,x' is not a number (--task goal)"),
         ("adapt RUN --task goal", "--task 'goal' has no '='"),
+        ("adapt RUN --task goal=(1,2", "'(1,2' has a bracket at one end only (--task goal)"),
+        ("adapt RUN --task goal=left", "task parameter 'goal' is 'left' (family point-robot): give 2 numbers in m"),
+        (
+            "adapt RUN --task test:20",
+            "there is no task 'test:20' (family point-robot): the 20 tasks of test are counted",
+        ),
+        ("adapt RUN --task tset:1", "no split 'tset' (family point-robot): did you mean 'test'?"),
+        ("adapt RUN --task test:1 goal=1,2", "--task 'test:1' is a whole task, and more is given"),
         ("adapt RUN --task goal=1,nan", "give a finite number in m"),
         ("adapt RUN --task goal=1,1e6", "can't be 1e+06 m (family point-robot): physics allows -100 to 100 m"),
         ("adapt RUN --task goal=1,2 goal=1,2", "task parameter 'goal' is given twice"),

@@ -86,7 +86,7 @@ def test_a_definition_is_trained_resumed_evaluated_and_adapted(
 def test_an_experiment_names_its_definition(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_parallel(tmp_path / "lab")
     Path("lab/experiment.yaml").write_text("family: cart.yaml\nadapt: {adaptation_episodes: 2}\n")
-    config, definition = load_experiment("lab/experiment.yaml")
+    config, definition, _ = load_experiment("lab/experiment.yaml")
     assert (config.family, config.adapt.adaptation_episodes) == ("lab-cart", 2)
     assert definition == Path("lab/cart.yaml")
     assert run(capsys, "train", "lab/experiment.yaml", "--run-dir", "run", *SETTINGS)["family"] == "lab-cart"

@@ -312,7 +312,7 @@ def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_take
     for name, data in written.items():
         (tmp_path / "desk-reach" / name).write_bytes(data)
     assert yaml.safe_load(written["desk-reach-experiment.yaml"]) == yaml.safe_load(experiment)
-    config, path = load_experiment(str(tmp_path / "desk-reach" / "desk-reach-experiment.yaml"))
+    config, path, _ = load_experiment(str(tmp_path / "desk-reach" / "desk-reach-experiment.yaml"))
     assert config.family == "desk-reach" and path is not None
     assert from_file(path).parameters.keys() == {"target_y", "target_z", "payload", "damping"}
     assert {"reward", "success"} == yaml.safe_load(stages).keys()

@@ -21,6 +21,7 @@ class FakeWandb:
         self.key, self.fail_at, self.error = key, fail_at, error or RuntimeError("no\nservice")
         self.options: dict[str, Any] = {}
         self.records: list[dict[str, float]] = []
+        self.steps: list[int] = []
         self.metrics: list[tuple[str, str | None]] = []
         self.finished = False
         self.Settings = SimpleNamespace
@@ -41,9 +42,11 @@ class FakeWandb:
     def define_metric(self, name: str, *, step_metric: str | None = None) -> None:
         self.metrics.append((name, step_metric))
 
-    def log(self, record: dict[str, float]) -> None:
+    def log(self, record: dict[str, float], *, step: int, commit: bool) -> None:
         self._maybe_fail("log")
+        assert commit
         self.records.append(record)
+        self.steps.append(step)
 
     def finish(self) -> None:
         self._maybe_fail("finish")
@@ -104,6 +107,26 @@ def test_the_environment_chooses_the_mode(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("WANDB_MODE", "disabled")
     opened(tmp_path, []).close()
     assert wandb.options["mode"] == "disabled"
+
+
+def test_a_resumed_run_goes_on_behind_the_last_row_and_repeats_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The run was stopped after 300 steps and resumed from its checkpoint at 200, where an evaluation was made."""
+    told = []
+    for first in (100, 200):
+        wandb = FakeWandb()
+        use(monkeypatch, wandb)
+        tracker = opened(tmp_path, [])
+        for env_steps in range(first, first + 300, 100):
+            tracker.log({"env_steps": env_steps, "loss": 0.5})
+            if env_steps == 200:
+                tracker.log({"env_steps": env_steps, "evaluation": {"adapted": 1.0}})
+        tracker.close()
+        told.append(wandb)
+    assert [record["env_steps"] for record in told[0].records] == [100, 200, 200, 300]
+    assert [record["env_steps"] for record in told[1].records] == [400]
+    assert told[0].steps == [0, 1, 2, 3] and told[1].steps == [4]
 
 
 @pytest.mark.parametrize("fail_at", ["init", "log", "finish"])

@@ -1,4 +1,4 @@
-"""The table of families, tasks of one's own, and the way in through Gymnasium."""
+"""The table of families, tasks of one's own, and what a missing package costs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import math
 import subprocess
 import sys
 
-import gymnasium
 import numpy as np
 import pytest
 
 from mql.errors import UserError
-from mql.tasks import gymnasium_registration, registry
+from mql.tasks import registry
 from mql.tasks.distributions import Uniform
 from mql.tasks.families import table
 from mql.tasks.families.small.point_robot import PointRobot
@@ -106,47 +105,6 @@ def test_splits_that_share_a_task_are_refused_unless_flagged() -> None:
 def test_an_empty_split_is_refused() -> None:
     with pytest.raises(UserError, match="split test is empty"):
         family_of_two_splits(splits={"train": Split(n=5, seed=1), "test": Split()}).tasks("train")
-
-
-def test_gymnasium_makes_a_task() -> None:
-    gymnasium_registration.register()
-    gymnasium_registration.register()
-    for name in registry.names():
-        assert f"mql/{name}-v0" in gymnasium.registry
-    env = gymnasium.make("mql/cheetah-vel-v0", task={"velocity": 1.2})
-    family = registry.load("cheetah-vel")
-    batch = family.make_batch([family.task({"velocity": 1.2})])
-    obs, _ = env.reset(seed=3)
-    assert np.array_equal(obs, batch.reset([3])[0])
-    length = 0
-    truncated = False
-    action = np.full(6, 0.3, np.float32)
-    while not truncated:
-        obs, reward, _, truncated, _ = env.step(action)
-        step = batch.step(action[None])
-        assert np.array_equal(obs, step.obs[0]) and reward == step.reward[0]
-        length += 1
-    assert length == 200
-    env.close()
-    batch.close()
-
-
-def test_gymnasium_route_reports_mistakes() -> None:
-    gymnasium_registration.register()
-    with pytest.raises(UserError, match="did you mean 'velocity'"):
-        gymnasium.make("mql/cheetah-vel-v0", task={"velocty": 1.2})
-    with pytest.raises(UserError, match=r"no task given \(mql/cheetah-vel-v0\)"):
-        gymnasium.make("mql/cheetah-vel-v0")
-
-
-def test_gymnasium_vector_environments_work() -> None:
-    gymnasium_registration.register()
-    envs = gymnasium.make_vec(
-        "mql/point-robot-v0", num_envs=2, vectorization_mode="sync", vector_kwargs={}, task={"goal": [0.5, 0.5]}
-    )
-    obs, _ = envs.reset(seed=1)
-    assert obs.shape == (2, 2)
-    envs.close()
 
 
 def test_registration_imports_no_simulator() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from mql.tasks import gymnasium_registration, registry
+from mql.tasks import registry
 
 # Families of other packages have tests of their own; variants look like their families.
 FOREIGN = ("ml1-", "ml10", "ml45", "mt10", "fetch-", "hand-", "adroit-", "kitchen", "maze")
@@ -25,7 +25,7 @@ PLAIN.append("ant-dir-contact")  # steps task by task
 @pytest.mark.parametrize("name", PLAIN)
 def test_gymnasium_checker_passes_with_a_spec(name: str) -> None:
     """With a spec, the checker also builds a second environment, closes twice, and renders."""
-    gymnasium_registration.register()
+    registry.tell_gymnasium()
     task = registry.load(name).tasks("test")[0].to_json()
     env = gymnasium.make(f"mql/{name}-v0", task=task).unwrapped
     with warnings.catch_warnings():

@@ -355,7 +355,8 @@ def test_divergence_says_so_and_keeps_the_checkpoints(tmp_path: Path) -> None:
         start(tmp_path / "run", config_of("agent.reward_scale=1e30", "train.random_steps=500"))
     run = RunDir.open_readonly(tmp_path / "run")
     assert run.checkpoints() == [400] and not run.finished
-    assert all(np.isfinite(value) for line in run.read_metrics() for value in line.values())
+    numbers = [value for line in run.read_metrics() for value in line.values() if not isinstance(value, str)]
+    assert np.isfinite(numbers).all()
 
 
 def test_load_trainer_gives_agent_and_replay(whole: Path) -> None:

@@ -32,6 +32,7 @@ from faulty_families import (
     Tiring,
     Windowed,
     around,
+    heavy_cheetah,
     point,
     point_splits,
     point_with,
@@ -98,15 +99,23 @@ LIMP = """<mujoco>
       <site name="tip" pos="0.5 0 0"/>
     </body>
   </worldbody>
-  <actuator><position name="lift" joint="lift" kp="3" kv="0.5" ctrlrange="-1.5 1.5"/></actuator>
+  <actuator><position name="lift" joint="lift" kp="300" kv="5" ctrlrange="-1.5 1.5" forcerange="-2 2"/></actuator>
   <keyframe><key name="home" qpos="0" ctrl="0"/></keyframe>
 </mujoco>
 """
-LIMP_TASK = """schema: mql.task_family/1
+LIMP_ROBOT = """schema: mql.robot/1
 name: limp
+licence: MIT
+source: our workshop
+mjcf: limp.xml
+end_effector: {site: tip}
+control: {delta: {kind: position_delta, scale: 0.05, rate_hz: 20}}
+"""
+LIMP_TASK = """schema: mql.task_family/1
+name: limp-task
 version: 1
-description: Hold the tip where a hidden number says.
-env: {mjcf: limp.xml, episode_length: 40, frame_skip: 10}
+description: Bring the tip to a hidden height.
+env: {robot: limp_robot.yaml, scene: room.xml, control: delta, episode_length: 40}
 parameters:
   height: {value: {dist: uniform, low: -0.1, high: 0.1}, unit: m, doc: where the tip should be}
 reward: {terms: {near: {expr: "-abs(info.site_tip[2] - task.height)"}}}
@@ -116,10 +125,12 @@ splits: {train: {n: 6, seed: 1}, test: {n: 4, seed: 2}}
 
 
 def limp_arm(folder: Path) -> Build:
-    """Two kilograms at the end of a servo of 3 N m/rad: asked to stay level, it hangs down."""
-    (folder / "limp.xml").write_text(LIMP)
-    (folder / "limp.yaml").write_text(LIMP_TASK)
-    return partial(tasks.from_file, folder / "limp.yaml")
+    """Two kilograms, which need 4.9 N m, at the end of a servo that gives 2: asked to stay level, it hangs down."""
+    room = '<mujoco><worldbody><site name="robot_base"/></worldbody></mujoco>'
+    texts = {"limp.xml": LIMP, "limp_robot.yaml": LIMP_ROBOT, "room.xml": room, "limp-task.yaml": LIMP_TASK}
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return partial(tasks.from_file, folder / "limp-task.yaml")
 
 
 def always(build: Build) -> Callable[[Path], Build]:
@@ -232,7 +243,17 @@ FAULTS: Mapping[str, Fault] = {
         "identifiability", always(point(HardlyTells)), "propensity has little", "warn"
     ),
     # Physics.
-    "a robot that hangs down at action 0": Fault("rest", limp_arm, ""),
+    "a mass that is written into a compiled model": Fault("recompiled", always(heavy_cheetah), "body_invweight0"),
+    "a class that moves a geom of its model": Fault(
+        "recompiled",
+        lambda folder: with_class(
+            folder,
+            "        data.qpos[self.rail] = rng",
+            "        model.geom('rod').pos[2] = 0.3\n        data.qpos[self.rail] = rng",
+        ),
+        "bvh_aabb",
+    ),
+    "a robot that hangs down at action 0": Fault("rest", limp_arm, "its servo gives 2 N m", "warn"),
 }
 
 

@@ -174,10 +174,10 @@ def test_what_can_touch_is_what_mujoco_brings_into_contact() -> None:
 
 
 def test_what_a_robot_s_spec_says_and_nothing_simulates_is_remarked(tmp_path: Path) -> None:
-    more = "randomise: {body_mass: {low: 0.8, high: 1.2, of: [rod]}}\nsafety: {payload_kg: 2.0}\nmasses:"
+    more = "randomise: {body_mass: {low: 0.8, high: 1.2, of: [rod]}}\nsafety: {contact_force_n: 2.0}\nmasses:"
     write_robot(tmp_path, spec=("masses:", more))
     for name, data in new_skeleton("mine", str(tmp_path / "lift.yaml")).files.items():
         (tmp_path / name).write_bytes(data)
     verdict = verdict_of(tmp_path / "mine.yaml")
     assert verdict.result == "warn" and "randomise: nothing simulates it" in verdict.message, verdict
-    assert "safety.payload_kg" in verdict.message and "lift.yaml:" in verdict.message
+    assert "safety.contact_force_n" in verdict.message and "lift.yaml:" in verdict.message

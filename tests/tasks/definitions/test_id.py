@@ -151,7 +151,7 @@ def test_a_file_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
     [
         ("info.x_velocity - task", "info.x_velocty - task", ("'x_velocty'", "did you mean 'x_velocity'", ":14")),
         ("HalfCheetah-v5", "HalfCheeta-v5", ("no environment 'HalfCheeta-v5'", "'HalfCheetah-v5'", ":6")),
-        ("ctrl_cost_weight", "ctrl_cost_wight", ("raised TypeError", "fix id or kwargs")),
+        ("ctrl_cost_weight", "ctrl_cost_wight", ("raised TypeError", "fix id or kwargs, or that package")),
         ("{ctrl_cost_weight: 0.05}", "{xml_file: /etc/passwd}", ("xml_file is the path", "mjcf: FILE.xml")),
         ("{ctrl_cost_weight: 0.05}", "{xml_file: ./own.xml}", ("xml_file is the path",)),
         ("name: cheetah-vel-yaml", "name: cheetah-vel", ("a family of mql's own", ":2")),
@@ -197,3 +197,15 @@ splits: {train: {n: 5, seed: 1}, test: {n: 5, seed: 2}}
     )
     family = tasks.from_file(path)
     assert (family.obs_dim, family.episode_length) == (25 + 3, 50) and not family.has_success
+
+
+@pytest.mark.parametrize(
+    ("env_id", "mend"),
+    [
+        ("dm_control/cartpole-swingup-v0", "write 'shimmy:dm_control/cartpole-swingup-v0', with the module that"),
+        ("zz", "write 'MODULE:zz', with the module that registers it"),
+        ("parking-v0", "An id of another package wants its module, 'MODULE:parking-v0'"),
+    ],
+)
+def test_an_id_of_another_package_wants_its_module(tmp_path: Path, env_id: str, mend: str) -> None:
+    assert mend in error_of(changed(tmp_path, ("HalfCheetah-v5", env_id)))

@@ -1,0 +1,119 @@
+"""What an environment of somebody else's answers, read with care: the interface differs more than its papers say."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from mql.errors import told
+
+_UNPACKED = re.compile(r"(?:not enough|too many) values to unpack \(expected (\d+)(?:, got (\d+))?\)")
+
+
+class BadAnswer(ValueError):
+    """An answer that no Gymnasium environment gives; the text goes on behind who gave it: ``gave 4 values, not 5``."""
+
+
+class ResetAnswer(NamedTuple):
+    """What a reset gave: the observation as it came, and what else there is to know."""
+
+    seen: Any
+    info: Mapping[str, Any]
+
+
+class StepAnswer(NamedTuple):
+    """What a step gave: the observation as it came, all else as plain values."""
+
+    seen: Any
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: Mapping[str, Any]
+
+
+def reset_answer(answer: Any) -> ResetAnswer:
+    """Return what a reset gave.
+
+    Raises:
+        BadAnswer: it is not a pair of an observation and a dict.
+    """
+    seen, info = _values(answer, 2)
+    _check_info(info)
+    return ResetAnswer(seen, info)
+
+
+def step_answer(answer: Any) -> StepAnswer:
+    """Return what a step gave; rewards and flags may be arrays of one number.
+
+    Raises:
+        BadAnswer: it does not have five values, or one of them is of another kind.
+    """
+    seen, reward, terminated, truncated, info = _values(answer, 5)
+    _check_info(info)
+    worth = number(reward, "the reward")
+    return StepAnswer(seen, worth, flag(terminated, "terminated"), flag(truncated, "truncated"), info)
+
+
+def number(value: Any, name: str) -> float:
+    """Return one number, which may come as an array of one.
+
+    Raises:
+        BadAnswer: it is something else.
+    """
+    if isinstance(value, float | int):
+        return float(value)
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            raise TypeError
+    except Exception:
+        raise BadAnswer(f"gave {name} as {type(value).__name__}, not as a number") from None
+    if array.size != 1:
+        raise BadAnswer(f"gave {name} as {array.size} numbers, not as one")
+    return float(array.reshape(-1)[0])
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return what is true or false, which may come as 0 or 1 and as an array of one.
+
+    Raises:
+        BadAnswer: it is something else.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    given = number(value, name)
+    if given not in (0.0, 1.0):
+        raise BadAnswer(f"gave {name} as {given:g}, not as true or false")
+    return bool(given)
+
+
+def what_went_wrong(error: BaseException) -> str:
+    """Return what follows the name of a call that raised: ``raised OSError: no licence``, ``gave 4 values, not 5``."""
+    if isinstance(error, BadAnswer):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    found = _UNPACKED.match(str(error)) if type(error) is ValueError and frames else None
+    if found and Path(frames[-1].filename).is_relative_to(Path(gymnasium.__file__).parent):
+        # One of Gymnasium's wrappers met the answer first.
+        expected, got = found[1], found[2]
+        return f"gave {got} values, not {expected}" if got else f"gave more than {expected} values"
+    return f"raised {told(error)}"
+
+
+def _values(answer: Any, count: int) -> Any:
+    if not isinstance(answer, tuple | list):
+        raise BadAnswer(f"gave {'nothing' if answer is None else type(answer).__name__}, not {count} values")
+    if len(answer) != count:
+        raise BadAnswer(f"gave {len(answer)} value{'s' if len(answer) != 1 else ''}, not {count}")
+    return answer
+
+
+def _check_info(info: Any) -> None:
+    if not isinstance(info, Mapping):
+        raise BadAnswer(f"gave info as {type(info).__name__}, not as a dict")

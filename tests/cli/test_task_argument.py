@@ -1,0 +1,59 @@
+"""What may stand behind --task."""
+
+from __future__ import annotations
+
+import pytest
+
+from mql.cli.app import _repeated
+from mql.cli.task_argument import chosen_task, task_parameters
+from mql.errors import UserError
+from mql.tasks import registry
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("goal=0.3,-0.5", [0.3, -0.5]),
+        ("goal=(0.3,-0.5)", [0.3, -0.5]),
+        ("goal=[0.3, -0.5]", [0.3, -0.5]),
+        ("goal = ( 0.3 -0.5 )", [0.3, -0.5]),
+        ("goal=(0.3,)", [0.3]),
+        ("goal=[1]", [1.0]),
+        ("goal=-1e-3", -1e-3),
+        ("goal=bowl", "bowl"),
+    ],
+)
+def test_values(text: str, value: object) -> None:
+    assert task_parameters([text]) == {"goal": value}
+
+
+@pytest.mark.parametrize("text", ["goal=()", "goal=", "goal=[0.3", "goal=0.3)", "goal=(0.3]", "goal=1;2", "goal=1,,2"])
+def test_what_is_no_value_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"--task goal"):
+        task_parameters([text])
+
+
+def test_a_listed_task_is_that_task() -> None:
+    family = registry.load("point-robot")
+    assert chosen_task(family, ["test:3"]) is family.tasks("test")[3]
+    assert family.task("ood:0") is family.tasks("ood")[0]
+    for name in ("test:-1", "test:x", "test:20", "test:1.0"):
+        with pytest.raises(UserError, match=f"there is no task '{name}' .*counted from 0 to 19"):
+            chosen_task(family, [name])
+
+
+def test_a_vector_that_the_shell_took_apart_is_put_together() -> None:
+    words = ["adapt", "run", "--task", "goal=[0.3,", "-0.5]", "speed=1", "--out", "x"]
+    assert _repeated(words) == ["adapt", "run", "--task", "goal=[0.3, -0.5]", "--task", "speed=1", "--out", "x"]
+    assert _repeated(["--set", "agent.hidden_sizes=[32,", "32]"]) == ["--set", "agent.hidden_sizes=[32, 32]"]
+    assert _repeated(["--task", "goal=[0.3", "--out", "x"]) == ["--task", "goal=[0.3", "--out", "x"]
+
+
+def test_what_is_left_out_is_that_of_the_split_where_one_is_named() -> None:
+    family = registry.load("arm-push")
+    first = family.tasks("test")[0]
+    task = chosen_task(family, ["friction=0.5"], split="test")
+    assert task.parameters == {**first.parameters, "friction": 0.5} and task.split == "custom"
+    assert chosen_task(family, [], split="ood") == family.tasks("ood")[0]
+    with pytest.raises(UserError, match="'mass' is missing"):
+        chosen_task(family, ["friction=0.5"])

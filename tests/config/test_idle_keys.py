@@ -1,0 +1,44 @@
+"""Keys that a user gives and that do nothing are said; defaults that do nothing are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mql.config.idle_keys import idle_keys
+from mql.config.loading import load_experiment
+
+
+def said(target: str, *settings: str) -> list[str]:
+    config, _, given = load_experiment(target, overrides=settings)
+    return list(idle_keys(config, given))
+
+
+def test_what_acts_and_what_nobody_gave_is_not_said() -> None:
+    assert said("point-robot") == []
+    assert said("point-robot", "agent.algorithm=sac") == []
+    assert said("point-robot", "agent.burn_in=8", "adapt.step2_updates=50") == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "why"),
+    [
+        (["agent.context_length=30"], "agent.context_length", "agent.context_mode is carry"),
+        (["agent.context_mode=window", "agent.burn_in=8"], "agent.burn_in", "agent.context_mode is window"),
+        (["agent.use_context=false", "agent.context_dim=8"], "agent.context_dim", "agent.use_context is false"),
+        (["agent.algorithm=sac", "agent.target_noise_clip=0.2"], "agent.target_noise_clip", "is not td3"),
+        (["adapt.method=context", "adapt.step2_updates=50"], "adapt.step2_updates", "adapt.method is context"),
+        (["adapt.step1_updates=0", "adapt.step1_penalty=false"], "adapt.step1_penalty", "step1_updates is 0"),
+    ],
+)
+def test_a_key_that_another_turns_off_is_said_with_its_place(settings: list[str], key: str, why: str) -> None:
+    (line,) = said("point-robot", *settings)
+    assert line.startswith(f"{key} does nothing") and why in line and line.endswith(f"(--set {key})")
+
+
+def test_the_line_of_a_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("family: point-robot\nadapt:\n  method: context\n  lr: 1.0e-3\n")
+    (line,) = said(str(path))
+    assert f"{path}:4" in line
