@@ -27,6 +27,7 @@ from mql.errors import UserError
 from mql.tasks.definitions.environment import DefinedEnvironment, IdEnvironment, check_id, tried
 from mql.tasks.definitions.file import DefinitionFile, read_definition
 from mql.tasks.definitions.model import reopened
+from mql.tasks.definitions.probe import probe_of
 from mql.tasks.definitions.python import check_parameter_names, guarded, python_path
 from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.definitions.quantities import vector_sizes
@@ -250,6 +251,8 @@ def _python_family(file: DefinitionFile) -> TaskFamily:
     length = file.definition.env.episode_length
     assert length is not None
     probe = _probe if built.has_probe else None
+    if probe is not None and file.definition.probe:
+        raise UserError("the class has a probe, too", where=file.where("probe"), mend="leave one of them out")
     family = _family(file, built, answer, episode_length=length, has_success=built.has_success, probe=probe)
     return as_sensed(file, family, observed_numbers({"": sensed_width(family)}))
 
@@ -290,7 +293,7 @@ def _family(
         episode_length=episode_length,
         control_timestep=timestep_of(built),
         has_success=has_success,
-        probe=probe,
+        probe=probe or probe_of(file, built.action_dim),
         make_env=EnvironmentMaker(str(file.path), file.digest),
         set_task=_set_task,
         success_key="at_goal" if has_success else None,

@@ -30,6 +30,7 @@ from mql.tasks.definitions.episodes import episode_physics
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.judge import RowsJudge
 from mql.tasks.definitions.model import Start, compiled_model, reopened, source_of, start_of
+from mql.tasks.definitions.probe import probe_of
 from mql.tasks.definitions.quantities import (
     Quantity,
     check_clear,
@@ -254,6 +255,7 @@ def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> TaskFami
         episode_length=length,
         control_timestep=known.frame_skip * float(known.model.opt.timestep),
         has_success=file.definition.success is not None,
+        probe=probe_of(file, known.commands.action_dim),
         path=str(file.path),
         digest=file.digest,
     )

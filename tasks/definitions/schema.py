@@ -259,6 +259,9 @@ class Definition(Part):
     terminate: Annotated[tuple[TerminateSpec, ...], BeforeValidator(_one_or_more)] = Field(
         default=(), description="What ends an episode early: {expr, after}, or a list of these."
     )
+    probe: tuple[Annotated[Real, Field(ge=-1.0, le=1.0)], ...] = Field(
+        default=(), description="An action, held all along, that lets the parameters show to `mql tasks check`."
+    )
     splits: dict[Literal["train", "test", "ood"], SplitSpec] = Field(
         description="The lists of tasks: train, test and, for tasks outside the training ranges, ood."
     )
