@@ -95,7 +95,10 @@ def test_a_python_class_and_a_definition_without_draw_the_same(tmp_path: Path) -
 
 
 def test_nuisances_act_on_what_the_task_has_changed_and_never_drift(tmp_path: Path) -> None:
-    thick = "  thick: {value: {dist: uniform, low: 1.0, high: 3.0}, apply: [{field: dof_damping, joint: shoulder, op: set}]}\n"
+    thick = (
+        "  thick: {value: {dist: uniform, low: 1.0, high: 3.0}, "
+        "apply: [{field: dof_damping, joint: shoulder, op: set}]}\n"
+    )
     family = load_tray(tmp_path, DAMPING + "start: {home_noise: 0.0}\n", parameters=thick)
     task = family.tasks("train")[2]
     batch = family.make_batch([task])
@@ -162,24 +165,41 @@ def test_a_robot_states_what_is_randomised_and_only_its_own_parts_are(tmp_path: 
     np.testing.assert_allclose(model.actuator_biasprm[:, 1], -model.actuator_gainprm[:, 0])
 
 
-def test_what_can_not_be_randomised_is_refused_with_its_line(tmp_path: Path) -> None:
-    value = "value: {dist: uniform, low: 0.5, high: 2.0}"
-    for more, says in (
-        (f"randomise: {{x: {{{value}, apply: [{{field: dof_damping, joint: should, op: scale}}]}}}}", "did you mean 'shoulder'"),
-        (f"randomise: {{x: {{{value}, apply: [{{field: geom_size, geom: red, op: scale}}]}}}}", "needs the compiler"),
-        (f"randomise: {{x: {{{value}}}}}", "x changes nothing"),
+def nuisance(*changes: str, value: str = "{dist: uniform, low: 0.5, high: 2.0}", each: bool = False) -> str:
+    own = "each: true, " if each else ""
+    return f"randomise: {{x: {{value: {value}, {own}apply: [{', '.join(f'{{{change}}}' for change in changes)}]}}}}"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (nuisance("field: dof_damping, joint: should, op: scale"), "did you mean 'shoulder'"),
+        (nuisance("field: geom_size, geom: red, op: scale"), "needs the compiler"),
+        ("randomise: {x: {value: {dist: uniform, low: 0.5, high: 2.0}}}", "x changes nothing"),
         ("randomise: {x: {apply: [{field: dof_damping, joint: shoulder, op: scale}]}}", "x has no value"),
-        (f"randomise: {{x: {{{value}, apply: [{{field: jnt_stiffness, joint: shoulder, op: scale}}]}}}}", "all 0"),
-        ("randomise: {x: {value: {dist: normal, mean: 1.0, std: 0.2}, apply: [{field: body_mass, body: red, op: scale}]}}", "physics allows"),
-        (f"randomise: {{x: {{{value}, apply: [{{field: timestep, op: scale}}]}}}}", "the timestep can't differ"),
+        (nuisance("field: jnt_stiffness, joint: shoulder, op: scale"), "all 0"),
+        (
+            nuisance("field: body_mass, body: red, op: scale", value="{dist: normal, mean: 1, std: 0.2}"),
+            "physics allows",
+        ),
+        (nuisance("field: timestep, op: scale"), "the timestep can't differ"),
         ("randomise: robot", "no robot states what to randomise"),
-        (f"randomise: {{x: {{{value}, each: true, apply: [{{field: gravity, index: 2, op: add}}]}}}}", "leave 'each' out"),
-        (f"randomise: {{x: {{{value}, each: true, apply: [{{field: body_mass, body: [red, blue], op: scale}}, {{field: dof_damping, joint: shoulder, op: scale}}]}}}}", "on 2 and on 1 things"),
-    ):  # fmt: skip
-        with pytest.raises(UserError) as caught:
-            tasks.from_file(write_tray(tmp_path, more + "\n"))
-        said = str(caught.value)
-        assert says in said and "tray.yaml:9" in said and "\n" not in said, said
+        (nuisance("field: gravity, index: 2, op: add", each=True), "leave 'each' out"),
+        (
+            nuisance(
+                "field: body_mass, body: [red, blue], op: scale",
+                "field: dof_damping, joint: shoulder, op: scale",
+                each=True,
+            ),
+            "on 2 and on 1 things",
+        ),
+    ],
+)
+def test_what_can_not_be_randomised_is_refused_with_its_line(tmp_path: Path, more: str, says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        tasks.from_file(write_tray(tmp_path, more + "\n"))
+    said = str(caught.value)
+    assert says in said and "tray.yaml:9" in said and "\n" not in said
 
 
 def test_environments_by_id_are_randomised_too(tmp_path: Path) -> None:
@@ -189,7 +209,10 @@ def test_environments_by_id_are_randomised_too(tmp_path: Path) -> None:
         "parameters: {v: {value: {dist: uniform, low: 0.0, high: 1.0}, hidden: false}}\n"
         "splits: {train: {n: 2, seed: 1}, test: {n: 2, seed: 2}}\n"
     )
-    more = "randomise: {weight: {value: {dist: uniform, low: 0.5, high: 2.0}, apply: [{field: body_mass, body: torso, op: scale}]}}\n"
+    more = (
+        "randomise: {weight: {value: {dist: uniform, low: 0.5, high: 2.0}, "
+        "apply: [{field: body_mass, body: torso, op: scale}]}}\n"
+    )
     path.write_text(text.replace("MORE", more))
     family = tasks.from_file(path)
     environment = family.make(family.tasks("train")[0])

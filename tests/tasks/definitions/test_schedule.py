@@ -131,7 +131,8 @@ def test_a_load_that_is_picked_up_is_felt_at_once(tmp_path: Path) -> None:
 def test_environments_by_id_change_within_an_episode(tmp_path: Path) -> None:
     path = tmp_path / "cheetah.yaml"
     path.write_text(
-        "schema: mql.task_family/1\nname: lab-id\nversion: 1\ndescription: x\nenv: {id: HalfCheetah-v5, episode_length: 10}\n"
+        "schema: mql.task_family/1\nname: lab-id\nversion: 1\ndescription: x\n"
+        "env: {id: HalfCheetah-v5, episode_length: 10}\n"
         "parameters: {m: {value: {dist: uniform, low: 2.0, high: 3.0}, schedule: {at_s: 0.25},"
         " apply: [{field: body_mass, body: torso, op: scale}]}}\n"
         "splits: {train: {n: 2, seed: 1}, test: {n: 2, seed: 2}}\n"
@@ -162,8 +163,8 @@ def test_environments_by_id_change_within_an_episode(tmp_path: Path) -> None:
         (grease("{at: 0.2}"), "unknown key 'at'"),
         (grease("{at_s: -0.2}"), "at_s"),
         (
-            "  thick: {value: {dist: uniform, low: 1.0, high: 2.0}, apply: [{field: geom_size, geom: red, index: 0, op: scale}],"
-            " schedule: {at_s: 0.1}}\n",
+            "  thick: {value: {dist: uniform, low: 1.0, high: 2.0}, schedule: {at_s: 0.1}, "
+            "apply: [{field: geom_size, geom: red, index: 0, op: scale}]}\n",
             "MuJoCo compiles the model anew for geom_size",
         ),
         ("  idle: {value: {dist: uniform, low: 1.0, high: 2.0}, schedule: {at_s: 0.1}}\n", "a schedule without apply"),

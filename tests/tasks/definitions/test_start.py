@@ -156,31 +156,34 @@ def test_a_start_that_leaves_no_room_is_refused_when_the_file_is_read(tmp_path: 
     assert "no start without overlap was found for 'red'" in said and "'block'" in said and "tray.yaml:" in said
 
 
+WIDE = "{dist: uniform, low: 0.1, high: 0.5}"
+
+
 @pytest.mark.parametrize(
-    ("more", "says"),
+    ("start", "key", "says"),
     [
-        ("start: {joints: {slid: 0.1}}", "no joint 'slid' (FILE start.joints.slid): did you mean 'slide'"),
-        ("start: {joints: {slide: {dist: uniform, low: 0.1, high: 0.5}}}", "'slide' at 0.1 to 0.5, its range is 0 to 0.3"),
-        ("start: {joints: {red: 0.1}}", "the joint 'red' is a free joint (FILE start.joints.red): write it below start.bodies"),
-        ("start: {joints: {slide: task.openin}}", "no task parameter 'openin' (FILE start.joints.slide): did you mean 'opening'"),
-        ("start: {joints: {slide: task.spot}}", "these are 2 numbers (FILE start.joints.slide): give one number"),
-        ("start: {bodies: {red: {pos: [0.1, 0.2]}}}", "these are 2 numbers (FILE start.bodies.red.pos): give 3 numbers"),
-        ("start: {bodies: {redd: {pos: [0.1, 0.2, 0.3]}}}", "no body 'redd' (FILE start.bodies.redd): did you mean 'red'"),
-        ("start: {bodies: {drawer: {pos: [0.1, 0.2, 0.3]}}}", "'drawer' is neither free nor a mocap body"),
-        ("start: {bodies: {red: {yaw: 0.1, turn: any}}}", "yaw and turn: any"),
-        ("start: {bodies: {red: {}}}", "nothing is drawn (FILE start.bodies.red): give pos, yaw or turn"),
-        ("start: {bodies: {red: {pos: [0.1, 0.2, abc]}}}", "'abc' can't be drawn"),
-        ("start: {home_noise: {slide: 0.1}}", "no actuator moves a hinge or slide 'slide'"),
-        ("start: {home_noise: -0.1}", "home_noise"),
-        ("start: {joint: {slide: 0.1}}", "unknown key 'joint' (FILE start.joint): did you mean 'joints'"),
-        ("start: {joints: {slide: {dist: uniform, low: 0.2, high: 0.1}}}", "uniform distribution is out of order"),
+        ("joints: {slid: 0.1}", "joints.slid", "no joint 'slid'...did you mean 'slide'"),
+        (f"joints: {{slide: {WIDE}}}", "joints.slide", "'slide' at 0.1 to 0.5, its range is 0 to 0.3"),
+        ("joints: {red: 0.1}", "joints.red", "'red' is a free joint...write it below start.bodies, as 'red'"),
+        ("joints: {slide: task.openin}", "joints.slide", "no task parameter 'openin'...did you mean 'opening'"),
+        ("joints: {slide: task.spot}", "joints.slide", "these are 2 numbers...give one number"),
+        ("bodies: {red: {pos: [0.1, 0.2]}}", "bodies.red.pos", "these are 2 numbers...give 3 numbers"),
+        ("bodies: {redd: {pos: [0.1, 0.2, 0.3]}}", "bodies.redd", "no body 'redd'...did you mean 'red'"),
+        ("bodies: {drawer: {pos: [0.1, 0.2, 0.3]}}", "bodies.drawer", "'drawer' is neither free nor a mocap body"),
+        ("bodies: {red: {yaw: 0.1, turn: any}}", "bodies.red.turn", "yaw and turn: any"),
+        ("bodies: {red: {}}", "bodies.red", "nothing is drawn...give pos, yaw or turn"),
+        ("bodies: {red: {pos: [0.1, 0.2, abc]}}", "bodies.red.pos", "'abc' can't be drawn"),
+        ("home_noise: {slide: 0.1}", "home_noise.slide", "no actuator moves a hinge or slide 'slide'"),
+        ("home_noise: -0.1", "home_noise", "home_noise is -0.1"),
+        ("joint: {slide: 0.1}", "joint", "unknown key 'joint'...did you mean 'joints'"),
+        ("joints: {slide: {dist: uniform, low: 0.2, high: 0.1}}", "joints.slide", "distribution is out of order"),
     ],
-)  # fmt: skip
-def test_what_can_not_be_drawn_is_refused_with_its_line(tmp_path: Path, more: str, says: str) -> None:
-    said = error_of(tmp_path, more + "\n")
-    for part in says.split("FILE"):
+)
+def test_what_can_not_be_drawn_is_refused_with_its_line(tmp_path: Path, start: str, key: str, says: str) -> None:
+    said = error_of(tmp_path, f"start: {{{start}}}\n")
+    for part in says.split("..."):
         assert part in said
-    assert "tray.yaml:9" in said
+    assert f"tray.yaml:9 start.{key}" in said
 
 
 def test_environments_by_id_draw_their_own_starts(tmp_path: Path) -> None:
