@@ -140,6 +140,8 @@ class TaskFamily(ABC):
         probe: chooses actions that let the task parameters show (by pushing the object, say), for `mql tasks check`:
             called with (what `make` returned, the observation [O], the step) it returns an action [A]. None: random
             actions show them.
+        episodes: what episodes of one task differ in, and what changes within one, a line of text each, where the
+            family can say it.
     """
 
     name: str
@@ -158,6 +160,7 @@ class TaskFamily(ABC):
     native: bool = True
     episode_timeout: float = 120.0
     probe: Callable[[gymnasium.Env[Any, Any], FloatArray, int], FloatArray] | None = None
+    episodes: tuple[str, ...] = ()
 
     @cached_property
     def observation_space(self) -> gymnasium.spaces.Box:
@@ -294,6 +297,7 @@ class TaskFamily(ABC):
             "success": success,
             "parameters": {name: parameter.to_json() for name, parameter in self.parameters.items()},
             "splits": {split: [task.to_json() for task in tasks] for split, tasks in self._lists.items()},
+            "episodes": list(self.episodes),
         }
 
     def check_batch(self, tasks: Sequence[Task], threads: int) -> None:

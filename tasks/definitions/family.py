@@ -25,6 +25,7 @@ import numpy as np
 
 from mql.errors import UserError
 from mql.tasks.definitions.environment import DefinedEnvironment, IdEnvironment, check_id, tried
+from mql.tasks.definitions.episode_lines import episode_lines
 from mql.tasks.definitions.file import DefinitionFile, read_definition
 from mql.tasks.definitions.model import reopened
 from mql.tasks.definitions.probe import probe_of
@@ -187,6 +188,7 @@ def _shared(file: DefinitionFile) -> dict[str, Any]:
         "hold_steps": definition.success.hold if definition.success is not None else 1,
         "success_at": definition.success.at if definition.success is not None else "any",
         "parameters": {name: _parameter(file, name) for name in definition.parameters},
+        "episodes": tuple(episode_lines(definition)),
         "splits": {
             name: Split(
                 n=split.n,

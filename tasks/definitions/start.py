@@ -215,39 +215,6 @@ class DrawnStart:
                 raise UserError(what, where=where, mend="draw it within the range, or widen that in the MJCF")
 
 
-def lines_of(spec: StartSpec) -> list[str]:
-    """Say in a line each what ``start`` draws."""
-    lines = []
-    if isinstance(spec.home_noise, float):
-        lines.append(f"driven joints: +- {spec.home_noise:g} rad or m")
-    elif spec.home_noise is not None:
-        lines += [f"joint {name}: +- {noise:g} rad or m" for name, noise in spec.home_noise.items()]
-    lines += [f"joint {name}: {_said(value)}" for name, value in spec.joints.items()]
-    for name, body in spec.bodies.items():
-        parts = [f"pos {_said(body.pos)}"] if body.pos is not None else []
-        if any(body.around):
-            parts.append("around " + ", ".join(f"{number:g}" for number in body.around))
-        if body.yaw is not None:
-            parts.append(f"yaw {_said(body.yaw)}")
-        if body.turn is not None:
-            parts.append("turned anyhow")
-        lines.append(f"body {name}: {', '.join(parts)}")
-    return lines
-
-
-def _said(given: object) -> str:
-    if isinstance(given, Mapping):
-        rest = ", ".join(
-            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in given.items()
-            if key != "dist"
-        )
-        return f"{given['dist']}({rest})"
-    if isinstance(given, list | tuple):
-        return f"[{', '.join(_said(each) for each in given)}]"
-    return f"{given:g}" if isinstance(given, float) else str(given)
-
-
 def _noise(
     file: DefinitionFile, model: mujoco.MjModel, start: Start, spec: StartSpec, default: float
 ) -> npt.NDArray[np.float64]:
