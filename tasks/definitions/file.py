@@ -28,8 +28,10 @@ from mql.robots import registry as robots
 from mql.robots.mjcf.files import MOST_BYTES, mjcf_files
 from mql.robots.mjcf.source import COLLECTIONS, find_mjcf, is_file, is_model, is_spec
 from mql.robots.spec_yaml import ROBOT
+from mql.tasks.definitions.drawn import check_start
 from mql.tasks.definitions.expressions.compiled import compile_expression
-from mql.tasks.definitions.schema import MOST_NUMBERS, SCHEMA, Definition
+from mql.tasks.definitions.schema import SCHEMA, Definition
+from mql.tasks.definitions.values import MOST_NUMBERS
 from mql.tasks.distributions import Distribution, Value, ends_of, from_spec
 from mql.tasks.physics.fields import Change, allowed_range
 from mql.tasks.scenes.built_in import built_in
@@ -113,6 +115,9 @@ def read_definition(path: Path) -> DefinitionFile:
     _check_parameters(file)
     _check_splits(file)
     _check_expressions(file)
+    if definition.start is not None:
+        sources = {name: file.distribution(name) for name in definition.parameters}
+        check_start(definition.start, sources, file.where)
     return file
 
 
