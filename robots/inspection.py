@@ -9,7 +9,15 @@ from functools import cached_property
 import mujoco
 import numpy as np
 
-from mql.robots.mjcf.lookup import body_id, driven_joint, holding_controls, joint_id, joint_width, key_id
+from mql.robots.mjcf.lookup import (
+    body_id,
+    driven_joint,
+    holding_controls,
+    home_key,
+    joint_id,
+    joint_width,
+    within_limits,
+)
 from mql.robots.spec import RobotSpec
 
 
@@ -60,22 +68,29 @@ class Inspection:
         joints = {index: driven_joint(self.model, index) for index in range(self.model.nu)}
         return [index for index, joint in joints.items() if joint is None or joint in driven]
 
-    def home(self) -> mujoco.MjData:
-        """Return the model at home, with the controls that hold it there, after mj_forward.
-
-        Where the spec states no home, it is the model's keyframe of that name, else where the model begins.
-        """
+    def stated_home(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        """Return the pose that `home` comes from, as it is stated."""
         model = self.model
-        data = mujoco.MjData(model)
-        key = key_id(model, "home")
-        if key is not None and not self.spec.home:
-            data.qpos[:] = model.key_qpos[key]
+        key = home_key(model)
+        qpos = np.array(model.qpos0 if key is None or self.spec.home else model.key_qpos[key])
         for name, value in self.spec.home.items():
             joint = joint_id(model, name)
             numbers = np.atleast_1d(np.asarray(value, np.float64))
             if joint is not None and len(numbers) == joint_width(model, joint):
                 start = int(model.jnt_qposadr[joint])
-                data.qpos[start : start + len(numbers)] = numbers
+                qpos[start : start + len(numbers)] = numbers
+        return qpos
+
+    def home(self) -> mujoco.MjData:
+        """Return the model at home, with the controls that hold it there, after mj_forward.
+
+        Where the spec states no home, it is the model's keyframe of that name or its only one, else where the model
+        begins. A joint that is hardly outside its range there is at its limit; where nobody has chosen the pose, any.
+        """
+        model = self.model
+        data = mujoco.MjData(model)
+        chosen = bool(self.spec.home) or home_key(model) is not None
+        data.qpos[:] = within_limits(model, self.stated_home(), chosen=chosen)
         mujoco.mj_forward(model, data)
         data.ctrl[:] = holding_controls(model, data)
         mujoco.mj_forward(model, data)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import import_module, resources
 from pathlib import Path
 
 from mql.errors import UserError, nearest
 from mql.robots.description import Robot
+from mql.robots.mjcf import descriptions
 from mql.robots.mjcf.menagerie import UNKNOWN_LICENCE, licence_of
-from mql.robots.mjcf.source import MENAGERIE, PACKAGE
+from mql.robots.mjcf.source import (
+    COLLECTIONS,
+    DESCRIPTIONS,
+    KINDS,
+    MENAGERIE,
+    PACKAGE,
+    is_file,
+    is_model,
+    is_spec,
+    model_source,
+)
 from mql.robots.spec import SCHEMA, RobotSpec
 from mql.robots.spec_yaml import read_spec
 
@@ -32,27 +44,31 @@ def names() -> list[str]:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that stands for no robot; whether a file or a menagerie robot is there is not looked at.
+    """Refuse a name that stands for no robot; whether a file or a robot of a collection is there is not looked at.
 
     Raises:
         UserError: there is no such robot; the message names the nearest.
     """
-    if not _is_place(name) and name not in names():
-        mend = (
-            "a robot's file name ends in .yaml, a bare model's in .xml"
-            if Path(name).exists()
-            else nearest(name, names())
-        )
-        raise UserError(f"unknown robot {name!r}", mend=mend)
+    if name in names() or name.startswith(COLLECTIONS) or is_spec(name) or is_model(name):
+        return
+    if name.lower().endswith(".xacro"):
+        mend = f"turn it into a URDF first: xacro {name} > robot.urdf"
+        raise UserError(f"{name!r} is a xacro file", mend=mend)
+    if Path(name).is_dir():
+        raise UserError("it is a directory", where=name, mend="name a file in it")
+    mend = KINDS if is_file(name) or Path(name).exists() else nearest(name, names())
+    raise UserError(f"unknown robot {name!r}", mend=mend)
 
 
-def load(name: str, menagerie: Path | None = None) -> RobotSpec:
+def load(name: str, menagerie: Path | None = None, folder: Path | None = None) -> RobotSpec:
     """Return a robot's spec.
 
     Args:
-        name: a name of `names`, or the path of a YAML file (ends in .yaml or .yml, or holds a path separator); without
-            any stated facts an MJCF file (ends in .xml) or ``menagerie:<name>``.
+        name: a name of `names`, or the path of a YAML file (ends in .yaml or .yml); without any stated facts a model's
+            file (ends in .xml, .mjcf or .urdf), ``menagerie:<name>``, ``descriptions:<name>`` or
+            ``package:<module>/<path>``.
         menagerie: a copy of the menagerie that goes before all others.
+        folder: outside of which a model of a path may read nothing; None: `model_source` says it.
 
     Raises:
         UserError: there is no such robot (the message names the nearest), or its file is wrong.
@@ -61,16 +77,19 @@ def load(name: str, menagerie: Path | None = None) -> RobotSpec:
     if name.startswith(MENAGERIE):
         robot = name.removeprefix(MENAGERIE)
         return _bare(robot, name, licence_of(robot), "MuJoCo Menagerie").placed(None, {}, menagerie)
-    if name.endswith(".xml"):
-        path = Path(name)
-        return _bare(path.stem, path.name, UNKNOWN_LICENCE, name).placed(path.resolve(), {}, menagerie)
-    if _is_place(name):
+    if name.startswith(DESCRIPTIONS):
+        robot = name.removeprefix(DESCRIPTIONS)
+        licence = descriptions.licence_of(robot) or UNKNOWN_LICENCE
+        return _bare(robot, name, licence, "robot_descriptions")
+    if name.startswith(PACKAGE):
+        return _bare(Path(name).stem, name, UNKNOWN_LICENCE, name)
+    if is_model(name):
+        path, folder = model_source(Path(name)) if folder is None else (Path(name).absolute(), folder)
+        spec = _bare(path.stem, path.relative_to(folder).as_posix(), UNKNOWN_LICENCE, name)
+        return spec.placed(path.resolve(), {}, menagerie, folder.resolve())
+    if is_spec(name):
         return read_spec(Path(name), menagerie)
     return spec_of(name) if name in _CONSTANTS else _packaged(name)
-
-
-def _is_place(name: str) -> bool:
-    return name.startswith(MENAGERIE) or name.endswith((".yaml", ".yml", ".xml")) or "/" in name or "\\" in name
 
 
 @cache
@@ -121,9 +140,8 @@ def spec_of(name: str) -> RobotSpec:
 
 def _bare(name: str, mjcf: str, licence: str, source: str) -> RobotSpec:
     """Return the spec of a model of which nothing is stated but where it is."""
-    plain = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
-    if not plain or not plain[0].isalpha() or not plain.isascii():
-        raise UserError(f"{name!r} is not a valid name of a robot", mend="begin it with a letter, as in unitree_go2")
+    plain = re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-_")
+    plain = plain if plain[:1].isalpha() else f"robot-{plain}".strip("-")
     return RobotSpec.model_validate(
         {
             "schema": SCHEMA,

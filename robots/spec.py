@@ -35,6 +35,8 @@ from mql.robots.spec_parts import (
 if TYPE_CHECKING:
     import mujoco
 
+    from mql.robots.mjcf.sealed import Sealed
+
 SCHEMA = "mql.robot/1"
 
 RandomisedField = Literal[
@@ -68,7 +70,8 @@ class RobotSpec(Part):
         default={}, description="Where single numbers come from, by dotted key, such as joints.elbow.effort_limit."
     )
     mjcf: Name = Field(
-        description="The model: a file beside this one, menagerie:<name>[/<entry>] or package:<module>/<path>."
+        description="The model, MJCF or URDF: a file beside this one, menagerie:<name>[/<entry>], descriptions:<name> "
+        "or package:<module>/<path>."
     )
     physics_timestep_s: Positive | None = Field(default=None, description="One physics step, s.")
     base: Base | None = Field(default=None, description="What the robot stands on.")
@@ -81,7 +84,13 @@ class RobotSpec(Part):
     gripper: Gripper | None = Field(default=None, description="How the hand is opened and closed.")
     joints: Mapping[str, Joint] = Field(default={}, description="Joint -> its limits.")
     actuators: Mapping[str, Actuator] = Field(default={}, description="Actuator, or the joint it drives -> its facts.")
+    replace_actuators: bool = Field(
+        default=False, description="True: the model's own actuators are left out, and those stated here are built."
+    )
     control: Mapping[str, ControlMode] = Field(default={}, description="Control mode -> how actions command the robot.")
+    exclude: Literal["all"] | tuple[tuple[Name, Name], ...] = Field(
+        default=(), description="Pairs of bodies that never touch each other, or all: none of the robot's bodies do."
+    )
     sensors: Mapping[str, Sensor] = Field(
         default={}, description="Sensor -> what the real robot measures, and how well."
     )
@@ -96,6 +105,7 @@ class RobotSpec(Part):
     _file: Path | None = PrivateAttr(default=None)
     _places: Mapping[str, str] = PrivateAttr(default={})
     _menagerie: Path | None = PrivateAttr(default=None)
+    _folder: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _agrees(self) -> RobotSpec:
@@ -182,7 +192,7 @@ class RobotSpec(Part):
             UserError: it is not there; the message says how to get it.
         """
         try:
-            return find_mjcf(self.mjcf, self._file.parent if self._file else None, self._menagerie)
+            return find_mjcf(self.mjcf, self._folder, self._menagerie)
         except UserError as error:
             raise UserError(error.what, where=error.where or self.where("mjcf"), mend=error.mend) from None
 
@@ -190,16 +200,42 @@ class RobotSpec(Part):
         """Return the path of the MJCF. Raises UserError as `mjcf_source` does."""
         return self.mjcf_source().path
 
-    def compile(self) -> mujoco.MjModel:
-        """Compile the model. A file that nobody knows belongs into a process of its own: MuJoCo may crash.
+    def read_model(self) -> Sealed:
+        """Read the model with all its files, which is tried out in a process of its own the first time.
 
         Raises:
-            UserError: a file is missing or outside its folder, MuJoCo refuses the model, or it holds wrong numbers.
+            UserError: a file is missing or outside its folder, or MuJoCo can't take the model.
         """
-        from mql.robots.mjcf.compiled import compile_mjcf
+        from mql.robots.mjcf.compiled import read_model
 
         source = self.mjcf_source()
-        return compile_mjcf(source.path, source.folder)
+        return read_model(source.path, source.folder)
+
+    def mjspec(self, sealed: Sealed) -> Any:
+        """Return a model read by `read_model` as an MjSpec, with what this spec adds to it.
+
+        Raises:
+            UserError: MuJoCo refuses it, or the spec can't be added.
+        """
+        from mql.robots.additions import add_to
+
+        spec = sealed.spec()
+        add_to(spec, self, sealed)
+        return spec
+
+    def compile(self) -> mujoco.MjModel:
+        """Compile the model, with what this spec adds to one without actuators.
+
+        Raises:
+            UserError: as `read_model` does, MuJoCo refuses the model, or it holds wrong numbers.
+        """
+        from mql.robots.additions import needs_additions
+        from mql.robots.mjcf.compiled import checked, compile_spec
+
+        sealed = self.read_model()
+        if needs_additions(self, sealed):
+            return compile_spec(self.mjspec(sealed), sealed)
+        return checked(sealed.compile(), sealed.path)
 
     def camera(self) -> View | None:
         """Return `view` in the form that cameras take."""
@@ -223,10 +259,20 @@ class RobotSpec(Part):
         """Return all that is stated, and defaults for the rest, as plain data."""
         return self.model_dump(mode="json", by_alias=True)
 
-    def placed(self, file: Path | None, places: Mapping[str, str], menagerie: Path | None) -> RobotSpec:
-        """Return this spec with the memory of where it was read, and of where the menagerie is."""
+    def placed(
+        self, file: Path | None, places: Mapping[str, str], menagerie: Path | None, folder: Path | None = None
+    ) -> RobotSpec:
+        """Return this spec with the memory of where it was read, and of where the menagerie is.
+
+        Args:
+            file: what it was read from, if that was a file.
+            places: dotted key -> file and line.
+            menagerie: a copy of the menagerie.
+            folder: which `mjcf` is relative to, and which holds all that is read; None: the file's own.
+        """
         copy = self.model_copy()
         copy._file, copy._places, copy._menagerie = file, places, menagerie
+        copy._folder = folder or (file.parent if file is not None else None)
         return copy
 
 

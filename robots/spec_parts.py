@@ -75,6 +75,9 @@ class Joint(Part):
     unlimited: bool = Field(default=False, description="True where the position has no limits.")
     velocity_limit: NotNegative | None = Field(default=None, description="Highest speed, rad/s or m/s.")
     effort_limit: NotNegative | None = Field(default=None, description="Highest torque (N m) or force (N).")
+    armature: NotNegative | None = Field(
+        default=None, description="Inertia of the motor as the joint feels it, kg m2 or kg; a URDF's joint gets it."
+    )
 
 
 class Actuator(Part):
@@ -89,6 +92,9 @@ class Actuator(Part):
     )
     gain: Real | None = Field(
         default=None, description="Force for a control of 1: N m or N (motor), per rad or m, per rad/s or m/s."
+    )
+    damping: NotNegative | None = Field(
+        default=None, description="position only: force taken off per speed, N m s/rad or N s/m."
     )
     gear: Real | None = Field(default=None, description="Joint effort for an actuator force of 1, no unit.")
     force_range: Range | None = Field(default=None, description="Lowest and highest force, N m or N.")

@@ -23,6 +23,14 @@ def _opengl_stays_as_it_was() -> Iterator[None]:
         os.environ["MUJOCO_GL"] = before
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is remembered of models that were tried out is not written to the user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark every test of a robot whose model comes with an extra."""
     parameters = getattr(item, "callspec", None)

@@ -38,6 +38,8 @@ ORDER_OF_TASKS = (
         "mql.robots.description",
         "mql.robots.spec_parts",
         "mql.robots.spec",
+        "mql.robots.additions",
+        "mql.robots.acting",
         "mql.robots.spec_yaml",
         "mql.robots.inspection",
     },

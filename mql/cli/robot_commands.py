@@ -7,13 +7,17 @@ from typing import Annotated
 
 import typer
 
-from mql.cli.task_commands import AsJson
+from mql.cli.task_commands import AsJson, Camera, Size
 
 robots_app = typer.Typer(help="List, show, check and render robots.", rich_markup_mode=None)
 
 RobotName = Annotated[
     str,
-    typer.Argument(metavar="NAME|FILE", help="A robot's name, its file, or menagerie:<name>.", show_default=False),
+    typer.Argument(
+        metavar="NAME|FILE",
+        help="A robot's name, its file, menagerie:<name>, or descriptions:<name>.",
+        show_default=False,
+    ),
 ]
 Menagerie = Annotated[
     Path | None,
@@ -62,9 +66,11 @@ def robots_render(
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FILE", help="The .png file to write.", show_default=False)
     ],
+    camera: Camera = None,
+    size: Size = None,
     menagerie: Menagerie = None,
 ) -> None:
     """Draw a robot in its home pose."""
     from mql.cli.robots import render
 
-    render(name, out=out, menagerie=menagerie)
+    render(name, out=out, menagerie=menagerie, camera=camera, size=size)

@@ -26,6 +26,7 @@ from mql.robots.spec import RobotSpec
 
 if TYPE_CHECKING:
     from mql.robots.checks.run import CheckResult
+    from mql.robots.drawing.shot import Shot
 
 _CHECK_SECONDS = 120.0  # for one check; the largest robots take a second
 _PICTURE_SECONDS = 300.0
@@ -80,13 +81,16 @@ def check(names: Sequence[str], *, menagerie: Path | None, as_json: bool) -> int
     return 2 if failures else 0
 
 
-def render(name: str, *, out: Path, menagerie: Path | None) -> None:
+def render(name: str, *, out: Path, menagerie: Path | None, camera: str | None, size: str | None) -> None:
     """Do what `mql robots render` does.
 
     Raises:
         UserError: there is no such robot, `out` is no .png, or nothing can be drawn or written.
     """
     registry.check_name(name)
+    from mql.robots.drawing.shot import shot_of
+
+    shot = shot_of(camera, size)
     if out.suffix.lower() != ".png":
         raise UserError(f"can't write a picture to {str(out)!r}", where="--out", mend="give a name that ends in .png")
     if not out.parent.is_dir():
@@ -94,7 +98,7 @@ def render(name: str, *, out: Path, menagerie: Path | None) -> None:
     open_opengl()
     workers = Workers(1)
     try:
-        answer = workers.bound(_draw, timeout=_PICTURE_SECONDS)(name, menagerie)
+        answer = workers.bound(_draw, timeout=_PICTURE_SECONDS)(name, menagerie, shot)
     finally:
         workers.close()
     if isinstance(answer, WorkerLost):
@@ -137,7 +141,7 @@ def _load(name: str, menagerie: Path | None) -> RobotSpec:
     return registry.load(name, menagerie)
 
 
-def _draw(name: str, menagerie: Path | None) -> bytes:
+def _draw(name: str, menagerie: Path | None, shot: Shot) -> bytes:
     """Draw in a worker process."""
     from PIL import Image
 
@@ -145,5 +149,5 @@ def _draw(name: str, menagerie: Path | None) -> bytes:
 
     spec = registry.load(name, menagerie)
     buffer = BytesIO()
-    Image.fromarray(take_picture(spec, spec.compile())).save(buffer, format="png")
+    Image.fromarray(take_picture(spec, spec.compile(), shot)).save(buffer, format="png")
     return buffer.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from mql.collecting.workers import WorkerLost, Workers
@@ -54,8 +55,10 @@ def new(name: str, *, robot: str | None, out: Path | None, end: str | None, hidd
         workers.close()
         if unfinished.exists():
             remove_folder(unfinished)
+    written, chosen, remarks = answer
+    for remark in remarks:
+        print(f"note: {remark}", file=sys.stderr)
     print(f"written to {folder}{os.sep}:")
-    written, chosen = answer
     for path in written:
         print(f"  {path}")
     print("chosen:")
@@ -74,12 +77,12 @@ def print_schemas() -> None:
 
 def _write(
     name: str, robot: str | None, folder: str, end: str | None, hidden: Hidden | None
-) -> tuple[list[str], dict[str, str]]:
-    """Write the files and load the definition, in a worker process; return the files' names and what was chosen."""
+) -> tuple[list[str], dict[str, str], tuple[str, ...]]:
+    """Write the files and load the definition, in a worker process; return the files' names, choices and remarks."""
     made = new_skeleton(name, robot, end=end, hidden=hidden)
     for each, data in made.files.items():
         path = Path(folder) / each
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     load_definition(Path(folder) / f"{name}.yaml")
-    return sorted(made.files), dict(made.chosen)
+    return sorted(made.files), dict(made.chosen), made.remarks

@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 
 from mql.errors import nearest
+from mql.robots.acting import not_simulated
 from mql.robots.checks.verdict import Verdict, judged
 from mql.robots.inspection import Inspection
 from mql.robots.mjcf.lookup import (
@@ -66,6 +67,13 @@ def check_facts(inspection: Inspection) -> Verdict:
     return judged(faults=faults, remarks=remarks, fine=f"{counts} are as stated")
 
 
+def check_stated(inspection: Inspection) -> Verdict:
+    """What the spec states is followed by a simulation, or compared with the model."""
+    spec = inspection.spec
+    remarks = [f"{spec.where(key)} is stated, but nothing simulates it" for key in not_simulated(spec)]
+    return judged(faults=[], remarks=remarks, fine="all that is stated is simulated, or compared with the model")
+
+
 def _base(inspection: Inspection) -> Iterator[str]:
     spec, model = inspection.spec, inspection.model
     if spec.base is None:
@@ -111,6 +119,9 @@ def _joints(spec: RobotSpec, model: mujoco.MjModel) -> Iterator[str]:
             yield from _equal(spec, f"{key}.position_range", fact.position_range, model.jnt_range[joint])
         if fact.unlimited and limited:
             yield f"{spec.where(f'{key}.unlimited')}: the model has {_shown(model.jnt_range[joint])}: state that range"
+        if fact.armature is not None:
+            dof = int(model.jnt_dofadr[joint])
+            yield from _equal(spec, f"{key}.armature", fact.armature, model.dof_armature[dof : dof + 1])
         effort = strongest_effort(model, joint)
         if fact.effort_limit is not None and effort is not None:
             yield from _equal(spec, f"{key}.effort_limit", fact.effort_limit, np.array([effort]))
@@ -137,6 +148,7 @@ def _actuators(spec: RobotSpec, model: mujoco.MjModel) -> Iterator[str]:
             ("control_range", fact.control_range, model.actuator_ctrllimited[index], model.actuator_ctrlrange[index]),
             ("force_range", fact.force_range, model.actuator_forcelimited[index], model.actuator_forcerange[index]),
             ("gain", fact.gain, True, model.actuator_gainprm[index, :1]),
+            ("damping", fact.damping, True, -model.actuator_biasprm[index, 2:3]),
             ("gear", fact.gear, True, model.actuator_gear[index, :1]),
         ):
             if value is not None and not limited:

@@ -10,10 +10,18 @@ import numpy as np
 from mql.robots.checks.verdict import Verdict, failed, judged, passed, warned
 from mql.robots.inspection import Inspection
 from mql.robots.mjcf.floor import compile_on_floor, has_floor
-from mql.robots.mjcf.lookup import actuator_kind, actuator_name, blew_up, driven_joint, holding_controls, joint_width
+from mql.robots.mjcf.lookup import (
+    actuator_kind,
+    actuator_name,
+    beyond_limits,
+    blew_up,
+    driven_joint,
+    holding_controls,
+    home_key,
+    joint_width,
+)
 
 _DEEP = 1e-3  # m; parts that lie deeper within each other than this collide
-_SLACK = 1e-6  # rad or m, by which a home may lie beyond a limit: rounding
 _SECONDS = 1.0  # of simulation for a robot that is let go
 _FASTEST = 100.0  # rad/s or m/s; what is faster after a second has exploded
 _STILL = 0.5  # rad/s or m/s; a robot below this has settled
@@ -30,22 +38,26 @@ def check_home(inspection: Inspection) -> Verdict:
     spec, model = inspection.spec, inspection.model
     data = inspection.home()
     faults, remarks = [], []
-    keyframe = int(mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_KEY, "home")) >= 0
-    for joint in inspection.joints:
-        if not model.jnt_limited[joint] or joint_width(model, joint) != 1:
+    key = home_key(model)
+    for beyond in beyond_limits(model, inspection.stated_home()):
+        if beyond.joint not in inspection.joints:
             continue
-        name, value = model.joint(joint).name, float(data.qpos[model.jnt_qposadr[joint]])
-        low, high = (float(limit) for limit in model.jnt_range[joint])
-        if not low - _SLACK <= value <= high + _SLACK:
-            text = f"is {value:.4g}, outside of [{low:.4g}, {high:.4g}]: choose a value within"
-            if name in spec.home:
-                faults.append(f"{spec.where(f'home.{name}')} {text}")
-            elif spec.home:
-                remarks.append(f"joint {name!r}, which home leaves out, {text}")
-            elif keyframe:
-                remarks.append(f"home is outside the joint's range (keyframe home): joint {name!r} {text}")
-            else:
-                remarks.append(f"joint {name!r}, where the model starts, {text}")
+        name = model.joint(beyond.joint).name
+        low, high = (float(limit) for limit in model.jnt_range[beyond.joint])
+        text = f"is {beyond.at:.4g}, outside of [{low:.4g}, {high:.4g}]"
+        if beyond.hardly:
+            remarks.append(f"joint {name!r} {text}: tasks start it at {beyond.limit:.4g}")
+        elif name in spec.home:
+            faults.append(f"{spec.where(f'home.{name}')} {text}: choose a value within")
+        elif spec.home:
+            remarks.append(f"joint {name!r}, which home leaves out, {text}: choose a value within")
+        elif key is not None:
+            said = model.key(key).name or "without a name"
+            where = f"home is outside the joint's range (keyframe {said}): "
+            remarks.append(f"{where}joint {name!r} {text}: choose a value within")
+        else:
+            mend = f"tasks start it at {beyond.limit:.4g}; for another place {_other_start(model)}"
+            remarks.append(f"joint {name!r}, where the model starts, {text}: {mend}")
     for contact in data.contact:
         first, second = (int(model.geom_bodyid[geom]) for geom in contact.geom)
         own = (first in inspection.bodies, second in inspection.bodies)
@@ -53,20 +65,33 @@ def check_home(inspection: Inspection) -> Verdict:
             continue
         text = f"{_body(model, first)} and {_body(model, second)} lie {-1000 * contact.dist:.1f} mm within each other"
         if all(own):
-            faults.append(f"{spec.where('home')}: {text}: choose another home, or exclude the pair in the MJCF")
+            faults.append(
+                f"{spec.where('home')}: {text}: choose another home, or exclude the pair ('exclude' in the spec)"
+            )
         elif min(first, second) != 0:
             remarks.append(text)
     return judged(faults=faults, remarks=remarks, fine="within the limits, and nothing collides")
 
 
+def _other_start(model: mujoco.MjModel) -> str:
+    """Say how a model without a keyframe for that could start elsewhere."""
+    keys = [model.key(index).name for index in range(model.nkey)]
+    if keys:
+        shown = ", ".join(repr(name) for name in keys[:3] if name) + (", ..." if len(keys) > 3 else "")
+        return f"call one of its {len(keys)} keyframes home ({shown}), or state 'home: {{JOINT: VALUE}}' in a spec"
+    return "add a keyframe home to the MJCF, or state 'home: {JOINT: VALUE}' in a spec"
+
+
 def check_drop(inspection: Inspection) -> Verdict:
     """Let go at home for a second, on a floor where it can fall, the robot neither explodes nor falls through."""
     model = inspection.model
+    if not inspection.bodies:
+        return warned("the model has no bodies: nothing can move")
     start = inspection.home()
     falls = any(_can_fall(start, joint) for joint in inspection.joints)
     if falls and not has_floor(model):
-        source = inspection.spec.mjcf_source()
-        model = compile_on_floor(source.path, source.folder, start)
+        sealed = inspection.spec.read_model()
+        model = compile_on_floor(inspection.spec.mjspec(sealed), sealed, start)
     data = _like(model, start)
     lowest = float(start.xipos[sorted(inspection.bodies), 2].min())
     fastest = 0.0

@@ -16,6 +16,7 @@ from mql.robots.mjcf.lookup import (
     holding_controls,
     joint_id,
     joint_kind,
+    site_id,
     strongest_effort,
 )
 
@@ -71,7 +72,12 @@ def inertia_faults(model: mujoco.MjModel, bodies: list[int]) -> list[str]:
 
 def check_limits(inspection: Inspection) -> Verdict:
     """Stated limits are ones that the robot can reach, and that let it move."""
-    remarks = [*_narrow_hinges(inspection), *_joint_remarks(inspection), *_actuator_remarks(inspection)]
+    remarks = [
+        *_narrow_hinges(inspection),
+        *_joint_remarks(inspection),
+        *_payload_remarks(inspection),
+        *_actuator_remarks(inspection),
+    ]
     stated = sum(
         joint.velocity_limit is not None or joint.effort_limit is not None for joint in inspection.spec.joints.values()
     )
@@ -135,6 +141,29 @@ def _joint_remarks(inspection: Inspection) -> Iterator[str]:
             yield (
                 f"{spec.where(f'{where}.velocity_limit')} is {fact.velocity_limit:g} {length}/s: in one physics step "
                 f"of {step:g} s that is more than the joint's whole range"
+            )
+
+
+def _payload_remarks(inspection: Inspection) -> Iterator[str]:
+    """Joints whose motors can't hold the heaviest load of the real robot at home."""
+    spec, model = inspection.spec, inspection.model
+    load, end = spec.safety.payload_kg, spec.end_effector
+    site = None if end is None else site_id(model, end.site)
+    if not load or site is None:
+        return
+    data = inspection.home()
+    jacobian = np.zeros((3, model.nv))
+    mujoco.mj_jacSite(model, data, jacobian, None, site)
+    needed = np.abs(_effort_to_hold(inspection) - load * jacobian.T @ model.opt.gravity)
+    for joint in inspection.joints:
+        kind = joint_kind(model, joint)
+        most = strongest_effort(model, joint) if kind in _UNITS else None
+        dof = int(model.jnt_dofadr[joint])
+        if most is not None and needed[dof] > most:
+            force = _UNITS[kind][1]
+            yield (
+                f"{spec.where('safety.payload_kg')} is {load:g} kg: holding it at home takes {needed[dof]:.3g} {force} "
+                f"of {model.joint(joint).name}, which has {most:.3g} {force}"
             )
 
 

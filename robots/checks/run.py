@@ -1,4 +1,4 @@
-"""Is a robot sound? Ten checks, each of which says pass, warn or fail with the reason and the fix.
+"""Is a robot sound? Eleven checks, each of which says pass, warn or fail with the reason and the fix.
 
     inspection = Inspection(build=lambda: registry.load("planar2"))
     for name in CHECKS:
@@ -16,11 +16,12 @@ import mujoco
 import numpy as np
 
 from mql.errors import UserError, told
-from mql.robots.checks.facts import check_facts
+from mql.robots.checks.facts import check_facts, check_stated
 from mql.robots.checks.motion import check_actuators, check_drop, check_home
 from mql.robots.checks.numbers import check_inertia, check_limits
 from mql.robots.checks.verdict import FAIL, Verdict, failed, passed, warned
 from mql.robots.drawing.picture import take_picture
+from mql.robots.drawing.renderer import undrawn
 from mql.robots.inspection import Inspection
 from mql.robots.mjcf.files import mjcf_files
 from mql.robots.mjcf.warnings import unheard_warnings
@@ -71,6 +72,11 @@ def check_render(inspection: Inspection) -> Verdict:
         if inspection.opengl:
             raise
         return warned("no OpenGL library opens a picture here")
+    hidden = undrawn(inspection.model)
+    if hidden.size:
+        group = int(inspection.model.geom_group[hidden[0]])
+        what = f"{hidden.size} shapes are in group {group}, which viewers hide, and nothing else shows their bodies"
+        return warned(f"{what}: pictures draw them all the same")
     if np.ptp(picture) == 0:
         return warned("the picture has one colour all over: add a section 'view' that looks at the robot")
     return passed(f"a picture of {picture.shape[1]} x {picture.shape[0]} pixels")
@@ -81,6 +87,7 @@ CHECKS: Mapping[str, Callable[[Inspection], Verdict]] = {
     "files": check_files,
     "compiles": check_compiles,
     "facts": check_facts,
+    "stated": check_stated,
     "home": check_home,
     "drop": check_drop,
     "actuators": check_actuators,

@@ -9,7 +9,8 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from mql.robots.drawing.renderer import SIZE, open_renderer
+from mql.robots.drawing.renderer import all_bodies_drawn, open_renderer
+from mql.robots.drawing.shot import Shot, fixed_camera
 from mql.robots.inspection import Inspection
 from mql.robots.mjcf.lookup import body_id
 from mql.robots.spec import RobotSpec
@@ -19,35 +20,42 @@ _AMBIENT = 0.4  # of the lamp at the camera, 0 to 1, where a model has no lights
 _AZIMUTH, _ELEVATION = 135.0, -20.0  # degrees, where none are stated
 
 
-def take_picture(spec: RobotSpec, model: mujoco.MjModel) -> npt.NDArray[np.uint8]:
-    """Return a picture [480, 480, 3] of the robot at home.
+def take_picture(spec: RobotSpec, model: mujoco.MjModel, shot: Shot | None = None) -> npt.NDArray[np.uint8]:
+    """Return a picture [480, 480, 3] of the robot at home, or as `shot` says.
 
     Raises:
-        UserError: OpenGL can't be opened.
+        UserError: OpenGL can't be opened, or the model has no such camera.
     """
+    shot = shot or Shot()
     inspection = Inspection(lambda: spec)
     inspection.model = model
     data = inspection.home()
-    camera = mujoco.MjvCamera()
-    mujoco.mjv_defaultFreeCamera(model, camera)
-    if spec.view is not None:
-        camera.distance, camera.azimuth, camera.elevation = spec.view.distance, spec.view.azimuth, spec.view.elevation
-        body = body_id(model, spec.view.body) if spec.view.body is not None else 0
-        camera.lookat[:] = data.xpos[body or 0]
-    else:
-        rows = sorted(inspection.bodies)
-        centre = data.xipos[rows].mean(axis=0)
-        radius = float(np.linalg.norm(data.xipos[rows] - centre, axis=1).max()) + 0.1
-        camera.lookat[:] = centre
-        camera.distance, camera.azimuth, camera.elevation = _FAR * radius, _AZIMUTH, _ELEVATION
+    camera = _free_camera(inspection, data) if shot.camera is None else fixed_camera(model, shot.camera)
     if not model.nlight:
         model.vis.headlight.ambient[:] = _AMBIENT
-    model.vis.global_.offwidth = max(model.vis.global_.offwidth, SIZE)
-    model.vis.global_.offheight = max(model.vis.global_.offheight, SIZE)
-    renderer = open_renderer(model)
+    renderer = open_renderer(model, shot.width, shot.height)
     try:
-        renderer.update_scene(data, camera)
+        with all_bodies_drawn(model):
+            renderer.update_scene(data, camera)
         picture: npt.NDArray[np.uint8] = renderer.render().copy()
         return picture
     finally:
         renderer.close()
+
+
+def _free_camera(inspection: Inspection, data: mujoco.MjData) -> mujoco.MjvCamera:
+    """Return a camera at the spec's `view`, or one that sees all of the robot."""
+    model, view = inspection.model, inspection.spec.view
+    camera = mujoco.MjvCamera()
+    mujoco.mjv_defaultFreeCamera(model, camera)
+    if view is not None:
+        camera.distance, camera.azimuth, camera.elevation = view.distance, view.azimuth, view.elevation
+        body = body_id(model, view.body) if view.body is not None else 0
+        camera.lookat[:] = data.xpos[body or 0]
+        return camera
+    rows = sorted(inspection.bodies)
+    centre = data.xipos[rows].mean(axis=0)
+    radius = float(np.linalg.norm(data.xipos[rows] - centre, axis=1).max()) + 0.1
+    camera.lookat[:] = centre
+    camera.distance, camera.azimuth, camera.elevation = _FAR * radius, _AZIMUTH, _ELEVATION
+    return camera

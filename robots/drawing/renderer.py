@@ -1,12 +1,18 @@
-"""Opens MuJoCo's renderer, or says how to make that possible."""
+"""Opens MuJoCo's renderer, or says how to make that possible; and what every picture has in common."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import mujoco
+import numpy as np
+import numpy.typing as npt
 
 from mql.errors import UserError
 
 SIZE = 480  # pixels, both ways
+_DRAWN = 3  # groups of geoms below this are drawn
 
 
 def open_renderer(model: mujoco.MjModel, width: int = SIZE, height: int = SIZE) -> mujoco.Renderer:
@@ -22,3 +28,28 @@ def open_renderer(model: mujoco.MjModel, width: int = SIZE, height: int = SIZE) 
     except (mujoco.FatalError, AttributeError, ImportError, RuntimeError) as error:
         mend = "without a screen set MUJOCO_GL=egl (or osmesa) before Python starts, with that library installed"
         raise UserError("can't open OpenGL for pictures", mend=mend) from error
+
+
+def undrawn(model: mujoco.MjModel) -> npt.NDArray[np.int64]:
+    """Return the geoms that pictures leave out although nothing else shows their body: of groups from 3 on.
+
+    Models with shapes to see and others to touch keep the latter in such a group; where there are only the latter, a
+    picture would be empty. What is fixed to each other counts as one body.
+    """
+    groups = np.asarray(model.geom_group)
+    bodies = np.asarray(model.geom_bodyid)
+    welded = np.asarray(model.body_weldid)[bodies]
+    bodies = np.where(welded == 0, bodies, welded)  # the robot's base and the floor are both fixed to the world
+    return np.flatnonzero((groups >= _DRAWN) & ~np.isin(bodies, bodies[groups < _DRAWN]))
+
+
+@contextmanager
+def all_bodies_drawn(model: mujoco.MjModel) -> Iterator[None]:
+    """Meanwhile, let the geoms of `undrawn` be in a group that is drawn."""
+    hidden = undrawn(model)
+    groups = model.geom_group[hidden].copy()
+    model.geom_group[hidden] = 0
+    try:
+        yield
+    finally:
+        model.geom_group[hidden] = groups

@@ -1,6 +1,6 @@
-"""Compiles an MJCF and looks at its numbers, because MuJoCo takes some that no physics can use.
+"""Compiles a model and looks at its numbers, because MuJoCo takes some that no physics can use.
 
-A file that nobody knows may crash MuJoCo, and with it the process: compile it in a worker.
+A file that nobody knows may crash MuJoCo or fill the memory: it is tried out in a process of its own before.
 """
 
 from __future__ import annotations
@@ -8,15 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from xml.parsers import expat
+from typing import Any
 
 import mujoco
 import numpy as np
 
 from mql.errors import UserError
-from mql.robots.mjcf.files import mjcf_files
+from mql.robots.mjcf.files import read_files
+from mql.robots.mjcf.keyframes import fit_keyframes, not_fitting
+from mql.robots.mjcf.sealed import Sealed, seal
+from mql.robots.mjcf.trial import try_out
 
-_NOT_NUMBERS = ("name", "class", "childclass", "file", "model")  # attributes in which "nan" is a word
 _FIELDS = (
     *("body_pos", "body_quat", "body_mass", "body_inertia", "body_ipos"),
     *("jnt_pos", "jnt_axis", "jnt_range", "jnt_stiffness", "jnt_actfrcrange"),
@@ -31,26 +33,43 @@ _OWNERS = {"body": mujoco.mjtObj.mjOBJ_BODY, "jnt": mujoco.mjtObj.mjOBJ_JOINT, "
 _OWNERS |= {"site": mujoco.mjtObj.mjOBJ_SITE, "actuator": mujoco.mjtObj.mjOBJ_ACTUATOR}
 
 
+def read_model(path: Path, folder: Path) -> Sealed:
+    """Read a model that reads nothing outside `folder`, and try out that compiling it does no harm.
+
+    A keyframe of an included file fits the whole: what the file does not have stands there as the model is built.
+
+    Raises:
+        UserError: a file is missing or outside, the model is too large, or MuJoCo crashes on it; one line.
+    """
+    files = read_files(path, folder)
+    sealed = seal(files)
+    if not_fitting(files, try_out(sealed)) and fit_keyframes(files, sealed):
+        sealed = seal(files)
+        try_out(sealed)
+    return sealed
+
+
 def compile_mjcf(path: Path, folder: Path) -> mujoco.MjModel:
     """Compile a model that reads nothing outside `folder`.
 
     Raises:
-        UserError: a file is missing or outside, the model is too large, MuJoCo refuses it, or a number is NaN,
-            infinite or negative where it can't be; one line.
+        UserError: as `read_model` does, MuJoCo refuses the model, or a number is NaN, infinite or negative where it
+            can't be; one line.
     """
-    for file in mjcf_files(path, folder):
-        if file.suffix.lower() == ".xml":
-            _refuse_nan(file)
-    return compile_checked(path)
+    return checked(read_model(path, folder).compile(), path)
 
 
-def compile_checked(path: Path) -> mujoco.MjModel:
-    """Compile a model whose files are known to be sound. Raises UserError as `compile_mjcf` does."""
+def compile_spec(spec: Any, sealed: Sealed) -> mujoco.MjModel:
+    """Compile an MjSpec made of a sealed model. Raises UserError as `compile_mjcf` does."""
     try:
-        model = mujoco.MjModel.from_xml_path(str(path))
+        model = spec.compile()
     except (ValueError, RuntimeError, mujoco.FatalError) as error:
-        said = " ".join(str(error).split()).removeprefix("Error: ").removeprefix("XML Error: ")
-        raise UserError(f"MuJoCo refuses the model: {said}", where=str(path), mend="fix the MJCF there") from None
+        raise sealed.refusal(error) from None
+    return checked(model, sealed.path)
+
+
+def checked(model: mujoco.MjModel, path: Path) -> mujoco.MjModel:
+    """Return a compiled model whose numbers are numbers, or raise UserError."""
     for problem in number_faults(model):
         raise UserError(problem, where=str(path), mend="fix that number in the MJCF")
     return model
@@ -83,34 +102,3 @@ def _owner(model: mujoco.MjModel, field: str, row: int) -> str:
 
 def _first_odd(numbers: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
     return float(numbers[~np.isfinite(numbers)][0])
-
-
-def _refuse_nan(file: Path) -> None:
-    """Refuse an attribute that says NaN: MuJoCo takes it for one that was left out, and goes on with a default."""
-    parser = expat.ParserCreate()
-
-    def start(element: str, attributes: dict[str, str]) -> None:
-        for key, value in attributes.items():
-            words = value.lower().split()
-            if key not in _NOT_NUMBERS and any(word.lstrip("+-") == "nan" for word in words) and _numbers(words):
-                raise UserError(
-                    f"{key} of <{element}> is {value!r}",
-                    where=f"{file}:{parser.CurrentLineNumber}",
-                    mend="write a number, or leave the attribute out",
-                )
-
-    parser.StartElementHandler = start
-    try:
-        parser.Parse(file.read_bytes(), True)
-    except expat.ExpatError as error:
-        where = f"{file}:{error.lineno}"
-        raise UserError(f"not valid XML: {error}", where=where, mend="fix the syntax of that line") from None
-    except OSError as error:
-        raise UserError(f"cannot read the file ({error})", where=str(file), mend="check path and permissions") from None
-
-
-def _numbers(words: list[str]) -> bool:
-    try:
-        return bool([float(word) for word in words])
-    except ValueError:
-        return False

@@ -1,4 +1,4 @@
-"""Which files an MJCF model reads, found without MuJoCo: a model from elsewhere is judged before it is compiled.
+"""Which files a model reads, found without MuJoCo: a model from elsewhere is judged before it is compiled.
 
 What is found here was compared with MuJoCo 3.3.0:
 
@@ -6,75 +6,91 @@ What is found here was compared with MuJoCo 3.3.0:
 - a mesh, texture, height field or skin is looked for in the compiler's folder for it, below the main file's folder;
   then beside the file that names it, with that folder before it where the model's own path is a relative one;
 - the last ``<compiler>`` of all wins; with ``strippath`` only the last part of an asset's path counts;
-- a ``<model>`` is a main file of its own.
+- a ``<model>`` is a main file of its own; the folders of its assets are the main file's where it names none.
+
+More is found than MuJoCo finds: what lies where the file that names it would have it by itself. That is of no harm, as
+MuJoCo opens none of these files: it gets a text without paths (`mql.robots.mjcf.sealed`).
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
-from xml.parsers import expat
 
 from mql.errors import UserError
+from mql.robots.mjcf.urdf import MESHES, URDF_ROOT, mesh_candidates, prepare
+from mql.robots.mjcf.xml_tree import Element, parse, too_many
 
 MOST_ELEMENTS = 50_000  # XML elements of a model, repeated ones counted as often as they are repeated
 MOST_BYTES = 100_000_000  # of each file
+FOLDER_ABOVE = "put a spec (docs/robots.md) into {}, whose files it may read, and name that"
 _DEEPEST = 20  # files within files
 _REPEATED = ("composite", "flexcomp", "replicate")  # their attribute `count` makes many elements of one
+_NAMED_BY_FILE = ("mesh", "texture", "hfield", "skin")  # without a name they go by their file's
+
+
+class Asset(NamedTuple):
+    """An attribute that names a file."""
+
+    element: Element
+    key: str
+    file: Path
+
+
+@dataclass
+class ModelFiles:
+    """One main file with all that it includes, and the files that it names.
+
+    Args:
+        path: the main file.
+        root: its elements, with those of included files in place.
+        assets: what names a mesh, a texture and so on.
+        children: the models that it names by ``<model>``.
+        files: all files that belong to it, the main one first.
+        included_by: an included file -> the file that includes it.
+    """
+
+    path: Path
+    root: Element
+    assets: list[Asset] = field(default_factory=list)
+    children: list[tuple[Element, ModelFiles]] = field(default_factory=list)
+    files: tuple[Path, ...] = ()
+    included_by: dict[Path, Path] = field(default_factory=dict)
+    _directories: dict[str, str] = field(default_factory=dict)
+    _strip: bool = False
+    _elements: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """The main file's folder."""
+        return self.path.parent
 
 
 def mjcf_files(path: Path, folder: Path) -> tuple[Path, ...]:
-    """Find every file that compiling a model reads: the MJCF itself first, then includes, meshes, textures and so on.
+    """Find every file that compiling a model reads: the model itself first, then includes, meshes, textures and so on.
 
     Args:
-        path: the MJCF file.
+        path: the MJCF or URDF file.
         folder: the folder that none of them may lie outside of, links resolved.
 
     Raises:
         UserError: a file is missing, outside, absolute, too large or no XML, or the model has too many elements; one
             line with the file and line of the element.
     """
+    return read_files(path, folder).files
+
+
+def read_files(path: Path, folder: Path) -> ModelFiles:
+    """Read a model's files, as `mjcf_files` finds them. Raises UserError as that does."""
     walk = _Walk(folder.resolve())
-    place = _Place(str(path), None, "")
-    walk.model(walk.found([path], _Named(str(path), place, path.parent)), place)
-    return tuple(walk.files)
-
-
-class _Place(NamedTuple):
-    """Where a file is named: in which file, at which line, by which element."""
-
-    file: str
-    line: int | None
-    element: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line} {self.element}" if self.line else self.file
-
-
-class _Named(NamedTuple):
-    """A file as an element names it; `beside` is the folder of the file with the element."""
-
-    name: str
-    place: _Place
-    beside: Path
-
-
-@dataclass
-class _Model:
-    """What one main file and its includes say."""
-
-    folder: Path
-    elements: int = 0
-    assets: list[_Named] = field(default_factory=list)
-    directories: dict[str, str] = field(default_factory=lambda: {"meshdir": "", "texturedir": ""})
-    strip: bool = False
-    included: set[Path] = field(default_factory=set)
-    children: dict[str, int] = field(default_factory=dict)  # name of a <model> -> its elements
-    attached: list[tuple[str, int]] = field(default_factory=list)  # name of a <model>, how often
+    main = walk.found([path], str(path), None)
+    model = walk.model(main, {})
+    model.files = tuple(walk.files)
+    return model
 
 
 class _Walk:
@@ -86,163 +102,206 @@ class _Walk:
         self._elements = 0
         self._depth = 0
 
-    def model(self, path: Path, place: _Place) -> int:
-        """Go through one main file; return its number of elements."""
-        model = _Model(path.parent, included={path})
-        self._read(path, place, model, repeat=1, root="mujoco")
-        for asset in model.assets:
-            directory = Path(model.directories["texturedir" if asset.place.element == "texture" else "meshdir"])
-            name = asset._replace(name=asset.name.rpartition("/")[2]) if model.strip else asset
-            beside = Path(os.path.relpath(asset.beside, model.folder))
-            base = model.folder / directory
-            self.found([base / name.name, base / beside / name.name, asset.beside / name.name], name)
-        for name_of_child, repeat in model.attached:
-            self._count(model, model.children.get(name_of_child, 0) * repeat, place)
-        return model.elements
+    def model(self, path: Path, directories: Mapping[str, str]) -> ModelFiles:
+        """Go through one main file; `directories` are those of assets in the model that names it."""
+        root = self._parsed(path, None)
+        if root.tag not in ("mujoco", URDF_ROOT):
+            mend = "name the file that includes it" if root.tag == "mujocoinclude" else "give an MJCF or a URDF"
+            raise UserError(f"the file holds <{root.tag}>, not <mujoco>", where=root.where, mend=mend)
+        model = ModelFiles(path, root)
+        if root.tag == URDF_ROOT:
+            self._count(model, sum(1 for _ in root.walk()), root)
+            self._urdf(model)
+            return model
+        self._put_in(model, root, {path})
+        self._directories(model, directories)
+        self._count_all(model, root)
+        self._find_assets(model)
+        return model
 
-    def _read(self, path: Path, place: _Place, model: _Model, repeat: int, root: str | None) -> None:
-        """Go through the elements of one file; `repeat` is how often what it holds is there."""
+    def _parsed(self, path: Path, place: Element | None) -> Element:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise UserError("files include files too deeply", where=str(place), mend=f"at most {_DEEPEST} levels")
-        repeats = [repeat]
+            where = place.where if place is not None else str(path)
+            raise UserError("files include files too deeply", where=where, mend=f"at most {_DEEPEST} levels")
+        return parse(path, MOST_ELEMENTS)
 
-        def start(element: str, attributes: dict[str, str], line: int) -> None:
-            here = _Place(str(path), line, element)
-            if root is not None and len(repeats) == 1 and element != root:
-                mend = "give an MJCF file; MuJoCo turns a URDF into one (load it, then mj_saveLastXML)"
-                raise UserError(f"the file holds <{element}>, not <{root}>", where=str(here), mend=mend)
-            self._count(model, repeats[-1], here)
-            repeats.append(repeats[-1] * (_count_of(attributes, here) if element in _REPEATED else 1))
-            if element in ("composite", "flexcomp"):
-                self._count(model, repeats[-1], here)
-            self._element(path, here, attributes, model, repeats[-1])
+    def _put_in(self, model: ModelFiles, element: Element, included: set[Path]) -> None:
+        """Put the elements of included files into the place of each ``<include>``."""
+        left = [element]
+        while left:
+            each = left.pop()
+            children = []
+            for child in each.children:
+                if child.tag != "include":
+                    children.append(child)
+                    left.append(child)
+                    continue
+                name = _relative(child.attributes.get("file", ""), child, self._folder)
+                beside = child.file.parent
+                found = self.found([model.folder / name, beside / name], name, child)
+                if found in included:
+                    raise UserError(f"{name!r} is included twice", where=child.where, mend="MuJoCo takes it once")
+                included.add(found)
+                model.included_by[found] = child.file
+                root = self._parsed(found, child)
+                self._put_in(model, root, included)
+                self._depth -= 1
+                children += root.children
+            each.children = children
 
-        for event in _elements(path):
-            if event is None:
-                repeats.pop()
-            else:
-                start(*event)
-        self._depth -= 1
+    def _count_all(self, model: ModelFiles, root: Element) -> None:
+        """Count elements, repeated ones as often as they are repeated, and read the models that are attached."""
+        attached: list[tuple[str, int, Element]] = []
+        sizes: dict[str, int] = {}
+        left = [(root, 1)]
+        while left:
+            element, repeat = left.pop()
+            self._count(model, repeat, element)
+            if element.tag in _REPEATED:
+                repeat *= _count_of(element)
+                if element.tag != "replicate":
+                    self._count(model, repeat, element)
+            if element.tag == "attach":
+                attached.append((element.attributes.get("model", ""), repeat, element))
+            if element.tag == "model" and element.attributes.get("file"):
+                name = _relative(element.attributes["file"], element, self._folder)
+                beside = element.file.parent
+                child = self.model(self.found([model.folder / name, beside / name], name, element), model._directories)
+                self._depth -= 1
+                model.children.append((element, child))
+                for known in (element.attributes.get("name"), child.root.attributes.get("model"), child.path.stem):
+                    sizes.setdefault(known or "", child._elements)
+            left += [(child, repeat) for child in reversed(element.children)]
+        for name, repeat, element in attached:
+            self._count(model, sizes.get(name, 0) * repeat, element)
 
-    def _element(self, path: Path, here: _Place, attributes: Mapping[str, str], model: _Model, repeat: int) -> None:
-        if here.element == "compiler":
-            _compiler(attributes, model, here)
-        elif here.element == "attach":
-            model.attached.append((attributes.get("model", ""), repeat))
-        elif here.element in ("include", "model"):
-            named = _Named(_portable(attributes.get("file", "")), here, path.parent)
-            if here.element == "model" and not named.name:
-                return
-            candidates = [model.folder / named.name, path.parent / named.name]
-            found = self.found(candidates, named)
-            if here.element == "model":
-                name = attributes.get("name", found.stem)
-                model.children[name] = self.model(found, here)
-            else:
-                if found in model.included:
-                    raise UserError(f"{named.name!r} is included twice", where=str(here), mend="MuJoCo takes it once")
-                model.included.add(found)
-                self._read(found, here, model, repeat, None)
-        else:
-            for key, value in attributes.items():
-                if key.startswith("file") and value:
-                    model.assets.append(_Named(_portable(value), here, path.parent))
-
-    def _count(self, model: _Model, elements: int, place: _Place) -> None:
-        model.elements += elements
+    def _count(self, model: ModelFiles, elements: int, place: Element) -> None:
+        model._elements += elements
         self._elements += elements
         if self._elements > MOST_ELEMENTS:
-            what = f"the model has more than {MOST_ELEMENTS:,} elements"
-            raise UserError(what, where=str(place), mend="make it smaller; no simulation of that size would learn")
+            raise too_many(MOST_ELEMENTS, place.where)
 
-    def found(self, candidates: list[Path], named: _Named) -> Path:
-        """Return the first candidate that is there. All that are there must be in order, and all are noted."""
-        where = str(named.place)
-        if named.place.line and (named.name.startswith("/") or Path(named.name).is_absolute() or ":" in named.name):
-            mend = f"copy it into {self._folder} and write the path from there"
-            raise UserError(f"{named.name!r} is not a relative path", where=where, mend=mend)
-        there = [path for path in dict.fromkeys(candidates) if os.path.exists(path)] or candidates[:1]
+    def _directories(self, model: ModelFiles, inherited: Mapping[str, str]) -> None:
+        """Read in which folders the assets are. What is said of paths is taken out: no text for MuJoCo has any."""
+        found: dict[str, str] = {}
+        for element in model.root.walk():
+            if element.tag != "compiler":
+                continue
+            for key in ("meshdir", "texturedir"):
+                for source in ("assetdir", key):
+                    directory = _portable(element.attributes.get(source, ""))
+                    if directory.startswith("/") or ":" in directory:
+                        mend = "write it relative to the model's folder, such as 'meshes'"
+                        raise UserError(
+                            f"{source} {directory!r} is not a relative path", where=element.where, mend=mend
+                        )
+                    if source in element.attributes:
+                        found[key] = directory
+            if "strippath" in element.attributes:
+                model._strip = element.attributes["strippath"] == "true"
+            for key in ("assetdir", "meshdir", "texturedir", "strippath"):
+                element.attributes.pop(key, None)
+        model._directories = {key: found.get(key) or inherited.get(key, "") for key in ("meshdir", "texturedir")}
+
+    def _find_assets(self, model: ModelFiles) -> None:
+        for element in model.root.walk():
+            if element.tag in ("include", "model"):
+                continue
+            for key, value in element.attributes.items():
+                if not (key.startswith("file") and value):
+                    continue
+                name = _portable(value)
+                name = name.rpartition("/")[2] if model._strip else _relative(name, element, self._folder)
+                directory = Path(model._directories["texturedir" if element.tag == "texture" else "meshdir"])
+                beside = element.file.parent
+                relative = Path(os.path.relpath(beside, model.folder))
+                base = model.folder / directory
+                found = self.found(
+                    [base / name, base / relative / name, beside / name],
+                    name,
+                    element,
+                    [beside / directory / name, model.folder / name],
+                )
+                model.assets.append(Asset(element, key, found))
+            if element.tag in _NAMED_BY_FILE and element.attributes.get("file"):
+                name = _portable(element.attributes["file"]).rpartition("/")[2]
+                element.attributes.setdefault("name", name.rpartition(".")[0] or name)
+
+    def _urdf(self, model: ModelFiles) -> None:
+        """Find the meshes of a URDF, and make it ready for MuJoCo."""
+        for place in prepare(model.root):
+            mesh = place.mesh
+            name = _portable(mesh.attributes.get("filename", ""))
+            candidates = mesh_candidates(name, model.path, self._folder, _portable(place.meshdir))
+            there = [path for path in candidates if os.path.isfile(path)]
+            usable = [path for path in there if path.suffix.lower() in MESHES and self._is_inside(path)]
+            if place.seen_only and not usable:
+                place.take_out()
+                continue
+            if there and not usable and self._is_inside(there[0]):
+                mend = f"convert it, MuJoCo reads {', '.join(MESHES)}"
+                raise UserError(f"the mesh {name!r} is none that MuJoCo reads", where=mesh.where, mend=mend)
+            if not candidates:
+                _relative(name, mesh, self._folder)
+            found = self.found(usable or there or candidates[:1], name, mesh)
+            model.assets.append(Asset(mesh, "filename", found))
+
+    def found(self, candidates: list[Path], name: str, place: Element | None, others: Sequence[Path] = ()) -> Path:
+        """Return the first candidate that is there; all of them that are there must be in order, and all are noted.
+
+        Where none of them is there, the first of `others` counts that is.
+        """
+        there = [path for path in dict.fromkeys(candidates) if os.path.exists(path)]
+        there = there or [path for path in others if os.path.exists(path)][:1] or candidates[:1]
         for path in there:
-            self._check(path, named)
+            self._check(path, name, place)
         self.files |= dict.fromkeys(map(_tidy, there))
         return _tidy(there[0])
 
-    def _check(self, path: Path, named: _Named) -> None:
-        """Refuse a file that is outside, missing or too large."""
-        where = str(named.place)
+    def _is_inside(self, path: Path) -> bool:
         try:
-            inside = path.resolve().is_relative_to(self._folder)
+            return path.resolve().is_relative_to(self._folder)
         except (OSError, RuntimeError):  # links that lead in a circle, names that are too long
-            inside = False
-        if not inside:
-            mend = f"copy it into {self._folder}; a model reads nothing outside its folder"
-            raise UserError(f"{named.name!r} lies outside the model's folder", where=where, mend=mend)
+            return False
+
+    def _check(self, path: Path, name: str, place: Element | None) -> None:
+        """Refuse a file that is outside, missing or too large."""
+        where = place.where if place is not None else str(path)
+        if not self._is_inside(path):
+            raise UserError(f"{name!r} lies outside the model's folder", where=where, mend=self._way_in(path))
         if not os.path.isfile(path):
             what = "is not a file" if os.path.exists(path) else "is missing"
-            mend = f"put it at {_tidy(path)}, or fix the path" if named.place.line else "check the path"
-            raise UserError(f"the file {named.name!r} {what}", where=where, mend=mend)
+            mend = f"put it at {_tidy(path)}, or fix the path" if place is not None else "check the path"
+            raise UserError(f"the file {name!r} {what}", where=where, mend=mend)
         if os.path.getsize(path) > MOST_BYTES:
-            what = f"the file {named.name!r} has {os.path.getsize(path) / 1e6:.0f} MB"
+            what = f"the file {name!r} has {os.path.getsize(path) / 1e6:.0f} MB"
             raise UserError(what, where=where, mend=f"make it smaller; at most {MOST_BYTES / 1e6:.0f} MB are read")
 
-
-def _elements(path: Path) -> Iterator[tuple[str, dict[str, str], int] | None]:
-    """Yield (element, attributes, line) at each start and None at each end."""
-    # As MuJoCo reads it: UTF-8, whatever the file says of itself.
-    parser = expat.ParserCreate("utf-8")
-    events: list[tuple[str, dict[str, str], int] | None] = []
-
-    def refuse(*_: object) -> None:
-        where = f"{path}:{parser.CurrentLineNumber}"
-        raise UserError("a DOCTYPE or ENTITY", where=where, mend="delete it; MJCF needs none")
-
-    def start(element: str, attributes: dict[str, str]) -> None:
-        events.append((element, attributes, parser.CurrentLineNumber))
-
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    parser.StartElementHandler = start
-    parser.EndElementHandler = lambda element: events.append(None)
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(1 << 16):
-                parser.Parse(piece, False)
-                yield from _taken(events)
-            parser.Parse(b"", True)
-            yield from _taken(events)
-    except expat.ExpatError as error:
-        what = f"not valid XML: {expat.errors.messages[error.code]}"
-        raise UserError(what, where=f"{path}:{error.lineno}", mend="fix the syntax of that line") from None
-    except OSError as error:
-        raise UserError(f"cannot read the file ({error})", where=str(path), mend="check path and permissions") from None
+    def _way_in(self, path: Path) -> str:
+        """Say what helps with a file outside."""
+        shared = Path(os.path.commonpath([self._folder, _tidy(path.absolute())]))
+        if len(shared.parts) <= 2 or not self._folder.is_relative_to(shared):
+            return f"copy it into {self._folder} and name it from there; a model reads nothing outside its folder"
+        return f"a model reads nothing outside its folder: copy both into one, or {FOLDER_ABOVE.format(shared)}"
 
 
-def _taken(events: list[tuple[str, dict[str, str], int] | None]) -> list[tuple[str, dict[str, str], int] | None]:
-    taken = events[:]
-    events.clear()
-    return taken
+def _relative(name: str, place: Element, folder: Path) -> str:
+    """Return a file's name with plain slashes. Raises UserError for an absolute one."""
+    name = _portable(name)
+    if name.startswith("/") or Path(name).is_absolute() or ":" in name:
+        mend = f"copy it into {folder} and write the path from there"
+        raise UserError(f"{name!r} is not a relative path", where=place.where, mend=mend)
+    return name
 
 
-def _compiler(attributes: Mapping[str, str], model: _Model, place: _Place) -> None:
-    for key in ("meshdir", "texturedir"):
-        for source in ("assetdir", key):
-            directory = _portable(attributes.get(source, ""))
-            if directory.startswith("/") or ":" in directory:
-                mend = "write it relative to the model's folder, such as 'meshes'"
-                raise UserError(f"{source} {directory!r} is not a relative path", where=str(place), mend=mend)
-            if source in attributes:
-                model.directories[key] = directory
-    if "strippath" in attributes:
-        model.strip = attributes["strippath"] == "true"
-
-
-def _count_of(attributes: Mapping[str, str], place: _Place) -> int:
+def _count_of(element: Element) -> int:
     """Read how many elements one stands for: ``count="8"``, or ``count="8 8 1"``."""
+    count = element.attributes.get("count", "1")
     try:
-        return math.prod(max(int(word), 1) for word in attributes.get("count", "1").split()) or 1
+        return math.prod(max(int(word), 1) for word in count.split()) or 1
     except ValueError:
-        raise UserError(f"count is {attributes['count']!r}", where=str(place), mend="give whole numbers") from None
+        raise UserError(f"count is {count!r}", where=element.where, mend="give whole numbers") from None
 
 
 def _portable(name: str) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
 
-from mql.errors import UserError
-from mql.robots.mjcf.compiled import compile_checked
-from mql.robots.mjcf.files import mjcf_files
+from mql.robots.mjcf.compiled import compile_spec
+from mql.robots.mjcf.sealed import Sealed
 
 _GAP = 0.01  # m between the floor and the robot's lowest point
-_END = "</mujoco>"
 _FLOORS = (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_HFIELD)
 
 
@@ -23,31 +20,21 @@ def has_floor(model: mujoco.MjModel) -> bool:
     return bool((floors & (np.asarray(model.geom_contype) | np.asarray(model.geom_conaffinity)).astype(bool)).any())
 
 
-def compile_on_floor(path: Path, folder: Path, at_home: mujoco.MjData) -> mujoco.MjModel:
+def compile_on_floor(spec: Any, sealed: Sealed, at_home: mujoco.MjData) -> mujoco.MjModel:
     """Compile a model with a floor just below where it is in `at_home`.
 
-    A temporary folder shows the same files, but for the model file, which gets the floor.
+    Args:
+        spec: the model as an MjSpec, which gets the floor.
+        sealed: what it was made of.
+        at_home: the model compiled without the floor, at home.
 
     Raises:
         UserError: the model can't be compiled so.
     """
     height = lowest_point(at_home) - _GAP
-    text = path.read_text(encoding="utf-8-sig")
-    body, found, rest = text.rpartition(_END)
-    if not found:
-        raise UserError(f"the file does not end in {_END}", where=str(path), mend="write that last line")
-    floor = f'<geom type="plane" size="0 0 1" pos="0 0 {height!r}" contype="1" conaffinity="1"/>'
-    folder, path = folder.resolve(), path.resolve()
-    with tempfile.TemporaryDirectory() as place:
-        for file in mjcf_files(path, folder):
-            shown = Path(place) / file.resolve().relative_to(folder)
-            shown.parent.mkdir(parents=True, exist_ok=True)
-            if file.resolve() != path and not shown.exists():
-                shown.symlink_to(file.resolve())
-        copy = Path(place) / path.relative_to(folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(f"{body}<worldbody>{floor}</worldbody>{_END}{rest}", encoding="utf-8")
-        return compile_checked(copy)
+    plane = mujoco.mjtGeom.mjGEOM_PLANE
+    spec.worldbody.add_geom(type=plane, size=[0.0, 0.0, 1.0], pos=[0.0, 0.0, height], contype=1, conaffinity=1)
+    return compile_spec(spec, sealed)
 
 
 def lowest_point(data: mujoco.MjData) -> float:

@@ -5,12 +5,17 @@ Shapes: Q positions (nq), V degrees of freedom (nv), U controls (nu), X activati
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import mujoco
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
+HOME = "home"
+_HARDLY = 0.02  # of a joint's range
+_ROUNDING = 1e-9  # rad or m
 _WIDTHS = {"free": 7, "ball": 4, "slide": 1, "hinge": 1}
 _FILTERS = (mujoco.mjtDyn.mjDYN_FILTER.value, mujoco.mjtDyn.mjDYN_FILTEREXACT.value)
 _KINDS = ("free", "ball", "slide", "hinge")  # in MuJoCo's order
@@ -36,6 +41,49 @@ def body_id(model: mujoco.MjModel, name: str) -> int | None:
 def key_id(model: mujoco.MjModel, name: str) -> int | None:
     """Return a keyframe's number by its name."""
     return _id(model, mujoco.mjtObj.mjOBJ_KEY, name)
+
+
+def home_key(model: mujoco.MjModel) -> int | None:
+    """Return the number of the keyframe in which a robot is at home: ``home``, else the only one that there is."""
+    home = key_id(model, HOME)
+    return 0 if home is None and model.nkey == 1 else home
+
+
+class Beyond(NamedTuple):
+    """A joint that is outside its range: its number, where it is and the nearest end (rad or m), and whether hardly."""
+
+    joint: int
+    at: float
+    limit: float
+    hardly: bool
+
+
+def beyond_limits(model: mujoco.MjModel, qpos: FloatArray) -> list[Beyond]:
+    """Return the hinges and slides that a pose [Q] has outside their range.
+
+    Hardly is by at most 2 % of the range: a zero of the real joint that lies beside the model's.
+    """
+    found = []
+    for joint in range(model.njnt):
+        if not model.jnt_limited[joint] or joint_width(model, joint) != 1:
+            continue
+        at, (low, high) = float(qpos[model.jnt_qposadr[joint]]), map(float, model.jnt_range[joint])
+        limit = min(max(at, low), high)
+        if abs(at - limit) > _ROUNDING:
+            found.append(Beyond(joint, at, limit, abs(at - limit) <= _HARDLY * (high - low)))
+    return found
+
+
+def within_limits(model: mujoco.MjModel, qpos: FloatArray, *, chosen: bool = True) -> FloatArray:
+    """Return a pose [Q] with joints that are outside their range put to its nearest end.
+
+    Of a pose that somebody has chosen, these are only the ones that are hardly outside.
+    """
+    qpos = qpos.copy()
+    for beyond in beyond_limits(model, qpos):
+        if beyond.hardly or not chosen:
+            qpos[model.jnt_qposadr[beyond.joint]] = beyond.limit
+    return qpos
 
 
 def joint_id(model: mujoco.MjModel, name: str) -> int | None:

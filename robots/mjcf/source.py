@@ -1,15 +1,29 @@
-"""Where a robot's MJCF is: beside its spec, in an installed package, or in the robot menagerie."""
+"""Where a robot's model is: beside its spec, in an installed package, or in a collection of robots; and what kinds of
+files there are, told by their names.
+"""
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from mql.errors import UserError, installation
+from mql.robots.mjcf.descriptions import find_description
 from mql.robots.mjcf.menagerie import find_model
 
-MENAGERIE, PACKAGE = "menagerie:", "package:"
+MENAGERIE, PACKAGE, DESCRIPTIONS = "menagerie:", "package:", "descriptions:"
+COLLECTIONS = (MENAGERIE, DESCRIPTIONS, PACKAGE)  # what a name may begin with that is no file
+SPECS = (".yaml", ".yml")  # endings of a robot's spec
+MODELS = (".xml", ".mjcf", ".urdf")  # of a model
+KINDS = "a robot's spec ends in .yaml, a bare model in .xml, .mjcf or .urdf"
+# Folders that hold models only: what these read lies beside such a folder, in the usual layout of robots' packages.
+_MODEL_FOLDERS = ("mjcf", "mujoco", "urdf", "xml", "robots", "models", "model")
+
+
+_FAR = 4  # folders above a model in which its package is looked for
+_INSTALLED = ("site-packages", "dist-packages")
 
 
 class MjcfSource(NamedTuple):
@@ -19,11 +33,60 @@ class MjcfSource(NamedTuple):
     folder: Path
 
 
+def is_model(name: str) -> bool:
+    """Tell whether a name is that of a model's file."""
+    return not name.startswith(COLLECTIONS) and name.lower().endswith(MODELS)
+
+
+def is_spec(name: str) -> bool:
+    """Tell whether a name is that of a spec's file."""
+    return not name.startswith(COLLECTIONS) and name.lower().endswith(SPECS)
+
+
+def is_file(name: str) -> bool:
+    """Tell whether a name is that of a file, of whatever kind, and not a robot's own or one of a collection."""
+    return not name.startswith(COLLECTIONS) and (is_model(name) or is_spec(name) or "/" in name or "\\" in name)
+
+
+def model_source(path: Path) -> MjcfSource:
+    """Return a model that somebody names by its path, and the folder outside of which it may read nothing.
+
+    That is its own folder; or the robot's package, which has a ``package.xml`` or the name that a URDF says, or keeps
+    models in a folder of their own (``mjcf``, ``urdf``); or the package of Python that it was installed with.
+    """
+    path = path.absolute()
+    folder = path.parent
+    above = list(folder.parents)
+    for installed, inner in zip(above, [folder, *above], strict=False):
+        if installed.name in _INSTALLED and inner != folder:
+            return MjcfSource(path, inner)
+    named = _packages_named_by(path) if path.suffix.lower() == ".urdf" else set()
+    for each in above[:_FAR]:
+        if ((each / "package.xml").is_file() or each.name in named) and _holds_one_package(each):
+            return MjcfSource(path, each)
+    allowed = folder.name.lower() in _MODEL_FOLDERS and _holds_one_package(folder.parent)
+    return MjcfSource(path, folder.parent if allowed else folder)
+
+
+def _packages_named_by(path: Path) -> set[str]:
+    """Return the names of packages in which a URDF says that its meshes are."""
+    try:
+        return set(re.findall(r"package://([^/\"']+)/", path.read_text(encoding="utf-8", errors="replace")))
+    except OSError:  # whoever reads the model says so
+        return set()
+
+
+def _holds_one_package(folder: Path) -> bool:
+    """Tell whether a folder may be all that a model reads: no user's whole folder, nor one that holds several."""
+    return not Path.home().is_relative_to(folder) and len(folder.parts) > 2
+
+
 def find_mjcf(mjcf: str, beside: Path | None, menagerie: Path | None = None) -> MjcfSource:
     """Find a model.
 
     Args:
-        mjcf: a path relative to `beside`, ``menagerie:<name>[/<entry>]`` or ``package:<module>/<path>``.
+        mjcf: a path relative to `beside`, ``menagerie:<name>[/<entry>]``, ``descriptions:<name>`` or
+            ``package:<module>/<path>``.
         beside: the folder of the spec; None: there is none.
         menagerie: a copy of the menagerie, which goes before all others.
 
@@ -32,6 +95,8 @@ def find_mjcf(mjcf: str, beside: Path | None, menagerie: Path | None = None) -> 
     """
     if mjcf.startswith(MENAGERIE):
         return MjcfSource(*find_model(mjcf.removeprefix(MENAGERIE), menagerie))
+    if mjcf.startswith(DESCRIPTIONS):
+        return MjcfSource(*find_description(mjcf.removeprefix(DESCRIPTIONS)))
     if mjcf.startswith(PACKAGE):
         package, _, inside = mjcf.removeprefix(PACKAGE).partition("/")
         return _inside(_package_folder(package), inside, f"reinstall {package.replace('_', '-')}")

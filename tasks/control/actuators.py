@@ -5,10 +5,12 @@ the load over its stiffness. When an episode starts the load is known, so the co
 the robot begins at rest, as a real one does. What leans on the robot is not counted, nor anything where the
 robot itself can fall: what the ground does to a leg is not known.
 
-Shapes: U actuators, Q positions, V velocities, K servos that carry.
+Shapes: N tasks, U actuators, Q positions, V velocities.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import mujoco
 import numpy as np
@@ -43,7 +45,9 @@ class Holding:
         self._servos, self._carriers = np.array(servos, np.intp), np.array(carriers, np.intp)
         self._dofs = np.array([model.jnt_dofadr[joint] for joint in joints], np.intp)
         self._share = np.array([1.0 / joints.count(joint) for joint in joints])  # of the joint's load, on each servo
+        self._carrying = np.searchsorted(self._servos, self._carriers)  # their places among the servos
         self._limited = np.flatnonzero(model.actuator_ctrllimited)
+        self._by_motors = np.flatnonzero(np.asarray(model.jnt_actgravcomp)[model.dof_jntid])
         filters = [index for index in servos if settled and model.actuator_actadr[index] >= 0]
         self._filters = np.array([index for index in filters if own is None or index in own], np.intp)
         self._activations = np.array(model.actuator_actadr[self._filters], np.intp)
@@ -61,19 +65,42 @@ class Holding:
         """
         velocity = data.qvel.copy()
         data.qvel[:] = 0.0
-        mujoco.mj_fwdPosition(model, data)
-        mujoco.mj_fwdVelocity(model, data)
+        controls: Array = self.of_rows([model], data, data.qpos[None])[0]
         data.qvel[:] = velocity
-        gains, gears = model.actuator_gainprm[:, 0], model.actuator_gear[:, 0]
-        controls = np.zeros(model.nu)
+        return controls
+
+    def of_rows(self, models: Sequence[mujoco.MjModel], data: mujoco.MjData, qpos: Array) -> Array:
+        """Return these controls [N, U] for tasks' models in poses qpos [N, Q]; they are computed on `data`, at rest."""
+        first, rows = models[0], len(models)
+        lengths, loads = np.empty((rows, first.nu)), np.empty((rows, first.nv))
+        # What a task may have changed: gain, pull back and gear of each actuator, and its range.
+        laws, ranges = np.empty((rows, first.nu, 3)), np.empty((rows, first.nu, 2))
+        for row, model in enumerate(models):
+            data.qpos[:] = qpos[row]
+            mujoco.mj_fwdPosition(model, data)
+            mujoco.mj_fwdVelocity(model, data)
+            lengths[row], loads[row] = data.actuator_length, data.qfrc_bias
+            loads[row] -= data.qfrc_passive
+            if self._by_motors.size:
+                loads[row, self._by_motors] -= data.qfrc_gravcomp[self._by_motors]
+            if row and model is models[row - 1]:
+                laws[row], ranges[row] = laws[row - 1], ranges[row - 1]
+            else:
+                laws[row, :, 0], laws[row, :, 1] = model.actuator_gainprm[:, 0], model.actuator_biasprm[:, 1]
+                laws[row, :, 2], ranges[row] = model.actuator_gear[:, 0], model.actuator_ctrlrange
+        gains, pulls, gears = laws[:, :, 0], laws[:, :, 1], laws[:, :, 2]
+        controls = np.zeros((rows, first.nu))
         servos, carriers, limited = self._servos, self._carriers, self._limited
-        controls[servos] = data.actuator_length[servos] * -model.actuator_biasprm[servos, 1] / gains[servos]
-        if carriers.size:
-            controls[carriers] += self._share * load(model, data)[self._dofs] / (gears[carriers] * gains[carriers])
+        forces = -pulls[:, servos] * lengths[:, servos]
+        forces[:, self._carrying] += self._share * loads[:, self._dofs] / gears[:, carriers]
+        # A servo whose gain a task has set to 0 holds nothing.
+        controls[:, servos] = np.divide(
+            forces, gains[:, servos], out=np.zeros_like(forces), where=gains[:, servos] != 0
+        )
         if self._scene.size:
-            controls[self._scene] = self._said
-        low, high = model.actuator_ctrlrange[limited].T
-        controls[limited] = np.minimum(np.maximum(controls[limited], low), high)
+            controls[:, self._scene] = self._said
+        least, most = ranges[:, limited, 0], ranges[:, limited, 1]
+        controls[:, limited] = np.minimum(np.maximum(controls[:, limited], least), most)
         return controls
 
     @property

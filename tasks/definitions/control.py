@@ -9,6 +9,7 @@ import numpy as np
 
 from mql.errors import UserError, nearest
 from mql.robots.mjcf.lookup import site_id
+from mql.robots.mjcf.source import is_file
 from mql.tasks.control.controller import Controller
 from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.control.modes import control_of_mode, range_control
@@ -32,9 +33,8 @@ def robot_of(file: DefinitionFile) -> RobotSpec | None:
         return None
     from mql.robots import registry as robots
 
-    is_path = "/" in name or name.endswith((".yaml", ".yml", ".xml"))
     try:
-        return robots.load(str(file.folder / name) if is_path else name)
+        return robots.load(str(file.folder / name), folder=file.folder) if is_file(name) else robots.load(name)
     except UserError as error:
         raise UserError(error.what, where=error.where or file.where("env.robot"), mend=error.mend) from None
 

@@ -7,9 +7,11 @@ of task parameters, splits, expressions, and files that are missing or lie outsi
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,13 +24,16 @@ from mql.config.findings import first_finding, locate, shown
 from mql.config.marked_yaml import MarkedYaml, Wanted, place, read_marked
 from mql.config.parts import Mistake
 from mql.errors import UserError, nearest
+from mql.robots import registry as robots
 from mql.robots.mjcf.files import MOST_BYTES, mjcf_files
+from mql.robots.mjcf.source import COLLECTIONS, find_mjcf, is_file, is_model, is_spec
 from mql.robots.spec_yaml import ROBOT
 from mql.tasks.definitions.drawn import check_start
 from mql.tasks.definitions.expressions.compiled import compile_expression
-from mql.tasks.definitions.schema import SCHEMA, Definition
+from mql.tasks.definitions.schema import MOST_NUMBERS, SCHEMA, Definition
 from mql.tasks.distributions import Distribution, Value, ends_of, from_spec
 from mql.tasks.physics.fields import Change, allowed_range
+from mql.tasks.scenes.built_in import built_in
 
 DEFINITION = Wanted("definition", f"schema: {SCHEMA}")
 _KIND = SCHEMA.rpartition("/")[0] + "/"
@@ -42,7 +47,7 @@ class DefinitionFile:
         path: the YAML file, as an absolute path.
         folder: its folder, which all its files lie in.
         definition: what it says.
-        digest: hexadecimal SHA-256 of the YAML and of every file that it names.
+        digest: hexadecimal SHA-256 of the YAML and of every file that it names, also of a named robot's.
         files: those files, the YAML first.
     """
 
@@ -101,7 +106,7 @@ def read_definition(path: Path) -> DefinitionFile:
         path=folder / path.name,
         folder=folder,
         definition=definition,
-        digest=_digest(files, folder),
+        digest=_digest(files, folder, _facts_elsewhere(definition, folder, marked)),
         files=files,
         _shown=str(path),
         _lines=marked.lines,
@@ -213,6 +218,10 @@ def _range(low: float, high: float) -> str:
 
 def _check_splits(file: DefinitionFile) -> None:
     parameters, splits = file.definition.parameters, file.definition.splits
+    numbers = sum(file.distribution(name).size or 1 for name in parameters) * sum(spec.n for spec in splits.values())
+    if numbers > MOST_NUMBERS:
+        mend = f"fewer tasks, or smaller vectors: at most {MOST_NUMBERS:,} in all"
+        raise UserError(f"the splits' tasks are {numbers:,} numbers", where=file.where("splits"), mend=mend)
     for split, spec in splits.items():
         for name in spec.override:
             key = f"splits.{split}.override.{name}"
@@ -256,21 +265,44 @@ def _named_files(definition: Definition, folder: Path, marked: MarkedYaml) -> tu
     if env.python is not None:
         found[_inside(env.python.rpartition(":")[0], folder, marked.where("env.python"))] = None
     for key, name in (("mjcf", env.mjcf), ("robot", env.robot), ("scene", env.scene)):
-        if name is None or (key != "mjcf" and not _is_path(name)):
+        if name is None or (key != "mjcf" and not is_file(name)):
             continue
         path = _inside(name, folder, marked.where(f"env.{key}"))
-        if key == "robot" and path.suffix != ".xml":
+        if key == "robot" and not is_model(name):
             found[path] = None
             model = read_marked(path, ROBOT).data.get("mjcf")
-            if not isinstance(model, str) or ":" in model:  # of a package, which is not the definition's own
+            if not isinstance(model, str) or model.startswith(COLLECTIONS):  # not the definition's own
                 continue
             path = path.parent / model
         found |= dict.fromkeys(mjcf_files(path, folder))
     return tuple(found)
 
 
-def _is_path(name: str) -> bool:
-    return name.endswith((".yaml", ".yml", ".xml")) or "/" in name or "\\" in name
+def _facts_elsewhere(definition: Definition, folder: Path, marked: MarkedYaml) -> Iterator[tuple[str, bytes]]:
+    """Yield what a definition names that is not its own, such as a robot of a collection, as (name, data).
+
+    Raises:
+        UserError: it is not on this machine.
+    """
+    env = definition.env
+    source = None
+    try:
+        if env.robot is not None and not is_file(env.robot):
+            spec = robots.load(env.robot)
+            yield "robot", json.dumps(spec.describe(), sort_keys=True).encode()
+            source = spec.mjcf_source()
+        elif env.robot is not None and is_spec(env.robot):
+            model = read_marked(folder / env.robot, ROBOT).data.get("mjcf")
+            if isinstance(model, str) and model.startswith(COLLECTIONS):
+                source = find_mjcf(model, None)
+        if source is not None:
+            yield from _contents(mjcf_files(source.path, source.folder), source.folder)
+    except UserError as error:
+        raise UserError(error.what, where=error.where or marked.where("env.robot"), mend=error.mend) from None
+    if env.scene is not None and not is_file(env.scene):
+        scenes = built_in("scene")
+        if env.scene in scenes:  # else composing names the nearest
+            yield from _contents([scenes[env.scene]], scenes[env.scene].parent)
 
 
 def _inside(name: str, folder: Path, where: str) -> Path:
@@ -293,14 +325,18 @@ def _inside(name: str, folder: Path, where: str) -> Path:
     return path
 
 
-def _digest(files: Iterable[Path], folder: Path) -> str:
-    """Hash the files' bytes, and the names of all but the first: the definition may be renamed."""
+def _digest(files: Sequence[Path], folder: Path, elsewhere: Iterable[tuple[str, bytes]]) -> str:
+    """Hash the files' bytes and names, but for the first one's name: the definition may be renamed."""
     whole = hashlib.sha256()
-    for n, path in enumerate(files):
-        name = os.path.relpath(path, folder) if n else ""
+    for n, (name, data) in enumerate(itertools.chain(_contents(files, folder), elsewhere)):
+        whole.update(f"{name if n else ''}\0{len(data)}\0".encode() + data)
+    return whole.hexdigest()
+
+
+def _contents(files: Iterable[Path], folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield each file's name from `folder`, and its bytes."""
+    for path in files:
         try:
-            data = path.read_bytes()
+            yield os.path.relpath(path, folder), path.read_bytes()
         except OSError as error:
             raise UserError(f"cannot read the file ({error})", where=str(path), mend="check its permissions") from None
-        whole.update(f"{name}\0{len(data)}\0".encode() + data)
-    return whole.hexdigest()

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError
 from mql.robots.mjcf.compiled import compile_mjcf
-from mql.robots.mjcf.lookup import holding_activations
+from mql.robots.mjcf.lookup import holding_activations, home_key, within_limits
 from mql.tasks.definitions.file import DefinitionFile, read_definition
 from mql.tasks.scenes.compose import compose, scene_source
 from mql.tasks.scenes.source import MjcfFile, ModelSource
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mql.robots.spec import RobotSpec
 
 Array = npt.NDArray[np.float64]
+
+NO_ACTUATORS = "add <actuator> to the MJCF, or a robot's spec with 'actuators: {JOINT: {kind: position, gain: 50}}'"
 
 
 def reopened(path: str, digest: str) -> DefinitionFile:
@@ -58,7 +60,7 @@ def compiled_model(file: DefinitionFile, robot: RobotSpec | None) -> mujoco.MjMo
         except UserError as error:
             raise UserError(error.what, where=error.where or where, mend=error.mend) from None
     if model.nu == 0:
-        raise UserError("the model has no actuators", where=where, mend="add <actuator> to the MJCF")
+        raise UserError("the model has no actuators", where=where, mend=NO_ACTUATORS)
     return model
 
 
@@ -70,7 +72,7 @@ def source_of(file: DefinitionFile, robot: RobotSpec | None) -> ModelSource:
     """
     env = file.definition.env
     if robot is None:
-        return MjcfFile(file.folder / str(env.mjcf))
+        return MjcfFile(file.folder / str(env.mjcf), file.folder)
     return scene_source(str(env.robot), str(env.scene), folder=file.folder)
 
 
@@ -118,14 +120,16 @@ class Start:
 
 
 def start_of(model: mujoco.MjModel, robot: RobotSpec | None) -> Start:
-    """Start from the keyframe ``home`` if there is one, else at rest from qpos0 with the robot's own home.
+    """Start from the keyframe ``home`` or the only one, if there is one, else at rest from qpos0 with the robot's home.
 
-    Position servos that filter their control hold the robot's home from the first moment, as other servos do.
+    Position servos that filter their control hold the robot's home from the first moment, as other servos do. A joint
+    that would start hardly outside its range starts at its limit; where nobody has chosen the pose, any joint does.
     """
     data = mujoco.MjData(model)
-    home = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_KEY, "home")
-    if home >= 0:
-        mujoco.mj_resetDataKeyframe(model, data, home)
+    key = home_key(model)
+    chosen = key is not None or (robot is not None and bool(robot.home))
+    if key is not None:
+        mujoco.mj_resetDataKeyframe(model, data, key)
     elif robot is not None:
         for name, place in robot.home.items():
             start = model.joint(name).qposadr[0]
@@ -136,7 +140,7 @@ def start_of(model: mujoco.MjModel, robot: RobotSpec | None) -> Start:
     joints = np.unique(model.actuator_trnid[joint_driven, 0])
     kinds = (mujoco.mjtJoint.mjJNT_SLIDE.value, mujoco.mjtJoint.mjJNT_HINGE.value)
     return Start(
-        qpos=data.qpos.copy(),
+        qpos=within_limits(model, data.qpos, chosen=chosen),
         qvel=data.qvel.copy(),
         noisy=np.asarray(model.jnt_qposadr[joints[np.isin(model.jnt_type[joints], kinds)]], np.int64),
         act=data.act.copy(),

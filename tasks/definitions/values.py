@@ -17,6 +17,7 @@ from mql.tasks.distributions import KINDS, Distribution
 TASK_NUMBER = r"^task\.[A-Za-z_][A-Za-z0-9_]*$"
 MOST_STEPS = 100_000  # control steps of an episode, or physics steps of a control step: more is a slip of the keyboard
 MOST_TASKS = 100_000
+MOST_COMPONENTS = 1_000  # of a parameter that is a vector
 
 
 def _text(value: object) -> object:
@@ -59,6 +60,8 @@ def _plain(name: str, value: object) -> object:
         number = math.nan
     if not math.isfinite(number):
         raise Mistake(f"{name} is {value!r}", "give a finite number", name)
+    if name == "size" and number > MOST_COMPONENTS:
+        raise Mistake(f"size is {value!r}", f"a parameter has at most {MOST_COMPONENTS:,} components", name)
     return int(number) if name == "size" and number.is_integer() else number
 
 
@@ -87,7 +90,12 @@ def _kind_schema(kind: type[Distribution]) -> dict[str, Any]:
 _NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 1}
 _EACH = {"anyOf": [{"type": "number"}, _NUMBERS], "description": "A number, or one for each component of a vector."}
 _VALUE_SCHEMAS: Mapping[str, dict[str, Any]] = {
-    "size": {"type": "integer", "minimum": 1, "description": "Number of components; without it a draw is a number."},
+    "size": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MOST_COMPONENTS,
+        "description": "Number of components; without it a draw is a number.",
+    },
     "options": _NUMBERS,
     "value": {"anyOf": [{"type": "number"}, _NUMBERS]},
 }

@@ -1,23 +1,22 @@
 """Robot, gripper or tool, and scene put together to one MuJoCo model.
 
-A part is an MJCF file that compiles by itself. A scene says where a robot stands by its site ``robot_base``, a robot
-where a tool goes by its site ``flange``. Names stay as they are in the files, so no two parts may share one. Physics
-options (timestep, solver, gravity) are the robot's, since its gains are made for them; what <compiler> says holds for
-its own part only. The poses ``home`` of the parts, where they have one, become one keyframe ``home``; a robot without
-this keyframe starts from its spec's home.
+A part is a model's file that compiles by itself. A scene says where a robot stands by its site ``robot_base``, from
+which the spec's `mount` counts; a robot where a tool goes by its site ``flange``. Names stay as they are in the files,
+so no two parts may share one. Physics options (timestep, solver, gravity) are the robot's, since its gains are made for
+them; what <compiler> says holds for its own part only. The poses ``home`` of the parts, where they have one, become one
+keyframe ``home``; a robot without this keyframe starts from its spec's home.
 
 Robots go by their names in `mql.robots.registry`, scenes and tools by those of files in this package:
 ``models/scene_<name>.xml``, ``models/tool_<name>.xml`` and the gripper ``robots/models/gripper.xml``. Anything with a
-slash or the ending .xml is a path. A part reads nothing outside its own folder.
+slash or the ending of a model's file is a path. A part reads nothing outside its own folder.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mujoco
 import numpy as np
@@ -25,9 +24,12 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots import registry
-from mql.robots.mjcf.lookup import holding_controls
+from mql.robots.mjcf.lookup import HOME, holding_controls
+from mql.robots.mjcf.source import is_file
+from mql.robots.spec_parts import Mount
+from mql.tasks.scenes.built_in import built_in
 from mql.tasks.scenes.keyframe import rest_of_keyframe
-from mql.tasks.scenes.part import HOME, Home, Part, compiled_alone, place
+from mql.tasks.scenes.part import Part, PartFile, compiled_alone, joint_of_name, place
 from mql.tasks.scenes.source import Edit, check_unchanged, compiled
 
 BASE, FLANGE = "robot_base", "flange"  # sites at which a robot and a tool are attached
@@ -75,8 +77,7 @@ def scene_source(
     files = [_find(scene, "scene", folder), _find(robot, "robot", folder)]
     if gripper is not None:
         files.append(_find(gripper, "gripper", folder))
-    # A file that was changed meanwhile is read again (but what it includes is not looked at).
-    return SceneSource(tuple((str(file), str(holder), file.stat().st_mtime_ns, home) for file, holder, home in files))
+    return SceneSource(tuple(files))
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,15 @@ class SceneSource:
     """The files of a scene: `mql.tasks.scenes.source.ModelSource`.
 
     Args:
-        files: scene, robot and gripper: each one's path, its folder, when it was changed, and its home.
+        files: those of scene, robot and gripper.
     """
 
-    files: tuple[tuple[str, str, int, Home], ...]
+    files: tuple[PartFile, ...]
 
     @property
     def name(self) -> str:
         """How messages name it."""
-        return ", ".join(path for path, *_ in self.files)
+        return ", ".join(file.path for file in self.files)
 
     def spec(self, edit: Edit | None = None) -> Any:
         """Return the MjSpec of the whole, with the keyframe ``home``. Every number of a part stands in its elements.
@@ -100,33 +101,24 @@ class SceneSource:
         Raises:
             UserError: a file has changed since this source was made.
         """
-        for path, _, stamp, _ in self.files:
-            check_unchanged(Path(path), stamp)
+        for file in self.files:
+            check_unchanged(Path(file.path), file.stamp)
         return _assembled(self, edit)[0]
 
 
 def scene_actuators(scene: str | Path, *, folder: Path | None = None) -> int:
     """Return how many actuators a scene has itself. In a whole they come first, and then the robot's."""
-    file, holder, _ = _find(scene, "scene", folder)
-    return int(compiled_alone(str(file), str(holder), file.stat().st_mtime_ns).nu)
+    return int(compiled_alone(_find(scene, "scene", folder)).nu)
 
 
-def built_in(kind: str) -> dict[str, Path]:
-    """Return the scenes or grippers of this package: name -> file. `kind` is ``scene`` or ``gripper``."""
-    own, robots = (Path(str(resources.files(package))) for package in ("mql.tasks.scenes", "mql.robots.models"))
-    prefix = "scene_" if kind == "scene" else "tool_"
-    found = {path.stem.removeprefix(prefix): path for path in sorted((own / "models").glob(f"{prefix}*.xml"))}
-    return found if kind == "scene" else {"gripper": robots / "gripper.xml"} | found
-
-
-def _find(part: str | Path, kind: str, folder: Path | None) -> tuple[Path, Path, Home]:
-    """Return a part's file, the folder that holds all it may read, and where a spec says that its joints start."""
+def _find(part: str | Path, kind: Literal["scene", "robot", "gripper"], folder: Path | None) -> PartFile:
+    """Return a part's file, the folder that holds all it may read, and what a robot's spec says besides."""
     start = folder or Path.cwd()
-    named = isinstance(part, str) and "/" not in part and not part.endswith((".xml", ".yaml", ".yml"))
-    if kind == "robot" and not str(part).endswith(".xml"):
-        spec = registry.load(str(part) if named else str(start / part))
+    named = isinstance(part, str) and not is_file(part)
+    if kind == "robot":
+        spec = registry.load(str(part)) if named else registry.load(str(start / part), folder=folder)
         source = spec.mjcf_source()
-        return source.path, source.folder, tuple((name, tuple(np.ravel(at))) for name, at in spec.home.items())
+        return PartFile.of(source.path, source.folder, spec)
     if named:
         names = built_in(kind)
         if part not in names:
@@ -138,7 +130,7 @@ def _find(part: str | Path, kind: str, folder: Path | None) -> tuple[Path, Path,
         path = (start / part).resolve()
     if not path.is_file():
         raise UserError(f"the {kind}'s file is missing", where=str(path), mend="check the path")
-    return path, path.parent, ()
+    return PartFile.of(path, path.parent if folder is None or not path.is_relative_to(folder) else folder)
 
 
 @lru_cache(maxsize=64)
@@ -151,19 +143,20 @@ def _composed(source: SceneSource) -> mujoco.MjModel:
 
 
 def _assembled(source: SceneSource, edit: Edit | None) -> tuple[Any, list[Part]]:
-    parts = [Part(*file, edit=edit) for file in source.files]
+    parts = [Part(file, edit=edit) for file in source.files]
+    mount = source.files[1].mount
     _refuse_shared_names(parts)
     scene, robot, *grippers = parts
     for part in (scene, *grippers):
         part.spec.option = robot.spec.option  # before they are attached: newer versions of MuJoCo warn of differences
     for gripper in grippers:
         robot.attach(gripper, FLANGE)
-    scene.attach(robot, BASE)
+    scene.attach(robot, BASE, mount)
     try:
         model = compiled(scene.spec)
         if any(part.home is not None for part in parts):
-            qpos, ctrl = _home(model, parts)
-            rest = rest_of_keyframe(model, qpos, [part.alone for part in parts])
+            qpos, ctrl = _home(model, parts, mount)
+            rest = rest_of_keyframe(model, qpos, [(part.alone, part.key) for part in parts])
             scene.spec.add_key(name=HOME, qpos=qpos, ctrl=ctrl, **rest)
     except ValueError as error:
         places = ", ".join(part.file for part in parts)
@@ -205,7 +198,7 @@ def _numbers(model: Any, kind: str, element: Any, name: str) -> Any:
     return getattr(model, f"tendon_{name}")[element.id] if kind == "tendon" else getattr(element, name)
 
 
-def _home(model: Any, parts: list[Part]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _home(model: Any, parts: list[Part], mount: Mount) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return qpos [Q] and ctrl [U] of the whole: each part's home, else the pose that it was built in, held there."""
     qpos = model.qpos0.copy()
     data = mujoco.MjData(model)
@@ -215,9 +208,9 @@ def _home(model: Any, parts: list[Part]) -> tuple[npt.NDArray[np.float64], npt.N
         joints, _ = part.home or ({}, {})
         for name, values in joints.items():
             if name:
-                joint = model.joint(name)
+                joint = joint_of_name(model, name)
                 moves = part is not scene and joint.type == mujoco.mjtJoint.mjJNT_FREE
-                qpos[place(model, joint.id)] = _placed(values, data.site(BASE)) if moves else values
+                qpos[place(model, joint.id)] = _placed(values, data.site(BASE), mount) if moves else values
     data.qpos[:] = qpos
     mujoco.mj_fwdPosition(model, data)
     ctrl = holding_controls(model, data)
@@ -228,11 +221,13 @@ def _home(model: Any, parts: list[Part]) -> tuple[npt.NDArray[np.float64], npt.N
     return qpos, ctrl
 
 
-def _placed(pose: npt.NDArray[np.float64], base: Any) -> npt.NDArray[np.float64]:
-    """Return a free body's pose [7] in the world, which is given from the site where the robot stands."""
-    turn, placed = np.zeros(4), np.zeros(7)
+def _placed(pose: npt.NDArray[np.float64], base: Any, mount: Mount) -> npt.NDArray[np.float64]:
+    """Return a free body's pose [7] in the world, which is given from where the robot is mounted."""
+    turn, placed = np.zeros(4), pose
     mujoco.mju_mat2Quat(turn, base.xmat)
-    mujoco.mju_rotVecQuat(placed[:3], pose[:3], turn)
-    placed[:3] += base.xpos
-    mujoco.mju_mulQuat(placed[3:], turn, pose[3:])
+    for at, turned in ((mount.pos, mount.quat), (base.xpos, turn)):
+        before, placed = placed, np.zeros(7)
+        mujoco.mju_rotVecQuat(placed[:3], before[:3], turned)
+        placed[:3] += at
+        mujoco.mju_mulQuat(placed[3:], turned, before[3:])
     return placed

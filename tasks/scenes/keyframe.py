@@ -12,13 +12,12 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from mql.robots.mjcf.lookup import holding_activations, key_id
-from mql.tasks.scenes.part import HOME
+from mql.robots.mjcf.lookup import holding_activations
 
 FloatArray = npt.NDArray[np.float64]
 
 
-def rest_of_keyframe(model: Any, qpos: FloatArray, parts: Iterable[Any]) -> dict[str, FloatArray]:
+def rest_of_keyframe(model: Any, qpos: FloatArray, parts: Iterable[tuple[Any, int | None]]) -> dict[str, FloatArray]:
     """Return `qvel` [V], `act` [X], `mpos` [3 M] and `mquat` [4 M] of the keyframe at qpos [Q] of a whole.
 
     Filters of position servos hold the pose where a part is put into it without a keyframe of its own.
@@ -26,14 +25,13 @@ def rest_of_keyframe(model: Any, qpos: FloatArray, parts: Iterable[Any]) -> dict
     Args:
         model: the whole.
         qpos: [Q].
-        parts: each as a model by itself.
+        parts: each as a model by itself, and the keyframe from which it starts.
     """
     data = mujoco.MjData(model)
     data.qpos[:] = qpos
     mujoco.mj_fwdPosition(model, data)
     data.act[:] = holding_activations(model, data)
-    for alone in parts:
-        key = key_id(alone, HOME)
+    for alone, key in parts:
         if key is not None:
             _copy_activations(alone, key, data)
             _copy_velocities(alone, key, data)

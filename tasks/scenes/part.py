@@ -12,20 +12,21 @@ import math
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError, nearest
-from mql.robots.mjcf.compiled import compile_mjcf
-from mql.robots.mjcf.lookup import holding_controls, joint_width
+from mql.robots.additions import delete_element, needs_additions
+from mql.robots.mjcf.compiled import checked, compile_spec, read_model
+from mql.robots.mjcf.lookup import HOME, holding_controls, home_key, joint_width, within_limits
+from mql.robots.mjcf.sealed import Sealed
 from mql.robots.mjcf.warnings import unheard_warnings
-from mql.tasks.scenes.source import Edit, MjcfFile, compiled
-
-HOME = "home"
-Home = tuple[tuple[str, tuple[float, ...]], ...]  # joint -> its numbers of qpos, as something that can be a key
+from mql.robots.spec import RobotSpec
+from mql.robots.spec_parts import Mount
+from mql.tasks.scenes.source import Edit, compiled
 
 # Kinds of elements that have names; within a kind a name stands for one element.
 _KINDS = (
@@ -33,38 +34,77 @@ _KINDS = (
     *("excludes", "pairs", "materials", "meshes", "textures", "hfields", "skins", "flexes", "numerics", "texts"),
 )
 _LOST = ("fusestatic", "discardvisual", "fitaabb")  # settings that can't be written into the elements
+_ONLY = "the joint of "
 _QUATERNION = mujoco.mjtOrientation.mjORIENTATION_QUAT
 _FREE, _BALL = mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL
+
+
+class PartFile(NamedTuple):
+    """Where a part is, as something that can be a key.
+
+    Args:
+        path: the model's file.
+        folder: what it may read lies in there.
+        stamp: when it was last changed (what it includes is not looked at).
+        robot: the spec of a robot, as JSON; None: it is none.
+        spec_file: what that was read from.
+    """
+
+    path: str
+    folder: str
+    stamp: int
+    robot: str | None
+    spec_file: str | None
+
+    @classmethod
+    def of(cls, path: Path, folder: Path, robot: RobotSpec | None = None) -> PartFile:
+        """Describe a part."""
+        text = None if robot is None else robot.model_dump_json(by_alias=True)
+        file = None if robot is None or robot.file is None else str(robot.file)
+        return cls(str(path), str(folder), path.stat().st_mtime_ns, text, file)
+
+    @property
+    def spec(self) -> RobotSpec | None:
+        """The robot's spec."""
+        if self.robot is None:
+            return None
+        spec = RobotSpec.model_validate_json(self.robot)
+        return spec.placed(Path(self.spec_file) if self.spec_file else None, {}, None)
+
+    @property
+    def mount(self) -> Mount:
+        """Where a robot stands, from the scene's site."""
+        return Mount() if self.robot is None else RobotSpec.model_validate_json(self.robot).mount
 
 
 class Part:
     """One file: sound by itself, and not compiled yet, so that it can be attached.
 
     Args:
-        file: path of the MJCF.
-        folder: what it may read lies in there.
-        stamp: when it was last changed.
-        home: where its joints start, where the file has no keyframe ``home``.
+        file: where it is; a robot's joints start from its spec's home, where the file has no keyframe for that.
         edit: changes the file's MjSpec before anything is made of it; None: it is as the file has it.
 
     Raises:
         UserError: the file does not compile, or has a setting that a scene would lose.
     """
 
-    def __init__(self, file: str, folder: str, stamp: int, home: Home, *, edit: Edit | None = None) -> None:
-        self.file = file
-        self.alone = compiled_alone(file, folder, stamp)
-        # MuJoCo can't attach what has been compiled, so the file is read a second time.
+    def __init__(self, file: PartFile, *, edit: Edit | None = None) -> None:
+        self.file = file.path
+        self._source = file
+        self.alone = compiled_alone(file)
+        # MuJoCo can't attach what has been compiled, so an MjSpec is made a second time.
         self.spec, edited = _read(file, edit)
-        self.home = self._pose(home)
+        robot = file.spec
+        self.key: int | None = None  # the keyframe that `home` comes from
+        self.home = self._pose({} if robot is None else robot.home)
         # Attached keyframes are mixed up in this version of MuJoCo; `home` is built anew from all parts.
         for key in list(self.spec.keys):
-            _delete(self.spec, key)
+            delete_element(self.spec, key)
         write_angles_plainly(self.spec)
         write_numbers(self.spec, self._unaligned(edit if edited else None))
 
-    def attach(self, other: Part, at: str) -> None:
-        """Put another part at this one's site `at`.
+    def attach(self, other: Part, at: str, mount: Mount | None = None) -> None:
+        """Put another part at this one's site `at`, or at a place from there.
 
         Raises:
             UserError: there is no such site, or what would hang there had no mass.
@@ -78,7 +118,9 @@ class Part:
             what = f"geoms in the <worldbody> have no mass, and would hang at the moving {self.alone.body(body).name!r}"
             raise UserError(what, where=other.file, mend="put them into a <body>")
         with unheard_warnings():  # newer versions of MuJoCo warn that names stay, which is on purpose
-            self.spec.attach(other.spec, site=site, prefix="", suffix="")
+            frame = self.spec.attach(other.spec, site=site, prefix="", suffix="")
+        if mount is not None:
+            frame.pos, frame.quat = mount.pos, mount.quat
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Yield (kind, name) of everything that has a name."""
@@ -87,24 +129,28 @@ class Part:
                 if element.name and (kind, element.name) != ("bodies", "world"):
                     yield kind, element.name
 
-    def _pose(self, home: Home) -> tuple[Mapping[str, npt.NDArray[np.float64]], Mapping[str, float]] | None:
+    def _pose(
+        self, home: Mapping[str, float | tuple[float, ...]]
+    ) -> tuple[Mapping[str, npt.NDArray[np.float64]], Mapping[str, float]] | None:
         """Return the joints' and actuators' numbers at home by name: the keyframe's, else `home`; None without both."""
         model = self.alone
-        key = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_KEY, HOME)
-        if key >= 0:
-            qpos, ctrl = model.key_qpos[key], model.key_ctrl[key]
+        key = home_key(model)
+        if key is not None and (model.key(key).name == HOME or not home):
+            self.key = key
+            qpos, ctrl = within_limits(model, model.key_qpos[key]), model.key_ctrl[key]
         elif home:
             data = mujoco.MjData(model)
-            for name, numbers in home:
+            for name, at in home.items():
+                numbers = np.ravel(at)
                 data.qpos[self._place_of(name, numbers)] = numbers
             mujoco.mj_forward(model, data)
             qpos, ctrl = data.qpos, holding_controls(model, data)
         else:
             return None
-        joints = {model.joint(index).name: qpos[place(model, index)].copy() for index in range(model.njnt)}
+        joints = {name_of_joint(model, index): qpos[place(model, index)].copy() for index in range(model.njnt)}
         return joints, {model.actuator(index).name: float(ctrl[index]) for index in range(model.nu)}
 
-    def _place_of(self, name: str, numbers: tuple[float, ...]) -> slice:
+    def _place_of(self, name: str, numbers: npt.NDArray[np.float64]) -> slice:
         joints = {self.alone.joint(index).name: place(self.alone, index) for index in range(self.alone.njnt)}
         if name not in joints:
             raise UserError(f"home has no joint {name!r} to put", where=self.file, mend=nearest(name, joints))
@@ -118,10 +164,21 @@ class Part:
         free = [joint for joint in self.spec.joints if joint.type == _FREE]
         if edit is None and not any(joint.align for joint in free):
             return self.alone
-        spec, _ = _read(self.file, edit)
+        spec, _ = _read(self._source, edit)
         for joint in spec.joints:
             joint.align = False
         return compiled(spec)
+
+
+def name_of_joint(model: mujoco.MjModel, joint: int) -> str:
+    """Return a joint's name; where it has none and is the only one of its body, what `joint_of_name` knows it by."""
+    body = model.body(model.jnt_bodyid[joint])
+    return str(model.joint(joint).name or (f"{_ONLY}{body.name}" if body.name and body.jntnum[0] == 1 else ""))
+
+
+def joint_of_name(model: mujoco.MjModel, name: str) -> Any:
+    """Return the joint of a name of `name_of_joint`, in a model that has the part's bodies."""
+    return model.joint(model.body(name.removeprefix(_ONLY)).jntadr[0] if name.startswith(_ONLY) else name)
 
 
 def place(model: mujoco.MjModel, joint: int) -> slice:
@@ -131,29 +188,31 @@ def place(model: mujoco.MjModel, joint: int) -> slice:
 
 
 @lru_cache(maxsize=64)
-def compiled_alone(file: str, folder: str, stamp: int) -> mujoco.MjModel:
+def _sealed(path: str, folder: str, stamp: int) -> Sealed:
+    return read_model(Path(path), Path(folder))
+
+
+@lru_cache(maxsize=64)
+def compiled_alone(file: PartFile) -> mujoco.MjModel:
     """Compile a part by itself to see whether it is sound."""
-    return compile_mjcf(Path(file), Path(folder))
+    sealed, robot = _sealed(*file[:3]), file.spec
+    if robot is None or not needs_additions(robot, sealed):
+        return checked(sealed.compile(), sealed.path)
+    return compile_spec(robot.mjspec(sealed), sealed)
 
 
-def _read(file: str, edit: Edit | None) -> tuple[Any, bool]:
+def _read(file: PartFile, edit: Edit | None) -> tuple[Any, bool]:
     """Return a file's MjSpec, and whether `edit` has changed it."""
-    spec = MjcfFile(Path(file)).spec()
+    sealed, robot = _sealed(*file[:3]), file.spec
+    spec = sealed.spec() if robot is None else robot.mjspec(sealed)
     for setting in _LOST:
         if getattr(spec.compiler, setting):
             mend = f"delete {setting} from <compiler>"
-            raise UserError(f"{setting} can't be kept when the file is put into a scene", where=file, mend=mend)
+            raise UserError(f"{setting} can't be kept when the file is put into a scene", where=file.path, mend=mend)
     for joint in spec.joints:
         if joint.align == mujoco.mjtAlignFree.mjALIGNFREE_AUTO:
             joint.align = spec.compiler.alignfree
     return spec, edit is not None and edit(spec)
-
-
-def _delete(spec: Any, element: Any) -> None:
-    if hasattr(element, "delete"):  # MuJoCo 3.3
-        element.delete()
-    else:
-        spec.delete(element)
 
 
 def _weighs(geom: Any) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import mujoco
 
 from mql.errors import UserError
+from mql.robots.mjcf.compiled import read_model
 from mql.robots.mjcf.warnings import unheard_warnings
 
 Edit = Callable[[Any], bool]  # changes a file's MjSpec before anything is made of it; tells whether it did
@@ -42,9 +43,11 @@ class MjcfFile:
 
     Args:
         path: of the file, which is known to be sound.
+        folder: outside of which it reads nothing; None: MuJoCo reads what it finds, as of an installed package's model.
     """
 
     path: Path
+    folder: Path | None = None
     stamp: int = field(init=False, repr=False)  # when it was last changed
 
     def __post_init__(self) -> None:
@@ -62,7 +65,10 @@ class MjcfFile:
             UserError: the file has changed since this source was made.
         """
         check_unchanged(self.path, self.stamp)
-        spec = mujoco.MjSpec.from_file(str(self.path))
+        if self.folder is not None:
+            spec = read_model(self.path, self.folder).spec()
+        else:
+            spec = mujoco.MjSpec.from_file(str(self.path))
         if edit is not None:
             edit(spec)
         return spec

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.robots.description import View
-from mql.robots.drawing.renderer import open_renderer
+from mql.robots.drawing.renderer import all_bodies_drawn, open_renderer
 from mql.robots.drawing.shot import Shot, fixed_camera
 
 # What a renderer keeps of the model that it was opened for; all else it reads anew for each picture.
@@ -43,7 +43,8 @@ class Camera:
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
         scene, option = self._renderer.scene, mujoco.MjvOption()
         # The renderer's own method would draw the shapes and colours of the model that it was opened for.
-        mujoco.mjv_updateScene(model, shown, option, None, self._aim(model, shown), everything, scene)
+        with all_bodies_drawn(model):
+            mujoco.mjv_updateScene(model, shown, option, None, self._aim(model, shown), everything, scene)
         picture: npt.NDArray[np.uint8] = self._renderer.render().copy()
         return picture
 

@@ -61,20 +61,23 @@ class ControlledDynamics(MujocoDynamics):
         self._episode: Episode | None = None
 
     def _ready(self, start: PhysicsState) -> PhysicsState:
-        holding, rows = self._controller.holding, len(self._models)
-        resting = np.zeros((rows, self._models[0].nu))
-        activations = np.zeros((rows, self._models[0].na))
-        for row, model in enumerate(self._models):
-            if holding.filters:
-                mujoco.mj_resetData(model, self._scratch)
-                if self._start_from is not None:
-                    self._start_from(model, self._scratch)
-            self._scratch.qpos[:] = start.qpos[row]
-            resting[row] = holding.controls(model, self._scratch)
-            holding.settle(self._scratch.act, resting[row])
-            activations[row] = self._scratch.act
+        holding = self._controller.holding
+        resting = holding.of_rows(self._models, self._scratch, start.qpos)
         self._episode = self._controller.begin(start.qpos, resting)
-        return replace(start, act=activations) if holding.filters and start.act is None else start
+        if holding.filters and start.act is None:
+            start = replace(start, act=self._settled(resting))
+        return start
+
+    def _settled(self, resting: Array) -> Array:
+        """Return activations [N, X] with which an episode starts under controls [N, U] that hold all as it is."""
+        settled, data = np.zeros((len(self._models), self._models[0].na)), mujoco.MjData(self._models[0])
+        for row, model in enumerate(self._models):
+            mujoco.mj_resetData(model, data)
+            if self._start_from is not None:
+                self._start_from(model, data)
+            settled[row] = data.act
+            self._controller.holding.settle(settled[row], resting[row])
+        return settled
 
     def limited(self) -> Mapping[str, Array]:
         """Return which stated limits cut the last action: name -> [N], 1 where one did."""

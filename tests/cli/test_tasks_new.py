@@ -20,6 +20,7 @@ from lab_robots import MJCF, not_passed, verdicts, write_robot
 from mql.api.families import builder
 from mql.cli import app as cli
 from mql.config.loading import load_experiment
+from mql.robots import registry as robots
 from mql.tasks import from_file
 from mql.tasks.checks.effort import QUICK
 from mql.tasks.checks.inspection import Inspection
@@ -303,7 +304,7 @@ def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_take
     """Model, definition and experiment of docs/your-robot.md, and the spec of docs/robots.md."""
     docs = Path(__file__).parents[2] / "docs"
     own, specs = (docs / name for name in ("your-robot.md", "robots.md"))
-    [model], [definition, stages, experiment] = blocks(own, "xml"), blocks(own, "yaml")
+    [model], [definition, stages, *_, experiment] = blocks(own, "xml"), blocks(own, "yaml")
     (tmp_path / "desk_arm.xml").write_text(model, encoding="utf-8")
     written = skeleton_files("desk-reach", str(tmp_path / "desk_arm.xml"))
     assert yaml.safe_load(written["desk-reach.yaml"]) == yaml.safe_load(definition)
@@ -320,7 +321,10 @@ def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_take
     kept = yaml.safe_load(definition) | yaml.safe_load(stages.replace("site_cube", "site_target"))
     staged.write_text(yaml.safe_dump(kept), encoding="utf-8")
     assert from_file(staged).hold_steps == 10
-    [spec] = blocks(specs, "yaml")
+    spec, *others = blocks(specs, "yaml")
+    for number, other in enumerate(others):
+        (tmp_path / f"other-{number}.yaml").write_text(other, encoding="utf-8")
+        assert robots.load(str(tmp_path / f"other-{number}.yaml")).control
     (tmp_path / "desk_arm.yaml").write_text(spec, encoding="utf-8")
     assert set(verdicts(tmp_path / "desk_arm.yaml")) and not not_passed(tmp_path / "desk_arm.yaml")
 

@@ -80,7 +80,7 @@ def test_mistakes_are_one_line(opened: list[Window], capsys: pytest.CaptureFixtu
     assert "did you mean 'random'" in fails(capsys, "reacher-goal", "--actions", "randm")
     assert "no simulation of MuJoCo's" in fails(capsys, "point-robot")
     assert "has no probe" in fails(capsys, "reacher-goal", "--actions", "probe")
-    assert "no test task 99" in fails(capsys, "reacher-goal", "--task", "test:99")
+    assert "there is no task 'test:99'" in fails(capsys, "reacher-goal", "--task", "test:99")
     assert "contradict" in fails(capsys, "reacher-goal", "--actions", "zero", "--run", tmp_path)
     assert not [window for window in opened if not window.closed]
     assert "did you mean 'track'" in fails(capsys, "cheetah-vel", "--camera", "trak")

@@ -53,7 +53,8 @@ _TIP_WORDS = (
     "hand",
 )
 _SHORT_WORD = 3  # letters
-_SITE_XPOS, _XPOS = "site_xpos", "xpos"  # MuJoCo's places of sites and of bodies
+_SITE_XPOS, _XPOS, _XIPOS = "site_xpos", "xpos", "xipos"  # MuJoCo's places of sites, bodies, centres of mass
+_APART = 0.02  # m; a frame that is farther from its body is of no use as its place
 _PLAIN_JOINTS = (mujoco.mjtJoint.mjJNT_SLIDE.value, mujoco.mjtJoint.mjJNT_HINGE.value)
 
 
@@ -97,6 +98,7 @@ class Goal:
     strong_damping: float
     seconds: float
     free: bool
+    measured: tuple[str, str] | None = None  # a sensor that the scene gets, and the body whose centre of mass it reads
 
 
 def find_goal(
@@ -107,6 +109,8 @@ def find_goal(
     where: str,
     led_by: str | None = None,
     base: Collection[str] = (),
+    measurable: bool = False,
+    remarks: list[str] | None = None,
 ) -> Goal:
     """Look at a compiled model.
 
@@ -117,6 +121,8 @@ def find_goal(
         where: the file, for messages.
         led_by: ``ik`` or ``mocap`` if actions displace the end, else None. What mocap pulls feels no masses.
         base: joints that put the robot where it stands, and do no work.
+        measurable: whether the scene can have a sensor for a body whose frame lies elsewhere.
+        remarks: gets what somebody should know of the end.
 
     Raises:
         UserError: nothing that could have a goal has a name of its own.
@@ -128,6 +134,16 @@ def find_goal(
     free = _free_body(model, driven)
     names = _names(model)
     end, body = ((_XPOS, free), free) if free else _end(model, driven, tip, names)
+    measured = None
+    if end == (_XPOS, body) and end in names and (gap := _gap(model, data, body)) > 0.0:
+        own = str(model.body(body).name)
+        if measurable:
+            measured = (_sensor_name(model, own), own)
+            end = (_XIPOS, body)
+            names[end] = f"sensor_{measured[0]}"
+        elif remarks is not None:
+            what = f"the frame of {own!r}, which is brought to the targets, lies {gap:.2f} m from all that the body has"
+            remarks.append(f"{what}: add a site at its end to the model, and name it as end_effector in the spec")
     axes: tuple[Axis, ...] = ()
     place = first = np.zeros(3)
     if free and end in names:
@@ -160,7 +176,38 @@ def find_goal(
         strong_damping=float(f"{2.0 * inertia[address]:.1g}"),  # alone, it halves a speed in a third of 1 s
         seconds=5.0 if free else 3.0,
         free=free is not None,
+        measured=measured if reached else None,
     )
+
+
+def _gap(model: mujoco.MjModel, data: mujoco.MjData, body: int) -> float:
+    """Return how far (m) a body's frame is from all that the body has, 0 where it is near; CAD programs export such.
+
+    A frame at the body's own joint is where many put it.
+    """
+    joints = np.flatnonzero(np.asarray(model.jnt_bodyid) == body)
+    if any(np.linalg.norm(data.xanchor[joint] - data.xpos[body]) < _APART for joint in joints):
+        return 0.0
+    geoms = [geom for geom in range(model.ngeom) if model.geom_bodyid[geom] == body]
+    if geoms:
+        away = np.linalg.norm(data.geom_xpos[geoms] - data.xpos[body], axis=1)
+        radius = np.asarray(model.geom_rbound)[geoms]
+    elif model.body_mass[body] > 0.0:
+        away = np.array([np.linalg.norm(data.xipos[body] - data.xpos[body])])
+        radius = np.array([2.0 * np.sqrt(model.body_inertia[body].sum() / model.body_mass[body])])
+    else:
+        return 0.0
+    nearest = int((away - radius).argmin())
+    gap = float(away[nearest] - radius[nearest])
+    return gap if gap > max(_APART, 0.5 * float(radius[nearest])) else 0.0
+
+
+def _sensor_name(model: mujoco.MjModel, body: str) -> str:
+    taken = {re.sub(r"\W", "_", model.sensor(index).name) for index in range(model.nsensor)}
+    name = f"{re.sub(r'[^A-Za-z0-9]', '_', body)}_centre"
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _driven(model: mujoco.MjModel) -> list[int]:

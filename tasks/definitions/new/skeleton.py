@@ -8,7 +8,7 @@ its place.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,12 +20,12 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.robots import registry as robots
-from mql.robots.mjcf.compiled import compile_mjcf
 from mql.robots.mjcf.files import mjcf_files
-from mql.robots.mjcf.lookup import actuator_kind
+from mql.robots.mjcf.lookup import HOME, actuator_kind, beyond_limits, home_key
+from mql.robots.mjcf.source import COLLECTIONS, is_file, is_model, is_spec
 from mql.tasks.control.joints import check_ranges
 from mql.tasks.definitions.editor_schemas import ROBOT_FILE, ROBOT_PACKAGE, TASK_FILE, TASK_PACKAGE
-from mql.tasks.definitions.model import start_of
+from mql.tasks.definitions.model import NO_ACTUATORS, start_of
 from mql.tasks.definitions.new.experiment import experiment_file, experiment_text
 from mql.tasks.definitions.new.goal import Goal, find_goal
 from mql.tasks.definitions.new.text import (
@@ -87,10 +87,12 @@ class Skeleton:
     Args:
         files: the definition, its scene, its test and what they need: relative path -> bytes.
         chosen: what was chosen for the first task: what -> a line of text.
+        remarks: what somebody should know of the robot.
     """
 
     files: Mapping[str, bytes]
     chosen: Mapping[str, str]
+    remarks: tuple[str, ...]
 
 
 def skeleton_files(name: str, robot: str | None = None) -> dict[str, bytes]:
@@ -107,7 +109,7 @@ def new_skeleton(
 
     Args:
         name: of the new family.
-        robot: a robot's name, the path of its YAML file, or of a bare MJCF (ends in .xml); None: a place holder.
+        robot: a robot's name, the path of its YAML file, or of a bare MJCF; None: a place holder.
         end: the site that is to reach the target; None: the end effector of the spec, or what looks like a tool.
         hidden: ``physics``: the agent sees the target, and payload and damping are hidden; ``goal``: the target is
             hidden, too. None: physics, where something of it can vary.
@@ -116,7 +118,8 @@ def new_skeleton(
         UserError: the name is taken or wrong, there is no such robot, or its model can't be used, or has no such site.
     """
     check_new_name(name)
-    bare = robot is None or robot.endswith(".xml")
+    bare = robot is None or is_model(robot)
+    remarks: list[str] = []
     if robot is None:
         with resources.as_file(resources.files("mql.tasks.definitions.new") / PLACE_HOLDER) as own_arm:
             spec = robots.load(str(own_arm))
@@ -124,18 +127,27 @@ def new_skeleton(
     else:
         spec = robots.load(robot)
         files = _copied(spec, robot)
-    source = spec.mjcf_source()
-    model = compile_mjcf(source.path, source.folder)
-    where = str(source.path)
+    model = spec.compile()
+    where = str(spec.path())
     _check_actuators(model, where)
     if end is not None:
         _check_end(model, end, where)
     tip = end or (spec.end_effector.site if spec.end_effector is not None else None)
     start = start_of(model, None if bare else spec).qpos
     _check_start(model, start, where)
+    remarks += _start_remarks(model, None if bare else spec)
     mode = None if bare else _first_mode(spec)
     led_by = mode.by if mode is not None and mode.kind == "ee_delta" else None
-    goal = find_goal(model, start, tip=tip, where=where, led_by=led_by, base=spec.base.joints if spec.base else ())
+    goal = find_goal(
+        model,
+        start,
+        tip=tip,
+        where=where,
+        led_by=led_by,
+        base=spec.base.joints if spec.base else (),
+        measurable=bare,
+        remarks=remarks,
+    )
     if end is not None and goal.tip != f"site_{plain_name(end)}":
         what, mend = f"the site {end!r} hardly moves when the joints do", "choose one farther out"
         raise UserError(what, where="--end", mend=mend)
@@ -165,14 +177,14 @@ def new_skeleton(
         test: pytest_text(test).encode(),
         TASK_FILE: _packaged(TASK_FILE),
     }
-    if any(path.endswith((".yaml", ".yml")) for path in files):
+    if any(is_spec(path) for path in files):
         own[ROBOT_FILE] = _packaged(ROBOT_FILE)
     for path in own:
         if path in files:
             what = f"the robot's file {path} and one of the new folder have the same name"
             raise UserError(what, where=where, mend="choose another NAME, or rename the robot's file")
     chosen = {"end": _end_line(model, goal, tip), "start": _start_line(model, None if bare else spec)}
-    return Skeleton({**own, **made.files, **files}, {**chosen, **_task_lines(goal, hides)})
+    return Skeleton({**own, **made.files, **files}, {**chosen, **_task_lines(goal, hides)}, tuple(remarks))
 
 
 def _check_end(model: mujoco.MjModel, end: str, where: str) -> None:
@@ -219,12 +231,14 @@ def _task_lines(goal: Goal, hidden: Hidden) -> dict[str, str]:
 
 def _copied(spec: RobotSpec, robot: str) -> dict[str, bytes]:
     """Return the files that a robot of a path consists of, by their path from its folder."""
-    if not robot.endswith((".xml", ".yaml", ".yml")):
+    if not is_file(robot):
         return {}
+    found = [] if is_model(robot) else [Path(robot).resolve()]
     folder = Path(robot).resolve().parent
-    found = [] if robot.endswith(".xml") else [Path(robot).resolve()]
-    if ":" not in spec.mjcf:  # else it belongs to a package, and stays there
-        found += mjcf_files(spec.path(), folder)
+    if not spec.mjcf.startswith(COLLECTIONS):  # else it belongs to a package, and stays there
+        source = spec.mjcf_source()
+        folder = source.folder.resolve()
+        found += mjcf_files(source.path, folder)
     return {_within(path, folder): path.read_bytes() for path in found}
 
 
@@ -237,15 +251,15 @@ def _of_model(
     name: str, model: mujoco.MjModel, goal: Goal, files: Mapping[str, bytes], target: str, hidden: Hidden
 ) -> Simulated:
     """Include a bare MJCF in a model that adds the target."""
-    inner = next(iter(files))
-    outer = _scene_name(name, files)
+    inner = Path(next(iter(files)))
+    outer = (inner.parent / _scene_name(name, {Path(each).name for each in files})).as_posix()  # their paths agree then
     frame_skip = max(1, round(1.0 / (CONTROL_RATE * float(model.opt.timestep))))
     rate = 1.0 / (frame_skip * float(model.opt.timestep))
     lines = (
-        f"  mjcf: {quoted(outer)}  # the model: {inner}, and what the task adds to it",
+        f"  mjcf: {quoted(outer)}  # the model: {inner.as_posix()}, and what the task adds to it",
         f"  frame_skip: {frame_skip}  # physics steps of a control step, which lasts {1.0 / rate:.3g} s",
     )
-    return Simulated(lines, {outer: model_text(name, inner, goal, target, hidden).encode()}, rate, Path(inner).stem)
+    return Simulated(lines, {outer: model_text(name, inner.name, goal, target, hidden).encode()}, rate, inner.stem)
 
 
 def _of_robot(
@@ -281,7 +295,7 @@ def _first_mode(spec: RobotSpec) -> ControlMode | None:
     return spec.control[_modes(spec)[0]] if spec.control else None
 
 
-def _scene_name(name: str, files: Mapping[str, bytes]) -> str:
+def _scene_name(name: str, files: Collection[str]) -> str:
     return next(each for each in ("scene.xml", "task.xml", f"{name}-scene.xml") if each not in files)
 
 
@@ -294,20 +308,35 @@ def _commands_poses(model: mujoco.MjModel, mode: ControlMode | None) -> bool:
 
 def _check_actuators(model: mujoco.MjModel, where: str) -> None:
     if model.nu == 0:
-        raise UserError("the model has no actuators", where=where, mend="add <actuator> to the MJCF")
+        raise UserError("the model has no actuators", where=where, mend=NO_ACTUATORS)
     check_ranges(model, where=where)
 
 
 def _check_start(model: mujoco.MjModel, start: npt.NDArray[np.float64], where: str) -> None:
-    for joint in range(model.njnt):
-        at = start[model.jnt_qposadr[joint]]
+    for joint, at, _, _ in beyond_limits(model, start):
         low, high = model.jnt_range[joint]
-        if model.jnt_limited[joint] and not low <= at <= high:
-            what = (
-                f"joint {model.joint(joint).name!r} starts at {at:.4g}, outside of its range, {low:.4g} to {high:.4g}"
-            )
-            mend = 'fix its keyframe home or its range (in degrees, unless the file says <compiler angle="radian"/>)'
-            raise UserError(what, where=where, mend=mend)
+        what = f"joint {model.joint(joint).name!r} starts at {at:.4g}, outside of its range, {low:.4g} to {high:.4g}"
+        key = home_key(model)
+        pose = "home in its spec" if key is None else f"its keyframe {model.key(key).name}"
+        mend = f'fix {pose} or its range (in degrees, unless the file says <compiler angle="radian"/>)'
+        raise UserError(what, where=where, mend=mend)
+
+
+def _start_remarks(model: mujoco.MjModel, spec: RobotSpec | None) -> Iterator[str]:
+    """Say from where tasks start where that is not to be taken for granted."""
+    key = home_key(model)
+    if key is not None and model.key(key).name != HOME and (spec is None or not spec.home):
+        name = repr(model.key(key).name) if model.key(key).name else "which has no name"
+        yield f"tasks start from the only keyframe there is, {name}"
+    stated = np.array(model.qpos0 if key is None else model.key_qpos[key])
+    if spec is not None and spec.home:
+        return
+    for joint, at, limit, _ in beyond_limits(model, stated):
+        name = model.joint(joint).name
+        yield f"joint {name!r} would start at {at:.4g}, outside of its range: tasks start it at {limit:.4g}"
+    if key is None and model.nkey:
+        names = ", ".join(repr(model.key(index).name) for index in range(model.nkey))
+        yield f"tasks start from the pose in which the model is built; to change that call a keyframe home ({names})"
 
 
 def _geoms(model: mujoco.MjModel) -> set[str]:

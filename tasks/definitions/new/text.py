@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
+from xml.sax.saxutils import quoteattr
 
 import yaml
 
@@ -144,6 +145,12 @@ _MODEL = """<!-- The model of {name}.yaml: {inner} as it is, and what the task a
 {body}</mujoco>
 """
 
+_SENSOR = """  <sensor>
+    <!-- Where the robot's end is: the frame of this body lies elsewhere. -->
+    <framepos name="{sensor}" objtype="body" objname={body}/>
+  </sensor>
+"""
+
 _TARGET = """    <!-- The target: each task puts it somewhere else{seen}. -->
     <site name="{target}" pos="{place}" size="{size:g}" rgba="0.1 0.7 0.2 0.7"/>
 """
@@ -240,6 +247,9 @@ def model_text(name: str, inner: str, goal: Goal, target: str, hidden: Hidden = 
     """Return the MJCF of a model that includes another one and adds the target."""
     site = _target(goal, target, hidden)
     body = f"  <worldbody>\n{site}  </worldbody>\n" if site else ""
+    if goal.measured is not None:
+        sensor, measured = goal.measured
+        body += _SENSOR.format(sensor=sensor, body=quoteattr(measured))
     return _MODEL.format(name=name, inner=inner, body=body)
 
 

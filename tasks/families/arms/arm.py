@@ -25,6 +25,7 @@ import mujoco
 import numpy as np
 
 from mql.robots.description import Robot
+from mql.robots.mjcf.lookup import HOME
 from mql.robots.models.arm7 import ARM7
 from mql.tasks.control.actuators import Holding, position_ratio
 from mql.tasks.control.effector import ServoEffector, Stroke
@@ -36,7 +37,6 @@ from mql.tasks.family import Array, Split, SuccessAt, Task
 from mql.tasks.parameter import Parameter
 from mql.tasks.physics.fields import Change, change
 from mql.tasks.scenes.compose import FLANGE, compose, scene_source
-from mql.tasks.scenes.part import HOME
 from mql.tasks.scenes.source import ModelSource
 from mql.tasks.stepping.effector import ControlledDynamics
 from mql.tasks.stepping.rollout import MujocoFamily, model_of

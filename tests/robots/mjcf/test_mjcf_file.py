@@ -218,7 +218,7 @@ def test_a_missing_mesh_is_named_with_its_line_and_its_place(tmp_path: Path) -> 
         ('<!DOCTYPE m [<!ENTITY a "b">]><mujoco/>', "DOCTYPE"),
         ("<mujoco><body></mujoco>", "not valid XML: mismatched tag (main.xml:1)"),
         ("", "not valid XML"),
-        ('<robot name="r"/>', "the file holds <robot>"),
+        ('<sdf version="1.6"/>', "the file holds <sdf>, not <mujoco>"),
         ('<mujoco><include file="main.xml"/></mujoco>', "included twice"),
         ('<mujoco><asset><model name="a" file="main.xml"/></asset></mujoco>', "too deeply"),
     ],

@@ -136,6 +136,14 @@ def test_a_servo_whose_gain_a_task_changes_still_holds(tmp_path: Path) -> None:
     dynamics.close()
 
 
+def test_a_servo_that_a_task_has_switched_off_is_asked_for_nothing(tmp_path: Path) -> None:
+    family = load_desk(tmp_path)
+    model = copy.deepcopy(family.mechanism.model)
+    model.actuator("shoulder").gainprm[0] = 0.0
+    controls = family.mechanism.commands.holding.controls(model, mujoco.MjData(model))
+    assert np.isfinite(controls).all() and controls[model.actuator("shoulder").id] == 0.0
+
+
 @pytest.mark.parametrize("control", ["", *TARGETS, "whole"])
 def test_what_belongs_to_the_scene_holds_as_its_keyframe_says(tmp_path: Path, control: str) -> None:
     """A door held at 0.7 rad, a belt at 0.1 m/s: no number of an action moves them."""

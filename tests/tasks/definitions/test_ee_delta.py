@@ -292,3 +292,17 @@ def test_the_definition_is_sound(tmp_path: Path, robot: str) -> None:
 
 def test_the_text_of_the_robot_has_what_is_exchanged() -> None:
     assert WELD in MJCF and SERVO in MJCF
+
+
+def test_in_a_mode_of_joints_the_gripper_takes_the_last_number(tmp_path: Path) -> None:
+    """Turn, shoulder, elbow and nod by their targets, then the finger from closed to open."""
+    mode = ("control:\n", "control:\n  delta: {kind: position_delta, scale: 0.05, rate_hz: 20}\n")
+    path = write_reaching(tmp_path, "desk", control="delta", observe="joint_grip, joint_elbow", spec=mode)
+    family = load(path)
+    assert family.action_dim == 5
+    env = family.make(family.tasks("train")[0])
+    start = env.reset(seed=0)[0]
+    for asked, place in ((1.0, 0.04), (-1.0, 0.0)):
+        for _ in range(12):
+            obs = env.step(np.array([0.0, 0.0, 0.0, 0.0, asked]))[0]
+        assert obs[0] == pytest.approx(place, abs=2e-3) and obs[1] == pytest.approx(start[1], abs=1e-3)
