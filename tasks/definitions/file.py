@@ -30,8 +30,7 @@ from mql.robots.mjcf.source import COLLECTIONS, find_mjcf, is_file, is_model, is
 from mql.robots.spec_yaml import ROBOT
 from mql.tasks.definitions.drawn import check_start
 from mql.tasks.definitions.expressions.compiled import compile_expression
-from mql.tasks.definitions.schema import SCHEMA, Definition
-from mql.tasks.definitions.values import MOST_NUMBERS
+from mql.tasks.definitions.schema import MOST_NUMBERS, SCHEMA, Definition
 from mql.tasks.distributions import Distribution, Value, ends_of, from_spec
 from mql.tasks.physics.fields import Change, allowed_range
 from mql.tasks.scenes.built_in import built_in

@@ -31,6 +31,7 @@ from mql.tasks.physics.fields import Change
 
 SCHEMA: Literal["mql.task_family/1"] = "mql.task_family/1"
 _PYTHON = r"^[^:\x00]+\.py:[A-Za-z_][A-Za-z0-9_]*$"
+MOST_NUMBERS = 5_000_000  # that all tasks of all splits are made of
 
 
 def _ordered(bounds: tuple[float | None, float | None]) -> tuple[float | None, float | None]:

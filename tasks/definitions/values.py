@@ -18,7 +18,6 @@ TASK_NUMBER = r"^task\.[A-Za-z_][A-Za-z0-9_]*$"
 MOST_STEPS = 100_000  # control steps of an episode, or physics steps of a control step: more is a slip of the keyboard
 MOST_TASKS = 100_000
 MOST_COMPONENTS = 1_000  # of a parameter that is a vector
-MOST_NUMBERS = 5_000_000  # that all tasks of all splits are made of
 
 
 def _text(value: object) -> object:

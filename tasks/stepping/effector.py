@@ -65,7 +65,7 @@ class ControlledDynamics(MujocoDynamics):
         resting = holding.of_rows(self._models, self._scratch, start.qpos)
         self._episode = self._controller.begin(start.qpos, resting)
         if holding.filters and start.act is None:
-            return replace(start, act=self._settled(resting))
+            start = replace(start, act=self._settled(resting))
         return start
 
     def _settled(self, resting: Array) -> Array:
