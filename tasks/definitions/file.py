@@ -31,6 +31,7 @@ from mql.robots.spec_yaml import ROBOT
 from mql.tasks.definitions.expressions.compiled import compile_expression
 from mql.tasks.definitions.schema import MOST_NUMBERS, SCHEMA, Definition
 from mql.tasks.distributions import Distribution, Value, ends_of, from_spec
+from mql.tasks.names import NameChoice, plain_name
 from mql.tasks.physics.fields import Change, allowed_range
 from mql.tasks.scenes.built_in import built_in
 
@@ -75,6 +76,17 @@ class DefinitionFile:
         for name, spec in self.definition.splits[split].override.items():  # type: ignore[index]
             drawn[name] = from_spec(spec, where=self.where(f"splits.{split}.override.{name}"))
         return drawn
+
+    def names(self, name: str) -> NameChoice | None:
+        """Return all names that a parameter has in any split, in the family's order; None: it is no name."""
+        drawn = [self.distribution(name), *(self.sources(split)[name] for split in self.definition.splits)]
+        texts = [text for source in drawn if isinstance(source, NameChoice) for text in source.options]
+        return NameChoice(tuple(dict.fromkeys(texts))) if texts else None
+
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """Parameters of names -> their names."""
+        return {name: names.options for name in self.definition.parameters if (names := self.names(name))}
 
     def bounds(self, name: str) -> tuple[float, float]:
         """Return the lowest and highest value of a parameter: what physics allows within what the definition says."""
@@ -177,6 +189,13 @@ def _check_schema(marked: MarkedYaml) -> None:
 def _check_parameters(file: DefinitionFile) -> None:
     for name, spec in file.definition.parameters.items():
         distribution = file.distribution(name)
+        if isinstance(distribution, NameChoice):
+            for key in ("apply", "bounds"):
+                if getattr(spec, key):
+                    what = f"{name} is one of names, and {key} is for numbers"
+                    mend = f"leave {key} out; an environment gets names by kwargs, expressions compare them"
+                    raise UserError(what, where=file.where(f"parameters.{name}.{key}"), mend=mend)
+            continue
         low, high = file.bounds(name)
         if not low <= high:
             mend = f"physics allows {_range(*physical_bounds(spec.apply))}"
@@ -227,14 +246,18 @@ def _check_splits(file: DefinitionFile) -> None:
             if own.size != override.size:
                 mend = f"give it a size of {own.size}" if own.size else f"{name} is one number; leave the size out"
                 raise UserError(f"the override has size {override.size or 1}", where=file.where(key), mend=mend)
-            _check_range(file, name, override, key)
-    seen: dict[tuple[Value, ...], str] = {}
+            if isinstance(own, NameChoice) != isinstance(override, NameChoice):
+                mend = f"draw {name} from {'names' if isinstance(own, NameChoice) else 'numbers'}"
+                raise UserError(f"{name} is drawn from names and from numbers", where=file.where(key), mend=mend)
+            if not isinstance(own, NameChoice):
+                _check_range(file, name, override, key)
+    seen: dict[tuple[object, ...], str] = {}
     for split, spec in splits.items():
         # Drawn as `TaskFamily` draws them, so that these are the tasks.
         rng = np.random.default_rng(spec.seed)
         sources = file.sources(split).values()
         for values in [tuple(source.sample(rng) for source in sources) for _ in range(spec.n)]:
-            owner = seen.setdefault(values, split)
+            owner = seen.setdefault(tuple(plain_name(value) for value in values), split)
             if owner != split:
                 shared = ", ".join(f"{name} {_short(value)}" for name, value in zip(parameters, values, strict=True))
                 mend = "give them other seeds, or a parameter with more values"
@@ -249,8 +272,9 @@ def _short(value: Value) -> str:
 def _check_expressions(file: DefinitionFile) -> None:
     definition = file.definition
     sizes = {f"task.{name}": file.distribution(name).size or 0 for name in definition.parameters}
+    names = file.choices
     for key, text in definition.expressions().items():
-        expression = compile_expression(text, where=file.where(key))
+        expression = compile_expression(text, where=file.where(key), names=names)
         expression.check_names({"task": definition.parameters}, where=file.where(key), sizes=sizes)
 
 
