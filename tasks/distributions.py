@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from mql.errors import UserError, nearest
-from mql.tasks.names import NameChoice
+from mql.tasks.name_choice import NameChoice
 
 Value: TypeAlias = float | tuple[float, ...]
 
@@ -141,7 +141,7 @@ class Choice:
     def __post_init__(self) -> None:
         if any(isinstance(option, str) for option in self.options):
             raise UserError(
-                "a choice among names is no choice among numbers", mend="build a NameChoice (mql.tasks.names)"
+                "a choice among names is no choice among numbers", mend="build a NameChoice (mql.tasks.name_choice)"
             )
         object.__setattr__(self, "options", tuple(float(option) for option in self.options))
         finite = all(math.isfinite(option) for option in self.options)
@@ -302,8 +302,8 @@ def to_spec(distribution: Distribution) -> dict[str, Any]:
     return {"dist": kind} | {name: value for name, value in plain.items() if value is not None}
 
 
-def from_spec(spec: Mapping[str, Any], *, where: str | None = None) -> Distribution:
-    """Read a distribution from plain data.
+def from_spec(spec: Mapping[str, Any], *, where: str | None = None, names: bool = False) -> Distribution:
+    """Read a distribution from plain data; with `names`, a choice among texts, too.
 
     Raises:
         UserError: an unknown kind or field, a missing field, a value of the wrong type, or values out of order.
@@ -322,6 +322,8 @@ def from_spec(spec: Mapping[str, Any], *, where: str | None = None) -> Distribut
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     try:
         if kind == "choice" and any(isinstance(option, str) for option in values["options"]):
+            if not names:
+                raise UserError("a choice among names where a number is due", mend="give numbers")
             if values.pop("size", None) is not None:
                 raise UserError("a choice of names has no size", mend="leave size out")
             return NameChoice(values["options"])

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.tasks.distributions import Value
-from mql.tasks.names import Name, NameChoice, plain_value
+from mql.tasks.name_choice import Name, NameChoice, plain_value
 from mql.tasks.parameter import Parameter
 
 Array = npt.NDArray[np.float64]
@@ -141,6 +141,8 @@ class TaskFamily(ABC):
         probe: chooses actions that let the task parameters show (by pushing the object, say), for `mql tasks check`:
             called with (what `make` returned, the observation [O], the step) it returns an action [A]. None: random
             actions show them.
+        episodes: what episodes of one task differ in, and what changes within one, a line of text each, where the
+            family can say it.
     """
 
     name: str
@@ -159,6 +161,7 @@ class TaskFamily(ABC):
     native: bool = True
     episode_timeout: float = 120.0
     probe: Callable[[gymnasium.Env[Any, Any], FloatArray, int], FloatArray] | None = None
+    episodes: tuple[str, ...] = ()
 
     @cached_property
     def observation_space(self) -> gymnasium.spaces.Box:
@@ -258,6 +261,18 @@ class TaskFamily(ABC):
         """Return this family under the name ``<name>-<suffix>`` with some fields changed; the summary gets `note`."""
         return replace(self, name=f"{self.name}-{suffix}", summary=f"{self.summary} ({note})", **changes)
 
+    def randomised(self, nuisances: Sequence[Any]) -> TaskFamily:
+        """Return this family with numbers of its MuJoCo model drawn anew for each episode, and hidden.
+
+        Args:
+            nuisances: what is drawn, each a `mql.tasks.physics.nuisances.Nuisance`.
+
+        Raises:
+            UserError: there is no such model, or it lacks what they name.
+        """
+        mend = f"leave out {nuisances[0].place}" if nuisances else "leave it out"
+        raise UserError("there is no MuJoCo model whose numbers could differ", where=f"family {self.name}", mend=mend)
+
     def as_oracle(self) -> Self:
         """Return the ``-oracle`` variant: the same tasks, with the task parameters at the end of the observation."""
         return self.variant(
@@ -287,6 +302,7 @@ class TaskFamily(ABC):
             "success": success,
             "parameters": {name: parameter.to_json() for name, parameter in self.parameters.items()},
             "splits": {split: [task.to_json() for task in tasks] for split, tasks in self._lists.items()},
+            "episodes": list(self.episodes),
         }
 
     def check_batch(self, tasks: Sequence[Task], threads: int) -> None:

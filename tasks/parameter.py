@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.tasks.distributions import Distribution, Value, to_spec
-from mql.tasks.names import Name, NameChoice
+from mql.tasks.name_choice import Name, NameChoice
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ Shapes: O observation, A action in [-1, 1].
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -21,13 +21,15 @@ import numpy.typing as npt
 from gymnasium.spaces import Box
 
 from mql.errors import UserError, installation, nearest, told
+from mql.tasks.definitions.episodes import episode_physics, first_change
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.judge import Judge, Verdict
 from mql.tasks.definitions.scaling import scaling_of, visible_names, visible_part
 from mql.tasks.definitions.terms import Terms, terms_of
 from mql.tasks.distributions import Value
-from mql.tasks.names import plain_name
-from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.name_choice import plain_name
+from mql.tasks.physics.episode import ChangingModel, EpisodePhysics
+from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.scenes.source import MjcfFile, ModelSource
 from mql.tasks.wrapped.answers import BadAnswer, reset_answer, step_answer, what_went_wrong
 from mql.tasks.wrapped.any_environment import timestep_of
@@ -44,7 +46,7 @@ _OWN = ("reward", "time")  # what is found below ``info`` of every environment, 
 
 
 class DefinedEnvironment(gymnasium.Env[Array, Array]):
-    """What all kinds share: the task, the visible parameters, and what the definition makes of a step.
+    """What all kinds share: the task, its physics, the visible parameters, and what the definition makes of a step.
 
     ``info["at_goal"]`` says whether the task now is where success wants it; for how long it must be, the family counts.
 
@@ -61,6 +63,9 @@ class DefinedEnvironment(gymnasium.Env[Array, Array]):
         self._scaling = file.definition.env.scaling
         self._task: dict[str, Any] = {}
         self._judge = Judge(terms)
+        self._parameters: Mapping[str, Value] = {}
+        self._physics: EpisodePhysics | None = None
+        self._changing: ChangingModel | None = None
         # Definitions without expressions need no scope, which takes as long to make as a small simulation's step.
         self._judged = bool(terms.keyed)
 
@@ -78,11 +83,23 @@ class DefinedEnvironment(gymnasium.Env[Array, Array]):
 
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Choose the task of the next episode; names may come as texts."""
+        self._parameters = parameters
         numbers = parameters
         if self._names:
             numbers = {n: self._names[n].named(str(v)) if n in self._names else v for n, v in parameters.items()}
         self._task = {name: np.array(v) if isinstance(v, tuple) else v for name, v in numbers.items()}
         self._seen = visible_part(self._scaling, numbers, self._visible, 1)[0]
+
+    def _change(self, physics: EpisodePhysics | None, model: mujoco.MjModel) -> None:
+        """Let tasks and episodes change `model`."""
+        if physics is not None:
+            self._physics, self._changing = physics, ChangingModel(physics, model)
+
+    def _begin_physics(self) -> None:
+        """Give the model the physics of the task and of the episode that begins, whose generator has been set."""
+        if self._physics is not None and self._changing is not None:
+            drawn = self._physics.draw(self.np_random) if self._physics.draws else None
+            self._changing.begin(self._parameters, drawn)
 
     def _begin(self, obs: Array, info: Mapping[str, Any], named: Mapping[str, Any] = _NOTHING) -> None:
         """Let the definition's expressions know the start of an episode; see `_verdict`."""
@@ -113,9 +130,11 @@ class DefinedEnvironment(gymnasium.Env[Array, Array]):
 class IdEnvironment(DefinedEnvironment):
     """A registered Gymnasium environment, whose actions are mapped from [-1, 1]."""
 
-    def __init__(self, file: DefinitionFile, render_mode: str | None = None) -> None:
+    def __init__(
+        self, file: DefinitionFile, render_mode: str | None = None, nuisances: Sequence[Nuisance] = ()
+    ) -> None:
         super().__init__(file, terms_of(file))
-        self._file, self.render_mode = file, render_mode
+        self._file, self.render_mode, self._nuisances = file, render_mode, nuisances
         self._where = file.where("env.id")
         # Which arguments of the environment are parameters of the task: those with other values want another one.
         self._told = told_by_task(file)
@@ -134,7 +153,6 @@ class IdEnvironment(DefinedEnvironment):
         scaling_of(file, {})
         self._steps = 0
         self._reads_names = bool(self.terms.names("obs") | self.terms.names("last.obs"))
-        self._parameters: Mapping[str, Value] = {}
 
     @property
     def limit(self) -> int | None:
@@ -167,8 +185,8 @@ class IdEnvironment(DefinedEnvironment):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start an episode of the task that was set."""
-        if self._changes is not None:
-            self._changes.apply(self.inner.unwrapped.model, self._parameters)  # type: ignore[attr-defined]
+        super().reset(seed=seed)
+        self._begin_physics()
         seen, info = reset_answer(self.inner.reset(seed=seed))
         self._steps = 0
         obs = self._with_visible(self._flat(seen))
@@ -178,7 +196,6 @@ class IdEnvironment(DefinedEnvironment):
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Choose the task of the next episode."""
         super().set_task(parameters)
-        self._parameters = parameters
         values = {name: plain_name(parameters[name]) for name in self._told.values()}
         if values != self._values:
             close_quietly(self.inner)
@@ -207,26 +224,32 @@ class IdEnvironment(DefinedEnvironment):
 
     def _look_up(self) -> None:
         """Note how the environment is read, told what to do, and changed."""
-        file = self._file
-        env, where = file.definition.env, self._where
+        file, where = self._file, self._where
+        env = file.definition.env
         action_size(self.inner.action_space, where)
         self._control = affine_to(self.inner.action_space)  # type: ignore[arg-type]
         seen_at, keys = file.where("env.observe") if env.observe else where, env.observe or ()
         self._flat = FlatObservation(self.inner.observation_space, keys, where=seen_at, option="env.observe")
         # The parts of a Dict observation that are numbers, observed or not: expressions read them by name.
         self._named = flat_parts(self.inner.observation_space)
-        changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
-        self._changes: PhysicsChanges | None = None
-        if changes:
+        self._dt = timestep_of(self.inner)
+        change = first_change(file, self._nuisances)
+        if change is not None:
             model = getattr(self.inner.unwrapped, "model", None)
             if not isinstance(model, mujoco.MjModel):
-                what, where = f"{env.id} has no MuJoCo model", file.where(f"parameters.{next(iter(changes))}.apply")
-                raise UserError(what, where=where, mend="leave out apply, and let the reward read the parameter")
-            self._changes = PhysicsChanges(model, changes, where=file.where, source=self.source)
-        self._dt = timestep_of(self.inner)
+                mend = "leave out apply, and let the reward read the parameter"
+                if not change.startswith("parameters"):
+                    mend = "leave it out: there are no numbers that could differ"
+                raise UserError(f"{env.id} has no MuJoCo model", where=file.where(change), mend=mend)
+            physics = episode_physics(
+                file, model, control_timestep=self._dt, source=self.source, nuisances=self._nuisances
+            )
+            self._change(physics, model)
 
     def step(self, action: Array) -> Answer:
         """Advance by one control step with action [A] in [-1, 1]."""
+        if self._changing is not None:
+            self._changing.advance()
         answer = step_answer(self.inner.step(self._control(np.asarray(action, np.float64))))
         obs = self._with_visible(self._flat(answer.seen))
         self._steps += 1

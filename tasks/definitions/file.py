@@ -28,10 +28,11 @@ from mql.robots import registry as robots
 from mql.robots.mjcf.files import MOST_BYTES, mjcf_files
 from mql.robots.mjcf.source import COLLECTIONS, find_mjcf, is_file, is_model, is_spec
 from mql.robots.spec_yaml import ROBOT
+from mql.tasks.definitions.drawn import check_start
 from mql.tasks.definitions.expressions.compiled import compile_expression
 from mql.tasks.definitions.schema import MOST_NUMBERS, SCHEMA, Definition
 from mql.tasks.distributions import Distribution, Value, ends_of, from_spec
-from mql.tasks.names import NameChoice, plain_name
+from mql.tasks.name_choice import NameChoice, plain_name
 from mql.tasks.physics.fields import Change, allowed_range
 from mql.tasks.scenes.built_in import built_in
 
@@ -68,13 +69,15 @@ class DefinitionFile:
 
     def distribution(self, name: str) -> Distribution:
         """Return what the training tasks draw a parameter from (the split's own `override` comes before it)."""
-        return from_spec(self.definition.parameters[name].value, where=self.where(f"parameters.{name}.value"))
+        return from_spec(
+            self.definition.parameters[name].value, where=self.where(f"parameters.{name}.value"), names=True
+        )
 
     def sources(self, split: str) -> dict[str, Distribution]:
         """Return what each parameter of a split's tasks is drawn from."""
         drawn = {name: self.distribution(name) for name in self.definition.parameters}
         for name, spec in self.definition.splits[split].override.items():  # type: ignore[index]
-            drawn[name] = from_spec(spec, where=self.where(f"splits.{split}.override.{name}"))
+            drawn[name] = from_spec(spec, where=self.where(f"splits.{split}.override.{name}"), names=True)
         return drawn
 
     def names(self, name: str) -> NameChoice | None:
@@ -125,6 +128,10 @@ def read_definition(path: Path) -> DefinitionFile:
     _check_parameters(file)
     _check_splits(file)
     _check_expressions(file)
+    _check_numbers(file)
+    if definition.start is not None:
+        sources = {name: file.distribution(name) for name in definition.parameters}
+        check_start(definition.start, sources, file.where)
     return file
 
 
@@ -267,6 +274,26 @@ def _check_splits(file: DefinitionFile) -> None:
 
 def _short(value: Value) -> str:
     return f"({', '.join(f'{part:.4g}' for part in value)})" if isinstance(value, tuple) else f"{value:.4g}"
+
+
+def _check_numbers(file: DefinitionFile) -> None:
+    """Refuse a parameter of names where ``task.NAME`` stands for a number: in starts, schedules, noise and the like."""
+    names = file.choices
+
+    def walk(value: object, key: str) -> None:
+        if key == "env.kwargs":
+            return
+        if isinstance(value, str) and value.startswith("task.") and value.removeprefix("task.") in names:
+            what = f"{value} is a name, and a number is due"
+            raise UserError(what, where=file.where(key), mend="draw that parameter from numbers")
+        inner = (
+            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, tuple | list) else ()
+        )
+        for part, each in inner:
+            walk(each, f"{key}.{part}".removeprefix("."))
+
+    if names:
+        walk(file.definition.model_dump(by_alias=True), "")
 
 
 def _check_expressions(file: DefinitionFile) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from mql.errors import UserError, nearest, told
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.distributions import Value
-from mql.tasks.names import Name
+from mql.tasks.name_choice import Name
 
 Result = TypeVar("Result")
 

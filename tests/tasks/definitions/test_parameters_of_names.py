@@ -137,6 +137,11 @@ def test_a_visible_name_is_seen_as_its_place(tmp_path: Path) -> None:
         ({"thing": "apply: [{field: body_mass, body: cart, op: set}], "}, ("thing is one of names, and apply", ":7")),
         ({"thing": "bounds: [0, 1], "}, ("thing is one of names, and bounds is for numbers",)),
         ({"env": "{id: lab/Thing-v0, kwargs: {thing: task.thnig}}"}, ("unknown parameter 'thnig'", "'thing'", ":5")),
+        ({"env": SIDE_BY_SIDE + "\nstart: {joints: {rail: task.thing}}"}, ("task.thing is a name, and a number", ":6")),
+        (
+            {"env": SIDE_BY_SIDE + "\nstart: {joints: {rail: {dist: choice, options: [a, b]}}}"},
+            ("where a number is due",),
+        ),
         ({"env": "{id: lab/Thing-v0, kwargs: {gain: task.thing}}"}, ("gymnasium.make('lab/Thing-v0') raised TypeE",)),
     ],
 )

@@ -18,7 +18,7 @@ from mql.tasks.checks.run import run_check
 from mql.tasks.distributions import Choice, Uniform, from_spec, to_spec
 from mql.tasks.family import Split
 from mql.tasks.fault import episode_fault
-from mql.tasks.names import Name, NameChoice
+from mql.tasks.name_choice import Name, NameChoice
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
 
 pytestmark = pytest.mark.newest
@@ -67,7 +67,7 @@ def test_each_name_is_drawn_equally_often_and_only_those() -> None:
 
 def test_plain_data_are_a_choice_of_texts() -> None:
     spec = {"dist": "choice", "options": ["plate", "bowl", "cup"]}
-    assert to_spec(THINGS) == spec and from_spec(spec) == THINGS
+    assert to_spec(THINGS) == spec and from_spec(spec, names=True) == THINGS
     assert isinstance(from_spec({"dist": "choice", "options": [1, 2]}), Choice)
 
 
@@ -81,7 +81,9 @@ def test_plain_data_are_a_choice_of_texts() -> None:
 )
 def test_options_that_do_not_go_together_are_refused(options: list[Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        from_spec({"dist": "choice", "options": options}, where="here")
+        from_spec({"dist": "choice", "options": options}, where="here", names=True)
+    with pytest.raises(UserError, match="a choice among names where a number is due"):
+        from_spec({"dist": "choice", "options": ["plate", "bowl"]})
     with pytest.raises(UserError, match="build a NameChoice"):
         Choice(("plate", "bowl"))  # type: ignore[arg-type]
 
