@@ -6,14 +6,13 @@ A `Name` is a number with a text: calculations and arrays take its place among t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
 from mql.errors import UserError
 
-if TYPE_CHECKING:
-    from mql.tasks.distributions import Value
+Value = float | tuple[float, ...]  # as of `mql.tasks.distributions`, which knows this module
 
 
 class Name(float):
