@@ -194,7 +194,7 @@ def _shared(file: DefinitionFile) -> dict[str, Any]:
                 n=split.n,
                 seed=split.seed,
                 override={
-                    key: from_spec(spec, where=file.where(f"splits.{name}.override.{key}"))
+                    key: from_spec(spec, where=file.where(f"splits.{name}.override.{key}"), names=True)
                     for key, spec in split.override.items()
                 },
             )

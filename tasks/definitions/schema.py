@@ -52,7 +52,10 @@ class EnvSpec(Part):
     """What is simulated: a registered Gymnasium environment, an MJCF file, or a robot in a scene."""
 
     id: str | None = Field(default=None, min_length=1, description="Id of a registered Gymnasium environment.")
-    kwargs: dict[str, Any] = Field(default={}, description="What the environment is made with (id only).")
+    kwargs: dict[str, Any] = Field(
+        default={},
+        description="What the environment is made with (id only); 'task.NAME' is the parameter's value.",
+    )
     mjcf: str | None = Field(default=None, min_length=1, description="The model: an MJCF file beside the definition.")
     robot: str | None = Field(default=None, min_length=1, description="Name of a robot, or the path of its spec.")
     scene: str | None = Field(default=None, min_length=1, description="Name of a scene, or the path of its MJCF file.")

@@ -52,14 +52,15 @@ def distribution_spec(value: object) -> object:
 def _plain(name: str, value: object) -> object:
     if isinstance(value, list | tuple):
         return [_plain(name, inner) for inner in value]
-    if name == "dist":
-        return value
+    if name == "dist" or (name == "options" and isinstance(value, str) and value.isidentifier()):
+        return value  # options may be names: what does not belong together is found where it is read
     try:
         number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise Mistake(f"{name} is {value!r}", "give a finite number", name)
+        more = ", or a name such as bowl, in quotes where YAML reads it otherwise" if name == "options" else ""
+        raise Mistake(f"{name} is {value!r}", f"give a finite number{more}", name)
     if name == "size" and number > MOST_COMPONENTS:
         raise Mistake(f"size is {value!r}", f"a parameter has at most {MOST_COMPONENTS:,} components", name)
     return int(number) if name == "size" and number.is_integer() else number
@@ -96,7 +97,7 @@ _VALUE_SCHEMAS: Mapping[str, dict[str, Any]] = {
         "maximum": MOST_COMPONENTS,
         "description": "Number of components; without it a draw is a number.",
     },
-    "options": _NUMBERS,
+    "options": {"anyOf": [_NUMBERS, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
     "value": {"anyOf": [{"type": "number"}, _NUMBERS]},
 }
 

@@ -10,6 +10,7 @@ import gymnasium
 
 from mql.tasks.distributions import Value
 from mql.tasks.family import Task
+from mql.tasks.name_choice import plain_name
 from mql.tasks.wrapped.answers import BadAnswer
 from mql.tasks.wrapped.varied_models import VariedModels
 
@@ -48,7 +49,7 @@ class EnvironmentSource:
         idle = self._idle.get(self._key(task, render_mode))
         if idle:
             return idle.pop()
-        values: dict[str, Any] = {} if self._set_task is not None else dict(task.parameters)
+        values: dict[str, Any] = {} if self._set_task is not None else told_values(task.parameters)
         if render_mode is not None:
             values["render_mode"] = render_mode
         return checked_environment(self._make_env(**values))
@@ -65,12 +66,17 @@ class EnvironmentSource:
         if self._varied is not None:
             self._varied.put_back(environment)
         if self._set_task is not None:
-            self._set_task(environment, task.parameters)
+            self._set_task(environment, told_values(task.parameters))
         if self._varied is not None:
             self._varied.draw(environment, seed)
 
     def _key(self, task: Task, render_mode: str | None) -> tuple[Any, ...]:
         return (render_mode, *(task.parameters.values() if self._set_task is None else ()))
+
+
+def told_values(parameters: Mapping[str, Value]) -> dict[str, Any]:
+    """Return task parameters as an environment gets them: numbers, tuples, and names as texts."""
+    return {name: plain_name(value) for name, value in parameters.items()}
 
 
 def checked_environment(made: Any) -> Environment:
