@@ -54,7 +54,7 @@ ACTS: Mapping[str, str | None] = {
     "control.*": "what an action means, in definitions with this robot",
     "exclude": "these bodies do not collide",
     "sensors.*": "noise and delay of what definitions with this robot observe",
-    "randomise.*": None,
+    "randomise.*": "definitions that say 'randomise: robot' draw it per episode",
     "attach.*.site": f"{COMPARED}; a URDF gets a site where it names a link",
     "attach.*.body": COMPARED,
     "safety.joint_speed_fraction": _CONTROL,

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from mql.errors import UserError, nearest
+from mql.tasks.name_choice import NameChoice
 
 Value: TypeAlias = float | tuple[float, ...]
 
@@ -138,6 +139,10 @@ class Choice:
     size: int | None = None
 
     def __post_init__(self) -> None:
+        if any(isinstance(option, str) for option in self.options):
+            raise UserError(
+                "a choice among names is no choice among numbers", mend="build a NameChoice (mql.tasks.name_choice)"
+            )
         object.__setattr__(self, "options", tuple(float(option) for option in self.options))
         finite = all(math.isfinite(option) for option in self.options)
         _check(self, finite and len(self.options) > 0, "at least one finite option")
@@ -289,14 +294,16 @@ KINDS: dict[str, type[Any]] = {
 
 def to_spec(distribution: Distribution) -> dict[str, Any]:
     """Write a distribution as plain data: ``dist`` and its fields, those that are None left out."""
+    if isinstance(distribution, NameChoice):
+        return {"dist": "choice", "options": list(distribution.options)}
     kind = next(kind for kind, cls in KINDS.items() if type(distribution) is cls)
     values = {field.name: getattr(distribution, field.name) for field in fields(KINDS[kind])}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     return {"dist": kind} | {name: value for name, value in plain.items() if value is not None}
 
 
-def from_spec(spec: Mapping[str, Any], *, where: str | None = None) -> Distribution:
-    """Read a distribution from plain data.
+def from_spec(spec: Mapping[str, Any], *, where: str | None = None, names: bool = False) -> Distribution:
+    """Read a distribution from plain data; with `names`, a choice among texts, too.
 
     Raises:
         UserError: an unknown kind or field, a missing field, a value of the wrong type, or values out of order.
@@ -314,6 +321,12 @@ def from_spec(spec: Mapping[str, Any], *, where: str | None = None) -> Distribut
         raise UserError(f"{kind} lacks {missing[0]!r}", where=where, mend="give it")
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     try:
+        if kind == "choice" and any(isinstance(option, str) for option in values["options"]):
+            if not names:
+                raise UserError("a choice among names where a number is due", mend="give numbers")
+            if values.pop("size", None) is not None:
+                raise UserError("a choice of names has no size", mend="leave size out")
+            return NameChoice(values["options"])
         distribution: Distribution = KINDS[kind](**values)
     except (TypeError, ValueError) as error:
         raise UserError(f"{kind} can't be read from {given}", where=where, mend="give numbers") from error

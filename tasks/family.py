@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.tasks.distributions import Value
+from mql.tasks.name_choice import Name, NameChoice, plain_value
 from mql.tasks.parameter import Parameter
 
 Array = npt.NDArray[np.float64]
@@ -50,8 +51,8 @@ class Task:
     in_training_range: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """Return the task parameters as plain data: numbers, and lists where a parameter is a vector."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in self.parameters.items()}
+        """Return the task parameters as plain data: numbers, names, and lists where a parameter is a vector."""
+        return {name: plain_value(value) for name, value in self.parameters.items()}
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ class TaskFamily(ABC):
         probe: chooses actions that let the task parameters show (by pushing the object, say), for `mql tasks check`:
             called with (what `make` returned, the observation [O], the step) it returns an action [A]. None: random
             actions show them.
+        episodes: what episodes of one task differ in, and what changes within one, a line of text each, where the
+            family can say it.
     """
 
     name: str
@@ -158,6 +161,7 @@ class TaskFamily(ABC):
     native: bool = True
     episode_timeout: float = 120.0
     probe: Callable[[gymnasium.Env[Any, Any], FloatArray, int], FloatArray] | None = None
+    episodes: tuple[str, ...] = ()
 
     @cached_property
     def observation_space(self) -> gymnasium.spaces.Box:
@@ -231,7 +235,11 @@ class TaskFamily(ABC):
             if name not in parameters:
                 mend = f"give a value in {parameter.unit} ({parameter.doc})"
                 raise UserError(f"task parameter {name!r} is missing", where=where, mend=mend)
-        values = {name: spec.read(name, parameters[name], where=where) for name, spec in self.parameters.items()}
+        known = {
+            name: replace(spec, distribution=self.names_of[name]) if name in self.names_of else spec
+            for name, spec in self.parameters.items()
+        }
+        values = {name: spec.read(name, parameters[name], where=where) for name, spec in known.items()}
         return Task(self.name, "custom", 0, values, self._in_training_range(values))
 
     def _listed(self, name: str, where: str) -> Task:
@@ -252,6 +260,18 @@ class TaskFamily(ABC):
     def variant(self, suffix: str, note: str, **changes: Any) -> Self:
         """Return this family under the name ``<name>-<suffix>`` with some fields changed; the summary gets `note`."""
         return replace(self, name=f"{self.name}-{suffix}", summary=f"{self.summary} ({note})", **changes)
+
+    def randomised(self, nuisances: Sequence[Any]) -> TaskFamily:
+        """Return this family with numbers of its MuJoCo model drawn anew for each episode, and hidden.
+
+        Args:
+            nuisances: what is drawn, each a `mql.tasks.physics.nuisances.Nuisance`.
+
+        Raises:
+            UserError: there is no such model, or it lacks what they name.
+        """
+        mend = f"leave out {nuisances[0].place}" if nuisances else "leave it out"
+        raise UserError("there is no MuJoCo model whose numbers could differ", where=f"family {self.name}", mend=mend)
 
     def as_oracle(self) -> Self:
         """Return the ``-oracle`` variant: the same tasks, with the task parameters at the end of the observation."""
@@ -282,6 +302,7 @@ class TaskFamily(ABC):
             "success": success,
             "parameters": {name: parameter.to_json() for name, parameter in self.parameters.items()},
             "splits": {split: [task.to_json() for task in tasks] for split, tasks in self._lists.items()},
+            "episodes": list(self.episodes),
         }
 
     def check_batch(self, tasks: Sequence[Task], threads: int) -> None:
@@ -315,17 +336,52 @@ class TaskFamily(ABC):
                     )
         return lists
 
+    @cached_property
+    def names_of(self) -> Mapping[str, NameChoice]:
+        """Every name that a parameter of names has in any split, in one order: a name's place is the same everywhere.
+
+        Raises:
+            UserError: a split draws numbers where there should be names, or names where there should be numbers.
+        """
+        known: dict[str, NameChoice] = {}
+        for key, spec in self.parameters.items():
+            listed = [each[key] for split in self.splits.values() for each in split.listed if key in each]
+            sources = [
+                spec.distribution,
+                *(split.override[key] for split in self.splits.values() if key in split.override),
+            ]
+            names = [isinstance(source, NameChoice) for source in sources]
+            if any(names) != all(names):
+                what = f"task parameter {key!r} is drawn from names and from numbers"
+                raise UserError(what, where=f"family {self.name}", mend="give all its splits names, or none")
+            if names[0]:
+                texts = [text for source in sources for text in source.options]
+                texts += [value.text if isinstance(value, Name) else str(value) for value in listed]
+                known[key] = NameChoice(tuple(dict.fromkeys(texts)))
+        return known
+
     def _draw(self, name: str, split: Split) -> tuple[Task, ...]:
         rng = np.random.default_rng(split.seed)
         drawn: list[Mapping[str, Value]] = list(split.listed)
         if not drawn:
             sources = {key: split.override.get(key, spec.distribution) for key, spec in self.parameters.items()}
             drawn = [{key: source.sample(rng) for key, source in sources.items()} for _ in range(split.n)]
+        if self.names_of:
+            drawn = [self._named(values) for values in drawn]
         if not drawn:
             raise UserError(f"split {name} is empty", where=f"family {self.name}", mend="give it n of at least 1")
         return tuple(
             Task(self.name, name, index, values, self._in_training_range(values)) for index, values in enumerate(drawn)
         )
+
+    def _named(self, values: Mapping[str, Any]) -> Mapping[str, Value]:
+        """Give names the places that they have in the whole family."""
+        return {
+            key: self.names_of[key].named(value.text if isinstance(value, Name) else value)
+            if key in self.names_of
+            else value
+            for key, value in values.items()
+        }
 
     def _in_training_range(self, values: Mapping[str, Value]) -> bool:
         train = self.splits["train"]

@@ -18,7 +18,9 @@ def episode_fault(task: Task, what: str) -> EpisodeFault:
     return EpisodeFault(" ".join(f"family {task.family}: {what} (task {task.split} {task.index}: {values})".split()))
 
 
-def _short(value: float | list[float]) -> str:
+def _short(value: float | str | list[float]) -> str:
+    if isinstance(value, str):
+        return value
     if isinstance(value, list):
         shown = [f"{component:.4g}" for component in value[:6]] + (["..."] if len(value) > 6 else [])
         return "(" + ", ".join(shown) + ")"

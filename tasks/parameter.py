@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mql.errors import UserError
+from mql.errors import UserError, nearest
 from mql.tasks.distributions import Distribution, Value, to_spec
+from mql.tasks.name_choice import Name, NameChoice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +44,14 @@ class Parameter:
         return self.distribution.size or 1
 
     def read(self, name: str, given: object, *, where: str) -> Value:
-        """Turn a value that a user gave into a float, or a tuple of floats for a vector.
+        """Turn a value that a user gave into a float, a name, or a tuple of floats for a vector.
 
         Raises:
             UserError: the wrong type or size, NaN or infinity, or a value that physics forbids.
         """
         size = self.distribution.size
+        if isinstance(self.distribution, NameChoice):
+            return self._name(self.distribution, name, given, where)
         if size is None:
             return self._component(name, given, where)
         if not isinstance(given, list | tuple | np.ndarray) or len(given) != size:
@@ -56,6 +59,13 @@ class Parameter:
                 f"task parameter {name!r} is {given!r}", where=where, mend=f"give {size} numbers in {self.unit}"
             )
         return tuple(self._component(name, component, where) for component in given)
+
+    def _name(self, distribution: NameChoice, name: str, given: object, where: str) -> Name:
+        text = given.text if isinstance(given, Name) else given
+        if not isinstance(text, str) or text not in distribution.options:
+            mend = nearest(str(given), distribution.options)
+            raise UserError(f"task parameter {name!r} is {given!r}", where=where, mend=mend)
+        return distribution.named(text)
 
     def to_json(self) -> dict[str, Any]:
         """Return the parameter as plain data; an open end of the bounds is None."""

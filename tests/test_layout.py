@@ -52,6 +52,7 @@ ORDER_OF_TASKS = (
         "mql.tasks.family",
         "mql.tasks.fault",
         "mql.tasks.gymnasium_ids",
+        "mql.tasks.name_choice",
     },
     {"mql.tasks.physics", "mql.tasks.control", "mql.tasks.scenes"},
     {"mql.tasks.stepping"},

@@ -21,6 +21,7 @@ from mql.tasks.definitions.model import reopened
 from mql.tasks.disturbances.family import disturbed
 from mql.tasks.disturbances.settings import Actuation, Sensing
 from mql.tasks.family import TaskFamily
+from mql.tasks.physics.nuisances import factors
 from mql.types import JSON
 
 FROM_PYTHON: dict[str, JSON] = {"family_from": "python"}  # in environment.json, of a family given as an object
@@ -62,6 +63,8 @@ def made_harder(family: TaskFamily, env: EnvConfig) -> TaskFamily:
     Raises:
         UserError: it can't be simulated.
     """
+    if env.randomise.ranges:
+        family = family.randomised(factors(env.randomise.ranges, section="env."))
     sensing, actuation = Sensing(**env.sensing.model_dump()), Actuation(**env.actuation.model_dump())
     return disturbed(family, sensing, actuation, section="env.", where=lambda key: f"env.{key}")
 

@@ -58,6 +58,8 @@ def print_family(description: Row) -> None:
         shown = "; ".join(_values(value) for value in values[:4]) + ("; ..." if len(values) > 4 else "")
         tasks.add_row(split, shown, str(len(values)))
     _print(parameters, tasks)
+    if lines := description.get("episodes"):
+        _print("in each episode:", *(f"  {line}" for line in lines))
 
 
 def success_text(rule: Row) -> str:

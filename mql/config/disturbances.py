@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from mql.config.section import Count, NotNegative, Positive, Real, Section
 
@@ -47,8 +47,39 @@ class ActuationConfig(Section):
     )
 
 
+def _range(value: tuple[float, float]) -> tuple[float, float]:
+    low, high = value
+    if not low < high:
+        raise ValueError("give the lowest and the highest factor, such as [0.8, 1.2]")
+    return value
+
+
+Factors = Annotated[tuple[NotNegative, NotNegative], AfterValidator(_range)]
+
+
+class RandomiseConfig(Section):
+    """Factors on numbers of the MuJoCo model, drawn for each episode from its seed, uniform in [low, high], hidden."""
+
+    body_mass: Factors | None = Field(default=None, description="On each body's mass and inertia, one factor each.")
+    geom_friction: Factors | None = Field(default=None, description="On the sliding friction of all geoms alike.")
+    dof_damping: Factors | None = Field(default=None, description="On each joint's damping, one factor each.")
+    dof_frictionloss: Factors | None = Field(default=None, description="On each joint's dry friction, one factor each.")
+    position_gain: Factors | None = Field(default=None, description="On each position servo's stiffness, one each.")
+    actuator_gear: Factors | None = Field(
+        default=None, description="On each actuator's gear, one factor each: how strong a motor is."
+    )
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Field of the model -> its range, those that are given."""
+        return {name: value for name, value in self if value is not None}
+
+
 class EnvConfig(Section):
     """What makes the family harder."""
 
     sensing: SensingConfig = Field(default=SensingConfig(), description="How observations are seen.")
     actuation: ActuationConfig = Field(default=ActuationConfig(), description="What becomes of actions.")
+    randomise: RandomiseConfig = Field(
+        default=RandomiseConfig(), description="What differs from episode to episode in the model and is no task."
+    )

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from mql.config.disturbances import TASK_NUMBER, EnvConfig
+from mql.config.disturbances import TASK_NUMBER, EnvConfig, RandomiseConfig
 from mql.config.section import Count, Fraction, NotNegative, Positive, Real, Section, Whole, whole_number
 
 
@@ -239,6 +239,7 @@ BEFORE: Mapping[str, Any] = MappingProxyType(
         "env.actuation.delay_s": 0.0,
         "env.actuation.gain": 1.0,
         "env.actuation.rate_limit": None,
+        **{f"env.randomise.{field}": None for field in RandomiseConfig.model_fields},
     }
 )
 
@@ -330,6 +331,8 @@ def _allowed(kind: Any, metadata: tuple[Any, ...]) -> str:
         return " or ".join(repr(choice) for choice in arguments)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_allowed(choice, metadata) for choice in arguments)
+    if origin is tuple and Ellipsis not in arguments:  # the two ends of a range
+        return f"[low, high], each {_allowed(arguments[0], ())}"
     if origin is tuple:
         return f"a list [x, ...] where each is {_allowed(arguments[0], ())}"
     if kind is bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mql.errors import UserError
 from mql.robots.mjcf.files import read_files
-from mql.robots.mjcf.keyframes import KEYFRAME, fit_keyframes
+from mql.robots.mjcf.keyframes import fit_keyframes, not_fitting
 from mql.robots.mjcf.sealed import Sealed, seal
 from mql.robots.mjcf.trial import try_out
 
@@ -43,7 +43,7 @@ def read_model(path: Path, folder: Path) -> Sealed:
     """
     files = read_files(path, folder)
     sealed = seal(files)
-    if KEYFRAME in try_out(sealed) and fit_keyframes(files, sealed):
+    if not_fitting(files, try_out(sealed)) and fit_keyframes(files, sealed):
         sealed = seal(files)
         try_out(sealed)
     return sealed

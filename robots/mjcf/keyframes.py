@@ -17,15 +17,31 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from mql.errors import UserError
 from mql.robots.mjcf.files import ModelFiles
 from mql.robots.mjcf.lookup import joint_width
 from mql.robots.mjcf.sealed import Sealed, seal
 from mql.robots.mjcf.xml_tree import Element
 
-KEYFRAME = "keyframe"  # in MuJoCo's message that one does not fit
+_SAID = "keyframe"  # in MuJoCo's message that one does not fit
 _DEGREES = {7: 6, 4: 3, 1: 1}  # numbers of a joint in qpos -> in qvel
 _KEYS = ("qpos", "qvel", "act", "ctrl", "mpos", "mquat")
 Array = npt.NDArray[np.float64]
+
+
+def not_fitting(files: ModelFiles, said: str) -> bool:
+    """Tell whether a keyframe has other numbers than the whole model.
+
+    Args:
+        files: the model.
+        said: of it in its trial: what MuJoCo has against it, or how many numbers a keyframe has.
+    """
+    sizes = said.split()
+    if len(sizes) != len(_KEYS) or not all(size.isdecimal() for size in sizes):
+        return _SAID in said
+    # Newer versions of MuJoCo take a keyframe of too few numbers, for those of whatever stands first.
+    wanted = dict(zip(_KEYS, map(int, sizes), strict=True))
+    return any(len(key.attributes[name].split()) != wanted[name] for key in _keys(files.root) for name in _given(key))
 
 
 def fit_keyframes(files: ModelFiles, sealed: Sealed) -> bool:
@@ -36,7 +52,7 @@ def fit_keyframes(files: ModelFiles, sealed: Sealed) -> bool:
         sealed: the same, sealed as it is.
 
     Raises:
-        UserError: MuJoCo refuses the model without its keyframes, too.
+        UserError: a keyframe fits nothing, or MuJoCo refuses the model without its keyframes, too.
     """
     bare = copy.copy(files)
     bare.root = copy.deepcopy(files.root)
@@ -49,6 +65,9 @@ def fit_keyframes(files: ModelFiles, sealed: Sealed) -> bool:
     model = dataclasses.replace(sealed, text=text.text, elements=text.elements).compile()
     changed = False
     for key in _keys(files.root):
+        everything = owners.places(model, None)
+        if _whole(key, model, everything) is not None:
+            continue
         scope: Path | None = key.file
         while scope is not None and scope != files.path:
             whole = _whole(key, model, owners.places(model, _included(scope, files.included_by)))
@@ -57,6 +76,11 @@ def fit_keyframes(files: ModelFiles, sealed: Sealed) -> bool:
                 changed = True
                 break
             scope = files.included_by.get(scope)
+        else:
+            shown = ", ".join(f"{name}: {len(key.attributes[name].split())}" for name in _given(key))
+            wanted = ", ".join(f"{name}: {len(everything[name][1])}" for name in _given(key))
+            mend = f"give as many as the model has ({wanted}), or leave them out"
+            raise UserError(f"the keyframe's numbers are not the model's ({shown})", where=key.where, mend=mend)
     return changed
 
 
@@ -86,11 +110,14 @@ class _Owners:
         name = element.attributes.setdefault("name", f"number {len(self._files)} without a name")
         self._files[kind, name] = element.file
 
-    def places(self, model: mujoco.MjModel, files: set[Path]) -> dict[str, tuple[Array, Array]]:
-        """Return for each kind of a keyframe's numbers the places of those files' own, and the whole as it is built."""
+    def places(self, model: mujoco.MjModel, files: set[Path] | None) -> dict[str, tuple[Array, Array]]:
+        """Return for each kind of a keyframe's numbers the places of those files' own, and the whole as it is built.
+
+        Without `files` these are all places.
+        """
 
         def own(kind: str, name: str) -> bool:
-            return self._files.get((kind, name)) in files
+            return files is None or self._files.get((kind, name)) in files
 
         joints = [j for j in range(model.njnt) if own("joint", model.joint(j).name)]
         actuators = [a for a in range(model.nu) if own("actuator", model.actuator(a).name)]
@@ -122,9 +149,7 @@ class _Owners:
 def _whole(key: Element, model: mujoco.MjModel, places: Mapping[str, tuple[Array, Array]]) -> dict[str, Array] | None:
     """Return the whole model's numbers of a keyframe, or None: it is not written for these places."""
     found = {}
-    for name in _KEYS:
-        if name not in key.attributes:
-            continue
+    for name in _given(key):
         try:
             values = np.array([float(word) for word in key.attributes[name].split()])
         except ValueError:
@@ -135,6 +160,10 @@ def _whole(key: Element, model: mujoco.MjModel, places: Mapping[str, tuple[Array
         whole[where] = values
         found[name] = whole
     return found
+
+
+def _given(key: Element) -> list[str]:
+    return [name for name in _KEYS if name in key.attributes]
 
 
 def _keys(root: Element) -> Iterator[Element]:

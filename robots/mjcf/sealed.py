@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import mujoco
+import numpy as np
 
 from mql.errors import UserError
 from mql.robots.mjcf.attributes import check_attributes
@@ -87,15 +88,16 @@ class Sealed:
                 spec = mujoco.MjSpec.from_string(text, includes, assets)
         except (ValueError, RuntimeError, mujoco.FatalError) as error:
             raise self.refusal(error) from None
-        for name, (other, factor, offset) in mimics(self.elements[0]).items() if self.is_urdf else ():
-            spec.add_equality(
-                type=mujoco.mjtEq.mjEQ_JOINT,
-                objtype=mujoco.mjtObj.mjOBJ_JOINT,
-                name1=name,
-                name2=other,
-                data=[offset, factor, *[0.0] * 9],
-                active=True,
+        followers = mimics(self.elements[0]) if self.is_urdf else {}
+        if list(spec.equalities):  # newer versions of MuJoCo read them themselves
+            followers = {}
+        for name, (other, factor, offset) in followers.items():
+            follow = spec.add_equality(
+                type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1=name, name2=other, active=True
             )
+            coefficients = np.zeros(len(follow.data))
+            coefficients[:2] = offset, factor
+            follow.data = coefficients
         return spec
 
     @contextmanager

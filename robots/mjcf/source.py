@@ -61,9 +61,11 @@ def model_source(path: Path) -> MjcfSource:
         if installed.name in _INSTALLED and inner != folder:
             return MjcfSource(path, inner)
     named = _packages_named_by(path) if path.suffix.lower() == ".urdf" else set()
-    for each in above[:_FAR]:
-        if ((each / "package.xml").is_file() or each.name in named) and _holds_one_package(each):
-            return MjcfSource(path, each)
+    near = [each for each in above[:_FAR] if _holds_one_package(each)]
+    packages = [each for each in reversed(near) if each.name in named]  # the outermost, as its parts may name others'
+    packages += [each for each in near if (each / "package.xml").is_file()]
+    if packages:
+        return MjcfSource(path, packages[0])
     allowed = folder.name.lower() in _MODEL_FOLDERS and _holds_one_package(folder.parent)
     return MjcfSource(path, folder.parent if allowed else folder)
 

@@ -1,6 +1,7 @@
 """The process in which models are tried out. It is run as a script, imports nothing of mql, and answers on its pipes.
 
 A request is (text, files, bytes of memory, seconds), an answer ("fine" | "refused" | "memory" | "died", what was said).
+What is said of a fine model is how many numbers a keyframe has: of qpos, qvel, act, ctrl, mpos and mquat.
 On Linux each request gets a copy of the process (fork) with a limit of memory; elsewhere the process itself tries.
 """
 
@@ -61,7 +62,7 @@ def _tried(text: str, files: dict[str, bytes]) -> tuple[str, str]:
         # What MuJoCo says where memory is not to be had; the exception that it does not know is std::bad_alloc.
         full = any(words in said.lower() for words in ("allocat", "bad_alloc", "unknown exception"))
         return "memory" if full else "refused", said
-    return "fine", ""
+    return "fine", f"{model.nq} {model.nv} {model.na} {model.nu} {3 * model.nmocap} {4 * model.nmocap}"
 
 
 def _limit_memory(more: int) -> None:

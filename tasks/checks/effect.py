@@ -12,7 +12,7 @@ import numpy as np
 
 from mql.robots.checks.verdict import Verdict, failed, passed, warned
 from mql.tasks.checks.inspection import Inspection, choose, random_actions
-from mql.tasks.checks.tasks import ends
+from mql.tasks.checks.tasks import ends, of_each_name
 from mql.tasks.family import Task
 
 _SEEDS = (31, 32, 33)  # a parameter that acts on contact may need more than one try
@@ -31,7 +31,10 @@ def check_effect(inspection: Inspection) -> Verdict:
         low, high, alone = found
         if not alone:
             mixed.append(name)
-        if not any(_differ(inspection, low, high, seed, visible=not parameter.hidden) for seed in _SEEDS):
+        # What acts with one name only, such as the weight of a lid, is looked for with each of them.
+        more = [pair for base in of_each_name(family) if (pair := ends(family, name, base))]
+        pairs = [(low, high), *((one, other) for one, other, _ in more)]
+        if not any(_differ(inspection, *pair, seed, visible=not parameter.hidden) for pair in pairs for seed in _SEEDS):
             idle.append(f"{name!r} (between {_at(low, name)} and {_at(high, name)})")
     how = "the family's probe" if family.probe is not None else "random actions"
     if idle and inspection.amount.longest < family.episode_length:
@@ -80,7 +83,8 @@ def _close(one: Any, other: Any) -> Any:
 
 
 def _at(task: Task, name: str) -> str:
-    value = np.atleast_1d(task.parameters[name])
+    given = task.parameters[name]
+    value = given if isinstance(given, tuple) else (given,)
     return ", ".join(f"{part:.4g}" for part in value[:3]) + (", ..." if len(value) > 3 else "")
 
 

@@ -18,6 +18,7 @@ from mql.robots.checks.verdict import Verdict, judged, passed
 from mql.tasks.checks.idle_changes import why_idle
 from mql.tasks.checks.inspection import Inspection
 from mql.tasks.definitions.control import robot_of
+from mql.tasks.definitions.episode_schema import ROBOT
 from mql.tasks.definitions.family import DefinedFamily, EnvironmentMaker
 from mql.tasks.definitions.file import DefinitionFile, read_definition
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
@@ -27,7 +28,7 @@ from mql.tasks.family import TaskFamily
 
 # Keys of a robot's spec that say something of the real robot, and what to write in the definition instead.
 _ACTS_NOWHERE: Mapping[str, str] = {
-    "randomise": "let a task parameter change it, by 'apply'",
+    "randomise": "write 'randomise: robot' in the definition",
     "safety.contact_force_n": "punish it by a term of the reward",
 }
 _FOR_PEOPLE = {"schema", "name", "version", "description", "unit", "doc"}  # keys that are no part of a simulation
@@ -144,5 +145,5 @@ def _robot(file: DefinitionFile, family: TaskFamily, model: mujoco.MjModel | Non
         tree: Any = spec
         for part in key.split("."):
             tree = getattr(tree, part)
-        if tree:
+        if tree and not (key == "randomise" and ROBOT in file.definition.randomise):
             yield f"{spec.where(key)}: nothing simulates it: {instead}"

@@ -43,18 +43,27 @@ def variants(family: TaskFamily, names: Collection[str], n: int) -> list[Task]:
     return drawn[:n]
 
 
-def ends(family: TaskFamily, name: str) -> tuple[Task, Task, bool] | None:
+def ends(family: TaskFamily, name: str, base: Task | None = None) -> tuple[Task, Task, bool] | None:
     """Return two tasks at the two ends of one parameter, and whether they differ in nothing else.
 
-    None where all training tasks have one value.
+    In all else they are like `base`, by default the first training task. None where all training tasks have one value.
     """
     if family.splits["train"].listed:
         return _listed_ends(family, name)
     low, high = _end_values(training_source(family, name))
     if low == high:
         return None
-    base = dict(family.tasks("train")[0].parameters)
-    return family.task(base | {name: low}), family.task(base | {name: high}), True
+    rest = dict((base or family.tasks("train")[0]).parameters)
+    return family.task(rest | {name: low}), family.task(rest | {name: high}), True
+
+
+def of_each_name(family: TaskFamily) -> list[Task]:
+    """Return the first training task for each name of each parameter that chooses among names."""
+    first: dict[tuple[str, Value], Task] = {}
+    for task in family.tasks("train"):
+        for name in family.names_of:
+            first.setdefault((name, task.parameters[name]), task)
+    return list(first.values())
 
 
 def distant_pairs(family: TaskFamily, n: int) -> list[tuple[Task, Task]]:

@@ -175,9 +175,10 @@ class ServoEpisode:
         self._limit(np.zeros(len(qpos), np.bool_), np.zeros(len(qpos), np.bool_))
 
     def see(self, qpos: Array, qvel: Array) -> Mapping[str, Array]:
-        """Look at qpos [N, Q]; return place [N, 3], rotation [N, 3, 3], Jacobian [N, 6, J] and ``asked`` [N, 3], m.
+        """Look at qpos [N, Q]; return place, ``asked``, ``ahead`` [N, 3] m, rotation [N, 3, 3], Jacobian [N, 6, J].
 
-        The place, the rotation and the Jacobian are the end effector's; ``asked`` is the place that was asked for.
+        The place, the rotation and the Jacobian are the end effector's; ``asked`` is the place that was asked for, and
+        ``ahead`` the way to there.
         """
         kinematics, rows = self._effector.kinematics, len(qpos)
         # Where it is, and where it would be with the angles that were asked for: together, which saves a third.
@@ -187,7 +188,13 @@ class ServoEpisode:
             for part in (slice(rows), slice(rows, None))
         )
         seen = self._seen
-        return {"position": seen.position, "rotation": seen.rotation, "jacobian": seen.jacobian, "asked": self._asked}
+        return {
+            "position": seen.position,
+            "rotation": seen.rotation,
+            "jacobian": seen.jacobian,
+            "asked": self._asked,
+            "ahead": self._asked - seen.position,
+        }
 
     def controls(self, action: Array) -> Array:
         """Return the controls [N, U] for an action [N, A] where the arms were last seen: valid until the next."""

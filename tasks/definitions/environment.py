@@ -9,7 +9,7 @@ Shapes: O observation, A action in [-1, 1].
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -21,14 +21,17 @@ import numpy.typing as npt
 from gymnasium.spaces import Box
 
 from mql.errors import UserError, installation, nearest, told
+from mql.tasks.definitions.episodes import episode_physics, first_change
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.judge import Judge, Verdict
 from mql.tasks.definitions.scaling import scaling_of, visible_names, visible_part
 from mql.tasks.definitions.terms import Terms, terms_of
 from mql.tasks.distributions import Value
-from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.name_choice import plain_name
+from mql.tasks.physics.episode import ChangingModel, EpisodePhysics
+from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.scenes.source import MjcfFile, ModelSource
-from mql.tasks.wrapped.answers import reset_answer, step_answer, what_went_wrong
+from mql.tasks.wrapped.answers import BadAnswer, reset_answer, step_answer, what_went_wrong
 from mql.tasks.wrapped.any_environment import timestep_of
 from mql.tasks.wrapped.environment_source import Environment, close_quietly
 from mql.tasks.wrapped.spaces import FlatObservation, action_size, affine_to, flat_parts
@@ -43,7 +46,7 @@ _OWN = ("reward", "time")  # what is found below ``info`` of every environment, 
 
 
 class DefinedEnvironment(gymnasium.Env[Array, Array]):
-    """What all kinds share: the task, the visible parameters, and what the definition makes of a step.
+    """What all kinds share: the task, its physics, the visible parameters, and what the definition makes of a step.
 
     ``info["at_goal"]`` says whether the task now is where success wants it; for how long it must be, the family counts.
 
@@ -56,9 +59,13 @@ class DefinedEnvironment(gymnasium.Env[Array, Array]):
         self.terms = terms
         self._visible = visible_names(file)
         self._seen = np.zeros(0)  # their values
+        self._names = {name: names for name in file.definition.parameters if (names := file.names(name))}
         self._scaling = file.definition.env.scaling
         self._task: dict[str, Any] = {}
         self._judge = Judge(terms)
+        self._parameters: Mapping[str, Value] = {}
+        self._physics: EpisodePhysics | None = None
+        self._changing: ChangingModel | None = None
         # Definitions without expressions need no scope, which takes as long to make as a small simulation's step.
         self._judged = bool(terms.keyed)
 
@@ -75,9 +82,24 @@ class DefinedEnvironment(gymnasium.Env[Array, Array]):
         return self.action_space.shape[0]
 
     def set_task(self, parameters: Mapping[str, Value]) -> None:
-        """Choose the task of the next episode."""
-        self._task = {name: np.array(v) if isinstance(v, tuple) else v for name, v in parameters.items()}
-        self._seen = visible_part(self._scaling, parameters, self._visible, 1)[0]
+        """Choose the task of the next episode; names may come as texts."""
+        self._parameters = parameters
+        numbers = parameters
+        if self._names:
+            numbers = {n: self._names[n].named(str(v)) if n in self._names else v for n, v in parameters.items()}
+        self._task = {name: np.array(v) if isinstance(v, tuple) else v for name, v in numbers.items()}
+        self._seen = visible_part(self._scaling, numbers, self._visible, 1)[0]
+
+    def _change(self, physics: EpisodePhysics | None, model: mujoco.MjModel) -> None:
+        """Let tasks and episodes change `model`."""
+        if physics is not None:
+            self._physics, self._changing = physics, ChangingModel(physics, model)
+
+    def _begin_physics(self) -> None:
+        """Give the model the physics of the task and of the episode that begins, whose generator has been set."""
+        if self._physics is not None and self._changing is not None:
+            drawn = self._physics.draw(self.np_random) if self._physics.draws else None
+            self._changing.begin(self._parameters, drawn)
 
     def _begin(self, obs: Array, info: Mapping[str, Any], named: Mapping[str, Any] = _NOTHING) -> None:
         """Let the definition's expressions know the start of an episode; see `_verdict`."""
@@ -108,45 +130,29 @@ class DefinedEnvironment(gymnasium.Env[Array, Array]):
 class IdEnvironment(DefinedEnvironment):
     """A registered Gymnasium environment, whose actions are mapped from [-1, 1]."""
 
-    def __init__(self, file: DefinitionFile, render_mode: str | None = None) -> None:
+    def __init__(
+        self, file: DefinitionFile, render_mode: str | None = None, nuisances: Sequence[Nuisance] = ()
+    ) -> None:
         super().__init__(file, terms_of(file))
-        env, where = file.definition.env, file.where("env.id")
-        self._where = where
-        wanted: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
-        # The family ends its episodes itself: without Gymnasium's limit, whatever a step answers is seen here first.
-        wanted["max_episode_steps"] = -1
-        try:
-            self.inner: Environment = gymnasium.make(str(env.id), disable_env_checker=True, **wanted, **env.kwargs)
-        except UserError:
-            raise
-        except (Exception, SystemExit) as error:
-            what = f"gymnasium.make({env.id!r}) raised {told(error)}"
-            raise UserError(what, where=where, mend="fix id or kwargs, or that package") from error
-        self.spec, self.metadata, self.render_mode = self.inner.spec, self.inner.metadata, render_mode
-        self.action_space = Box(-1.0, 1.0, (action_size(self.inner.action_space, where),), np.float64)
-        self._control = affine_to(self.inner.action_space)  # type: ignore[arg-type]
-        seen_at, keys = file.where("env.observe") if env.observe else where, env.observe or ()
-        self._flat = FlatObservation(self.inner.observation_space, keys, where=seen_at, option="env.observe")
-        # The parts of a Dict observation that are numbers, observed or not: expressions read them by name.
-        self._named = flat_parts(self.inner.observation_space)
+        self._file, self.render_mode, self._nuisances = file, render_mode, nuisances
+        self._where = file.where("env.id")
+        # Which arguments of the environment are parameters of the task: those with other values want another one.
+        self._told = told_by_task(file)
+        rng = np.random.default_rng(0)
+        drawn = {name: file.distribution(name).sample(rng) for name in file.definition.parameters}
+        self._values = {name: plain_name(drawn[name]) for name in self._told.values()}
+        self.inner = self._made()
+        self._look_up()
+        self.spec, self.metadata = self.inner.spec, self.inner.metadata
+        self.action_space = Box(-1.0, 1.0, (action_size(self.inner.action_space, self._where),), np.float64)
         self.named = {f"obs.{name}": part.size for name, part in self._named.items()}
         # Of what its observation consists, without visible parameters: name -> numbers; "" where it has no names.
         self.widths = self._flat.widths
         size = self._flat.size + sum(file.distribution(name).size or 1 for name in self._visible)
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
-        changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
-        self._changes: PhysicsChanges | None = None
-        if changes:
-            model = getattr(self.inner.unwrapped, "model", None)
-            if not isinstance(model, mujoco.MjModel):
-                what, where = f"{env.id} has no MuJoCo model", file.where(f"parameters.{next(iter(changes))}.apply")
-                raise UserError(what, where=where, mend="leave out apply, and let the reward read the parameter")
-            self._changes = PhysicsChanges(model, changes, where=file.where, source=self.source)
         scaling_of(file, {})
-        self._dt = timestep_of(self.inner)
         self._steps = 0
         self._reads_names = bool(self.terms.names("obs") | self.terms.names("last.obs"))
-        self._parameters: Mapping[str, Value] = {}
 
     @property
     def limit(self) -> int | None:
@@ -179,8 +185,8 @@ class IdEnvironment(DefinedEnvironment):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start an episode of the task that was set."""
-        if self._changes is not None:
-            self._changes.apply(self.inner.unwrapped.model, self._parameters)  # type: ignore[attr-defined]
+        super().reset(seed=seed)
+        self._begin_physics()
         seen, info = reset_answer(self.inner.reset(seed=seed))
         self._steps = 0
         obs = self._with_visible(self._flat(seen))
@@ -190,10 +196,60 @@ class IdEnvironment(DefinedEnvironment):
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Choose the task of the next episode."""
         super().set_task(parameters)
-        self._parameters = parameters
+        values = {name: plain_name(parameters[name]) for name in self._told.values()}
+        if values != self._values:
+            close_quietly(self.inner)
+            self._values = values
+            self.inner = self._made()
+            size, actions = self._flat.size, self.action_dim
+            self._look_up()
+            if (self._flat.size, action_size(self.inner.action_space, self._where)) != (size, actions):
+                raise BadAnswer(f"gave another number of observations or actions with {values}")
+
+    def _made(self) -> Environment:
+        """Build the environment with the arguments of the task at hand."""
+        env = self._file.definition.env
+        given = env.kwargs | {key: self._values[name] for key, name in self._told.items()}
+        if self.render_mode is not None:
+            given["render_mode"] = self.render_mode
+        # The family ends its episodes itself: without Gymnasium's limit, whatever a step answers is seen here first.
+        try:
+            made: Environment = gymnasium.make(str(env.id), disable_env_checker=True, max_episode_steps=-1, **given)
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:
+            what = f"gymnasium.make({env.id!r}) raised {told(error)}"
+            raise UserError(what, where=self._where, mend="fix id or kwargs, or that package") from error
+        return made
+
+    def _look_up(self) -> None:
+        """Note how the environment is read, told what to do, and changed."""
+        file, where = self._file, self._where
+        env = file.definition.env
+        action_size(self.inner.action_space, where)
+        self._control = affine_to(self.inner.action_space)  # type: ignore[arg-type]
+        seen_at, keys = file.where("env.observe") if env.observe else where, env.observe or ()
+        self._flat = FlatObservation(self.inner.observation_space, keys, where=seen_at, option="env.observe")
+        # The parts of a Dict observation that are numbers, observed or not: expressions read them by name.
+        self._named = flat_parts(self.inner.observation_space)
+        self._dt = timestep_of(self.inner)
+        change = first_change(file, self._nuisances)
+        if change is not None:
+            model = getattr(self.inner.unwrapped, "model", None)
+            if not isinstance(model, mujoco.MjModel):
+                mend = "leave out apply, and let the reward read the parameter"
+                if not change.startswith("parameters"):
+                    mend = "leave it out: there are no numbers that could differ"
+                raise UserError(f"{env.id} has no MuJoCo model", where=file.where(change), mend=mend)
+            physics = episode_physics(
+                file, model, control_timestep=self._dt, source=self.source, nuisances=self._nuisances
+            )
+            self._change(physics, model)
 
     def step(self, action: Array) -> Answer:
         """Advance by one control step with action [A] in [-1, 1]."""
+        if self._changing is not None:
+            self._changing.advance()
         answer = step_answer(self.inner.step(self._control(np.asarray(action, np.float64))))
         obs = self._with_visible(self._flat(answer.seen))
         self._steps += 1
@@ -220,6 +276,22 @@ class IdEnvironment(DefinedEnvironment):
 
     def _named_if_read(self, seen: Any) -> Mapping[str, Any]:
         return {name: part(seen) for name, part in self._named.items()} if self._reads_names else _NOTHING
+
+
+def told_by_task(file: DefinitionFile) -> dict[str, str]:
+    """Return which arguments of the environment are parameters of the task: ``kwargs: {gravity: task.gravity}``.
+
+    Raises:
+        UserError: there is no such parameter.
+    """
+    told = {}
+    for key, value in file.definition.env.kwargs.items():
+        if isinstance(value, str) and value.startswith("task."):
+            told[key] = name = value.removeprefix("task.")
+            if name not in file.definition.parameters:
+                mend = nearest(name, file.definition.parameters)
+                raise UserError(f"unknown parameter {name!r}", where=file.where(f"env.kwargs.{key}"), mend=mend)
+    return told
 
 
 def check_id(file: DefinitionFile) -> None:

@@ -15,18 +15,20 @@ worker process, say, reads the files again and refuses them where they have chan
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import gymnasium
 import numpy as np
 
 from mql.errors import UserError
 from mql.tasks.definitions.environment import DefinedEnvironment, IdEnvironment, check_id, tried
+from mql.tasks.definitions.episode_lines import episode_lines
 from mql.tasks.definitions.file import DefinitionFile, read_definition
 from mql.tasks.definitions.model import reopened
+from mql.tasks.definitions.probe import probe_of
 from mql.tasks.definitions.python import check_parameter_names, guarded, python_path
 from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.definitions.quantities import vector_sizes
@@ -38,6 +40,7 @@ from mql.tasks.disturbances.family import sensed_width
 from mql.tasks.families import table
 from mql.tasks.family import FloatArray, Split, Task, TaskFamily
 from mql.tasks.parameter import Parameter
+from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.wrapped.any_environment import timestep_of
 from mql.tasks.wrapped.environment_source import Environment
 from mql.tasks.wrapped.gymnasium_environment import GymnasiumEnvironment
@@ -118,10 +121,17 @@ def outline(path: Path) -> TaskFamily:
 
 @dataclass(frozen=True)
 class EnvironmentMaker:
-    """Builds a definition's environment in any process, from files that must still be the same."""
+    """Builds a definition's environment in any process, from files that must still be the same.
+
+    Args:
+        path: of the definition.
+        digest: of the definition and all its files.
+        nuisances: what each episode draws of the model's numbers, besides what the definition says.
+    """
 
     path: str
     digest: str
+    nuisances: tuple[Nuisance, ...] = ()
 
     def __call__(self, render_mode: str | None = None) -> DefinedEnvironment:
         """Build one.
@@ -129,7 +139,7 @@ class EnvironmentMaker:
         Raises:
             UserError: a file has changed, or the environment can't be built.
         """
-        return _build(reopened(self.path, self.digest), render_mode)
+        return _build(reopened(self.path, self.digest), render_mode, self.nuisances)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,6 +153,14 @@ class DefinedFamily(GymnasiumFamily):
 
     digest: str
     shown: tuple[str, ...] = ()
+
+    def randomised(self, nuisances: Sequence[Nuisance]) -> Self:
+        """Return this family with further numbers of the model drawn anew for each episode."""
+        maker = self.make_env
+        assert isinstance(maker, EnvironmentMaker)
+        maker = replace(maker, nuisances=(*maker.nuisances, *nuisances))
+        maker().close()  # which looks their names up
+        return replace(self, make_env=maker)
 
     @property
     def visible(self) -> tuple[str, ...]:
@@ -170,12 +188,13 @@ def _shared(file: DefinitionFile) -> dict[str, Any]:
         "hold_steps": definition.success.hold if definition.success is not None else 1,
         "success_at": definition.success.at if definition.success is not None else "any",
         "parameters": {name: _parameter(file, name) for name in definition.parameters},
+        "episodes": tuple(episode_lines(definition)),
         "splits": {
             name: Split(
                 n=split.n,
                 seed=split.seed,
                 override={
-                    key: from_spec(spec, where=file.where(f"splits.{name}.override.{key}"))
+                    key: from_spec(spec, where=file.where(f"splits.{name}.override.{key}"), names=True)
                     for key, spec in split.override.items()
                 },
             )
@@ -234,6 +253,8 @@ def _python_family(file: DefinitionFile) -> TaskFamily:
     length = file.definition.env.episode_length
     assert length is not None
     probe = _probe if built.has_probe else None
+    if probe is not None and file.definition.probe:
+        raise UserError("the class has a probe, too", where=file.where("probe"), mend="leave one of them out")
     family = _family(file, built, answer, episode_length=length, has_success=built.has_success, probe=probe)
     return as_sensed(file, family, observed_numbers({"": sensed_width(family)}))
 
@@ -264,14 +285,17 @@ def _family(
     has_success: bool,
     probe: Callable[[gymnasium.Env[Any, Any], FloatArray, int], FloatArray] | None = None,
 ) -> DefinedFamily:
+    shared = _shared(file)
+    if isinstance(built, PythonEnvironment):
+        shared["parameters"] = built.drawn.known(shared["parameters"])
     return DefinedFamily(
-        **_shared(file),
+        **shared,
         obs_dim=built.obs_dim,
         action_dim=built.action_dim,
         episode_length=episode_length,
         control_timestep=timestep_of(built),
         has_success=has_success,
-        probe=probe,
+        probe=probe or probe_of(file, built.action_dim),
         make_env=EnvironmentMaker(str(file.path), file.digest),
         set_task=_set_task,
         success_key="at_goal" if has_success else None,
@@ -281,9 +305,11 @@ def _family(
     )
 
 
-def _build(file: DefinitionFile, render_mode: str | None) -> DefinedEnvironment:
+def _build(
+    file: DefinitionFile, render_mode: str | None, nuisances: Sequence[Nuisance] = ()
+) -> IdEnvironment | PythonEnvironment:
     kind = IdEnvironment if file.definition.env.kind == "id" else PythonEnvironment
-    return kind(file, render_mode)
+    return kind(file, render_mode, nuisances)
 
 
 def _set_task(environment: Environment, parameters: Mapping[str, Value]) -> None:

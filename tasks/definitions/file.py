@@ -28,9 +28,11 @@ from mql.robots import registry as robots
 from mql.robots.mjcf.files import MOST_BYTES, mjcf_files
 from mql.robots.mjcf.source import COLLECTIONS, find_mjcf, is_file, is_model, is_spec
 from mql.robots.spec_yaml import ROBOT
+from mql.tasks.definitions.drawn import check_start
 from mql.tasks.definitions.expressions.compiled import compile_expression
 from mql.tasks.definitions.schema import MOST_NUMBERS, SCHEMA, Definition
 from mql.tasks.distributions import Distribution, Value, ends_of, from_spec
+from mql.tasks.name_choice import NameChoice, plain_name
 from mql.tasks.physics.fields import Change, allowed_range
 from mql.tasks.scenes.built_in import built_in
 
@@ -67,14 +69,27 @@ class DefinitionFile:
 
     def distribution(self, name: str) -> Distribution:
         """Return what the training tasks draw a parameter from (the split's own `override` comes before it)."""
-        return from_spec(self.definition.parameters[name].value, where=self.where(f"parameters.{name}.value"))
+        return from_spec(
+            self.definition.parameters[name].value, where=self.where(f"parameters.{name}.value"), names=True
+        )
 
     def sources(self, split: str) -> dict[str, Distribution]:
         """Return what each parameter of a split's tasks is drawn from."""
         drawn = {name: self.distribution(name) for name in self.definition.parameters}
         for name, spec in self.definition.splits[split].override.items():  # type: ignore[index]
-            drawn[name] = from_spec(spec, where=self.where(f"splits.{split}.override.{name}"))
+            drawn[name] = from_spec(spec, where=self.where(f"splits.{split}.override.{name}"), names=True)
         return drawn
+
+    def names(self, name: str) -> NameChoice | None:
+        """Return all names that a parameter has in any split, in the family's order; None: it is no name."""
+        drawn = [self.distribution(name), *(self.sources(split)[name] for split in self.definition.splits)]
+        texts = [text for source in drawn if isinstance(source, NameChoice) for text in source.options]
+        return NameChoice(tuple(dict.fromkeys(texts))) if texts else None
+
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """Parameters of names -> their names."""
+        return {name: names.options for name in self.definition.parameters if (names := self.names(name))}
 
     def bounds(self, name: str) -> tuple[float, float]:
         """Return the lowest and highest value of a parameter: what physics allows within what the definition says."""
@@ -113,6 +128,10 @@ def read_definition(path: Path) -> DefinitionFile:
     _check_parameters(file)
     _check_splits(file)
     _check_expressions(file)
+    _check_numbers(file)
+    if definition.start is not None:
+        sources = {name: file.distribution(name) for name in definition.parameters}
+        check_start(definition.start, sources, file.where)
     return file
 
 
@@ -177,6 +196,13 @@ def _check_schema(marked: MarkedYaml) -> None:
 def _check_parameters(file: DefinitionFile) -> None:
     for name, spec in file.definition.parameters.items():
         distribution = file.distribution(name)
+        if isinstance(distribution, NameChoice):
+            for key in ("apply", "bounds"):
+                if getattr(spec, key):
+                    what = f"{name} is one of names, and {key} is for numbers"
+                    mend = f"leave {key} out; an environment gets names by kwargs, expressions compare them"
+                    raise UserError(what, where=file.where(f"parameters.{name}.{key}"), mend=mend)
+            continue
         low, high = file.bounds(name)
         if not low <= high:
             mend = f"physics allows {_range(*physical_bounds(spec.apply))}"
@@ -227,14 +253,18 @@ def _check_splits(file: DefinitionFile) -> None:
             if own.size != override.size:
                 mend = f"give it a size of {own.size}" if own.size else f"{name} is one number; leave the size out"
                 raise UserError(f"the override has size {override.size or 1}", where=file.where(key), mend=mend)
-            _check_range(file, name, override, key)
-    seen: dict[tuple[Value, ...], str] = {}
+            if isinstance(own, NameChoice) != isinstance(override, NameChoice):
+                mend = f"draw {name} from {'names' if isinstance(own, NameChoice) else 'numbers'}"
+                raise UserError(f"{name} is drawn from names and from numbers", where=file.where(key), mend=mend)
+            if not isinstance(own, NameChoice):
+                _check_range(file, name, override, key)
+    seen: dict[tuple[object, ...], str] = {}
     for split, spec in splits.items():
         # Drawn as `TaskFamily` draws them, so that these are the tasks.
         rng = np.random.default_rng(spec.seed)
         sources = file.sources(split).values()
         for values in [tuple(source.sample(rng) for source in sources) for _ in range(spec.n)]:
-            owner = seen.setdefault(values, split)
+            owner = seen.setdefault(tuple(plain_name(value) for value in values), split)
             if owner != split:
                 shared = ", ".join(f"{name} {_short(value)}" for name, value in zip(parameters, values, strict=True))
                 mend = "give them other seeds, or a parameter with more values"
@@ -246,11 +276,32 @@ def _short(value: Value) -> str:
     return f"({', '.join(f'{part:.4g}' for part in value)})" if isinstance(value, tuple) else f"{value:.4g}"
 
 
+def _check_numbers(file: DefinitionFile) -> None:
+    """Refuse a parameter of names where ``task.NAME`` stands for a number: in starts, schedules, noise and the like."""
+    names = file.choices
+
+    def walk(value: object, key: str) -> None:
+        if key == "env.kwargs":
+            return
+        if isinstance(value, str) and value.startswith("task.") and value.removeprefix("task.") in names:
+            what = f"{value} is a name, and a number is due"
+            raise UserError(what, where=file.where(key), mend="draw that parameter from numbers")
+        inner = (
+            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, tuple | list) else ()
+        )
+        for part, each in inner:
+            walk(each, f"{key}.{part}".removeprefix("."))
+
+    if names:
+        walk(file.definition.model_dump(by_alias=True), "")
+
+
 def _check_expressions(file: DefinitionFile) -> None:
     definition = file.definition
     sizes = {f"task.{name}": file.distribution(name).size or 0 for name in definition.parameters}
+    names = file.choices
     for key, text in definition.expressions().items():
-        expression = compile_expression(text, where=file.where(key))
+        expression = compile_expression(text, where=file.where(key), names=names)
         expression.check_names({"task": definition.parameters}, where=file.where(key), sizes=sizes)
 
 

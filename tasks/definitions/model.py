@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 NO_ACTUATORS = "add <actuator> to the MJCF, or a robot's spec with 'actuators: {JOINT: {kind: position, gain: 50}}'"
-_JOINT_NOISE = 0.01  # rad or m; uniform, on the joints that actuators move
 
 
 def reopened(path: str, digest: str) -> DefinitionFile:
@@ -102,12 +101,6 @@ class Start:
     mocap_pos: Array
     mocap_quat: Array
     compiled: tuple[Array, Array]
-
-    def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draw a first qpos [Q] and qvel [V]."""
-        qpos = self.qpos.copy()
-        qpos[self.noisy] += rng.uniform(-_JOINT_NOISE, _JOINT_NOISE, len(self.noisy))
-        return qpos, self.qvel.copy()
 
     def put(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         """Write this state, without noise, into the data of a task's model, which has just been reset.

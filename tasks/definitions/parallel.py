@@ -3,17 +3,18 @@
 What expressions find below ``info`` and what is observed are named quantities of the model
 (`mql.tasks.definitions.quantities`), as arrays over tasks; only those that are named somewhere are computed. An episode
 starts from the keyframe ``home``, else from the model's own pose, with a little noise on the joints that actuators
-move, and ends early where the definition says so.
+move and what ``start`` draws, and ends early where the definition says so.
 
 Shapes: N tasks, O observation, A action, W visible parameters.
 """
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import mujoco
 import numpy as np
@@ -23,10 +24,13 @@ from mql.robots.description import View
 from mql.tasks.control.controller import Controller
 from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.control.rest import Resting
+from mql.tasks.definitions.commanded import SOURCES, commanded
 from mql.tasks.definitions.control import control_of, end_of, frame_skip_of, robot_of
+from mql.tasks.definitions.episodes import episode_physics
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.judge import RowsJudge
 from mql.tasks.definitions.model import Start, compiled_model, reopened, source_of, start_of
+from mql.tasks.definitions.probe import probe_of
 from mql.tasks.definitions.quantities import (
     Quantity,
     check_clear,
@@ -41,15 +45,19 @@ from mql.tasks.definitions.quantities import (
 from mql.tasks.definitions.scaling import scaled, scaling_of, visible_names, visible_part
 from mql.tasks.definitions.schema import Scaling
 from mql.tasks.definitions.sensing import as_sensed, observed_quantities
+from mql.tasks.definitions.start import HOME_NOISE, DrawnStart
 from mql.tasks.definitions.terms import Terms, check_names, terms_of
 from mql.tasks.distributions import Value
 from mql.tasks.family import Array, BoolArray, Task, TaskFamily
-from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.physics.episode import EpisodePhysics
+from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.scenes.source import ModelSource
 from mql.tasks.stepping.derived import Derived
 from mql.tasks.stepping.effector import ControlledDynamics, MocapDynamics
 from mql.tasks.stepping.parallel import EpisodeJudge, ParallelFamily
+from mql.tasks.stepping.physics_state import PhysicsState
 from mql.tasks.stepping.state import Dynamics, Outcome, State
+from mql.tasks.stepping.varying import Models, Varying
 
 
 @dataclass(frozen=True)
@@ -57,9 +65,10 @@ class Mechanism:
     """A definition's model, compiled once per process, with all that was looked up in it. Change copies only."""
 
     model: mujoco.MjModel
-    changes: PhysicsChanges | None
+    physics: EpisodePhysics | None  # what tasks and episodes change in the model
     terms: Terms
     start: Start
+    drawn: DrawnStart
     observed: Mapping[str, Quantity]
     scaling: Mapping[str, Scaling]  # how observed quantities and visible parameters are seen, where not as they are
     read: Mapping[str, Quantity]
@@ -73,7 +82,8 @@ class Mechanism:
     @property
     def derived(self) -> tuple[str | Derived, ...]:
         """What is needed beyond qpos and qvel."""
-        return sources_beyond_state([*self.observed.values(), *self.read.values()])
+        used = [*self.observed.values(), *self.read.values()]
+        return sources_beyond_state([quantity for quantity in used if quantity.source not in SOURCES])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,10 +93,12 @@ class ParallelDefinedFamily(ParallelFamily):
     Args:
         path: of the definition.
         digest: of the definition and all its files, which must not change while the family lives.
+        nuisances: what each episode draws of the model's numbers, besides what the definition says.
     """
 
     path: str
     digest: str
+    nuisances: tuple[Nuisance, ...] = ()
 
     @property
     def visible(self) -> tuple[str, ...]:
@@ -100,12 +112,30 @@ class ParallelDefinedFamily(ParallelFamily):
         Raises:
             UserError: a file has changed since the family was loaded.
         """
-        return _mechanism(self.path, self.digest)
+        return _mechanism(self.path, self.digest, self.nuisances)
+
+    @property
+    def physics(self) -> EpisodePhysics | None:
+        """What tasks and episodes change in the model; None: nothing."""
+        return self.mechanism.physics
+
+    def randomised(self, nuisances: Sequence[Nuisance]) -> Self:
+        """Return this family with further numbers of the model drawn anew for each episode."""
+        family = replace(self, nuisances=(*self.nuisances, *nuisances))
+        assert family.physics is not None  # which looks their names up
+        return family
 
     def model(self, task: Task) -> mujoco.MjModel:
         """Return the task's model: a changed copy where a parameter changes the physics."""
         known = self.mechanism
-        return known.model if known.changes is None else known.changes.of_copy(known.model, task.parameters)
+        return known.model if known.physics is None else known.physics.changes.of_copy(known.model, task.parameters)
+
+    def task_models(self, tasks: Sequence[Task]) -> Models:
+        """Return the models of `tasks`: their own ones where these differ between episodes, or change within one."""
+        known = self.mechanism
+        if known.physics is None or not known.physics.varies:
+            return [self.model(task) for task in tasks]
+        return Varying(known.physics, known.model, [task.parameters for task in tasks])
 
     def visible_part(self, parameters: Mapping[str, Array], rows: int) -> Array:
         """Return the visible task parameters as the agent sees them, scaled where the definition says so, [N, W]."""
@@ -114,7 +144,7 @@ class ParallelDefinedFamily(ParallelFamily):
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the simulation of `tasks`."""
         known = self.mechanism
-        models = [self.model(task) for task in tasks]
+        models = self.task_models(tasks)
         commands = known.commands
         if isinstance(commands, MocapEffector):
             return MocapDynamics(
@@ -138,8 +168,13 @@ class ParallelDefinedFamily(ParallelFamily):
         )
 
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
-        """Draw a pose close to the model's own."""
-        return self.mechanism.start.draw(rng)
+        """Draw a pose close to the model's own, or where ``start`` puts it."""
+        start = self.mechanism.drawn.draw(rng, parameters)
+        return start.qpos, start.qvel
+
+    def first_state(self, rng: np.random.Generator, task: Task) -> PhysicsState:
+        """Draw all that one episode of `task` starts from, its mocap bodies, too."""
+        return self.mechanism.drawn.draw(rng, task.parameters)
 
     def observe(self, state: State) -> Array:
         """Return the observed quantities one after another, [N, O - W]."""
@@ -204,41 +239,47 @@ def parallel_family(file: DefinitionFile, shared: Mapping[str, Any]) -> TaskFami
     Raises:
         UserError: the model can't be used, or a name in the definition is not one of its.
     """
-    known = _look_up(file)
+    known = _look_up(file, ())
     length = file.definition.env.episode_length
     assert length is not None
-    named = quantities_of(known.model)
+    named = ChainMap(commanded(known.commands), quantities_of(known.model))  # type: ignore[arg-type]  # only read
     visible = sum(file.distribution(name).size or 1 for name in known.visible)
     obs_dim = sum(quantity.width for quantity in known.observed.values()) + visible
     sizes = vector_sizes(named) | {"obs": obs_dim, "action": known.commands.action_dim}
     sizes |= {f"obs.{name}": quantity.width for name, quantity in known.observed.items()}
     check_names(file, known.terms, info=named, obs=known.observed, sizes=sizes)
     family = ParallelDefinedFamily(
-        **shared,
+        **{**shared, "parameters": known.drawn.known(shared["parameters"])},
         obs_dim=obs_dim,
         action_dim=known.commands.action_dim,
         episode_length=length,
         control_timestep=known.frame_skip * float(known.model.opt.timestep),
         has_success=file.definition.success is not None,
+        probe=probe_of(file, known.commands.action_dim),
         path=str(file.path),
         digest=file.digest,
     )
+    known.drawn.draw(np.random.default_rng(0), family.tasks("train")[0].parameters)  # what can't be placed shows now
     observed = observed_quantities(known.observed, known.scaling)
     return as_sensed(file, family, observed, robot=robot_of(file), model=known.model)
 
 
 @lru_cache(maxsize=8)
-def _mechanism(path: str, digest: str) -> Mechanism:
-    return _look_up(reopened(path, digest))
+def _mechanism(path: str, digest: str, nuisances: tuple[Nuisance, ...]) -> Mechanism:
+    return _look_up(reopened(path, digest), nuisances)
 
 
-def _look_up(file: DefinitionFile) -> Mechanism:
+def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
     robot, terms, env = robot_of(file), terms_of(file), file.definition.env
     model, source = compiled_model(file, robot), source_of(file, robot)
     known = quantities_of(model)
-    whole = whole_state(model)
-    observed = chosen(known, env.observe, where=file.where("env.observe"), whole=whole) if env.observe else whole
+    commands = control_of(file, model, robot)
+    own = commanded(commands)
+    observed = whole_state(model)
+    if env.observe:
+        observed = chosen(known, env.observe, where=file.where("env.observe"), whole=observed | own)
     read = named_in(terms.info_names, known, where=file.where("reward"))
+    read |= {name: own[name] for name in sorted(terms.info_names & own.keys())}
     check_clear(read, where=file.where("reward"))
     changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
     for name, listed in changes.items():
@@ -247,18 +288,29 @@ def _look_up(file: DefinitionFile) -> Mechanism:
             raise UserError(
                 "the timestep differs between tasks", where=file.where(f"parameters.{name}.apply"), mend=mend
             )
+    frame_skip, start = frame_skip_of(file, model, robot), start_of(model, robot)
+    physics = episode_physics(
+        file,
+        model,
+        control_timestep=frame_skip * float(model.opt.timestep),
+        robot=robot,
+        source=source,
+        nuisances=nuisances,
+    )
+    apply = physics.apply if physics is not None else None
     return Mechanism(
         model=model,
-        changes=PhysicsChanges(model, changes, where=file.where, source=source) if changes else None,
+        physics=physics,
         terms=terms,
-        start=start_of(model, robot),
+        start=start,
+        drawn=DrawnStart(file, model, start, home_noise=HOME_NOISE, apply=apply),
         observed=observed,
         scaling=scaling_of(file, {name: quantity.width for name, quantity in observed.items()}),
         read=read,
         visible=visible_names(file),
-        commands=control_of(file, model, robot),
+        commands=commands,
         end=end_of(model, robot),
-        frame_skip=frame_skip_of(file, model, robot),
+        frame_skip=frame_skip,
         view=None if robot is None else robot.camera(),
         source=source,
     )

@@ -11,7 +11,7 @@ Shapes: P poses, Q positions (qpos), J joints.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import mujoco
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import told
+from mql.tasks.definitions import commanded
 from mql.tasks.definitions.family import DefinedFamily
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.definitions.python_environment import PythonEnvironment
@@ -85,20 +86,29 @@ class _ParallelTrial:
     def __init__(self, family: ParallelDefinedFamily) -> None:
         known = family.mechanism
         self._family, self._known = family, known
+        self._places: tuple[Array | None, Array | None] = (None, None)
         self.reads_speeds = _reads_speeds(known.terms, known.model)
 
     def begin(self, task: Task) -> tuple[mujoco.MjModel, Array]:
-        known = self._known
         self._model = self._family.model(task)
         self._task = task
-        return self._model, known.start.qpos
+        start = self._family.first_state(np.random.default_rng(task.index), task)
+        self._places = (start.mocap_pos, start.mocap_quat)
+        return self._model, start.qpos
+
+    def _mocap(self, which: int, many: int) -> Array | None:
+        """Return where mocap bodies are (0) or how they are turned (1) in `many` poses; None: as the model has them."""
+        drawn = self._places[which]
+        return None if drawn is None else np.repeat(drawn[None], many, axis=0)
 
     def judge(self, poses: Array) -> tuple[Array, BoolArray]:
         models, many = [self._model] * len(poses), len(poses)
         at_rest = PhysicsState(poses, np.zeros((many, self._model.nv)))
         values = derived.empty(self._known.derived, self._model, many)
+        at_rest = replace(at_rest, mocap_pos=self._mocap(0, many), mocap_quat=self._mocap(1, many))
         states = Layout(self._model).start(models, at_rest, self._known.start.put)
         Deriver(self._known.derived, models).derive(*states, values)
+        values |= commanded.at_rest(self._known.commands, poses)
         state = State(poses, at_rest.qvel, values)
         parameters = {name: np.array([value] * many) for name, value in self._task.parameters.items()}
         outcome = self._family.outcome(state, state, np.zeros((many, self._family.action_dim)), parameters)

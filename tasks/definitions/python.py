@@ -17,6 +17,7 @@ import numpy as np
 from mql.errors import UserError, nearest, told
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.distributions import Value
+from mql.tasks.name_choice import Name
 
 Result = TypeVar("Result")
 
@@ -135,4 +136,6 @@ def _check_methods(file: DefinitionFile, found: type[Any], where: str) -> None:
 
 
 def _plain(value: Value) -> Any:
+    if isinstance(value, Name | str):
+        return str(value)
     return np.array(value) if isinstance(value, tuple) else float(value)

@@ -5,7 +5,7 @@ Shapes: O observation, A action in [-1, 1].
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,15 +17,17 @@ from mql.tasks.control.mocap import MocapEffector
 from mql.tasks.control.rest import Resting
 from mql.tasks.definitions.control import control_of, end_of, frame_skip_of, robot_of
 from mql.tasks.definitions.environment import Answer, Array, DefinedEnvironment
+from mql.tasks.definitions.episodes import episode_physics
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.judge import Verdict
 from mql.tasks.definitions.model import compiled_model, source_of, start_of
 from mql.tasks.definitions.python import TaskValues, guarded, load_class, python_path
 from mql.tasks.definitions.quantities import LiveQuantities, named_in, quantities_of
 from mql.tasks.definitions.scaling import scaling_of
+from mql.tasks.definitions.start import DrawnStart
 from mql.tasks.definitions.terms import terms_of
 from mql.tasks.distributions import Value
-from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.stepping.advance import forces_finder, stepper, whole_stepper
 from mql.tasks.stepping.camera import Camera
 
@@ -33,12 +35,15 @@ from mql.tasks.stepping.camera import Camera
 class PythonEnvironment(DefinedEnvironment):
     """An MJCF model with the methods of a definition's Python class.
 
-    `reset` of the class is called with the model at its keyframe ``home``, or at its own pose where there is none.
+    `reset` of the class is called with the model at its keyframe ``home``, or at its own pose where there is none, and
+    where the definition's ``start`` puts it.
     After a step all that `data` holds is that of the new state, with the controls that led there: places, velocities,
     contacts, their forces, and what sensors read. An episode ends early only where the class says so.
     """
 
-    def __init__(self, file: DefinitionFile, render_mode: str | None = None) -> None:
+    def __init__(
+        self, file: DefinitionFile, render_mode: str | None = None, nuisances: Sequence[Nuisance] = ()
+    ) -> None:
         super().__init__(file, terms_of(file))
         robot = robot_of(file)
         self.model = compiled_model(file, robot)
@@ -58,15 +63,19 @@ class PythonEnvironment(DefinedEnvironment):
         self._find_forces = forces_finder(self.model, self.data)
         # A view of the data's own memory: each access to an attribute of MjData makes a new one.
         self._warnings = self.data.warning.number[mujoco.mjtWarning.mjWARN_BADQPOS :]
-        changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
         self.source = source_of(file, robot)
-        self._changes = PhysicsChanges(self.model, changes, where=file.where, source=self.source)
+        physics = episode_physics(
+            file, self.model, control_timestep=self.dt, robot=robot, source=self.source, nuisances=nuisances
+        )
+        self._change(physics, self.model)
+        self.drawn = DrawnStart(
+            file, self.model, self._start, home_noise=0.0, apply=physics.apply if physics is not None else None
+        )
         self.known = quantities_of(self.model)
         self._read = named_in(self.terms.info_names, self.known, where=file.where("reward"))
         self._quantities = LiveQuantities(self._read, self.data, where=file.where("reward"))
         scaling_of(file, {})
         self._bind(file)
-        self._parameters: Mapping[str, Value] = {}
         self._values = TaskValues({})
         self.action_space = Box(-1.0, 1.0, (commands.action_dim,), np.float64)
         self.observation_space = Box(-np.inf, np.inf, (0,), np.float64)  # the class says the size at the first reset
@@ -103,14 +112,15 @@ class PythonEnvironment(DefinedEnvironment):
     def set_task(self, parameters: Mapping[str, Value]) -> None:
         """Choose the task of the next episode."""
         super().set_task(parameters)
-        self._parameters, self._values = parameters, TaskValues(parameters)
+        self._values = TaskValues(parameters)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start an episode of the task that was set."""
         super().reset(seed=seed)
-        self._changes.apply(self.model, self._parameters)
+        self._begin_physics()
         mujoco.mj_resetData(self.model, self.data)
         self._start.put(self.model, self.data)
+        self._put_drawn()
         self._own_reset(self.model, self.data, self._values, self.np_random)
         self._drive.start()
         mujoco.mj_forward(self.model, self.data)
@@ -126,6 +136,8 @@ class PythonEnvironment(DefinedEnvironment):
     def step(self, action: Array) -> Answer:
         """Advance by one control step with action [A] in [-1, 1]."""
         self._drive.act(action)
+        if self._changing is not None and self._changing.advance():
+            mujoco.mj_step1(self.model, self.data)  # what the step before left was that of the model before
         self._advance()
         self._find_forces()
         self._check_stable()
@@ -134,6 +146,14 @@ class PythonEnvironment(DefinedEnvironment):
         verdict.info.update({name: float(cut) for name, cut in self._drive.limited.items()})
         ended = self._own_terminated is not None and bool(self._own_terminated(self.model, self.data))
         return obs, verdict.reward, ended or verdict.terminated, False, verdict.info | {"at_goal": verdict.at_goal}
+
+    def _put_drawn(self) -> None:
+        """Put joints and bodies where ``start`` draws them."""
+        if self.drawn.draws:
+            drawn = self.drawn.draw(self.np_random, self._parameters)
+            self.data.qpos[:] = drawn.qpos
+            if drawn.mocap_pos is not None and drawn.mocap_quat is not None:
+                self.data.mocap_pos[:], self.data.mocap_quat[:] = drawn.mocap_pos, drawn.mocap_quat
 
     def judge_pose(self, qpos: Array) -> tuple[float, bool]:
         """Put the model at rest into a pose [Q]; return the reward that it gets, and whether success holds there."""

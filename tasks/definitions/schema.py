@@ -7,26 +7,30 @@ stands in `mql.tasks.definitions.expressions.compiled`, and what a change of the
 
 from __future__ import annotations
 
-import keyword
-import math
-import re
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from mql.config.parts import Mistake, Names, Part, Real, whole
-from mql.tasks.distributions import KINDS, Distribution
+from mql.config.parts import Mistake, Names, Part, Real
+from mql.tasks.definitions.episode_schema import ROBOT, Nuisances, ScheduleSpec, StartSpec, randomise_schema
+from mql.tasks.definitions.values import (
+    Count,
+    DistributionSpec,
+    Disturbance,
+    Formula,
+    Gain,
+    Identifier,
+    Limit,
+    Line,
+    Seed,
+    Steps,
+)
 from mql.tasks.family import SuccessAt
 from mql.tasks.physics.fields import Change
 
 SCHEMA: Literal["mql.task_family/1"] = "mql.task_family/1"
-_TASK_NUMBER = r"^task\.[A-Za-z_][A-Za-z0-9_]*$"
 _PYTHON = r"^[^:\x00]+\.py:[A-Za-z_][A-Za-z0-9_]*$"
-MOST_STEPS = 100_000  # control steps of an episode, or physics steps of a control step: more is a slip of the keyboard
-MOST_TASKS = 100_000
-MOST_COMPONENTS = 1_000  # of a parameter that is a vector
 MOST_NUMBERS = 5_000_000  # that all tasks of all splits are made of
 
 
@@ -35,101 +39,6 @@ def _ordered(bounds: tuple[float | None, float | None]) -> tuple[float | None, f
     if low is not None and high is not None and not low < high:
         raise Mistake(f"bounds {low:g} and {high:g} are out of order", "write [low, high]; null leaves an end open")
     return bounds
-
-
-def _text(value: object) -> object:
-    """Read ``unit: 1`` and ``expr: 0.5`` as the texts that they look like."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def _known_number(value: object) -> object:
-    """Refuse a text that is neither a number nor the name of a task parameter."""
-    if isinstance(value, str) and not re.fullmatch(_TASK_NUMBER, value):
-        try:
-            float(value)
-        except ValueError:
-            mend = "give one, or task.NAME for the value of a task parameter"
-            raise Mistake(f"{value!r} is no number", mend) from None
-    return value
-
-
-def _identifier(value: str) -> str:
-    if not (value.isascii() and value.isidentifier()) or keyword.iskeyword(value) or value.startswith("_"):
-        raise Mistake(f"{value!r} is not a name", "use letters, digits and '_', with a letter first")
-    return value
-
-
-def _distribution(value: object) -> object:
-    """Refuse what no distribution holds; which fields a kind has is checked where it is read."""
-    if not isinstance(value, Mapping):
-        raise Mistake("the value is not a distribution", "write {dist: uniform, low: 0.0, high: 1.0}, or another kind")
-    return {name: _plain(name, inner) for name, inner in value.items()}
-
-
-def _plain(name: str, value: object) -> object:
-    if isinstance(value, list | tuple):
-        return [_plain(name, inner) for inner in value]
-    if name == "dist":
-        return value
-    try:
-        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise Mistake(f"{name} is {value!r}", "give a finite number", name)
-    if name == "size" and number > MOST_COMPONENTS:
-        raise Mistake(f"size is {value!r}", f"a parameter has at most {MOST_COMPONENTS:,} components", name)
-    return int(number) if name == "size" and number.is_integer() else number
-
-
-def distributions_schema() -> dict[str, Any]:
-    """Describe every distribution as plain data, for editors: a JSON schema with one alternative for each kind."""
-    return {"oneOf": [_kind_schema(kind) for kind in KINDS.values()]}
-
-
-def _kind_schema(kind: type[Distribution]) -> dict[str, Any]:
-    name = kind.__name__.lower()
-    properties: dict[str, Any] = {"dist": {"const": name, "description": (kind.__doc__ or "").strip()}}
-    needed = ["dist"]
-    for field in fields(kind):  # type: ignore[arg-type]
-        properties[field.name] = _VALUE_SCHEMAS.get(field.name, _EACH if field.type == "Value" else {"type": "number"})
-        if field.default is MISSING:
-            needed.append(field.name)
-    return {
-        "title": name,
-        "type": "object",
-        "properties": properties,
-        "required": needed,
-        "additionalProperties": False,
-    }
-
-
-_NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 1}
-_EACH = {"anyOf": [{"type": "number"}, _NUMBERS], "description": "A number, or one for each component of a vector."}
-_VALUE_SCHEMAS: Mapping[str, dict[str, Any]] = {
-    "size": {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": MOST_COMPONENTS,
-        "description": "Number of components; without it a draw is a number.",
-    },
-    "options": _NUMBERS,
-    "value": {"anyOf": [{"type": "number"}, _NUMBERS]},
-}
-
-Count = Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_TASKS)]
-Steps = Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_STEPS)]
-NotNegative = Annotated[Real, Field(ge=0.0)]
-Positive = Annotated[Real, Field(gt=0.0)]
-TaskNumber = Annotated[str, Field(pattern=_TASK_NUMBER)]  # the value of a task parameter
-Disturbance = Annotated[NotNegative | TaskNumber, BeforeValidator(_known_number)]
-Gain = Annotated[Real | tuple[Real, ...] | TaskNumber, BeforeValidator(_known_number)]
-Limit = Annotated[Positive | tuple[Positive, ...] | TaskNumber, BeforeValidator(_known_number)]
-Seed = Annotated[int, BeforeValidator(whole), Field(ge=0, le=2**63 - 1)]
-Identifier = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_identifier)]
-Line = Annotated[str, BeforeValidator(_text), Field(max_length=2_000)]
-Formula = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
-DistributionSpec = Annotated[dict[str, Any], BeforeValidator(_distribution), WithJsonSchema(distributions_schema())]
 
 
 class Scaling(Part):
@@ -143,7 +52,10 @@ class EnvSpec(Part):
     """What is simulated: a registered Gymnasium environment, an MJCF file, or a robot in a scene."""
 
     id: str | None = Field(default=None, min_length=1, description="Id of a registered Gymnasium environment.")
-    kwargs: dict[str, Any] = Field(default={}, description="What the environment is made with (id only).")
+    kwargs: dict[str, Any] = Field(
+        default={},
+        description="What the environment is made with (id only); 'task.NAME' is the parameter's value.",
+    )
     mjcf: str | None = Field(default=None, min_length=1, description="The model: an MJCF file beside the definition.")
     robot: str | None = Field(default=None, min_length=1, description="Name of a robot, or the path of its spec.")
     scene: str | None = Field(default=None, min_length=1, description="Name of a scene, or the path of its MJCF file.")
@@ -204,6 +116,15 @@ class ParameterSpec(Part):
         default=None, description="Lowest and highest value that makes sense; null leaves an end open."
     )
     apply: tuple[Change, ...] = Field(default=(), description="What it changes in the physics.")
+    schedule: ScheduleSpec | None = Field(
+        default=None, description="When, within an episode, it acts: {at_s, before, ramp_s}; without it, all along."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> ParameterSpec:
+        if self.schedule is not None and not self.apply:
+            raise Mistake("a schedule without apply", "say what it changes in the physics", "schedule")
+        return self
 
 
 class TermSpec(Part):
@@ -330,12 +251,20 @@ class Definition(Part):
     parameters: dict[Identifier, ParameterSpec] = Field(min_length=1, description="What varies: name -> parameter.")
     reward: RewardSpec | None = Field(default=None, description="The reward; without it, the environment's own.")
     success: SuccessSpec | None = Field(default=None, description="When a task counts as solved.")
+    start: StartSpec | None = Field(default=None, description="Where episodes start: joints, bodies, noise.")
+    randomise: Nuisances = Field(
+        default={},
+        description="What differs from episode to episode and is no task: name -> {value, each, apply}, or robot.",
+    )
     sensing: dict[str, SensingSpec] = Field(
         default={}, description="Observed quantity, or all -> how it is seen: noise, bias, delay, history."
     )
     actuation: ActuationSpec = Field(default=ActuationSpec(), description="What becomes of actions: delay, gain, rate.")
     terminate: Annotated[tuple[TerminateSpec, ...], BeforeValidator(_one_or_more)] = Field(
         default=(), description="What ends an episode early: {expr, after}, or a list of these."
+    )
+    probe: tuple[Annotated[Real, Field(ge=-1.0, le=1.0)], ...] = Field(
+        default=(), description="An action, held all along, that lets the parameters show to `mql tasks check`."
     )
     splits: dict[Literal["train", "test", "ood"], SplitSpec] = Field(
         description="The lists of tasks: train, test and, for tasks outside the training ranges, ood."
@@ -361,6 +290,10 @@ class Definition(Part):
         self._check_reward()
         if self.success is not None and self.success.expr is None and self.env.python is None:
             raise Mistake("success has no expr", "add one, or a Python class with a method success", "success")
+        if self.start is not None and self.env.kind == "id":
+            raise Mistake("start doesn't go with id", "the environment draws its own starts; delete it", "start")
+        if ROBOT in self.randomise and self.env.kind != "robot":
+            raise Mistake("no robot states what to randomise", "name the numbers, or give env.robot", "randomise")
         return self
 
     def _check_reward(self) -> None:
@@ -381,6 +314,7 @@ def json_schema() -> dict[str, Any]:
     ends = schema["properties"]["terminate"]
     listed = {key: ends.pop(key) for key in ("type", "items")}
     ends["anyOf"] = [listed["items"], listed]  # one that stands alone is read, too
+    schema["properties"]["randomise"] = randomise_schema(schema["properties"]["randomise"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA,

@@ -89,7 +89,11 @@ def terms_of(file: DefinitionFile) -> Terms:
         UserError: an expression is not allowed.
     """
     definition = file.definition
-    keyed = {key: compile_expression(text, where=file.where(key)) for key, text in definition.expressions().items()}
+    names = file.choices
+    keyed = {
+        key: compile_expression(text, where=file.where(key), names=names)
+        for key, text in definition.expressions().items()
+    }
     reward = definition.reward
 
     def terms(specs: Mapping[str, TermSpec], key: str, reported: str) -> tuple[Term, ...]:

@@ -28,6 +28,7 @@ from mql.tasks.disturbances.checking import check, known_bounds
 from mql.tasks.disturbances.sensors import Layout, Sensors, steps_of
 from mql.tasks.disturbances.settings import Actuation, Sensed, Sensing
 from mql.tasks.family import FloatArray, Task, TaskFamily
+from mql.tasks.physics.nuisances import Nuisance
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,6 +78,10 @@ class DisturbedFamily(TaskFamily):
     def variant(self, suffix: str, note: str, **changes: Any) -> Any:
         """Return the variant of the inner family, disturbed likewise."""
         return disturbed(self.inner.variant(suffix, note, **changes), self.sensed, self.actuation, section=self.section)
+
+    def randomised(self, nuisances: Sequence[Nuisance]) -> TaskFamily:
+        """Return the inner family with numbers of its model drawn anew for each episode, disturbed likewise."""
+        return disturbed(self.inner.randomised(nuisances), self.sensed, self.actuation, section=self.section)
 
     def as_oracle(self) -> Any:
         """Return the ``-oracle`` variant, disturbed likewise; what it sees of the task parameters is true."""

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from mql.errors import UserError
 from mql.tasks.distributions import Value
 from mql.tasks.physics.fields import PLACE, SHAPE, Change
 from mql.tasks.physics.recompile import Recompiler
@@ -40,6 +41,7 @@ class PhysicsChanges:
         changes: parameter -> what it changes. Where two change the same number, the later acts on the earlier's result.
         where: says where a dotted key of the definition stands, such as ``parameters.mass.apply.0.body``.
         source: what the model was compiled from; None: nobody knows, and what needs it is refused.
+        each: parameters whose value has a number for each row that they change, such as each body's mass (`count`).
 
     Raises:
         UserError: a name that the model doesn't have, with the nearest that it has, a change without effect, or one
@@ -53,15 +55,19 @@ class PhysicsChanges:
         *,
         where: Callable[[str], str],
         source: ModelSource | None = None,
+        each: Collection[str] = (),
     ) -> None:
         steps = [
-            Step.of(model, parameter, change, f"parameters.{parameter}.apply.{n}", where)
+            Step.of(model, parameter, change, f"parameters.{parameter}.apply.{n}", where, each=parameter in each)
             for parameter, listed in changes.items()
             for n, change in enumerate(listed)
         ]
         needed = {SHAPE, PLACE} if _fixed_by_compiler(model) else {SHAPE}
         self._compiled = tuple(step for step in steps if step.change.kind.carried in needed)
         self._live = tuple(step for step in steps if step.change.kind.carried not in needed)
+        self._counts = {parameter: _count(parameter, steps) for parameter in each}
+        idle = [step.parameter for step in steps if step.is_idle(model)]
+        self._idle = frozenset(idle) - {step.parameter for step in steps if not step.is_idle(model)}
         touched = self._touched()
         self._base = [(name, rows, getattr(model, name)[rows].copy()) for name, rows in touched.items() if len(rows)]
         self._options = [(name, np.copy(getattr(model.opt, name))) for name, rows in touched.items() if not len(rows)]
@@ -76,8 +82,19 @@ class PhysicsChanges:
         """Parameters whose changes need the compiler: milliseconds for each new value."""
         return frozenset(step.parameter for step in self._compiled)
 
+    @property
+    def idle_parameters(self) -> frozenset[str]:
+        """Parameters that only scale numbers which are 0 in the model."""
+        return self._idle
+
+    def count(self, parameter: str) -> int:
+        """Return how many numbers the value of a parameter has that has one for each row."""
+        return self._counts[parameter]
+
     def apply(self, model: mujoco.MjModel, parameters: Mapping[str, Value]) -> None:
         """Give `model` the values of one task. Its data goes on as it is: reset it to start afresh.
+
+        A parameter that is left out leaves the model's own numbers; one whose changes need the compiler must be there.
 
         Raises:
             UserError: a value that physics forbids, that MuJoCo refuses, or that doesn't have as many components as the
@@ -93,9 +110,16 @@ class PhysicsChanges:
             if self._recompiler is not None:
                 self._recompiler.write(model, parameters)
             for step in self._live:
-                _change(model, step, parameters[step.parameter])
+                if step.parameter in parameters:
+                    _change(model, step, parameters[step.parameter])
             if self._settler is not None:
                 self._settler.settle(model, self._moved)
+
+    def rebase(self, model: mujoco.MjModel) -> None:
+        """Start from the values that `model` has now, as an environment of its own may have set them."""
+        with self._lock:
+            self._base = [(name, rows, getattr(model, name)[rows].copy()) for name, rows, _ in self._base]
+            self._options = [(name, np.copy(getattr(model.opt, name))) for name, _ in self._options]
 
     def of_copy(self, base: mujoco.MjModel, parameters: Mapping[str, Value]) -> mujoco.MjModel:
         """Return a copy of `base` with the values of one task; `base` stays as it is."""
@@ -111,6 +135,23 @@ class PhysicsChanges:
             for name in {step.change.kind.array, _TAKEN_ALONG.get(field), _SAME_FRAME.get(field)} - {None}:
                 touched.setdefault(str(name), set()).update(step.all_rows)
         return {name: np.array(sorted(rows), dtype=np.intp) for name, rows in touched.items()}
+
+
+def _count(parameter: str, steps: Sequence[Step]) -> int:
+    """Return how many rows each change of a parameter changes, which must be one number for all of them.
+
+    Raises:
+        UserError: it is not.
+    """
+    own = [step for step in steps if step.parameter == parameter]
+    counts = [len(step.all_rows) for step in own]
+    for step, count in zip(own, counts, strict=True):
+        if not count:
+            raise UserError(f"{step.change.field} is one number", where=step.where, mend="leave 'each' out")
+        if count != counts[0]:
+            what = f"the changes of {parameter} act on {counts[0]} and on {count} things"
+            raise UserError(what, where=step.where, mend="write two, each with a value of its own")
+    return counts[0]
 
 
 def _fixed_by_compiler(model: mujoco.MjModel) -> bool:

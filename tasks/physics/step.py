@@ -41,6 +41,7 @@ class Step:
         rows: of the field's array, those of each name; none for an option.
         used: components of the field that a row uses.
         where: where it stands, for messages.
+        each: the value has a number for each row.
     """
 
     parameter: str
@@ -48,11 +49,21 @@ class Step:
     rows: tuple[tuple[int, ...], ...]
     used: Mapping[int, int]
     where: str
+    each: bool
     _shapes: Mapping[int, str] = field(repr=False)
     _plans: dict[int | None, _Plan] = field(default_factory=dict, repr=False)  # made for the size of a value, once
 
     @classmethod
-    def of(cls, model: mujoco.MjModel, parameter: str, change: Change, key: str, where: Callable[[str], str]) -> Self:
+    def of(
+        cls,
+        model: mujoco.MjModel,
+        parameter: str,
+        change: Change,
+        key: str,
+        where: Callable[[str], str],
+        *,
+        each: bool = False,
+    ) -> Self:
         """Look up in `model` what a change names.
 
         Raises:
@@ -64,12 +75,23 @@ class Step:
         all_rows = [row for each in rows for row in each]
         used = {row: used_columns(model, change, row) for row in all_rows}
         shapes = {row: shape_of(model, row) for row in all_rows} if change.field == "geom_size" else {}
-        return cls(parameter, change, rows, used, where(key), shapes)
+        return cls(parameter, change, rows, used, where(key), each, shapes)
 
     @property
     def all_rows(self) -> list[int]:
         """All rows of all names."""
         return [row for rows in self.rows for row in rows]
+
+    def is_idle(self, model: mujoco.MjModel) -> bool:
+        """Whether it scales numbers that are all 0 in `model`."""
+        if self.change.op != "scale":
+            return False
+        array = self.change.kind.array
+        values = np.asarray(getattr(model, array)[self.all_rows] if self.rows else getattr(model.opt, array))
+        if values.ndim > 1:
+            columns = [self.change.kind.column + column for column in self.change.components(None)]
+            values = values[:, columns]
+        return not values.any()
 
     def take(self, values: Array, value: Value) -> tuple[Rows, Array, Array]:
         """Change `values`, the field's array, in place; return the rows [K] of what was changed, before and after [K].
@@ -123,11 +145,21 @@ class Step:
         size = len(value) if np.ndim(value) else None  # type: ignore[arg-type]
         if size in self._plans:
             return self._plans[size]
+        elements = self._elements(size)
+        at_rows, at_columns, pick = (np.array(part, dtype=np.intp) for part in zip(*elements, strict=True))
+        index = (at_rows, at_columns + self.change.kind.column)
+        self._plans[size] = _Plan(at_rows, at_columns, pick, index, at_rows if self.rows else at_columns)
+        return self._plans[size]
+
+    def _elements(self, size: int | None) -> list[tuple[int, int, int]]:
+        """Return which elements a value of `size` numbers changes: row, column of the field, number of the value."""
         try:
-            columns = self.change.components(size)
+            columns = self.change.components(None if self.each else size)
         except Mistake as mistake:
             context = mistake.context or {}
             raise UserError(context["what"], where=self.where, mend=context["mend"]) from None
+        if self.each:
+            return [(row, column, n) for n, row in enumerate(self.all_rows) for column in columns]
         all_of_them = size is None and self.change.index is None and len(columns) > 1  # a scale of all components
         one_for_each = size is not None and self.change.kind.width == 1
         elements = []
@@ -140,7 +172,4 @@ class Step:
                         shape, width = self._shapes[row], self.used[row]
                         what = f"the {shape} has {width} size{'s' if width > 1 else ''}, not {column + 1}"
                         raise UserError(what, where=self.where, mend=f"give it {width}, or another index")
-        at_rows, at_columns, pick = (np.array(part, dtype=np.intp) for part in zip(*elements, strict=True))
-        index = (at_rows, at_columns + self.change.kind.column)
-        self._plans[size] = _Plan(at_rows, at_columns, pick, index, at_rows if self.rows else at_columns)
-        return self._plans[size]
+        return elements

@@ -17,6 +17,7 @@ import mujoco
 from mql.robots.description import View
 from mql.tasks.family import Array
 from mql.tasks.stepping.live import LiveDynamics
+from mql.tasks.stepping.varying import Models
 
 
 class ContactDynamics(LiveDynamics):
@@ -32,7 +33,7 @@ class ContactDynamics(LiveDynamics):
 
     def __init__(
         self,
-        models: Sequence[mujoco.MjModel],
+        models: Models,
         frame_skip: int,
         threads: int,
         derived: Sequence[str],
@@ -41,7 +42,7 @@ class ContactDynamics(LiveDynamics):
     ) -> None:
         super().__init__(models, threads, derived, view=view)
         self._frame_skip = frame_skip
-        low, high = models[0].actuator_ctrlrange.T
+        low, high = self._models[0].actuator_ctrlrange.T
         self._middle, self._half = (high + low) / 2.0, (high - low) / 2.0
 
     def _begin(self, row: int) -> None:

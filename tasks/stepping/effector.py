@@ -24,6 +24,7 @@ from mql.tasks.stepping.live import LiveDynamics
 from mql.tasks.stepping.physics_state import Begin, PhysicsState
 from mql.tasks.stepping.rollout import MujocoDynamics
 from mql.tasks.stepping.state import State
+from mql.tasks.stepping.varying import Models
 
 
 class ControlledDynamics(MujocoDynamics):
@@ -43,7 +44,7 @@ class ControlledDynamics(MujocoDynamics):
 
     def __init__(
         self,
-        models: Sequence[mujoco.MjModel],
+        models: Models,
         frame_skip: int,
         threads: int,
         derived: Sequence[str | Derived],
@@ -56,17 +57,16 @@ class ControlledDynamics(MujocoDynamics):
             models, frame_skip, threads, derived, view=view, derive=self._see, control=self._command, begin=begin
         )
         self._controller, self._start_from = controller, begin
-        self._scratch = mujoco.MjData(models[0])
+        self._scratch = mujoco.MjData(self._models[0])
         self._episode: Episode | None = None
 
-    def place(self, start: PhysicsState) -> State:
-        """Put every task into a state, which an episode starts from."""
+    def _ready(self, start: PhysicsState) -> PhysicsState:
         holding = self._controller.holding
         resting = holding.of_rows(self._models, self._scratch, start.qpos)
         self._episode = self._controller.begin(start.qpos, resting)
         if holding.filters and start.act is None:
             start = replace(start, act=self._settled(resting))
-        return super().place(start)
+        return start
 
     def _settled(self, resting: Array) -> Array:
         """Return activations [N, X] with which an episode starts under controls [N, U] that hold all as it is."""
@@ -109,7 +109,7 @@ class MocapDynamics(LiveDynamics):
 
     def __init__(
         self,
-        models: Sequence[mujoco.MjModel],
+        models: Models,
         frame_skip: int,
         threads: int,
         derived: Sequence[str | Derived],

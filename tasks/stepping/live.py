@@ -27,13 +27,14 @@ from mql.tasks.stepping.derived import TIME, Derived, needs_forces
 from mql.tasks.stepping.physics_state import Begin, Layout, PhysicsState
 from mql.tasks.stepping.simulation import Simulation
 from mql.tasks.stepping.state import State
+from mql.tasks.stepping.varying import Models, models_of
 
 
 class LiveDynamics(ABC):
     """N MuJoCo simulations side by side, each with its own model (all of the same sizes) and its own data.
 
     Args:
-        models: one model per task; the same object may serve many.
+        models: one model per task; the same object may serve many, if it never changes.
         threads: tasks that are stepped at the same time.
         derived: attributes of MjData, and other quantities, to find in ``State.derived``.
         view: from where pictures are taken; None: through the model's own camera.
@@ -42,7 +43,7 @@ class LiveDynamics(ABC):
 
     def __init__(
         self,
-        models: Sequence[mujoco.MjModel],
+        models: Models,
         threads: int,
         derived: Sequence[str | Derived],
         *,
@@ -50,9 +51,9 @@ class LiveDynamics(ABC):
         begin: Begin | None = None,
     ) -> None:
         warn_on_stderr()
-        first, rows = models[0], len(models)
-        self._models = list(models)
-        self._data = [mujoco.MjData(model) for model in models]
+        self._models, self._varying = models_of(models)
+        first, rows = self._models[0], len(self._models)
+        self._data = [mujoco.MjData(model) for model in self._models]
         self._layout, self._start_from = Layout(first), begin
         self._began = np.zeros(rows)  # s, the time at which each episode began
         self._lost = np.zeros(rows, np.bool_)  # tasks whose physics has diverged
@@ -77,6 +78,8 @@ class LiveDynamics(ABC):
     def place(self, start: PhysicsState) -> State:
         """Put every task into a state, which an episode starts from."""
         self._lost[:] = False
+        if self._varying is not None:
+            self._varying.begin(start.drawn)
         states, inputs = self._layout.start(self._models, start, self._start_from)
         self._began[:] = states[:, 0]
         for row, (model, data) in enumerate(zip(self._models, self._data, strict=True)):
@@ -92,6 +95,8 @@ class LiveDynamics(ABC):
 
         A task whose physics diverges becomes NaN, and stays so until it is placed again.
         """
+        if self._varying is not None:
+            self._varying.advance()
         for old, new in zip(_arrays(self._before), _arrays(self._after), strict=True):
             np.copyto(old, new)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import gymnasium
@@ -23,6 +23,7 @@ from mql.errors import UserError
 from mql.tasks.distributions import Value
 from mql.tasks.family import Array, BatchStep, FloatArray, Task, TaskFamily
 from mql.tasks.parameter import visible_values
+from mql.tasks.physics.episode import EpisodePhysics
 from mql.tasks.stepping.checked import checked_actions, checked_seeds
 from mql.tasks.stepping.physics_state import PhysicsState, stacked
 from mql.tasks.stepping.simulation import Simulating, Simulation
@@ -34,6 +35,11 @@ from mql.tasks.stepping.success import SuccessRule
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ParallelFamily(TaskFamily):
     """A family whose tasks are functions of batched state."""
+
+    @property
+    def physics(self) -> EpisodePhysics | None:
+        """What tasks and episodes change in a MuJoCo model; None: nothing, or there is none."""
+        return None
 
     @abstractmethod
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
@@ -140,7 +146,10 @@ class ParallelBatch:
     def reset_from(self, rngs: Sequence[np.random.Generator]) -> FloatArray:
         """Start an episode of every task, each drawing from its own generator; return obs [N, O]."""
         drawn = [self.family.first_state(rng, task) for rng, task in zip(rngs, self.tasks, strict=True)]
-        return self.begin(stacked(drawn))
+        start, physics = stacked(drawn), self.family.physics
+        if physics is not None and physics.draws:
+            start = replace(start, drawn=np.stack([physics.draw(rng) for rng in rngs]))
+        return self.begin(start)
 
     def set_state(self, qpos: npt.ArrayLike, qvel: npt.ArrayLike) -> FloatArray:
         """Start an episode of every task from a given state qpos [N, Q], qvel [N, V]; return obs [N, O]."""

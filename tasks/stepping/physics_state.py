@@ -37,6 +37,7 @@ class PhysicsState:
         mocap_pos: [N, M, 3] m.
         mocap_quat: [N, M, 4], unit quaternions.
         time: [N] s.
+        drawn: [N, K], what the physics of the episodes have drawn (`mql.tasks.physics.episode`); None: nothing.
     """
 
     qpos: Array
@@ -46,6 +47,7 @@ class PhysicsState:
     mocap_pos: Array | None = None
     mocap_quat: Array | None = None
     time: Array | None = None
+    drawn: Array | None = None
 
 
 def stacked(rows: Sequence[PhysicsState]) -> PhysicsState:

@@ -21,8 +21,9 @@ Shapes: N tasks, Q positions, V velocities, U actuators, S numbers of a whole st
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Self
 
 import mujoco
 import numpy as np
@@ -33,8 +34,9 @@ from mql.robots.description import Robot, View
 from mql.robots.mjcf.warnings import warn_on_stderr
 from mql.tasks.distributions import Value
 from mql.tasks.family import Array, Task
-from mql.tasks.physics.changes import PhysicsChanges
+from mql.tasks.physics.episode import EpisodePhysics
 from mql.tasks.physics.fields import Change
+from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.scenes.source import MjcfFile, ModelSource
 from mql.tasks.stepping import derived as derived_quantities
 from mql.tasks.stepping.camera import Camera
@@ -44,6 +46,7 @@ from mql.tasks.stepping.parallel import ParallelFamily
 from mql.tasks.stepping.physics_state import STATE, Begin, Layout, PhysicsState
 from mql.tasks.stepping.simulation import Simulation
 from mql.tasks.stepping.state import Dynamics, State
+from mql.tasks.stepping.varying import Models, Varying, models_of
 
 
 @lru_cache(maxsize=16)
@@ -59,10 +62,23 @@ class MujocoFamily(ParallelFamily):
     Args:
         robot: the robot.
         derived: quantities beyond qpos and qvel that `observe` and `outcome` find in ``State.derived``.
+        nuisances: what each episode draws of the model's numbers, on top of what the task changes.
     """
 
     robot: Robot
     derived: tuple[str, ...] = ()
+    nuisances: tuple[Nuisance, ...] = ()
+
+    @property
+    def physics(self) -> EpisodePhysics | None:
+        """What tasks and episodes change in the model; None: nothing."""
+        return _physics_of(self)
+
+    def randomised(self, nuisances: Sequence[Nuisance]) -> Self:
+        """Return this family with further numbers of the model drawn anew for each episode."""
+        family = replace(self, nuisances=(*self.nuisances, *nuisances))
+        assert family.physics is not None  # which looks their names up
+        return family
 
     @property
     def source(self) -> ModelSource:
@@ -86,8 +102,17 @@ class MujocoFamily(ParallelFamily):
 
         It is built once and used again whenever the task comes back: nobody may change it later.
         """
-        changes = _changes_of(self)
-        return self.base() if changes is None else changes.of_copy(self.base(), self.changed_to(task.parameters))
+        physics = self.physics
+        if physics is None:
+            return self.base()
+        return physics.changes.of_copy(self.base(), self.changed_to(task.parameters))
+
+    def task_models(self, tasks: Sequence[Task]) -> Models:
+        """Return the models of `tasks`: their own ones where these differ between episodes."""
+        physics = self.physics
+        if physics is None or not physics.varies:
+            return [model_of(self, task) for task in tasks]
+        return Varying(physics, self.base(), [self.changed_to(task.parameters) for task in tasks])
 
     def derive(self, state: State) -> Mapping[str, Array]:
         """Return further quantities for ``State.derived``, computed once a control step: name -> [N, ...]."""
@@ -99,7 +124,7 @@ class MujocoFamily(ParallelFamily):
 
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the simulation of `tasks`."""
-        models = [model_of(self, task) for task in tasks]
+        models = self.task_models(tasks)
         if FROM_SOLVER.intersection(self.derived):
             return ContactDynamics(models, self.robot.frame_skip, threads, self.derived, view=self.robot.view)
         return MujocoDynamics(
@@ -114,13 +139,20 @@ class MujocoFamily(ParallelFamily):
 
 
 @lru_cache(maxsize=64)
-def _changes_of(family: MujocoFamily) -> PhysicsChanges | None:
+def _physics_of(family: MujocoFamily) -> EpisodePhysics | None:
     """Look up once what a family changes; what it keeps can't be pickled with the family."""
     changes = family.changes()
     where = f"family {family.name}"
-    if not changes:
+    if not changes and not family.nuisances:
         return None
-    return PhysicsChanges(family.base(), changes, where=lambda key: f"{where}: {key}", source=family.source)
+    return EpisodePhysics(
+        family.base(),
+        changes,
+        family.nuisances,
+        control_timestep=family.control_timestep,
+        where=lambda key: f"{where}: {key}",
+        source=family.source,
+    )
 
 
 @lru_cache(maxsize=256)
@@ -133,7 +165,7 @@ class MujocoDynamics:
     """N MuJoCo simulations side by side, each with its own model (all of the same sizes).
 
     Args:
-        models: one model per task; the same object may serve many.
+        models: one model per task; the same object may serve many, if it never changes.
         frame_skip: physics steps in one control step.
         threads: size of the C++ thread pool.
         derived: quantities of `mql.tasks.stepping.derived` to find in ``State.derived``.
@@ -145,7 +177,7 @@ class MujocoDynamics:
 
     def __init__(
         self,
-        models: Sequence[mujoco.MjModel],
+        models: Models,
         frame_skip: int,
         threads: int,
         derived: Sequence[str | Derived] = (),
@@ -156,8 +188,8 @@ class MujocoDynamics:
         begin: Begin | None = None,
     ) -> None:
         warn_on_stderr()
-        first = models[0]
-        self._models = list(models)
+        self._models, self._varying = models_of(models)
+        first = self._models[0]
         self._frame_skip = frame_skip
         threads = min(threads, len(self._models))
         self._data = [mujoco.MjData(first) for _ in range(threads)]
@@ -190,6 +222,9 @@ class MujocoDynamics:
 
     def place(self, start: PhysicsState) -> State:
         """Put every task into a state, which an episode starts from."""
+        if self._varying is not None:
+            self._varying.begin(start.drawn)
+        start = self._ready(start)
         states, inputs = self._layout.start(self._models, start, self._begin)
         self._frames[:] = 0.0
         self._frames[:, -1] = states
@@ -206,6 +241,8 @@ class MujocoDynamics:
         """
         if self._rollout is None:
             raise RuntimeError("the simulation is closed")
+        if self._varying is not None:
+            self._varying.advance()
         np.copyto(self._before, self._frames[:, -1])
         control = self._choose_control(self._state_after, action) if self._choose_control is not None else None
         if control is None:
@@ -253,6 +290,10 @@ class MujocoDynamics:
             self._rollout.close()
             self._rollout = None
         self._camera.close()
+
+    def _ready(self, start: PhysicsState) -> PhysicsState:
+        """Prepare for an episode, whose physics the models have already; return what it starts from."""
+        return start
 
     def _mark_lost(self) -> None:
         """Find tasks that diverged in this step, and write NaN over those that ever did."""

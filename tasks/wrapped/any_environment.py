@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from mql.tasks.distributions import Distribution, Value
 from mql.tasks.family import Split, SuccessAt
 from mql.tasks.parameter import Parameter
 from mql.tasks.wrapped.answers import what_went_wrong
-from mql.tasks.wrapped.environment_source import Environment, checked_environment, close_quietly
+from mql.tasks.wrapped.environment_source import Environment, checked_environment, close_quietly, told_values
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
 from mql.tasks.wrapped.spaces import FlatObservation, action_size
 
@@ -77,7 +78,9 @@ def from_gymnasium(
     known = {key: _parameter(key, given, where) for key, given in parameters.items()}
     rng = np.random.default_rng(0)
     example = splits["train"].listed[0] if splits["train"].listed else {}
-    values = {} if set_task else {key: example.get(key, spec.distribution.sample(rng)) for key, spec in known.items()}
+    values: dict[str, Any] = {}
+    if set_task is None:
+        values = told_values({key: example.get(key, spec.distribution.sample(rng)) for key, spec in known.items()})
     try:
         environment = checked_environment(make_env(**values))
     except UserError:

@@ -10,7 +10,9 @@ import gymnasium
 
 from mql.tasks.distributions import Value
 from mql.tasks.family import Task
+from mql.tasks.name_choice import plain_name
 from mql.tasks.wrapped.answers import BadAnswer
+from mql.tasks.wrapped.varied_models import VariedModels
 
 Environment: TypeAlias = gymnasium.Env[Any, Any]
 
@@ -23,6 +25,7 @@ class EnvironmentSource:
     Args:
         make_env, set_task, observed, success_key, info_keys: see `mql.tasks.wrapped.gymnasium_family.GymnasiumFamily`.
         oracle: the task parameters stand at the end of the observation.
+        varied: what of their models each episode draws anew; None: nothing.
     """
 
     def __init__(
@@ -34,8 +37,9 @@ class EnvironmentSource:
         success_key: str | None,
         info_keys: tuple[str, ...],
         oracle: bool,
+        varied: VariedModels | None = None,
     ) -> None:
-        self._make_env, self._set_task = make_env, set_task
+        self._make_env, self._set_task, self._varied = make_env, set_task, varied
         self.observed, self.success_key, self.info_keys, self.oracle = observed, success_key, info_keys, oracle
         # Environments that nobody uses, by what they suit; the oldest first.
         self._idle: dict[tuple[Any, ...], list[Environment]] = {}
@@ -45,7 +49,7 @@ class EnvironmentSource:
         idle = self._idle.get(self._key(task, render_mode))
         if idle:
             return idle.pop()
-        values: dict[str, Any] = {} if self._set_task is not None else dict(task.parameters)
+        values: dict[str, Any] = {} if self._set_task is not None else told_values(task.parameters)
         if render_mode is not None:
             values["render_mode"] = render_mode
         return checked_environment(self._make_env(**values))
@@ -57,13 +61,22 @@ class EnvironmentSource:
             for old in self._idle.pop(next(iter(self._idle))):
                 close_quietly(old)
 
-    def prepare(self, environment: Environment, task: Task) -> None:
-        """Tell an environment which task its next episode is of."""
+    def prepare(self, environment: Environment, task: Task, seed: int) -> None:
+        """Tell an environment which task its next episode is of, and draw what differs with the episode's seed."""
+        if self._varied is not None:
+            self._varied.put_back(environment)
         if self._set_task is not None:
-            self._set_task(environment, task.parameters)
+            self._set_task(environment, told_values(task.parameters))
+        if self._varied is not None:
+            self._varied.draw(environment, seed)
 
     def _key(self, task: Task, render_mode: str | None) -> tuple[Any, ...]:
         return (render_mode, *(task.parameters.values() if self._set_task is None else ()))
+
+
+def told_values(parameters: Mapping[str, Value]) -> dict[str, Any]:
+    """Return task parameters as an environment gets them: numbers, tuples, and names as texts."""
+    return {name: plain_name(value) for name, value in parameters.items()}
 
 
 def checked_environment(made: Any) -> Environment:

@@ -82,7 +82,7 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         """
         super().reset(seed=seed)
         env, start = self.inner, seed if seed is not None else int(self.np_random.integers(2**31))
-        self._guard("setting the task", lambda: self._source.prepare(env, self.task))
+        self._guard("setting the task", lambda: self._source.prepare(env, self.task, start))
         seen, _ = self._guard("reset", lambda: reset_answer(env.reset(seed=start)))
         if self._flat is None:
             where = f"family {self.family.name}"

@@ -11,15 +11,17 @@ Shapes: N tasks, O observation, A action.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from mql.tasks.distributions import Value
 from mql.tasks.family import Task, TaskFamily
+from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.wrapped.environment_batch import EnvironmentBatch
 from mql.tasks.wrapped.environment_source import Environment, EnvironmentSource
 from mql.tasks.wrapped.gymnasium_environment import GymnasiumEnvironment
+from mql.tasks.wrapped.varied_models import VariedModels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +36,7 @@ class GymnasiumFamily(TaskFamily):
         observed: keys of a Dict observation that the agent sees, in this order; () for all there is.
         success_key: the entry of ``info`` that is true while a task is at its goal; None: the family has no success.
         info_keys: numbers of ``info`` that are reported; every step must give them.
+        nuisances: what each episode draws of the numbers of the environment's MuJoCo model, on top of the task's.
     """
 
     native: bool = False
@@ -42,6 +45,7 @@ class GymnasiumFamily(TaskFamily):
     observed: tuple[str, ...] = ()
     success_key: str | None = None
     info_keys: tuple[str, ...] = ()
+    nuisances: tuple[Nuisance, ...] = ()
 
     def __post_init__(self) -> None:
         if self.has_success != (self.success_key is not None):
@@ -67,6 +71,16 @@ class GymnasiumFamily(TaskFamily):
         self.check_batch(tasks, threads)
         return EnvironmentBatch(self, tasks, [GymnasiumEnvironment(self, self._source, task) for task in tasks])
 
+    def randomised(self, nuisances: Sequence[Nuisance]) -> Self:
+        """Return this family with further numbers of its environments' model drawn anew for each episode."""
+        family = replace(self, nuisances=(*self.nuisances, *nuisances))
+        environment = family.make(family.tasks("train")[0])
+        try:
+            environment.reset(seed=0)  # which looks their names up
+        finally:
+            environment.close()
+        return family
+
     @cached_property
     def _source(self) -> EnvironmentSource:
         return EnvironmentSource(
@@ -76,6 +90,7 @@ class GymnasiumFamily(TaskFamily):
             success_key=self.success_key,
             info_keys=self.info_keys,
             oracle=self.oracle,
+            varied=VariedModels(self.nuisances, self.name, self.control_timestep) if self.nuisances else None,
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mql.runs.run_dir import without_machine_keys
 from mql.tasks import registry
 from mql.tasks.disturbances.family import DisturbedFamily, undisturbed
 from mql.tasks.disturbances.settings import Sensing
+from mql.tasks.stepping.rollout import MujocoFamily
 
 TINY = {
     "train.env_steps": 600,
@@ -129,3 +130,18 @@ def test_a_definition_is_made_harder_than_it_says(tmp_path: Path, python: bool) 
     again = mql.open_run(run.path, trust=True).family
     assert isinstance(again, DisturbedFamily) and isinstance(again.inner, DisturbedFamily)
     assert again.obs_dim == 8 and (again.native, again.depth) == (not python, 1)
+
+
+def test_a_run_keeps_what_it_randomises(tmp_path: Path) -> None:
+    settings = {**TINY, "env.randomise.body_mass": [0.5, 1.5]}
+    run = mql.train("reacher-goal", run_dir=tmp_path / "run", seed=3, settings=settings)
+    again = mql.open_run(run.path)
+    assert again.config.env.randomise.ranges == {"body_mass": (0.5, 1.5)}
+    family = again.family
+    assert isinstance(family, MujocoFamily) and family.physics is not None and family.physics.draws
+    assert again.evaluate(tasks=1, adapt=False)["tasks"] == again.evaluate(tasks=1, adapt=False)["tasks"]
+    with pytest.raises(mql.UserError, match=r"env.randomise.body_mass"):
+        mql.train("reacher-goal", run_dir=run.path, resume=True, settings={"env.randomise.body_mass": [0.9, 1.1]})
+    with pytest.raises(mql.UserError, match=r"no MuJoCo model .*leave out env.randomise.body_mass"):
+        mql.train("point-robot", run_dir=tmp_path / "other", settings=settings)
+    assert not (tmp_path / "other").exists()

@@ -26,8 +26,10 @@ from mql.tasks.checks.effort import QUICK
 from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.run import CHECKS, run_check
 from mql.tasks.definitions.editor_schemas import ROBOT_FILE, TASK_FILE, schema_paths, schema_texts
+from mql.tasks.definitions.episode_schema import NuisanceSpec, StartSpec
 from mql.tasks.definitions.file import read_definition
 from mql.tasks.definitions.new.skeleton import new_skeleton, skeleton_files
+from mql.tasks.definitions.schema import ParameterSpec
 
 # An arm with names that expressions write in another way, and a pendulum whose end stays on a circle.
 ODD_NAMES = MJCF.replace('"tip"', '"arm:tip"').replace('name="rod"', 'name="arm:rod"')
@@ -303,8 +305,11 @@ def test_the_schemas_accept_the_packages_own_files() -> None:
 def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_takes(tmp_path: Path) -> None:
     """Model, definition and experiment of docs/your-robot.md, and the spec of docs/robots.md."""
     docs = Path(__file__).parents[2] / "docs"
-    own, specs = (docs / name for name in ("your-robot.md", "robots.md"))
-    [model], [definition, stages, *_, experiment] = blocks(own, "xml"), blocks(own, "yaml")
+    own, robot_docs = (docs / name for name in ("your-robot.md", "robots.md"))
+    [model], [definition, start, randomised, scheduled, stages, *_, experiment] = (
+        blocks(own, "xml"),
+        blocks(own, "yaml"),
+    )
     (tmp_path / "desk_arm.xml").write_text(model, encoding="utf-8")
     written = skeleton_files("desk-reach", str(tmp_path / "desk_arm.xml"))
     assert yaml.safe_load(written["desk-reach.yaml"]) == yaml.safe_load(definition)
@@ -316,12 +321,16 @@ def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_take
     config, path, _ = load_experiment(str(tmp_path / "desk-reach" / "desk-reach-experiment.yaml"))
     assert config.family == "desk-reach" and path is not None
     assert from_file(path).parameters.keys() == {"target_y", "target_z", "payload", "damping"}
+    assert StartSpec.model_validate(yaml.safe_load(start)["start"]).bodies.keys() == {"cube", "ball", "peg", "target"}
+    for block, cls in ((randomised, NuisanceSpec), (scheduled, ParameterSpec)):
+        [specs] = yaml.safe_load(block).values()
+        assert all(cls.model_validate(spec) for name, spec in specs.items() if name != "robot")
     assert {"reward", "success"} == yaml.safe_load(stages).keys()
     staged = tmp_path / "desk-reach" / "staged.yaml"
     kept = yaml.safe_load(definition) | yaml.safe_load(stages.replace("site_cube", "site_target"))
     staged.write_text(yaml.safe_dump(kept), encoding="utf-8")
     assert from_file(staged).hold_steps == 10
-    spec, *others = blocks(specs, "yaml")
+    spec, *others = blocks(robot_docs, "yaml")
     for number, other in enumerate(others):
         (tmp_path / f"other-{number}.yaml").write_text(other, encoding="utf-8")
         assert robots.load(str(tmp_path / f"other-{number}.yaml")).control

@@ -26,7 +26,6 @@ OURS = ("arm7", "mobile-base", "planar2")
 
 # What the checks remark on: these are properties of the published models, not mistakes in the facts.
 REMARKS = {
-    **{name: {"stated"} for name in OURS},  # nothing draws `randomise` yet
     "adroit-hand": {"limits"},  # the arm's targets reach 2.5 times as far as its joints: gain 500, bias -200
     "fetch": {"limits"},  # finger targets up to 0.2 m, fingers to 0.05 m
     "franka-kitchen": {"limits"},  # damping of 100 N m s/rad leaves 0.87 rad/s of 2.175

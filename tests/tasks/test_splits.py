@@ -94,7 +94,7 @@ def test_descriptions_are_plain_data(family: TaskFamily) -> None:
     row = family.summary_row()
     assert list(row) == ["name", "summary", "obs_dim", "action_dim", "episode_length", "native", "splits"]
     shown = json.loads(json.dumps(family.describe(), allow_nan=False))
-    assert set(shown) == {*row, "parameters", "success"}
+    assert set(shown) == {*row, "parameters", "success", "episodes"}
     rule = {"hold_steps": family.hold_steps, "at": family.success_at}
     assert shown["success"] == (rule if family.has_success else None)
     assert shown["splits"]["test"] == [task.to_json() for task in family.tasks("test")]

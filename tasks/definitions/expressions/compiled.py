@@ -15,9 +15,10 @@ import ast
 import difflib
 import keyword
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ class Expression:
     _uses: tuple[Use, ...] = field(repr=False, compare=False)
     _of_one: Callable[[Scope], Any] = field(repr=False, compare=False)
     _of_rows: Callable[[Scope], Any] = field(repr=False, compare=False)
+    _choices: Mapping[str, Sequence[str]] = field(repr=False, compare=False)
 
     @property
     def uses(self) -> tuple[Use, ...]:
@@ -136,15 +138,18 @@ class Expression:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the text: code does not pickle."""
-        return partial(compile_expression, where=self._where), (self.text,)
+        return partial(compile_expression, where=self._where, names=dict(self._choices)), (self.text,)
 
 
-def compile_expression(text: str, *, where: str) -> Expression:
+def compile_expression(
+    text: str, *, where: str, names: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Expression:
     """Read and compile an expression.
 
     Args:
         text: the expression.
         where: its place, such as ``file.yaml:12 reward.terms.track.expr``, for messages.
+        names: task parameter -> the names that it chooses from. ``task.object == 'bowl'`` compares one.
 
     Raises:
         UserError: it is not an expression, is too long or too deeply nested, or holds something outside the whitelist.
@@ -167,11 +172,11 @@ def compile_expression(text: str, *, where: str) -> Expression:
         raise UserError(
             f"{line[:60]!r} can't be read", where=where, mend="write it shorter, less deeply nested"
         ) from None
-    lambda_tree, uses = translate(tree.body, line, where)
+    lambda_tree, uses = translate(tree.body, line, where, names)
     code = compile(lambda_tree, "<expression>", "eval")
     of_one, of_rows = (eval(code, {"__builtins__": {}, **functions, **CONSTANTS}) for functions in (FOR_ONE, FOR_ROWS))
-    names = frozenset((use.root, use.name) for use in uses)
-    return Expression(text, names, where, uses, of_one, of_rows)
+    read = frozenset((use.root, use.name) for use in uses)
+    return Expression(text, read, where, uses, of_one, of_rows, names)
 
 
 def _nearest_written(root: str, name: str, names: Collection[str]) -> str:

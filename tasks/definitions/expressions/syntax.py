@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -75,13 +76,18 @@ def held_in(root: str, name: str) -> str:
     return f"{root}.NAME" if name and root in ("obs", "last.obs") else root
 
 
-def translate(tree: ast.expr, text: str, where: str) -> tuple[ast.Expression, tuple[Use, ...]]:
+def translate(
+    tree: ast.expr, text: str, where: str, names: Mapping[str, Sequence[str]]
+) -> tuple[ast.Expression, tuple[Use, ...]]:
     """Check an expression's tree and rewrite it as ``lambda scope: ...``; say what it reads.
+
+    Args:
+        names: the names that a task parameter chooses from; the scope holds the place of one.
 
     Raises:
         UserError: something outside the whitelist, with what stands there and what is allowed.
     """
-    translator = _Translator(text, where)
+    translator = _Translator(text, where, names)
     body = translator.value(tree, 1)
     arguments = ast.arguments(posonlyargs=[], args=[ast.arg(_SCOPE)], kwonlyargs=[], kw_defaults=[], defaults=[])
     whole = ast.Expression(ast.Lambda(arguments, body))
@@ -94,8 +100,8 @@ class _Translator:
     A node is a number or a truth value, and which one is known from its form: what the scope holds is always a number.
     """
 
-    def __init__(self, text: str, where: str) -> None:
-        self._text, self._where = text, where
+    def __init__(self, text: str, where: str, names: Mapping[str, Sequence[str]]) -> None:
+        self._text, self._where, self._names = text, where, names
         self.uses: list[Use] = []
 
     def value(self, node: ast.expr, depth: int) -> ast.expr:
@@ -165,11 +171,33 @@ class _Translator:
         for op in node.ops:
             if type(op) not in _COMPARED:
                 self._refuse(node, "is not a comparison of numbers", "compare with < <= > >= == or !=")
+        sides = (node.left, *node.comparators)
+        if any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides):
+            return self._compare_name(node, sides)
         values = [self._number(value, depth) for value in (node.left, *node.comparators)]
         if len(node.ops) == 1:
             return ast.Compare(values[0], node.ops, values[1:])
         names: list[ast.expr] = [ast.Constant(_COMPARED[type(op)]) for op in node.ops]
         return _call("_chain", ast.Tuple(names, ast.Load()), ast.Tuple(values, ast.Load()))
+
+    def _compare_name(self, node: ast.Compare, sides: tuple[ast.expr, ...]) -> ast.expr:
+        """Rewrite ``task.object == 'bowl'`` as a comparison of the name's place."""
+        match sorted(sides, key=lambda side: isinstance(side, ast.Constant)), node.ops:
+            case [
+                [
+                    ast.Attribute(value=ast.Name(id="task"), attr=name) as read,
+                    ast.Constant(value=str() as text) as said,
+                ],
+                [ast.Eq() | ast.NotEq()],
+            ] if name in self._names:
+                if text not in self._names[name]:
+                    self._refuse(said, f"is no name of task.{name}", nearest(text, self._names[name]))
+                self.uses.append(Use("task", name, read.col_offset + 1))
+                held = _item(_item(ast.Name(_SCOPE, ast.Load()), "task"), name)
+                place = float(list(self._names[name]).index(text))
+                return ast.Compare(_call("_load", held), node.ops, [ast.Constant(place)])
+        mend = "compare a parameter of names with one of them, as in task.object == 'bowl'"
+        self._refuse(node, "compares a text with something else", mend)
 
     def _choice(self, parts: tuple[ast.expr, ast.expr, ast.expr], depth: int) -> ast.expr:
         test, *branches = parts
@@ -236,6 +264,8 @@ class _Translator:
             case ast.Attribute(value=owner, attr=name) if (of := self._root(owner)) and not of.endswith("action"):
                 if name.startswith("_"):
                     self._refuse(node, "is not allowed in an expression", "a name starts with a letter")
+                if of == "task" and name in self._names:
+                    self._refuse(node, "is a name, no number", f"compare it: task.{name} == '{self._names[name][0]}'")
                 return of, name, _item(_item(ast.Name(_SCOPE, ast.Load()), held_in(of, name)), name)
         self._refuse(node, "is not allowed in an expression", _ALLOWED)
 

@@ -118,7 +118,7 @@ class ArmFamily(MujocoFamily):
 
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the simulation of `tasks`."""
-        models = [model_of(self, task) for task in tasks]
+        models = self.task_models(tasks)
         frame_skip, view = self.robot.frame_skip, self.robot.view
         return ControlledDynamics(models, frame_skip, threads, self.derived, self._controller, view=view)
 

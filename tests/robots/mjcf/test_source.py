@@ -58,6 +58,25 @@ def test_meshes_in_a_folder_beside_the_models_folder_are_read(tmp_path: Path) ->
     assert registry.load(str(tmp_path / "plain" / "arm.xml")).compile().nmesh == 1
 
 
+def test_a_urdf_reads_the_package_that_it_names(tmp_path: Path) -> None:
+    folder = tmp_path / "all_arms" / "robots" / "one_arm"
+    (folder / "urdf").mkdir(parents=True)
+    (folder / "package.xml").write_text("<package/>")
+    (tmp_path / "all_arms" / "meshes").mkdir()
+    (tmp_path / "all_arms" / "meshes" / "m.obj").write_text(BOX)
+    urdf = folder / "urdf" / "arm.urdf"
+    shape = '<collision><geometry><mesh filename="package://all_arms/meshes/m.obj"/></geometry></collision>'
+    urdf.write_text(f'<robot name="arm"><link name="base">{shape}</link></robot>')
+    assert model_source(urdf).folder == tmp_path / "all_arms" and registry.load(str(urdf)).compile().nmesh == 1
+    urdf.write_text('<robot name="arm"><link name="base"/></robot>')
+    assert model_source(urdf).folder == folder
+
+
+def test_an_installed_packages_model_reads_its_package(tmp_path: Path) -> None:
+    model = tmp_path / "site-packages" / "robots_of_x" / "a" / "b" / "arm.xml"
+    assert model_source(model).folder == tmp_path / "site-packages" / "robots_of_x"
+
+
 def test_no_model_reads_all_of_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert model_source(tmp_path / "mjcf" / "arm.xml").folder == tmp_path / "mjcf"

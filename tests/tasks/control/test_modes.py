@@ -43,7 +43,7 @@ def play(family: ParallelDefinedFamily, actions: Array, *, load: float = 1.0) ->
 
 def plain(family: ParallelDefinedFamily, controls: Array, *, load: float = 1.0) -> Array:
     """Return the angles [T, 3] of a plain simulation from home whose arm has controls [T, 3], one for each step."""
-    model = family.mechanism.changes.of_copy(family.mechanism.model, {"load": load})  # type: ignore[union-attr]
+    model = family.model(family.task({"load": load}))
     data, angles = mujoco.MjData(model), []
     data.qpos[:] = family.mechanism.start.qpos
     places = [int(model.joint(name).qposadr[0]) for name in JOINTS]
@@ -57,7 +57,7 @@ def plain(family: ParallelDefinedFamily, controls: Array, *, load: float = 1.0) 
 
 def weight(family: ParallelDefinedFamily, load: float) -> Array:
     """The torques [3] that hold the arm at home, from MuJoCo's inverse dynamics."""
-    model = family.mechanism.changes.of_copy(family.mechanism.model, {"load": load})  # type: ignore[union-attr]
+    model = family.model(family.task({"load": load}))
     data = mujoco.MjData(model)
     data.qpos[:] = family.mechanism.start.qpos
     mujoco.mj_inverse(model, data)

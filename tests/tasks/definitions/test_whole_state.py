@@ -315,7 +315,7 @@ def test_pictures_show_mocap_bodies_in_every_kind_of_simulation(
     places: list[Any] = []
 
     class Drawn:
-        def __init__(self, model: mujoco.MjModel) -> None:
+        def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
             self.scene = mujoco.MjvScene(model, maxgeom=100)
 
         def render(self) -> np.ndarray[Any, Any]:
