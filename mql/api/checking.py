@@ -19,7 +19,7 @@ from mql.robots.checks.verdict import FAIL
 from mql.tasks import registry
 from mql.tasks.checks.effort import BRIEF
 from mql.tasks.checks.inspection import Inspection
-from mql.tasks.checks.run import CHECKS, run_check
+from mql.tasks.checks.run import CHECKS, finishes_an_episode, run_check
 from mql.tasks.definitions.family import load_definition
 from mql.tasks.family import TaskFamily
 
@@ -44,14 +44,16 @@ def check_before_training(family: TaskFamily, definition: Path | None, *, proces
     inspection = Inspection(_build(family, definition), BRIEF, opengl=False)
     if family.native:
         inspection.__dict__["family"] = family
-        _run(inspection, partial(run_check, inspection))
+        _run(inspection, partial(run_check, inspection), partial(finishes_an_episode, inspection))
         return
     pool = workers(processes)
-    _run(inspection, pool.bound(run_check, inspection, timeout=BRIEF.check_seconds))
+    bound = partial(pool.bound, timeout=BRIEF.check_seconds)
+    _run(inspection, bound(run_check, inspection), bound(finishes_an_episode, inspection))
     pool.bound(Inspection.forget, inspection, timeout=BRIEF.check_seconds)()
 
 
-def _run(inspection: Inspection, check: Callable[[str], object]) -> None:
+def _run(inspection: Inspection, check: Callable[[str], object], finishes: Callable[[], object]) -> None:
+    """Do the checks; `finishes` says whether episodes come to their end at all."""
     begin = time.monotonic()
     for name in CHEAP:
         if time.monotonic() - begin > BRIEF.family_seconds:
@@ -60,6 +62,9 @@ def _run(inspection: Inspection, check: Callable[[str], object]) -> None:
         verdict = check(name)
         if isinstance(verdict, WorkerLost):
             say(f"the check {name} was left out: {verdict}; 'mql tasks check' plays it in full")
+        elif getattr(verdict, "of_an_episode", False) and finishes() is True:
+            # Training drops such episodes, and goes on with the others.
+            say(f"the check {name} was left out: {getattr(verdict, 'message', '')}")
         elif getattr(verdict, "result", None) == FAIL:
             mend = "fix that, or train all the same with --no-check (check=False in Python)"
             raise UserError(f"the check {name} fails: {getattr(verdict, 'message', '')}", mend=mend)

@@ -9,10 +9,14 @@ PASS, WARN, FAIL = "pass", "warn", "fail"
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of one check and its message of one line."""
+    """The result of one check and its message of one line.
+
+    ``of_an_episode``: what failed is an episode of which the others say nothing.
+    """
 
     result: str
     message: str
+    of_an_episode: bool = False
 
 
 def passed(message: str) -> Verdict:

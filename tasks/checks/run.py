@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from mql.errors import UserError, told
 from mql.robots.checks.verdict import FAIL, Verdict, failed
@@ -82,6 +82,18 @@ def run_check(inspection: Inspection, name: str) -> Verdict:
             return _fault("it stopped", error, inspection.at_hand)
 
 
+def finishes_an_episode(inspection: Inspection, tries: int = 5) -> bool:
+    """Tell whether one of a few episodes, each of another task, comes to its end."""
+    tasks = inspection.family.tasks("train")
+    for seed in range(tries):
+        try:
+            inspection.play_alone(tasks[seed % len(tasks)], seed)
+            return True
+        except EpisodeFault:
+            pass
+    return False
+
+
 def builds_at_all(verdict: Verdict) -> bool:
     """Tell from the verdict of `builds` whether there is a family that the other checks can look at."""
     return not (verdict.result == FAIL and verdict.message.startswith("the family can't be built"))
@@ -98,5 +110,5 @@ def representatives() -> list[str]:
 def _fault(what: str, error: Exception, task: str) -> Verdict:
     """Say in one line what was raised, and with which task."""
     if isinstance(error, UserError | EpisodeFault):  # these say themselves where and how
-        return failed(f"{what}: {error}")
+        return replace(failed(f"{what}: {error}"), of_an_episode=isinstance(error, EpisodeFault))
     return failed(f"{what} with {told(error, whole=False)}" + (f" [task {task}]" if task else ""))

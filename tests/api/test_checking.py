@@ -94,3 +94,31 @@ def test_a_long_episode_that_shows_no_effect_proves_nothing(tmp_path: Path) -> N
     checking.check_before_training(family(set_task=set_gain, episode_length=200), None)
     with pytest.raises(UserError, match=r"check effect fails: no effect of 'fault'"):
         checking.check_before_training(family(set_task=set_gain, episode_length=20), None)
+
+
+class Late(Cart):
+    """Some episodes answer a step with four values."""
+
+    every = 3
+    resets = 0
+
+    def reset(self, **given: Any) -> Any:
+        type(self).resets += 1
+        return super().reset(**given)
+
+    def step(self, action: Any) -> Any:
+        answer = super().step(action)
+        return answer if type(self).resets % self.every or self.steps < 2 else (*answer[:3], {})
+
+
+class Always(Late):
+    every = 1
+
+
+def test_an_episode_that_fails_is_no_reason_not_to_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = mql.train(family_around(Late), run_dir=tmp_path / "run", settings=TINY)
+    lost = [fault for line in run.metrics() for fault in line.get("faults", ())]
+    assert lost and all("step 2 gave 4 values, not 5" in fault for fault in lost)
+    assert "was left out: it stopped: family lab: step 2 gave 4 values, not 5" in capsys.readouterr().err
+    with pytest.raises(UserError, match="the check builds fails: it stopped: family lab: step 2 gave 4 values, not 5"):
+        mql.train(family_around(Always), run_dir=tmp_path / "other", settings=TINY)

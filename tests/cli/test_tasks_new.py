@@ -294,12 +294,15 @@ def test_the_schema_files_are_those_of_the_program(what: str, capsys: pytest.Cap
 
 def test_the_schemas_accept_the_packages_own_files() -> None:
     root = Path(__file__).parents[2]
-    for what, files in (("robot", root.glob("robots/models/*.yaml")), ("task family", root.glob("examples/**/*.yaml"))):
-        schema = json.loads(schema_texts()[what])
-        for path in files:
-            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-            if "schema" in tree:  # else it is an experiment
-                jsonschema.validate(tree, schema)
+    schemas = {schema["$id"]: schema for schema in map(json.loads, schema_texts().values())}
+    trees = [
+        yaml.safe_load(path.read_text(encoding="utf-8"))
+        for path in (*root.glob("robots/models/*.yaml"), *root.glob("examples/**/*.yaml"))
+    ]
+    written = [tree for tree in trees if "schema" in tree]  # the others are experiments
+    assert {tree["schema"] for tree in written} == set(schemas)
+    for tree in written:
+        jsonschema.validate(tree, schemas[tree["schema"]])
 
 
 def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_takes(tmp_path: Path) -> None:
