@@ -1,7 +1,7 @@
 """See an agent at work: a film of an episode of each task, or a strip of pictures of it.
 
     python examples/film_agent.py runs/walk --tasks test:0 test:1 -o films --every 2
-    python examples/film_agent.py runs/walk --tasks heading=0 heading=1.57 -o walk.png --at 10 60 110 160
+    python examples/film_agent.py runs/walk --tasks heading=0 heading=1.57 -o walk.png --at 10 60 110 160 --shrink 2
 
 A folder gets one .mp4 for each task (`pip install 'mql[video]'`), a .png one row of pictures for each.
 """
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=2, help="control steps from picture to picture of a film")
     parser.add_argument("--at", type=int, nargs="+", default=[10, 60, 110, 160], help="control steps of a strip")
+    parser.add_argument("--shrink", type=int, default=1, help="a strip's pictures are so many times smaller")
     parser.add_argument("--trust", action="store_true", help="run the Python of the run's own definition")
     options = parser.parse_args(arguments)
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pictures, told = play(run, task, wanted, checkpoint=options.checkpoint, seed=options.seed)
         print(f"{text}: {told}")
         if strip:
-            rows.append(np.concatenate(pictures, axis=1))
+            rows.append(np.concatenate([shrunk(picture, options.shrink) for picture in pictures], axis=1))
         else:
             options.out.mkdir(parents=True, exist_ok=True)
             rate = 1.0 / (run.family.control_timestep * options.every)
@@ -61,6 +62,13 @@ def find_task(family: TaskFamily, text: str) -> Task:
         return family.tasks(split)[int(number)]
     pairs = [pair.split("=") for pair in text.split(",")]
     return family.task({name: float(value) for name, value in pairs})
+
+
+def shrunk(picture: npt.NDArray[np.uint8], times: int) -> npt.NDArray[np.uint8]:
+    """Average squares of pixels."""
+    height, width = (size // times for size in picture.shape[:2])
+    squares = picture[: height * times, : width * times].reshape(height, times, width, times, 3)
+    return np.asarray(squares.mean(axis=(1, 3)), dtype=np.uint8)
 
 
 def play(
