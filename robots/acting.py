@@ -67,6 +67,9 @@ ACTS: Mapping[str, str | None] = {
     "view": "pictures",
 }
 
+# What to do about a key that nothing follows.
+INSTEAD: Mapping[str, str] = {"safety.contact_force_n": "punish it by a term of the reward"}
+
 
 def not_simulated(spec: RobotSpec) -> list[str]:
     """Return the dotted keys that a spec states and nothing follows."""

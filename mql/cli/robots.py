@@ -119,9 +119,9 @@ def _check_robot(name: str, menagerie: Path | None, *, opengl: bool) -> Iterator
     workers = Workers(1)
     try:
         # What comes with every job is kept by the worker: the model is read and compiled once for all checks.
-        done = workers.bound(run_robot_check, inspection, timeout=_CHECK_SECONDS)
+        verdict_of = workers.bound(run_robot_check, inspection, timeout=_CHECK_SECONDS)
         for each in ROBOT_CHECKS:
-            answer = done(each)
+            answer = verdict_of(each)
             verdict = answer if isinstance(answer, Verdict) else failed(_lost(each, answer))
             yield CheckResult(name, each, verdict.result, verdict.message)
             if not goes_on(each, verdict):

@@ -19,12 +19,11 @@ import numpy.typing as npt
 
 from mql.errors import UserError
 from mql.robots.mjcf.files import ModelFiles
-from mql.robots.mjcf.lookup import joint_width
+from mql.robots.mjcf.lookup import joint_freedoms, joint_width
 from mql.robots.mjcf.sealed import Sealed, seal
 from mql.robots.mjcf.xml_tree import Element
 
 _SAID = "keyframe"  # in MuJoCo's message that one does not fit
-_DEGREES = {7: 6, 4: 3, 1: 1}  # numbers of a joint in qpos -> in qvel
 _KEYS = ("qpos", "qvel", "act", "ctrl", "mpos", "mquat")
 Array = npt.NDArray[np.float64]
 
@@ -127,7 +126,7 @@ class _Owners:
         return {
             "qpos": (_ranges(model.jnt_qposadr, [(j, joint_width(model, j)) for j in joints]), model.qpos0.copy()),
             "qvel": (
-                _ranges(model.jnt_dofadr, [(j, _DEGREES[joint_width(model, j)]) for j in joints]),
+                _ranges(model.jnt_dofadr, [(j, joint_freedoms(model, j)) for j in joints]),
                 np.zeros(model.nv),
             ),
             "act": (

@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 HOME = "home"
 _HARDLY = 0.02  # of a joint's range
 _ROUNDING = 1e-9  # rad or m
-_WIDTHS = {"free": 7, "ball": 4, "slide": 1, "hinge": 1}
+_WIDTHS = {"free": (7, 6), "ball": (4, 3), "slide": (1, 1), "hinge": (1, 1)}  # in qpos and in qvel
 _FILTERS = (mujoco.mjtDyn.mjDYN_FILTER.value, mujoco.mjtDyn.mjDYN_FILTEREXACT.value)
 _KINDS = ("free", "ball", "slide", "hinge")  # in MuJoCo's order
 _NAN_WARNINGS = (
@@ -147,7 +147,12 @@ def joint_kind(model: mujoco.MjModel, joint: int) -> str:
 
 def joint_width(model: mujoco.MjModel, joint: int) -> int:
     """Return how many numbers a joint has in qpos."""
-    return _WIDTHS[joint_kind(model, joint)]
+    return _WIDTHS[joint_kind(model, joint)][0]
+
+
+def joint_freedoms(model: mujoco.MjModel, joint: int) -> int:
+    """Return how many degrees of freedom a joint has: its numbers in qvel."""
+    return _WIDTHS[joint_kind(model, joint)][1]
 
 
 def holding_controls(model: mujoco.MjModel, data: mujoco.MjData) -> FloatArray:

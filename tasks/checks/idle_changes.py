@@ -13,17 +13,9 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from mql.tasks.physics.fields import Change
-
-_BY_JOINT = (mujoco.mjtTrn.mjTRN_JOINT.value, mujoco.mjtTrn.mjTRN_JOINTINPARENT.value)
-_DOFS = {mujoco.mjtJoint.mjJNT_FREE.value: 6, mujoco.mjtJoint.mjJNT_BALL.value: 3}
-_KINDS = {
-    "body": mujoco.mjtObj.mjOBJ_BODY,
-    "joint": mujoco.mjtObj.mjOBJ_JOINT,
-    "geom": mujoco.mjtObj.mjOBJ_GEOM,
-    "actuator": mujoco.mjtObj.mjOBJ_ACTUATOR,
-    "site": mujoco.mjtObj.mjOBJ_SITE,
-}
+from mql.errors import UserError
+from mql.tasks.physics.fields import ALL, Change
+from mql.tasks.physics.targets import rows_of
 
 Array = npt.NDArray[np.float64]
 
@@ -40,12 +32,13 @@ def why_idle(
         also_changed: fields that other changes of the definition set.
     """
     kind, names = change.target
-    if kind and kind not in _KINDS:
-        return  # a tendon, an equality or a mesh: what it may do to a motion is not looked at
-    places = {name: int(mujoco.mj_name2id(model, _KINDS[kind], name)) for name in names}
-    if any(place < 0 for place in places.values()):
+    if kind in ("tendon", "equality", "mesh") or ALL in names:
+        return  # what it may do to a motion is not looked at
+    try:
+        things = {name: rows_of(model, change, name, "") for name in names}
+    except UserError:
         return  # an error of its own, when the definition is read
-    rows = [row for place in places.values() for row in _rows(model, change, kind, place)]
+    rows = [row for each in things.values() for row in each]
     array = change.kind.array
     own = np.asarray(getattr(model if hasattr(model, array) else model.opt, array), np.float64)
     own = own[rows] if rows else own
@@ -54,11 +47,12 @@ def why_idle(
     if change.op == "scale" and not np.any(own) and change.field not in also_changed:
         yield f"{change.field} is 0 in the model, and any factor of 0 is 0: write 'op: set' or 'op: add'"
         return
-    for name, place in places.items():
-        reasons = [_reason(model, change, each, values, also_changed) for each in _things(model, change, kind, place)]
-        if reasons and all(reasons):  # one of a body's geoms may act where others don't
+    for name, each in things.items():
+        own_joint = [model.joint(name).id] if change.field == "qpos_spring" else each  # a row of it is a place in qpos
+        reasons = [_reason(model, change, thing, values, also_changed) for thing in own_joint]
+        if all(reasons):  # one of a body's geoms may act where others don't
             yield f"{change.field} of {kind} {name!r}: {reasons[0]}"
-    if not places:
+    if not things:
         reason = _reason(model, change, 0, values, also_changed)
         if reason:
             yield f"{change.field}: {reason}"
@@ -116,25 +110,3 @@ def _touch(model: mujoco.MjModel, one: int, other: int) -> bool:
         model.geom_contype[other] & model.geom_conaffinity[one]
     )
     return bool(masks)
-
-
-def _rows(model: mujoco.MjModel, change: Change, kind: str, place: int) -> list[int]:
-    """Return the rows of the change's array that belong to one thing of the model."""
-    array = change.kind.array
-    if array.startswith("actuator") and kind == "joint":
-        by_joint = np.isin(model.actuator_trntype, _BY_JOINT) & (model.actuator_trnid[:, 0] == place)
-        return [int(row) for row in np.flatnonzero(by_joint)]
-    if array.startswith("dof"):
-        first = int(model.jnt_dofadr[place])
-        return list(range(first, first + _DOFS.get(int(model.jnt_type[place]), 1)))
-    if array.startswith("geom"):
-        return _things(model, change, kind, place)
-    return [int(model.jnt_qposadr[place])] if change.field == "qpos_spring" else [place]
-
-
-def _things(model: mujoco.MjModel, change: Change, kind: str, place: int) -> list[int]:
-    """Return the things that a change acts on: the geoms of a body, where a geom's field names the body."""
-    if kind == "body" and change.kind.array.startswith("geom"):
-        first = int(model.body_geomadr[place])
-        return list(range(first, first + int(model.body_geomnum[place])))
-    return [place]

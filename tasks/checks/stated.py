@@ -14,6 +14,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from mql.robots.acting import INSTEAD, not_simulated
 from mql.robots.checks.verdict import Verdict, judged, passed
 from mql.tasks.checks.idle_changes import why_idle
 from mql.tasks.checks.inspection import Inspection
@@ -26,11 +27,6 @@ from mql.tasks.definitions.sensing import unsimulated
 from mql.tasks.disturbances.family import undisturbed
 from mql.tasks.family import TaskFamily
 
-# Keys of a robot's spec that say something of the real robot, and what to write in the definition instead.
-_ACTS_NOWHERE: Mapping[str, str] = {
-    "randomise": "write 'randomise: robot' in the definition",
-    "safety.contact_force_n": "punish it by a term of the reward",
-}
 _FOR_PEOPLE = {"schema", "name", "version", "description", "unit", "doc"}  # keys that are no part of a simulation
 
 
@@ -141,9 +137,7 @@ def _robot(file: DefinitionFile, family: TaskFamily, model: mujoco.MjModel | Non
         return
     for each in unsimulated(spec, model, family.control_timestep, own_observation=env.python is not None):
         yield f"{each.where}: {each.why}"
-    for key, instead in _ACTS_NOWHERE.items():
-        tree: Any = spec
-        for part in key.split("."):
-            tree = getattr(tree, part)
-        if tree and not (key == "randomise" and ROBOT in file.definition.randomise):
-            yield f"{spec.where(key)}: nothing simulates it: {instead}"
+    if spec.randomise and ROBOT not in file.definition.randomise:
+        yield f"{spec.where('randomise')}: nothing simulates it: write 'randomise: robot' in the definition"
+    for key in not_simulated(spec):
+        yield f"{spec.where(key)}: nothing simulates it: {INSTEAD[key]}"

@@ -104,37 +104,25 @@ class Fingers:
 NO_FINGERS = Fingers(np.zeros(0, np.intp), np.zeros(0), np.zeros(0))
 
 
-@dataclass(frozen=True, eq=False)
-class ServoEffector:
-    """An end effector that moves by position servos of the hinges between it and the robot's base.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EndEffector:
+    """What both ways of moving an end effector have in common.
 
     Args:
-        kinematics: of the model as it was compiled. What a task changes in it, the controller does not know.
-        servos: [J], the actuator of each joint.
-        ratio: [J], its control for an angle of 1 rad.
         stroke: what an action means.
         holding: what holds all that no action moves.
         fingers: the gripper.
         turn: what the turns of an action mean; None: it has none.
         workspace: the place that is asked for stays in there; None: anywhere.
         farthest: m; how far the place that is asked for may go in a step; None: any way.
-        fastest: [J] rad; how far the angles that are asked for may go in a step; None: any way.
-        rotation: [3, 3], the orientation that the end effector keeps; None: the one that it starts with.
-        posture: [J] rad, to which the arm is drawn where the end effector does not mind; None: the one at the start.
     """
 
-    kinematics: ArmKinematics
-    servos: Indices
-    ratio: Array
     stroke: Stroke
     holding: Holding
     fingers: Fingers = NO_FINGERS
     turn: Stroke | None = None
     workspace: Box | None = None
     farthest: float | None = None
-    fastest: Array | None = None
-    rotation: Array | None = None
-    posture: Array | None = None
 
     @property
     def stays(self) -> bool:
@@ -145,6 +133,27 @@ class ServoEffector:
     def action_dim(self) -> int:
         """Length A of an action."""
         return 3 + (3 if self.turn is not None else 0) + self.fingers.action_dim
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ServoEffector(EndEffector):
+    """An end effector that moves by position servos of the hinges between it and the robot's base.
+
+    Args:
+        kinematics: of the model as it was compiled. What a task changes in it, the controller does not know.
+        servos: [J], the actuator of each joint.
+        ratio: [J], its control for an angle of 1 rad.
+        fastest: [J] rad; how far the angles that are asked for may go in a step; None: any way.
+        rotation: [3, 3], the orientation that the end effector keeps; None: the one that it starts with.
+        posture: [J] rad, to which the arm is drawn where the end effector does not mind; None: the one at the start.
+    """
+
+    kinematics: ArmKinematics
+    servos: Indices
+    ratio: Array
+    fastest: Array | None = None
+    rotation: Array | None = None
+    posture: Array | None = None
 
     def begin(self, qpos: Array, resting: Array) -> ServoEpisode:
         """Start an episode of each task from qpos [N, Q]; `resting` [N, U] are controls that hold all as it is."""

@@ -15,8 +15,10 @@ Shapes: N tasks, Q positions, V velocities, U actuators, K actuators of joints, 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import mujoco
 import numpy as np
@@ -93,7 +95,7 @@ class RangeEpisode:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class JointControl:
+class JointControl(ABC):
     """What the modes of joints have in common.
 
     Args:
@@ -133,16 +135,19 @@ class JointControl:
         """Command one simulation."""
         return EpisodeDrive(self, model, data)
 
-    def begin(self, qpos: Array, resting: Array) -> JointEpisode:
+    @abstractmethod
+    def begin(self, qpos: Array, resting: Array) -> JointEpisode[Any]:
         """Start an episode of each task from qpos [N, Q]; `resting` [N, U] are controls that hold all as it is."""
-        raise NotImplementedError
 
 
-class JointEpisode:
+Commands = TypeVar("Commands", bound=JointControl)
+
+
+class JointEpisode(ABC, Generic[Commands]):
     """An episode of N tasks: what it keeps of the robots, and of limits."""
 
-    def __init__(self, control: JointControl, qpos: Array, resting: Array) -> None:
-        self._common, self._controls = control, resting.copy()
+    def __init__(self, control: Commands, qpos: Array, resting: Array) -> None:
+        self._control, self._controls = control, resting.copy()
         self._qpos, self._qvel = qpos, np.zeros((len(qpos), 0))
         none = np.zeros(len(qpos), np.bool_)
         self.limited: dict[str, BoolArray] = {}
@@ -155,21 +160,21 @@ class JointEpisode:
 
     def controls(self, action: Array) -> Array:
         """Return the controls [N, U] for an action [N, A] where the robots were last seen: valid until the next."""
-        common = self._common
-        self._controls[:, common.actuators] = self._of_joints(action[:, common.columns])
-        common.ranges.command(self._controls, action)
-        common.fingers.command(self._controls, action)
+        control = self._control
+        self._controls[:, control.actuators] = self._of_joints(action[:, control.columns])
+        control.ranges.command(self._controls, action)
+        control.fingers.command(self._controls, action)
         return self._controls
 
+    @abstractmethod
     def _of_joints(self, action: Array) -> Array:
         """Return the joints' controls [N, K] for their numbers [N, K] of an action."""
-        raise NotImplementedError
 
     def _limit(self, slow: BoolArray, outside: BoolArray) -> None:
-        common = self._common
-        if common.fastest is not None or (common.end is not None and common.end.speed is not None):
+        control = self._control
+        if control.fastest is not None or (control.end is not None and control.end.speed is not None):
             self.limited[VELOCITY] = slow
-        if common.end is not None and common.end.workspace is not None:
+        if control.end is not None and control.end.workspace is not None:
             self.limited[WORKSPACE] = outside
 
 
@@ -201,12 +206,11 @@ class TargetControl(JointControl):
         return TargetEpisode(self, qpos, resting)
 
 
-class TargetEpisode(JointEpisode):
+class TargetEpisode(JointEpisode[TargetControl]):
     """An episode of N tasks: the targets that were asked for, and what the servos carry beyond them."""
 
     def __init__(self, control: TargetControl, qpos: Array, resting: Array) -> None:
         super().__init__(control, qpos, resting)
-        self._control = control
         self._targets = qpos[:, control.places]
         self._load = resting[:, control.actuators] - control.ratio * self._targets
 
@@ -248,12 +252,8 @@ class SpeedControl(JointControl):
         return SpeedEpisode(self, qpos, resting)
 
 
-class SpeedEpisode(JointEpisode):
+class SpeedEpisode(JointEpisode[SpeedControl]):
     """An episode of N tasks that remembers nothing but what it saw last."""
-
-    def __init__(self, control: SpeedControl, qpos: Array, resting: Array) -> None:
-        super().__init__(control, qpos, resting)
-        self._control = control
 
     def _of_joints(self, action: Array) -> Array:
         control = self._control
@@ -290,12 +290,8 @@ class EffortControl(JointControl):
         return EffortEpisode(self, qpos, resting)
 
 
-class EffortEpisode(JointEpisode):
+class EffortEpisode(JointEpisode[EffortControl]):
     """An episode of N tasks that remembers nothing but what it saw last."""
-
-    def __init__(self, control: EffortControl, qpos: Array, resting: Array) -> None:
-        super().__init__(control, qpos, resting)
-        self._control = control
 
     def _of_joints(self, action: Array) -> Array:
         control = self._control

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from mql.tasks.control.actuators import Holding, Indices
-from mql.tasks.control.effector import Fingers, Stroke
-from mql.tasks.control.limits import VELOCITY, WORKSPACE, Box
+from mql.tasks.control.actuators import Indices
+from mql.tasks.control.effector import EndEffector, Stroke
+from mql.tasks.control.limits import VELOCITY, WORKSPACE
 from mql.tasks.family import Array
 
 
-@dataclass(frozen=True, eq=False)
-class MocapEffector:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MocapEffector(EndEffector):
     """An end effector that a mocap body pulls, by a weld between it and a body of the robot.
 
     The weld is content where the mocap body's orientation is the pulled body's times `weld_turn`, and where the point
@@ -36,12 +36,6 @@ class MocapEffector:
         places: [Y], where those joints stand in qpos.
         ratio: [Y], the servos' control for 1 rad or m.
         end_point: [3] m, the end effector in the pulled body's frame: what actions displace, and turn about.
-        stroke: what an action means.
-        fingers: the gripper.
-        holding: what holds all that no action moves.
-        turn: what the turns of an action mean; None: it has none.
-        workspace: the end effector is asked to stay in there; None: anywhere.
-        farthest: m; how far the place that is asked for may go in a step; None: any way.
     """
 
     mocap: int
@@ -53,22 +47,6 @@ class MocapEffector:
     places: Indices
     ratio: Array
     end_point: Array
-    stroke: Stroke
-    fingers: Fingers
-    holding: Holding
-    turn: Stroke | None = None
-    workspace: Box | None = None
-    farthest: float | None = None
-
-    @property
-    def stays(self) -> bool:
-        """No action asks the end effector to stay."""
-        return True
-
-    @property
-    def action_dim(self) -> int:
-        """Length A of an action."""
-        return 3 + (3 if self.turn is not None else 0) + self.fingers.action_dim
 
     def drive(self, model: mujoco.MjModel, data: mujoco.MjData) -> MocapDrive:
         """Command one simulation."""

@@ -262,12 +262,12 @@ def _by_servos(model: mujoco.MjModel, robot: RobotSpec, name: str, own: Indices,
         raise UserError(what, where=where, mend=f"leave rotation_scale out: that takes {JOINTS_TO_ORIENT} joints")
     fastest = _fastest(model, robot, [int(model.dof_jntid[dof]) for dof in kinematics.qvel])
     return ServoEffector(
-        kinematics,
-        servos,
-        position_ratio(model, servos),
-        stroke(_number(mode.scale), mode.rate_hz),
-        Holding(model, own),
-        _fingers(model, robot),
+        kinematics=kinematics,
+        servos=servos,
+        ratio=position_ratio(model, servos),
+        stroke=stroke(_number(mode.scale), mode.rate_hz),
+        holding=Holding(model, own),
+        fingers=_fingers(model, robot),
         turn=_turn(mode),
         workspace=_workspace(model, robot),
         farthest=_farthest(robot, seconds),

@@ -36,6 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError, nearest
+from mql.robots.mjcf.lookup import joint_freedoms, joint_width
 from mql.tasks.definitions.pairs import Pairs
 from mql.tasks.stepping import frames
 from mql.tasks.stepping.derived import PROMPT_SENSORS, TIME, Derived, Needs, Reader
@@ -43,13 +44,6 @@ from mql.tasks.stepping.frames import Frame
 
 Array = npt.NDArray[np.float64]
 
-# The kinds of joint, and how many positions and velocities each has.
-_WIDTHS = {
-    mujoco.mjtJoint.mjJNT_FREE: (7, 6),
-    mujoco.mjtJoint.mjJNT_BALL: (4, 3),
-    mujoco.mjtJoint.mjJNT_SLIDE: (1, 1),
-    mujoco.mjtJoint.mjJNT_HINGE: (1, 1),
-}
 _FROM_STATE = ("qpos", "qvel")
 _PLACES = ("site_xpos", "xpos")
 _OF_FRAMES: Mapping[str, Callable[[str, Frame], Derived]] = {
@@ -269,7 +263,7 @@ def _elements(model: mujoco.MjModel) -> Iterator[tuple[str, str, Quantity]]:
     """Yield (name, a clearer name or "", quantity) of what has a name in the model."""
     for joint in range(model.njnt):
         name = model.joint(joint).name
-        positions, velocities = _WIDTHS[mujoco.mjtJoint(model.jnt_type[joint])]
+        positions, velocities = joint_width(model, joint), joint_freedoms(model, joint)
         if name:
             owner = f"joint {name!r}"
             yield f"joint_{plain_name(name)}", "", _run("qpos", int(model.jnt_qposadr[joint]), positions, owner)

@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 
 from mql.errors import UserError, nearest
+from mql.robots.mjcf.lookup import joint_freedoms
 from mql.tasks.physics.fields import ALL, Change
 
 _KINDS = {
@@ -104,7 +105,7 @@ def _rows(model: mujoco.MjModel, change: Change, own: int) -> list[int]:
         rows = _actuators_of(model, own)
     elif array.startswith("dof"):
         first = int(model.jnt_dofadr[own])
-        return list(range(first, first + {_FREE: 6, _BALL: 3}.get(model.jnt_type[own], 1)))
+        return list(range(first, first + joint_freedoms(model, own)))
     family = array.split("_")[0]
     for row in rows:
         refusal = _REFUSALS.get(change.field)

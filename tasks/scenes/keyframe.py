@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from mql.robots.mjcf.lookup import holding_activations
+from mql.robots.mjcf.lookup import holding_activations, joint_freedoms, joint_kind
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -50,12 +50,10 @@ def _copy_activations(alone: Any, key: int, data: mujoco.MjData) -> None:
 
 def _copy_velocities(alone: Any, key: int, data: mujoco.MjData) -> None:
     """Copy the joints' velocities; that of a free body goes along with its place in the whole."""
-    widths = {mujoco.mjtJoint.mjJNT_FREE.value: 6, mujoco.mjtJoint.mjJNT_BALL.value: 3}
     for number, whole in _shared(alone, data.model, "joint", alone.njnt):
-        kind = int(alone.jnt_type[number])
         start, to = int(alone.jnt_dofadr[number]), int(data.model.jnt_dofadr[whole])
-        speeds = np.array(alone.key_qvel[key, start : start + widths.get(kind, 1)])
-        if kind == mujoco.mjtJoint.mjJNT_FREE.value:
+        speeds = np.array(alone.key_qvel[key, start : start + joint_freedoms(alone, number)])
+        if joint_kind(alone, number) == "free":
             own = alone.key_qpos[key, alone.jnt_qposadr[number] + 3 :][:4]
             turn = _turn(own, data.qpos[data.model.jnt_qposadr[whole] + 3 :][:4])
             mujoco.mju_rotVecQuat(speeds[:3], speeds[:3].copy(), turn)

@@ -10,6 +10,7 @@ import torch
 import yaml
 from lab_definitions import TINY as LAB_TINY
 from lab_definitions import write_parallel, write_python
+from tiny_runs import TINY
 
 import mql
 from mql.config.loading import load_config, read_resolved, to_yaml
@@ -19,25 +20,6 @@ from mql.tasks.disturbances.family import DisturbedFamily, undisturbed
 from mql.tasks.disturbances.settings import Sensing
 from mql.tasks.stepping.rollout import MujocoFamily
 
-TINY = {
-    "train.env_steps": 600,
-    "train.random_steps": 200,
-    "train.episodes_per_iteration": 5,
-    "train.batch_size": 32,
-    "train.env_steps_per_update": 50,
-    "train.replay_capacity": 2000,
-    "train.evaluate_every": 300,
-    "train.checkpoint_every": 200,
-    "agent.hidden_sizes": (16,),
-    "agent.context_dim": 4,
-    "agent.segment_length": 8,
-    "agent.burn_in": 4,
-    "adapt.step1_updates": 1,
-    "adapt.step2_updates": 2,
-    "adapt.batch_size": 32,
-    "evaluate.tasks": 2,
-    "evaluate.final_tasks": 3,
-}
 HARD = {
     "env.sensing.noise": 0.05,
     "env.sensing.delay_s": 0.1,

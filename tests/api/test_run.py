@@ -13,6 +13,7 @@ import pytest
 import torch
 from lab_definitions import TINY as LAB_TINY
 from lab_definitions import write_parallel, write_python
+from tiny_runs import TINY as POINT_TINY
 
 import mql
 from mql.cli import app as cli
@@ -21,27 +22,8 @@ from mql.tasks.definitions.trust import Untrusted
 from mql.training.meta_q_learning import MetaQLearning
 from mql.training.methods import METHODS
 
-TINY = {
-    "train.env_steps": 600,
-    "train.random_steps": 200,
-    "train.episodes_per_iteration": 5,
-    "train.batch_size": 32,
-    "train.env_steps_per_update": 50,
-    "train.replay_capacity": 2000,
-    "train.evaluate_every": 300,
-    "train.checkpoint_every": 200,
-    "agent.hidden_sizes": (16,),
-    "agent.context_dim": 4,
-    "agent.segment_length": 8,
-    "agent.burn_in": 4,
-    "adapt.step1_updates": 1,
-    "adapt.step2_updates": 2,
-    "adapt.batch_size": 32,
-    "adapt.exploration_noise": 0.1,
-    "evaluate.tasks": 2,
-    "evaluate.final_tasks": 3,
-}
-TEXTS = [f"{key}={list(value) if isinstance(value, tuple) else value}" for key, value in TINY.items()]
+TINY = POINT_TINY | {"adapt.exploration_noise": 0.1}
+TEXTS = [f"{key}={value}" for key, value in TINY.items()]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from tiny_runs import TINY
 
 from mql.api import training
 from mql.cli import app as cli
@@ -22,25 +23,6 @@ from mql.runs.available_memory import AvailableMemory
 from mql.runs.run_dir import RunDir
 from mql.tasks import registry
 
-TINY = {
-    "train.env_steps": 600,
-    "train.random_steps": 200,
-    "train.episodes_per_iteration": 5,
-    "train.batch_size": 32,
-    "train.env_steps_per_update": 50,
-    "train.replay_capacity": 2000,
-    "train.evaluate_every": 300,
-    "train.checkpoint_every": 200,
-    "agent.hidden_sizes": [16],
-    "agent.context_dim": 4,
-    "agent.segment_length": 8,
-    "agent.burn_in": 4,
-    "adapt.step1_updates": 1,
-    "adapt.step2_updates": 2,
-    "adapt.batch_size": 32,
-    "evaluate.tasks": 2,
-    "evaluate.final_tasks": 3,
-}
 SETTINGS = ["--set", *(f"{key}={value}" for key, value in TINY.items())]
 
 ROW = {

@@ -14,31 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_runs import TINY as POINT_TINY
 
 import mql.runs.checkpoint
 from mql.cli import app as cli
 from mql.errors import UserError
 from mql.runs.run_dir import RunDir, without_machine_keys
 
-TINY = {
-    "train.env_steps": 600,
-    "train.random_steps": 200,
-    "train.episodes_per_iteration": 5,
-    "train.batch_size": 32,
-    "train.env_steps_per_update": 50,
-    "train.replay_capacity": 2000,
-    "train.evaluate_every": 300,
-    "train.checkpoint_every": 200,
-    "agent.hidden_sizes": [16],
-    "agent.context_dim": 4,
-    "agent.segment_length": 8,
-    "agent.burn_in": 4,
-    "adapt.step1_updates": 1,
-    "adapt.step2_updates": 1,
-    "adapt.batch_size": 32,
-    "evaluate.tasks": 1,
-    "evaluate.final_tasks": 1,
-}
+TINY = POINT_TINY | {"adapt.step2_updates": 1, "evaluate.tasks": 1, "evaluate.final_tasks": 1}
 
 
 def train(path: Path, *settings: str, resume: bool = False) -> list[str]:

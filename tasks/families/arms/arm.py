@@ -165,11 +165,11 @@ class ArmFamily(MujocoFamily):
     def _controller(self) -> ServoEffector:
         servos = np.arange(self._nominal.nu)  # the arm's joints in their order; scenes and tools have no actuators
         return ServoEffector(
-            self._kinematics,
-            servos,
-            position_ratio(self._nominal, servos),
-            Stroke(STROKE, LEAD),
-            Holding(self._nominal),
+            kinematics=self._kinematics,
+            servos=servos,
+            ratio=position_ratio(self._nominal, servos),
+            stroke=Stroke(STROKE, LEAD),
+            holding=Holding(self._nominal),
             workspace=Box(*WORKSPACE),
             rotation=DOWN,
             posture=self._posture,
