@@ -2,7 +2,8 @@
 
     python examples/compare_runs.py -o curves.png plain=runs/a plain=runs/b standardised=runs/c
 
-Runs of one label have one colour; each is a line. A run is its directory, or any folder with its ``evaluations.jsonl``.
+Runs of one label have one colour; each is a line: its evaluations while training, and the last one where that is on the
+same tasks, too. A run is its directory, or any folder with its ``evaluations.jsonl``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ import matplotlib.pyplot as plt
 def read(folder: Path) -> list[dict[str, Any]]:
     """Return the records of a run's evaluations."""
     lines = (folder / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    records = [json.loads(line) for line in lines]
+    # The last one is mostly on the test tasks, those before on validation tasks: two curves, not one.
+    return [record for record in records if record["split"] == records[0]["split"]]
 
 
 def draw(runs: Sequence[tuple[str, Path]], out: Path) -> None:

@@ -26,8 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError, nearest
+from mql.tasks.derived_splits import derived
 from mql.tasks.distributions import Value
-from mql.tasks.name_choice import Name, NameChoice, plain_value
+from mql.tasks.name_choice import Name, NameChoice, all_names, plain_value
 from mql.tasks.parameter import Parameter
 
 Array = npt.NDArray[np.float64]
@@ -40,8 +41,8 @@ SuccessAt = Literal["any", "end"]
 class Task:
     """One task: the values of a family's task parameters, and where they come from.
 
-    ``split`` is train, test, ood or custom; ``index`` is the place in that split's list (0 for a custom task).
-    ``in_training_range`` is False where a value lies outside what the training tasks are drawn from.
+    ``split`` is train, validation, test, ood, validation-ood or custom; ``index`` is the place in that split's list (0
+    for a custom task). ``in_training_range`` is False where a value lies outside what training tasks are drawn from.
     """
 
     family: str
@@ -129,7 +130,8 @@ class TaskFamily(ABC):
         episode_length: control steps in an episode.
         control_timestep: seconds between two actions.
         parameters: the task parameters, in a fixed order.
-        splits: train and test, and ood where the family has tasks outside the training ranges.
+        splits: train and test, and ood where the family has tasks outside the training ranges. validation and, beside
+            ood, validation-ood follow from them where they are not stated (`mql.tasks.derived_splits`).
         has_success: whether ``info["success"]`` exists.
         hold_steps: control steps in a row at the goal that make a success.
         success_at: when these count: at any time of the episode, or only as its last steps.
@@ -185,6 +187,16 @@ class TaskFamily(ABC):
     @abstractmethod
     def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> TaskBatch:
         """Build all `tasks` side by side on `threads` CPU threads; the numbers do not depend on the thread count."""
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """The lists of tasks that there are: those of `splits`, then those that follow from them."""
+        return tuple(self._lists)
+
+    def held_out(self, split: str) -> bool:
+        """Whether no task of a split is one of the training tasks."""
+        trained = {tuple(task.parameters.values()) for task in self.tasks("train")}
+        return not any(tuple(task.parameters.values()) in trained for task in self.tasks(split))
 
     def tasks(self, split: str) -> list[Task]:
         """Return the fixed list of tasks of one split.
@@ -292,7 +304,7 @@ class TaskFamily(ABC):
             "action_dim": self.action_dim,
             "episode_length": self.episode_length,
             "native": self.native,
-            "splits": {name: split.size for name, split in self.splits.items()},
+            "splits": {name: len(tasks) for name, tasks in self._lists.items()},
         }
 
     def describe(self) -> dict[str, Any]:
@@ -330,11 +342,11 @@ class TaskFamily(ABC):
             for task in tasks:
                 owner = seen.setdefault(tuple(task.parameters.values()), name)
                 if owner != name and not self.shared_splits:
-                    where = f"family {self.name}"
-                    raise UserError(
-                        f"splits {owner} and {name} share a task", where=where, mend="give them other seeds"
-                    )
-        return lists
+                    what = f"splits {owner} and {name} share a task"
+                    raise UserError(what, where=f"family {self.name}", mend="give them other seeds")
+        stated = {name: [task.parameters for task in tasks] for name, tasks in lists.items()}
+        more = derived(self.splits, stated, self._draw_one, shared=self.shared_splits)
+        return lists | {name: self._listed_as(name, drawn) for name, drawn in more.items()}
 
     @cached_property
     def names_of(self) -> Mapping[str, NameChoice]:
@@ -343,39 +355,35 @@ class TaskFamily(ABC):
         Raises:
             UserError: a split draws numbers where there should be names, or names where there should be numbers.
         """
-        known: dict[str, NameChoice] = {}
+        choices = {}
         for key, spec in self.parameters.items():
-            listed = [each[key] for split in self.splits.values() for each in split.listed if key in each]
-            sources = [
-                spec.distribution,
-                *(split.override[key] for split in self.splits.values() if key in split.override),
-            ]
-            names = [isinstance(source, NameChoice) for source in sources]
-            if any(names) != all(names):
-                what = f"task parameter {key!r} is drawn from names and from numbers"
-                raise UserError(what, where=f"family {self.name}", mend="give all its splits names, or none")
-            if names[0]:
-                texts = [text for source in sources for text in source.options]
-                texts += [value.text if isinstance(value, Name) else str(value) for value in listed]
-                known[key] = NameChoice(tuple(dict.fromkeys(texts)))
-        return known
+            splits = self.splits.values()
+            sources = [spec.distribution, *(split.override[key] for split in splits if key in split.override)]
+            listed = [each[key] for split in splits for each in split.listed if key in each]
+            if (choice := all_names(key, sources, listed, where=f"family {self.name}")) is not None:
+                choices[key] = choice
+        return choices
 
     def _draw(self, name: str, split: Split) -> tuple[Task, ...]:
         rng = np.random.default_rng(split.seed)
-        drawn: list[Mapping[str, Value]] = list(split.listed)
-        if not drawn:
-            sources = {key: split.override.get(key, spec.distribution) for key, spec in self.parameters.items()}
-            drawn = [{key: source.sample(rng) for key, source in sources.items()} for _ in range(split.n)]
-        if self.names_of:
-            drawn = [self._named(values) for values in drawn]
+        drawn = [self._named(values) for values in split.listed] or [self._draw_one(split, rng) for _ in range(split.n)]
         if not drawn:
             raise UserError(f"split {name} is empty", where=f"family {self.name}", mend="give it n of at least 1")
+        return self._listed_as(name, drawn)
+
+    def _draw_one(self, split: Split, rng: np.random.Generator) -> Mapping[str, Value]:
+        sources = {key: split.override.get(key, spec.distribution) for key, spec in self.parameters.items()}
+        return self._named({key: source.sample(rng) for key, source in sources.items()})
+
+    def _listed_as(self, split: str, drawn: Sequence[Mapping[str, Value]]) -> tuple[Task, ...]:
         return tuple(
-            Task(self.name, name, index, values, self._in_training_range(values)) for index, values in enumerate(drawn)
+            Task(self.name, split, index, values, self._in_training_range(values)) for index, values in enumerate(drawn)
         )
 
     def _named(self, values: Mapping[str, Any]) -> Mapping[str, Value]:
         """Give names the places that they have in the whole family."""
+        if not self.names_of:
+            return values
         return {
             key: self.names_of[key].named(value.text if isinstance(value, Name) else value)
             if key in self.names_of

@@ -5,6 +5,7 @@ A `Name` is a number with a text: calculations and arrays take its place among t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -87,6 +88,31 @@ class NameChoice:
     def named(self, text: str) -> Name:
         """Return one of the options as a value; ValueError for another text."""
         return Name(self.options.index(text), text)
+
+
+def all_names(
+    parameter: str, sources: Sequence[object], listed: Sequence[Value | str], *, where: str
+) -> NameChoice | None:
+    """Return all names that a parameter has, in one order; None: it is a number.
+
+    Args:
+        parameter: its name.
+        sources: all distributions that it is drawn from.
+        listed: its values in tasks that are listed one by one.
+        where: for the message.
+
+    Raises:
+        UserError: some sources give names and others numbers.
+    """
+    names = [source for source in sources if isinstance(source, NameChoice)]
+    if not names:
+        return None
+    if len(names) != len(sources):
+        what = f"task parameter {parameter!r} is drawn from names and from numbers"
+        raise UserError(what, where=where, mend="give all its splits names, or none")
+    texts = [text for source in names for text in source.options]
+    texts += [value.text if isinstance(value, Name) else str(value) for value in listed]
+    return NameChoice(tuple(dict.fromkeys(texts)))
 
 
 def plain_name(value: Value) -> float | str | tuple[float, ...]:

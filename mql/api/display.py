@@ -65,7 +65,8 @@ class Display:
             self._progress.note(f"warning: {record['remark']}")
         if record["env_steps"] >= self._config.train.env_steps:
             self._progress.note(
-                f"training is done; evaluating and adapting on up to {self._config.evaluate.final_tasks} tasks"
+                f"training is done; evaluating and adapting on up to {self._config.evaluate.final_tasks} "
+                f"{self._config.evaluate.split} tasks"
             )
 
     def on_task(self, done: int, tasks: int) -> None:

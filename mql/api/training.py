@@ -26,7 +26,7 @@ from mql.api.families import (
 )
 from mql.config.idle_keys import idle_keys
 from mql.config.loading import Overrides, is_path, load_experiment, override, with_values
-from mql.config.schema import Config
+from mql.config.schema import WHILE_TRAINING, Config
 from mql.errors import UserError
 from mql.learning.replay_size import ReplaySize
 from mql.learning.trainer import replay_size
@@ -213,7 +213,8 @@ def create_run(
     if family is None:
         family = registry.load(config.family) if definition is None else load_definition(definition, trust=trust)
     harder = made_harder(family, config.env)
-    harder.tasks(config.evaluate.split)
+    for final in (False, True):
+        harder.tasks(config.evaluate.split_of(final=final))
     check_device(config)
     check_memory(config, harder)
     if check:
@@ -221,7 +222,7 @@ def create_run(
     return RunDir.create(
         path,
         config=config,
-        tasks={split: [task.to_json() for task in family.tasks(split)] for split in family.splits},
+        tasks={split: [task.to_json() for task in family.tasks(split)] for split in family.split_names},
         command=command or ["python", *sys.argv],
         definition=None if definition is None else copy_of(definition),
         facts={} if given is None or _has_name(given) else FROM_PYTHON,
@@ -363,4 +364,7 @@ class _Mirror:
     def on_evaluation(self, record: Mapping[str, JSON]) -> None:
         """Send the summary of an evaluation."""
         assert self._tracker
-        self._tracker.log({"env_steps": record["env_steps"], "evaluation": record.get("summary", record)})
+        # What was measured on other tasks is another curve: the last evaluation is mostly on the test tasks.
+        split = record.get("split", WHILE_TRAINING)
+        name = "evaluation" if split == WHILE_TRAINING else f"evaluation_{split}"
+        self._tracker.log({"env_steps": record["env_steps"], name: record.get("summary", record)})

@@ -21,7 +21,7 @@ import typer
 
 from mql.cli.results import guard
 from mql.cli.robot_commands import robots_app
-from mql.cli.task_commands import AsJson, Trust, tasks_app
+from mql.cli.task_commands import SPLITS, AsJson, Trust, tasks_app
 from mql.errors import UserError, nearest
 
 # Typer brings the parser's exceptions from click, or from its own copy of it; only this one has a public name.
@@ -126,7 +126,7 @@ def train(
 @app.command()
 def evaluate(
     run: RunOrAdapted,
-    split: Annotated[str | None, typer.Option(metavar="train|test|ood", help="Tasks to evaluate on.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="SPLIT", help=f"Tasks to evaluate on: {SPLITS}.")] = None,
     tasks: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Use only the first N tasks of the split.")
     ] = None,

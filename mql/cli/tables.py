@@ -14,6 +14,7 @@ from rich.text import Text
 
 from mql.cli.results import output
 
+SPLITS = ("train", "validation", "test", "ood")  # that a list of families shows
 WIDTH_OF_A_FILE = 120  # columns where standard output is no terminal
 
 Row = Mapping[str, Any]
@@ -26,14 +27,14 @@ def print_json(value: Any) -> None:
 
 def print_families(rows: Iterable[Row]) -> None:
     """Print one line per task family, from `TaskFamily.summary_row`."""
-    table = _table("family", "summary", right=("obs", "actions", "steps", "train", "test", "ood"))
+    table = _table("family", "summary", right=("obs", "actions", "steps", *SPLITS))
     for row in rows:
         splits = row["splits"]
         table.add_row(
             row["name"],
             row["summary"],
             *(str(row[key]) for key in ("obs_dim", "action_dim", "episode_length")),
-            *(str(splits.get(split, "-")) for split in ("train", "test", "ood")),
+            *(str(splits.get(split, "-")) for split in SPLITS),
         )
     _print(table)
 
@@ -128,7 +129,8 @@ def print_evaluation(record: Row) -> None:
         if "random_fault" in row:
             _print(f"random actions failed in a task: {row['random_fault']}")
     if record.get("shared_splits"):
-        _print("in this family train and test are the same tasks: these figures say nothing about unseen tasks")
+        split = record["split"] if record["split"].startswith("validation") else "test"
+        _print(f"in this family train and {split} are the same tasks: these figures say nothing about unseen tasks")
 
 
 def _print_terms(rows: Sequence[Row]) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+SPLITS = "train, validation, test, ood or validation-ood"  # in helps
+
 tasks_app = typer.Typer(help="List, show, check, draw, view and create task families.", rich_markup_mode=None)
 
 Family = Annotated[
@@ -72,7 +74,7 @@ def tasks_render(
         ),
     ],
     split: Annotated[
-        str, typer.Option(metavar="train|test|ood", help="Tasks to draw; a video shows the first one.")
+        str, typer.Option(metavar="SPLIT", help=f"Tasks to draw ({SPLITS}); a video shows the first one.")
     ] = "test",
     tasks: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Number of tasks in the picture.", show_default="6")
@@ -99,7 +101,7 @@ def tasks_view(
             show_default="the first one of --split",
         ),
     ] = None,
-    split: Annotated[str, typer.Option(metavar="train|test|ood", help="Whose first task is shown.")] = "test",
+    split: Annotated[str, typer.Option(metavar="SPLIT", help=f"Whose first task is shown: {SPLITS}.")] = "test",
     actions: Annotated[
         str | None, typer.Option(metavar="random|zero|probe", help="Who acts.", show_default="random")
     ] = None,

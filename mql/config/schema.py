@@ -170,14 +170,24 @@ class AdaptConfig(Section):
     scored_transitions: Count = Field(default=100_000, description="Stored transitions that get a weight, at most.")
 
 
+WHILE_TRAINING = "validation"  # the split that evaluations while training are made on
+
+
 class EvaluateConfig(Section):
     """What is measured during and after meta-training."""
 
-    split: Literal["test", "train", "ood"] = Field(default="test", description="Tasks that evaluations are made on.")
-    tasks: Count = Field(default=10, description="Tasks per evaluation while training.")
+    split: Literal["test", "train", "ood", "validation", "validation-ood"] = Field(
+        default="test",
+        description="Tasks of the last evaluation, and of `mql evaluate`; those while training are on validation.",
+    )
+    tasks: Count = Field(default=10, description="Validation tasks per evaluation while training.")
     final_tasks: Count = Field(default=30, description="Tasks of the last evaluation.")
     evaluation_episodes: Count = Field(default=1, description="Episodes per task, zero-shot and adapted each.")
     adapt_while_training: bool = Field(default=True, description="Adapt in every evaluation, not only in the last.")
+
+    def split_of(self, *, final: bool) -> str:
+        """Say which tasks an evaluation is made on: what is looked at while training must not be what is reported."""
+        return self.split if final else WHILE_TRAINING
 
 
 class Config(Section):

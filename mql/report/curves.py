@@ -32,9 +32,9 @@ def draw_training(
 ) -> Path:
     """Draw the learning curve: return on held-out tasks over env steps, zero-shot and adapted, mean and worst task.
 
-    The curve keeps to the tasks that all evaluations share. The final evaluation, on all its tasks, has a marker of its
-    own. A thin dotted line shows what random actions get in the curve's tasks, where the records hold it. Where the
-    family has a success, its rate stands in a second picture beside it.
+    The curve keeps to the tasks that all evaluations while training share: validation tasks. The final evaluation, on
+    all its tasks (mostly test tasks), has a marker of its own. A thin dotted line shows what random actions get in the
+    curve's tasks, where the records hold it. Where the family has a success, its rate stands in a second picture.
 
     Args:
         path: where the picture goes; the suffix (.png, .pdf, .svg) chooses its format.
@@ -104,17 +104,17 @@ def _draw_returns(axes: Axes, curve: LearningCurve, *, worst: bool = False) -> N
         if len(points) > 1:
             steps, means, low, high, worsts = _lines(curve, key, "mean", "low", "high", "worst")
             axes.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
-            text = f"{label}, {_count(curve.n_tasks)}"
+            text = f"{label}, {_count(curve.n_tasks, curve.kind)}"
             axes.plot(steps, means, color=color, marker=marker, markersize=4, linewidth=1.8, label=text)
             if worst:
                 text = f"{label}, worst of them"
                 axes.plot(steps, worsts, color=color, linestyle=":", marker=".", markersize=4, label=text)
         elif points and final is None:
-            _draw_point(axes, points[0], f"{label}, {_count(curve.n_tasks)}", color, _style(marker, 5))
+            _draw_point(axes, points[0], f"{label}, {_count(curve.n_tasks, curve.kind)}", color, _style(marker, 5))
         if final:
-            text = f"{label}, final evaluation: {_count(curve.n_final_tasks)}"
+            text = f"{label}, final evaluation: {_count(curve.n_final_tasks, curve.final_kind)}"
             _draw_point(axes, final, text, color, _beside_last(axes, final_marker, place))
-    _draw_level(axes, curve.random_return, f"random actions, {_count(curve.n_tasks)}")
+    _draw_level(axes, curve.random_return, f"random actions, {_count(curve.n_tasks, curve.kind)}")
     _label_steps(axes, curve)
     axes.set_ylabel("return of an episode (mean, 95 % interval)")
     axes.margins(y=0.08)
@@ -185,7 +185,8 @@ def _draw_level(axes: Axes, value: float | None, label: str = "") -> None:
 def _label_steps(axes: Axes, curve: LearningCurve) -> None:
     axes.set_xlabel("environment steps")
     axes.xaxis.set_major_formatter(_short_number)
-    axes.set_xlim(0, 1.1 * max(curve.env_steps) or 1)
+    last = max([*curve.env_steps, *(point.env_steps for point in curve.final.values())])
+    axes.set_xlim(0, 1.1 * last or 1)
 
 
 def _legend_below(axes: Axes, *, ncols: int) -> None:
@@ -193,8 +194,8 @@ def _legend_below(axes: Axes, *, ncols: int) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False, ncols=ncols, fontsize=9)
 
 
-def _count(tasks: int) -> str:
-    return f"{tasks} task{'' if tasks == 1 else 's'}"
+def _count(tasks: int, kind: str) -> str:
+    return f"{tasks} {kind} task{'' if tasks == 1 else 's'}"
 
 
 def _draw_distances(axes: Axes, rows: Sequence[Record]) -> None:

@@ -1,7 +1,8 @@
 """What a learning curve shows: the same held-out tasks throughout, from the records of a run's evaluations.
 
-The final evaluation is usually made on more tasks than those while training. A line from one to the other would show
-other tasks, not learning: so a curve keeps to the tasks of all evaluations, and the final one stands beside it.
+The final evaluation is usually made on other and more tasks than those while training: on test tasks, which nobody has
+looked at before. A line from one to the other would show other tasks, not learning: so a curve keeps to the tasks of
+all evaluations on one split, and the final one stands beside it.
 """
 
 from __future__ import annotations
@@ -32,14 +33,17 @@ class Point:
 class LearningCurve:
     """A curve over `n_tasks` tasks, and the final evaluation (empty while a run is unfinished) over `n_final_tasks`.
 
+    ``kind`` and ``final_kind`` say which tasks these are: a split, or training, where a split has the training tasks.
     Points and final points are by column, ``zero_shot`` and ``adapted``; a column that was never measured is missing,
     and `env_steps` lists all evaluations, so that a gap in a column can be seen.
     ``random_return`` and ``random_success`` are those of random actions in the curve's tasks, None where unknown.
     """
 
+    kind: str
     n_tasks: int
     env_steps: list[int]
     points: dict[str, list[Point]]
+    final_kind: str
     n_final_tasks: int
     final: dict[str, Point]
     random_return: float | None
@@ -47,7 +51,9 @@ class LearningCurve:
 
 
 def learning_curve(evaluations: Sequence[Record], *, finished: bool) -> LearningCurve:
-    """Return the curve over those tasks that all evaluations on the last one's split share.
+    """Return the curve over those tasks that all evaluations on one split share: that of the last one while training.
+
+    The final evaluation belongs to the curve where it is on that split, too.
 
     Args:
         evaluations: records of evaluations.jsonl, at least one.
@@ -58,7 +64,9 @@ def learning_curve(evaluations: Sequence[Record], *, finished: bool) -> Learning
     """
     if not evaluations:
         raise ValueError("a learning curve needs at least one evaluation")
-    evaluations = [record for record in evaluations if record["split"] == evaluations[-1]["split"]]
+    last = evaluations[-1]
+    split = (evaluations[-2] if finished and len(evaluations) > 1 else last)["split"]
+    evaluations = [record for record in evaluations if record["split"] == split]
     tables = [record["tasks"] for record in evaluations]
     # A split is a fixed list, of which evaluations take the first tasks: a place in it names a task.
     places = [place for place in range(min(map(len, tables))) if _same([table[place] for table in tables])]
@@ -68,17 +76,22 @@ def learning_curve(evaluations: Sequence[Record], *, finished: bool) -> Learning
     for record in evaluations:
         for column, point in _points(record, [record["tasks"][place] for place in places]).items():
             points.setdefault(column, []).append(point)
-    last = evaluations[-1]
     complete = [row for row in last["tasks"] if "fault" not in row]
     return LearningCurve(
+        kind=_kind(evaluations[-1]),
         n_tasks=len(places),
         env_steps=[record["env_steps"] for record in evaluations],
         points=points,
+        final_kind=_kind(last),
         n_final_tasks=len(complete) if finished else 0,
         final=_points(last, complete) if finished else {},
         random_return=_random(tables, places, "random_return"),
         random_success=_random(tables, places, "random_success"),
     )
+
+
+def _kind(record: Record) -> str:
+    return "training" if record.get("shared_splits") else str(record["split"])
 
 
 def _same(rows: Sequence[Record]) -> bool:

@@ -13,6 +13,7 @@ from mql.evaluation.held_out import evaluate, mean_terms, summarize_results
 from mql.learning.trainer import Trainer, updates_after
 from mql.runs.run_dir import RunDir
 from mql.seeding import generator
+from mql.tasks.derived_splits import VALIDATION
 from mql.tasks.family import Task, TaskFamily
 from mql.training.learning import Iteration, restore
 from mql.types import COLLECTED_TERM, JSON, Episode
@@ -72,10 +73,14 @@ class MetaQLearning:
     def evaluate(
         self, *, final: bool, with_random: bool, on_task: Callable[[int, int], None] | None = None
     ) -> dict[str, JSON]:
-        """Evaluate on ``evaluate.tasks`` tasks or, at the end, on ``evaluate.final_tasks``, where it always adapts."""
+        """Evaluate on ``evaluate.tasks`` validation tasks.
+
+        At the end: on ``evaluate.final_tasks`` tasks of ``evaluate.split``, where it always adapts.
+        """
         settings = self.trainer.config.evaluate
         return evaluation(
             self.trainer,
+            split=settings.split_of(final=final),
             tasks=settings.final_tasks if final else settings.tasks,
             adapt=final or settings.adapt_while_training,
             with_random=with_random,
@@ -117,18 +122,20 @@ def load_trainer(run: RunDir, family: TaskFamily, config: Config, *, env_steps: 
 def evaluation(
     trainer: Trainer,
     *,
+    split: str | None = None,
     tasks: int,
     adapt: bool,
     with_random: bool = False,
     on_task: Callable[[int, int], None] | None = None,
 ) -> dict[str, JSON]:
-    """Evaluate the agent in training on the first `tasks` tasks of ``evaluate.split``.
+    """Evaluate the agent in training on the first `tasks` tasks of a split (None: ``evaluate.split``).
 
     Draws from streams of its own: whether and how often a run evaluates does not change what it learns. `on_task` is
     called with (done, tasks), with 0 first.
     """
     config = trainer.config
-    chosen = trainer.family.tasks(config.evaluate.split)[:tasks]
+    split = config.evaluate.split if split is None else split
+    chosen = trainer.family.tasks(split)[:tasks]
     if on_task:
         on_task(0, len(chosen))
     record = evaluation_record(
@@ -137,7 +144,7 @@ def evaluation(
         chosen,
         trainer.agent,
         trainer if adapt else None,
-        split=config.evaluate.split,
+        split=split,
         with_random=with_random,
         on_task=(lambda index: on_task(index + 1, len(chosen))) if on_task else None,
     )
@@ -177,7 +184,7 @@ def evaluation_record(
     return {
         "family": family.name,
         "split": split,
-        "shared_splits": family.shared_splits,
+        "shared_splits": family.shared_splits or (split == VALIDATION and not family.held_out(split)),
         "seed": config.seed,
         "tasks": [result.to_json() for result in results],
         "summary": summarize_results(results),

@@ -61,7 +61,7 @@ def check_agreement(inspection: Inspection) -> Verdict:
 
 def _tasks(family: TaskFamily, n: int) -> list[Task]:
     """Return `n` tasks of all splits, the last ones too, in which parameters have as many values as may be."""
-    lists = [family.tasks(split) for split in family.splits]
+    lists = [family.tasks(split) for split in family.split_names]
     dealt = [tasks[place] for place in range(max(map(len, lists))) for tasks in lists if place < len(tasks)]
     different = list({tuple(task.parameters.values()): task for task in dealt}.values())
     chosen = different[:n]

@@ -13,6 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from mql.errors import told
 from mql.robots.checks.verdict import Verdict, failed, passed, warned
 from mql.tasks.checks.inspection import Inspection, name_tasks, name_values, play_environment, value_text
+from mql.tasks.derived_splits import OUTSIDE, VALIDATION
 from mql.tasks.distributions import Choice, Disc, Distribution, Fixed
 from mql.tasks.family import Task, TaskFamily
 
@@ -56,7 +57,7 @@ def check_splits(inspection: Inspection) -> Verdict:
     missing = [split for split in ("train", "test") if split not in family.splits]
     if missing:
         return failed(f"there is no {' and no '.join(missing)} split: every family needs train and test")
-    lists = {split: family.tasks(split) for split in family.splits}
+    lists = {split: family.tasks(split) for split in family.split_names}
     fresh = inspection.build()
     for split, tasks in lists.items():
         if [dict(task.parameters) for task in tasks] != [dict(task.parameters) for task in fresh.tasks(split)]:
@@ -73,6 +74,12 @@ def check_splits(inspection: Inspection) -> Verdict:
     ]
     if not shared:
         return passed(f"{sizes}, all different from split to split")
+    derived = VALIDATION not in family.splits and not family.shared_splits
+    if derived and all({one, other} == {"train", VALIDATION} for one, other, _ in shared):
+        return warned(
+            f"{sizes}; no other tasks are left for validation, so it has training tasks: evaluations while training "
+            "say nothing about unseen tasks; name some under validation, or draw the tasks from ranges"
+        )
     one, other, common = shared[0]
     if family.shared_splits:
         return warned(
@@ -83,19 +90,22 @@ def check_splits(inspection: Inspection) -> Verdict:
 
 
 def check_ood(inspection: Inspection) -> Verdict:
-    """Every ood task lies outside the training ranges, every train and test task inside."""
+    """Every ood and validation-ood task lies outside the training ranges, every other one inside."""
     family = inspection.family
-    for split in family.splits:
-        wrong = [task for task in family.tasks(split) if task.in_training_range == (split == "ood")]
+    for split in family.split_names:
+        outside = split in OUTSIDE
+        wrong = [task for task in family.tasks(split) if task.in_training_range == outside]
+        if split == VALIDATION and len(wrong) == len(family.tasks(split)):
+            continue  # as test, which has the warning
         if split == "test" and len(wrong) == len(family.tasks(split)):
             return warned(
                 "every test task lies outside the training ranges: fine where that is the point, as with environments "
                 "that are only met in the test; else draw the test tasks from the training ranges"
             )
-        wrong += [task for task in family.tasks(split) if split == "ood" and _inside(family, task)]
+        wrong += [task for task in family.tasks(split) if outside and _inside(family, task)]
         if wrong:
-            place = "inside" if split == "ood" else "outside"
-            mend = "move the range of its override" if split == "ood" else "draw it from the training ranges"
+            place = "inside" if outside else "outside"
+            mend = "move the range of its override" if outside else "draw it from the training ranges"
             ranges = f"{name_tasks(wrong[:1])}; trained on {_trained_on(family, wrong[0])}"
             return failed(f"a task of split {split} lies {place} the training ranges ({ranges}): {mend}")
     if "ood" not in family.splits:
@@ -116,7 +126,7 @@ def check_pickle(inspection: Inspection) -> Verdict:
             f"the family does not pickle ({told(error)}): "
             "build it from functions and classes of a module, not from lambdas or open files"
         )
-    for split in family.splits:
+    for split in family.split_names:
         if copy.tasks(split) != family.tasks(split):
             return failed(
                 f"a pickled copy has another {split} split: keep all that tasks depend on in the family's fields"

@@ -115,7 +115,7 @@ def _success(file: DefinitionFile) -> Iterator[str]:
 def _changes(file: DefinitionFile, family: TaskFamily, model: mujoco.MjModel) -> Iterator[str]:
     """Find changes of the physics that move nothing."""
     parameters = file.definition.parameters
-    tasks = [task for split in family.splits for task in family.tasks(split)]
+    tasks = [task for split in family.split_names for task in family.tasks(split)]
     every = [change for spec in parameters.values() for change in spec.apply]
     for name, spec in parameters.items():
         values = np.array([task.parameters[name] for task in tasks], np.float64)

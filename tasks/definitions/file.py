@@ -31,6 +31,7 @@ from mql.robots.spec_yaml import ROBOT
 from mql.tasks.definitions.drawn import check_start
 from mql.tasks.definitions.expressions.compiled import compile_expression
 from mql.tasks.definitions.schema import MOST_NUMBERS, SCHEMA, Definition
+from mql.tasks.derived_splits import LIKE, N_TASKS
 from mql.tasks.distributions import Distribution, Value, ends_of, from_spec
 from mql.tasks.name_choice import NameChoice, plain_name
 from mql.tasks.physics.fields import Change, allowed_range
@@ -240,7 +241,9 @@ def _range(low: float, high: float) -> str:
 
 def _check_splits(file: DefinitionFile) -> None:
     parameters, splits = file.definition.parameters, file.definition.splits
-    numbers = sum(file.distribution(name).size or 1 for name in parameters) * sum(spec.n for spec in splits.values())
+    derived = sum(N_TASKS for name, like in LIKE.items() if name not in splits and like[0] in splits)
+    numbers = sum(file.distribution(name).size or 1 for name in parameters)
+    numbers *= sum(spec.n for spec in splits.values()) + derived
     if numbers > MOST_NUMBERS:
         mend = f"fewer tasks, or smaller vectors: at most {MOST_NUMBERS:,} in all"
         raise UserError(f"the splits' tasks are {numbers:,} numbers", where=file.where("splits"), mend=mend)

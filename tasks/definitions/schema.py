@@ -266,8 +266,9 @@ class Definition(Part):
     probe: tuple[Annotated[Real, Field(ge=-1.0, le=1.0)], ...] = Field(
         default=(), description="An action, held all along, that lets the parameters show to `mql tasks check`."
     )
-    splits: dict[Literal["train", "test", "ood"], SplitSpec] = Field(
-        description="The lists of tasks: train, test and, for tasks outside the training ranges, ood."
+    splits: dict[Literal["train", "validation", "test", "ood", "validation-ood"], SplitSpec] = Field(
+        description="The lists of tasks: train, test and, for tasks outside the training ranges, ood. validation and "
+        "validation-ood, to choose settings on, are drawn like test and ood where they are not stated."
     )
 
     def expressions(self) -> dict[str, str]:

@@ -114,7 +114,7 @@ def _check_parameter(family: TaskFamily, stated: _Stated, name: str, place: str)
         what = f"the task parameter {name!r} has {width} numbers"
         wanted = "1" if stated.size == 1 or _last(stated) == "delay_s" else f"1 or {stated.size}"
         raise UserError(what, where=place, mend=f"{_last(stated)} takes {wanted}")
-    for split in family.splits:
+    for split in family.split_names:
         for task in family.tasks(split):
             values = np.atleast_1d(np.asarray(task.parameters[name], np.float64))
             wrong = values[(values < stated.low) | (values > stated.high)]

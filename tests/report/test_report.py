@@ -24,6 +24,7 @@ def evaluation(
     *,
     random: Sequence[float] | None = None,
     success: Sequence[float] | None = None,
+    split: str = "test",
 ) -> dict[str, Any]:
     """An evaluation's record: a return for each task, and the tasks solved."""
 
@@ -42,7 +43,7 @@ def evaluation(
         "env_steps": env_steps,
         "updates": env_steps // 10,
         "wall_seconds": env_steps / 100,
-        "split": "test",
+        "split": split,
         "tasks": [row(task) for task in range(len(zero_shot))],
     }
 
@@ -131,6 +132,42 @@ def test_another_split_is_another_curve() -> None:
     assert learning_curve([other, *WIDER], finished=True) == learning_curve(WIDER, finished=True)
 
 
+WATCHED = [
+    evaluation(0, [0.0, 1.0], random=[-1.0, -3.0], split="validation"),
+    evaluation(10, [1.0, 3.0], [2.0, 4.0], split="validation"),
+    evaluation(30, [3.0, 5.0, -90.0], [6.0, 8.0, -80.0], random=[7.0, 7.0, 7.0]),
+]
+
+
+def test_the_curve_is_of_validation_tasks_and_the_final_evaluation_of_test_tasks() -> None:
+    """Whatever the final evaluation gives on other tasks is no point of the curve, though tasks may look alike."""
+    curve = learning_curve(WATCHED, finished=True)
+    assert (curve.kind, curve.n_tasks, curve.final_kind, curve.n_final_tasks) == ("validation", 2, "test", 3)
+    assert curve.env_steps == [0, 10] and [p.mean for p in curve.points["zero_shot"]] == [0.5, 2.0]
+    assert curve.final["zero_shot"].env_steps == 30 and curve.random_return == -2.0
+    axes = drawn(WATCHED)
+    legend = axes.get_legend()
+    assert legend is not None
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert "zero-shot, 2 validation tasks" in texts and "zero-shot, final evaluation: 3 test tasks" in texts
+    assert "random actions, 2 validation tasks" in texts
+    assert axes.get_xlim()[1] > 30
+    unfinished = learning_curve(WATCHED[:2], finished=False)
+    assert (unfinished.kind, unfinished.points, unfinished.final) == ("validation", curve.points, {})
+
+
+def test_an_older_run_that_went_on_has_the_curve_of_its_newer_evaluations() -> None:
+    """It was evaluated on test tasks before, on validation tasks since."""
+    older = [evaluation(step, [50.0, 50.0]) for step in (-20, -10)]
+    assert learning_curve([*older, *WATCHED], finished=True) == learning_curve(WATCHED, finished=True)
+
+
+def test_a_split_of_training_tasks_is_called_what_it_is() -> None:
+    shared = [record | {"shared_splits": True} for record in WATCHED[:2]]
+    curve = learning_curve([*shared, WATCHED[2] | {"shared_splits": False}], finished=True)
+    assert (curve.kind, curve.final_kind) == ("training", "test")
+
+
 def drawn(evaluations: list[dict[str, Any]], *, finished: bool = True) -> Axes:
     axes = Figure().subplots()
     _draw_returns(axes, learning_curve(evaluations, finished=finished), worst=True)
@@ -142,12 +179,12 @@ def test_the_final_evaluation_has_symbols_and_legend_entries_of_its_own() -> Non
     legend = axes.get_legend()
     assert legend is not None
     assert sorted(text.get_text() for text in legend.get_texts()) == [
-        "adapted, 2 tasks",
-        "adapted, final evaluation: 3 tasks",
+        "adapted, 2 test tasks",
+        "adapted, final evaluation: 3 test tasks",
         "adapted, worst of them",
-        "random actions, 2 tasks",
-        "zero-shot, 2 tasks",
-        "zero-shot, final evaluation: 3 tasks",
+        "random actions, 2 test tasks",
+        "zero-shot, 2 test tasks",
+        "zero-shot, final evaluation: 3 test tasks",
         "zero-shot, worst of them",
     ]
     markers = {line.get_marker() for line in axes.lines if list(line.get_xdata()) == [20]}
@@ -164,7 +201,7 @@ def test_the_axes_hold_a_final_evaluation_far_from_the_curve() -> None:
 
 def test_a_line_does_not_cross_evaluations_that_did_not_adapt() -> None:
     records = [evaluation(10, [1.0], [2.0]), evaluation(20, [1.0]), evaluation(30, [1.0], [3.0])]
-    (line,) = [line for line in drawn(records).lines if line.get_label() == "adapted, 1 task"]
+    (line,) = [line for line in drawn(records).lines if line.get_label() == "adapted, 1 test task"]
     heights = [float(y) for y in line.get_ydata()]
     assert heights[0] == 2.0 and math.isnan(heights[1]) and heights[2] == 3.0
 

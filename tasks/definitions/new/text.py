@@ -44,7 +44,8 @@ reward:
     effort: {{expr: "-mean(action ** 2)", weight: 0.05}}
 success: {{expr: "{success}", hold: 5}}
 
-# Fixed lists of tasks. ood: outside the training ranges, for a look at what the agent does there.
+# Fixed lists of tasks. ood: outside the training ranges, for a look at what the agent does there. Choose settings on
+# validation and validation-ood, which are drawn like test and ood; these two are for final figures.
 splits:
   train: {{n: 60, seed: 1}}
   test: {{n: 20, seed: 2}}
@@ -101,9 +102,10 @@ def play(family, task, seed):
 
 
 def test_splits_share_no_task(family):
-    lists = {{split: [str(task.to_json()) for task in family.tasks(split)] for split in family.splits}}
+    lists = {{split: [str(task.to_json()) for task in family.tasks(split)] for split in family.split_names}}
     assert not set(lists["train"]) & set(lists["test"])
     assert not set(lists["train"]) & set(lists["ood"])
+    assert not set(lists["validation"]) & {{*lists["train"], *lists["test"]}}
 
 
 def test_a_random_episode_is_played_to_its_end(family):

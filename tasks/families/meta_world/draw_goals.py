@@ -3,7 +3,8 @@
 ``python -m mql.tasks.families.meta_world.draw_goals`` does it again, bit for bit.
 
 What the seed does in the package: ML1 draws the training tasks with `SEED` and the test tasks with `SEED` + 1; so
-ML1's test tasks of one seed are the training tasks of the next. ML10, ML45 and MT10 draw all with `SEED`, class by
+ML1's test tasks of one seed are the training tasks of the next, and the validation tasks, which the package does not
+have, are drawn with `SEED` + 2. ML10, ML45 and MT10 draw all with `SEED`, class by
 class (train and test have no class in common).
 
 Shapes: E = 50 environments, in the order of `ENVIRONMENTS`; vectors of 3 numbers are padded with zeros to W = 6.
@@ -37,6 +38,7 @@ OOD_TASKS = 20  # per environment
 OOD_SHIFT = (0.1, 0.3)  # how far outside, as a fraction of the range's width
 OOD_WIDTH = 0.02  # m; narrower ranges are noise or fixed, not a choice of place
 HEIGHT_AXIS = 2  # x, y, z
+VALIDATION = 2  # seeds behind `SEED`: the next one has the test tasks
 
 
 def draw_goals() -> Goals:
@@ -51,6 +53,8 @@ def draw_goals() -> Goals:
         ml1_train=np.stack([train for train, _ in ml1]),
         ml1_test=np.stack([test for _, test in ml1]),
         ml1_ood=np.stack([draw_outside(name) for name in ENVIRONMENTS]),
+        ml1_validation=np.stack([draw_validation(name) for name in ENVIRONMENTS]),
+        ml1_validation_ood=np.stack([draw_outside(name, VALIDATION) for name in ENVIRONMENTS]),
         ml10_train=_by_class(ml10.train_tasks, ML10_TRAIN),
         ml10_test=_by_class(ml10.test_tasks, ML10_TEST),
         ml45_train=_by_class(ml45.train_tasks, ML45_TRAIN),
@@ -65,8 +69,14 @@ def draw_ml1(name: str) -> tuple[FloatArray, FloatArray]:
     return _by_class(benchmark.train_tasks, [name])[0], _by_class(benchmark.test_tasks, [name])[0]
 
 
-def draw_outside(name: str) -> FloatArray:
-    """Draw tasks outside an environment's box: [20, W].
+def draw_validation(name: str) -> FloatArray:
+    """Draw tasks of one environment that ML1 neither trains nor tests on with `SEED`: [50, W]."""
+    benchmark = _benchmark("ML1", f"{name}-v3", seed=SEED + VALIDATION)
+    return np.asarray(_by_class(benchmark.train_tasks, [name])[0])
+
+
+def draw_outside(name: str, *stream: int) -> FloatArray:
+    """Draw tasks outside an environment's box, others in another `stream`: [20, W].
 
     A vector from the box gets one component, taken in turn, moved beyond its lower or upper end: a component of the
     goal (the last three numbers), or of the object where the goal is all but fixed. Heights are only raised: below is
@@ -76,7 +86,7 @@ def draw_outside(name: str) -> FloatArray:
     low, high = _box(name)
     components = _movable(low, high)
     environment = _environment(name)
-    rng = np.random.default_rng([SEED, number_of(name)])
+    rng = np.random.default_rng([SEED, number_of(name), *stream])
     vectors: list[FloatArray] = []
     for component, upwards in cycle(components):
         if len(vectors) == OOD_TASKS:
@@ -119,8 +129,8 @@ def _environment(name: str) -> Any:
     return MetaWorldEnvironment([name])
 
 
-def _benchmark(kind: str, *arguments: str) -> Any:
-    return getattr(metaworld, kind)(*arguments, seed=SEED)
+def _benchmark(kind: str, *arguments: str, seed: int = SEED) -> Any:
+    return getattr(metaworld, kind)(*arguments, seed=seed)
 
 
 def _box(name: str) -> tuple[FloatArray, FloatArray]:

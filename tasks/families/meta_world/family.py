@@ -10,7 +10,10 @@ decides where the goal is). ml10, ml45 and mt10 also have `environment`, the
 place in `names.ENVIRONMENTS`, and pad rand_vec with zeros to 6 numbers.
 Success: the package's flag, true at any step.
 
-Splits: train and test are the package's own 50 and 50 goals of each environment, for one seed (`goals.py`).
+Splits: train and test are the package's own 50 and 50 goals of each environment, for one seed (`goals.py`). The package
+has none to choose settings on. For ml1, validation is another 50 goals that it draws, of another seed; for ml10, these
+goals of five environments that are neither trained nor tested on; for ml45, which leaves no environment, five of these
+goals of each training environment.
 Outside (ml1 only): 20 vectors with one component 10 to 30 % beyond its range; whether all of them can be solved is not
 known.
 
@@ -40,6 +43,7 @@ from mql.tasks.families.meta_world.names import (
     ENVIRONMENTS,
     ML10_TEST,
     ML10_TRAIN,
+    ML10_VALIDATION,
     ML45_TEST,
     ML45_TRAIN,
     MT10,
@@ -57,6 +61,7 @@ ACTION_SIZE = 4
 EPISODE_LENGTH = 500  # control steps: 6.25 s; the package refuses to go on after them
 CONTROL_TIMESTEP = 0.0125  # s
 PLACES = (-1.5, 1.5)  # m; table and arm are well within
+FEW = 5  # validation goals of each training environment
 INFO_KEYS = ("obj_to_target", "in_place_reward", "grasp_reward")
 
 
@@ -96,7 +101,13 @@ def ml1(environment: str) -> MetaWorldFamily:
     """Build ``ml1-<environment>``."""
     goals, number = load(), number_of(environment)
     width = int(goals.size[number])
-    vectors = {"train": goals.ml1_train, "test": goals.ml1_test, "ood": goals.ml1_ood}
+    vectors = {
+        "train": goals.ml1_train,
+        "test": goals.ml1_test,
+        "ood": goals.ml1_ood,
+        "validation": goals.ml1_validation,
+        "validation-ood": goals.ml1_validation_ood,
+    }
     box = _box(goals, number, width)
     return MetaWorldFamily(
         name=f"ml1-{environment}",
@@ -123,29 +134,37 @@ def ml1(environment: str) -> MetaWorldFamily:
 def ml10() -> MetaWorldFamily:
     """Build ml10."""
     goals = load()
-    train, test = _tasks(ML10_TRAIN, goals.ml10_train), _tasks(ML10_TEST, goals.ml10_test)
-    return _many("ml10", "Meta-World's ML10: 5 unseen environments after 10", ML10_TRAIN, train, test)
+    splits = {
+        "train": _tasks(ML10_TRAIN, goals.ml10_train),
+        "test": _tasks(ML10_TEST, goals.ml10_test),
+        "validation": _tasks(ML10_VALIDATION, _validation(goals, ML10_VALIDATION)),
+    }
+    return _many("ml10", "Meta-World's ML10: 5 unseen environments after 10", ML10_TRAIN, splits)
 
 
 def ml45() -> MetaWorldFamily:
     """Build ml45."""
     goals = load()
-    train, test = _tasks(ML45_TRAIN, goals.ml45_train), _tasks(ML45_TEST, goals.ml45_test)
-    return _many("ml45", "Meta-World's ML45: 5 unseen environments after 45", ML45_TRAIN, train, test)
+    splits = {
+        "train": _tasks(ML45_TRAIN, goals.ml45_train),
+        "test": _tasks(ML45_TEST, goals.ml45_test),
+        "validation": _tasks(ML45_TRAIN, _validation(goals, ML45_TRAIN)[:, :FEW]),
+    }
+    return _many("ml45", "Meta-World's ML45: 5 unseen environments after 45", ML45_TRAIN, splits)
 
 
 def mt10() -> MetaWorldFamily:
     """Build mt10: environment and goal are seen, and the tasks of the test are those of the training."""
     tasks = _tasks(MT10, load().mt10)
-    return _many("mt10", "Meta-World's MT10: 10 environments, nothing hidden", MT10, tasks, tasks, visible=True)
+    splits = {"train": tasks, "test": tasks}
+    return _many("mt10", "Meta-World's MT10: 10 environments, nothing hidden", MT10, splits, visible=True)
 
 
 def _many(
     name: str,
     summary: str,
     environments: Sequence[str],
-    train: tuple[Mapping[str, Value], ...],
-    test: tuple[Mapping[str, Value], ...],
+    splits: Mapping[str, tuple[Mapping[str, Value], ...]],
     *,
     visible: bool = False,
 ) -> MetaWorldFamily:
@@ -171,7 +190,7 @@ def _many(
             "environment": which,
             "rand_vec": _rand_vec(*boxes.values(), hidden=not visible, observed_start=not visible),
         },
-        splits={"train": Split(listed=train), "test": Split(listed=test)},
+        splits={split: Split(listed=tasks) for split, tasks in splits.items()},
         has_success=True,
         shared_splits=visible,
         success_key="success",
@@ -206,6 +225,10 @@ def _tasks(environments: Sequence[str], vectors: FloatArray) -> tuple[Mapping[st
         for rows in vectors.swapaxes(0, 1)
         for environment, row in zip(environments, rows, strict=True)
     )
+
+
+def _validation(goals: Goals, environments: Sequence[str]) -> FloatArray:
+    return goals.ml1_validation[[number_of(environment) for environment in environments]]
 
 
 def _box(goals: Goals, number: int, width: int) -> Box:

@@ -33,6 +33,8 @@ class Goals:
         ml1_train: [E, 50, W] training tasks of ML1.
         ml1_test: [E, 50, W] test tasks of ML1.
         ml1_ood: [E, 20, W] tasks of our own outside [low, high].
+        ml1_validation: [E, 50, W] tasks to choose settings on: what the package would train on with `SEED` + 2.
+        ml1_validation_ood: [E, 20, W] as ml1_ood, drawn anew.
         ml10_train: [10, 50, W] in the order of `ML10_TRAIN`.
         ml10_test: [5, 50, W] in the order of `ML10_TEST`.
         ml45_train: [45, 50, W] in the order of `ML45_TRAIN`.
@@ -46,6 +48,8 @@ class Goals:
     ml1_train: FloatArray
     ml1_test: FloatArray
     ml1_ood: FloatArray
+    ml1_validation: FloatArray
+    ml1_validation_ood: FloatArray
     ml10_train: FloatArray
     ml10_test: FloatArray
     ml45_train: FloatArray
