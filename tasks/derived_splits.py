@@ -16,7 +16,7 @@ from mql.seeding import spawn_seeds
 from mql.tasks.distributions import Value
 
 if TYPE_CHECKING:
-    from mql.tasks.family import Split
+    from mql.tasks.family import Split, TaskFamily
 
 VALIDATION, VALIDATION_OOD = "validation", "validation-ood"
 OUTSIDE = ("ood", VALIDATION_OOD)  # splits whose tasks lie outside the training ranges
@@ -65,6 +65,12 @@ def derived(
         if tasks:
             found[name] = tasks
     return found
+
+
+def held_out(family: TaskFamily, split: str) -> bool:
+    """Tell whether no task of a split is one of the training tasks."""
+    trained = {frozenset(task.parameters.items()) for task in family.tasks("train")}
+    return not any(frozenset(task.parameters.items()) in trained for task in family.tasks(split))
 
 
 def _unseen(

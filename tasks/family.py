@@ -193,11 +193,6 @@ class TaskFamily(ABC):
         """The lists of tasks that there are: those of `splits`, then those that follow from them."""
         return tuple(self._lists)
 
-    def held_out(self, split: str) -> bool:
-        """Whether no task of a split is one of the training tasks."""
-        trained = {tuple(task.parameters.values()) for task in self.tasks("train")}
-        return not any(tuple(task.parameters.values()) in trained for task in self.tasks(split))
-
     def tasks(self, split: str) -> list[Task]:
         """Return the fixed list of tasks of one split.
 

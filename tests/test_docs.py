@@ -190,7 +190,7 @@ def tasks_page() -> str:
 
 def _families_table() -> str:
     rows = [
-        "| family | what it is | hidden parameters | obs / action | steps | train / test / ood | stepped |",
+        "| family | what it is | hidden parameters | obs / action | steps | train / valid. / test / ood | stepped |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     reach_of_ml1 = "ml1-reach"  # one row stands for the fifty, which differ in their environment only
@@ -199,7 +199,7 @@ def _families_table() -> str:
             continue
         family = registry.load(name)
         row = family.summary_row()
-        splits = " / ".join(str(row["splits"].get(split, 0)) for split in ("train", "test", "ood"))
+        splits = " / ".join(str(row["splits"].get(split, 0)) for split in ("train", "validation", "test", "ood"))
         hidden = ", ".join(key for key, parameter in family.parameters.items() if parameter.hidden) or "none"
         stepped = "side by side" if family.native else "by workers"
         sizes = f"{row['obs_dim']} / {row['action_dim']}"

@@ -52,23 +52,24 @@ def plain_name(name: str) -> str:
 def test_split_sizes_and_marks(family: TaskFamily) -> None:
     sizes = SPLIT_SIZES[plain_name(family.name)]
     assert {split: len(family.tasks(split)) for split in family.splits} == sizes
-    for split in sizes:
+    assert family.split_names == (*sizes, "validation", *(["validation-ood"] if "ood" in sizes else []))
+    for split in family.split_names:
         for index, task in enumerate(family.tasks(split)):
             assert (task.family, task.split, task.index) == (family.name, split, index)
-            assert task.in_training_range == (split != "ood")
+            assert task.in_training_range == (split not in ("ood", "validation-ood"))
 
 
 def test_splits_are_disjoint_or_flagged(family: TaskFamily) -> None:
-    keys = {split: {tuple(task.parameters.values()) for task in family.tasks(split)} for split in family.splits}
+    keys = {split: {tuple(task.parameters.values()) for task in family.tasks(split)} for split in family.split_names}
     if family.shared_splits:
-        assert keys["train"] == keys["test"]
+        assert keys["train"] == keys["test"] == keys["validation"]
     else:
         everything = [key for split in keys.values() for key in split]
-        assert len(everything) == len(set(everything)) == sum(len(family.tasks(split)) for split in family.splits)
+        assert len(everything) == len(set(everything)) == sum(len(family.tasks(split)) for split in family.split_names)
 
 
 def test_tasks_are_json_and_pickle(family: TaskFamily) -> None:
-    for split in family.splits:
+    for split in family.split_names:
         for task in family.tasks(split):
             again = family.task(json.loads(json.dumps(task.to_json(), allow_nan=False)))
             assert again.parameters == task.parameters
@@ -98,6 +99,7 @@ def test_descriptions_are_plain_data(family: TaskFamily) -> None:
     rule = {"hold_steps": family.hold_steps, "at": family.success_at}
     assert shown["success"] == (rule if family.has_success else None)
     assert shown["splits"]["test"] == [task.to_json() for task in family.tasks("test")]
+    assert row["splits"] == {split: len(tasks) for split, tasks in shown["splits"].items()}
     for name, parameter in family.parameters.items():
         assert shown["parameters"][name]["unit"] == parameter.unit
         assert "dist" in shown["parameters"][name]["distribution"]

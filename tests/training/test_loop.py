@@ -143,6 +143,11 @@ def test_the_records_of_a_run(whole: Path) -> None:
     assert [line["updates"] for line in metrics] == [0, 0, *range(4, 60, 4)]
     assert [line["env_steps"] for line in evaluations] == [300, 600, 900, 1200, 1500, 1600]
     assert [len(line["tasks"]) for line in evaluations] == [2, 2, 2, 2, 2, 3]
+    family = registry.load("point-robot")
+    for line, split in zip(evaluations, [*["validation"] * 5, "test"], strict=True):
+        assert line["split"] == split and line["shared_splits"] is False
+        listed = [task.to_json() for task in family.tasks(split)]
+        assert [row["parameters"] for row in line["tasks"]] == listed[: len(line["tasks"])]
     assert run.checkpoints() == [1200, 1600]
     assert run.finished and without_machine_keys(run.summary) == without_machine_keys(evaluations[-1])
     assert {"critic_loss", "actor_loss", "q_mean", "collected_return"} <= set(metrics[-1])

@@ -50,7 +50,7 @@ def test_the_family_is_what_the_file_says(cheetah: GymnasiumFamily) -> None:
     assert cheetah.has_success and not cheetah.native and cheetah.parameters["velocity"].unit == "m/s"
     assert {name: split.size for name, split in cheetah.splits.items()} == {"train": 100, "test": 30, "ood": 20}
     native = registry.load("cheetah-vel")  # the same distributions and seeds, so the same tasks
-    for split in ("train", "test", "ood"):
+    for split in ("train", "test", "ood", "validation", "validation-ood"):
         assert [task.parameters for task in cheetah.tasks(split)] == [t.parameters for t in native.tasks(split)]
     assert tasks.from_file(CHEETAH).tasks("test") == cheetah.tasks("test")
 
