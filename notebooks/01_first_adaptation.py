@@ -41,7 +41,8 @@ torch.set_num_threads(1)  # the networks are small: more threads would only wait
 #
 # A *task family* fixes what is seen and done; a *task* is a value of its parameters, here the goal. It is hidden: the
 # observation is the point's own place, and only the reward, minus the distance to the goal, tells. Tasks come in fixed
-# lists: `train`, `test` (other goals of the same distribution) and `ood` (goals on a ring outside that square).
+# lists: `train`, `validation` and `test` (other goals of the same distribution, to look at while training and at its
+# end) and `ood` (goals on a ring outside that square).
 
 # %%
 family = load_family("point-robot")
@@ -90,18 +91,18 @@ curve = []
 while trainer.env_steps < config.train.env_steps:
     trainer.iterate()
     if trainer.env_steps // evaluate_every > len(curve):
-        record = evaluation(trainer, tasks=20, adapt=False)
+        record = evaluation(trainer, split="validation", tasks=20, adapt=False)
         curve.append((trainer.env_steps, record["summary"]["zero_shot"]))
         print(f"{trainer.env_steps} env steps, {trainer.updates} updates: return {curve[-1][1]['mean']:.1f}")
 
-agent, test_tasks = trainer.agent, family.tasks("test")
-starts = collect(agent, family, test_tasks, spawn_seeds(len(test_tasks), 0, "references"))
+agent, watched = trainer.agent, family.tasks("validation")
+starts = collect(agent, family, watched, spawn_seeds(len(watched), 0, "references"))
 place = np.array([episode.obs[0] for episode in starts])
-still = -family.episode_length * np.linalg.norm(place - goals(test_tasks), axis=1).mean()
+still = -family.episode_length * np.linalg.norm(place - goals(watched), axis=1).mean()
 known = 0.0
 for _ in range(family.episode_length):  # an action of 1 moves the point by 0.1 m along its axis
-    place = place + np.clip(goals(test_tasks) - place, -0.1, 0.1)
-    known -= np.linalg.norm(place - goals(test_tasks), axis=1).mean()
+    place = place + np.clip(goals(watched) - place, -0.1, 0.1)
+    known -= np.linalg.norm(place - goals(watched), axis=1).mean()
 
 figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
 steps, summaries = zip(*curve, strict=True)
@@ -110,7 +111,7 @@ axes.plot(steps, [summary["mean"] for summary in summaries], "o-", color=ZERO_SH
 axes.axhline(known, color="black", linestyle="--", linewidth=1, label="goal known")
 axes.axhline(still, color=UNTRAINED, linestyle=":", linewidth=1.5, label="standing still")
 axes.set(xlabel="env steps", ylabel="mean return (band: 95 % over tasks)", xlim=(0, None))
-axes.set_title("Return on 20 test goals", loc="left")
+axes.set_title("Return on 20 validation goals", loc="left")
 axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 plt.show()
 
@@ -122,6 +123,7 @@ plt.show()
 
 # %%
 SEED = 1  # of everything that is random from here on
+test_tasks = family.tasks("test")
 task = test_tasks[5]
 goal = np.array(task.parameters["goal"])
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 4.2), layout="constrained")

@@ -26,10 +26,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError, nearest
-from mql.tasks.derived_splits import derived
 from mql.tasks.distributions import Value
 from mql.tasks.name_choice import Name, NameChoice, all_names, plain_value
 from mql.tasks.parameter import Parameter
+from mql.tasks.splits import Split as Split
+from mql.tasks.splits import derived
 
 Array = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.float32]
@@ -54,24 +55,6 @@ class Task:
     def to_json(self) -> dict[str, Any]:
         """Return the task parameters as plain data: numbers, names, and lists where a parameter is a vector."""
         return {name: plain_value(value) for name, value in self.parameters.items()}
-
-
-@dataclass(frozen=True)
-class Split:
-    """A fixed list of `n` tasks, drawn with `seed` from the family's distributions or those in `override`.
-
-    ``listed`` names the tasks one by one instead; then `n` and `seed` are not used.
-    """
-
-    n: int = 0
-    seed: int = 0
-    override: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    listed: tuple[Mapping[str, Value], ...] = field(default=(), hash=False)
-
-    @property
-    def size(self) -> int:
-        """Number of tasks."""
-        return len(self.listed) or self.n
 
 
 @dataclass
@@ -131,7 +114,7 @@ class TaskFamily(ABC):
         control_timestep: seconds between two actions.
         parameters: the task parameters, in a fixed order.
         splits: train and test, and ood where the family has tasks outside the training ranges. validation and, beside
-            ood, validation-ood follow from them where they are not stated (`mql.tasks.derived_splits`).
+            ood, validation-ood follow from them where they are not stated (`mql.tasks.splits`).
         has_success: whether ``info["success"]`` exists.
         hold_steps: control steps in a row at the goal that make a success.
         success_at: when these count: at any time of the episode, or only as its last steps.
@@ -192,6 +175,11 @@ class TaskFamily(ABC):
     def split_names(self) -> tuple[str, ...]:
         """The lists of tasks that there are: those of `splits`, then those that follow from them."""
         return tuple(self._lists)
+
+    def held_out(self, split: str) -> bool:
+        """Tell whether no task of a split is one of the training tasks."""
+        trained = {frozenset(task.parameters.items()) for task in self.tasks("train")}
+        return not any(frozenset(task.parameters.items()) in trained for task in self.tasks(split))
 
     def tasks(self, split: str) -> list[Task]:
         """Return the fixed list of tasks of one split.

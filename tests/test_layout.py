@@ -49,6 +49,7 @@ ORDER_OF_TASKS = (
     {
         "mql.tasks.distributions",
         "mql.tasks.parameter",
+        "mql.tasks.splits",
         "mql.tasks.family",
         "mql.tasks.fault",
         "mql.tasks.gymnasium_ids",

@@ -8,12 +8,11 @@ import torch
 
 from mql.adaptation.adapters import prepare
 from mql.agent.agent import Agent
-from mql.config.schema import Config
+from mql.config.schema import WHILE_TRAINING, Config
 from mql.evaluation.held_out import evaluate, mean_terms, summarize_results
 from mql.learning.trainer import Trainer, updates_after
 from mql.runs.run_dir import RunDir
 from mql.seeding import generator
-from mql.tasks.derived_splits import VALIDATION, held_out
 from mql.tasks.family import Task, TaskFamily
 from mql.training.learning import Iteration, restore
 from mql.types import COLLECTED_TERM, JSON, Episode
@@ -184,7 +183,7 @@ def evaluation_record(
     return {
         "family": family.name,
         "split": split,
-        "shared_splits": family.shared_splits or (split == VALIDATION and not held_out(family, split)),
+        "shared_splits": family.shared_splits or (split == WHILE_TRAINING and not family.held_out(split)),
         "seed": config.seed,
         "tasks": [result.to_json() for result in results],
         "summary": summarize_results(results),

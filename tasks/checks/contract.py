@@ -13,9 +13,9 @@ from gymnasium.utils.env_checker import check_env
 from mql.errors import told
 from mql.robots.checks.verdict import Verdict, failed, passed, warned
 from mql.tasks.checks.inspection import Inspection, name_tasks, name_values, play_environment, value_text
-from mql.tasks.derived_splits import OUTSIDE, VALIDATION
 from mql.tasks.distributions import Choice, Disc, Distribution, Fixed
 from mql.tasks.family import Task, TaskFamily
+from mql.tasks.splits import OUTSIDE, VALIDATION
 
 _RANGES_NAMED = 4  # parameters in a message
 _PICKLE_STEPS = 10  # control steps that a copy must repeat

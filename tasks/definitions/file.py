@@ -31,11 +31,11 @@ from mql.robots.spec_yaml import ROBOT
 from mql.tasks.definitions.drawn import check_start
 from mql.tasks.definitions.expressions.compiled import compile_expression
 from mql.tasks.definitions.schema import MOST_NUMBERS, SCHEMA, Definition
-from mql.tasks.derived_splits import LIKE, N_TASKS
 from mql.tasks.distributions import Distribution, Value, ends_of, from_spec
 from mql.tasks.name_choice import NameChoice, plain_name
 from mql.tasks.physics.fields import Change, allowed_range
 from mql.tasks.scenes.built_in import built_in
+from mql.tasks.splits import LIKE, N_TASKS
 
 DEFINITION = Wanted("definition", f"schema: {SCHEMA}")
 _KIND = SCHEMA.rpartition("/")[0] + "/"

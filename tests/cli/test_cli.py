@@ -129,7 +129,7 @@ def test_train_prints_the_last_evaluation(mql: Command, tmp_path: Path) -> None:
     assert path.parent == tmp_path / "runs" and re.fullmatch(NAME, path.name)
     run = RunDir.open_readonly(path)
     assert run.finished and run.config.seed == 7 and run.checkpoints() == [200, 400, 600]
-    assert run.tasks.keys() == {"train", "test", "ood"} and len(run.tasks["train"]) == 40
+    assert list(run.tasks) == ["train", "test", "ood", "validation", "validation-ood"] and len(run.tasks["train"]) == 40
     header = mql.err.splitlines()[0]
     for fact in ("point-robot (fast)", "seed 7", "1 thread on cpu", "float", "2,000 transitions", "kB", "runs/"):
         assert fact in header

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mql.errors import UserError
+from mql.tasks.definitions.family import outline
 from mql.tasks.definitions.file import DefinitionFile, physical_bounds, read_definition
 from mql.tasks.distributions import LogUniform, Uniform
 from mql.tasks.physics.fields import Change
@@ -190,7 +191,7 @@ def test_bounds_are_those_of_physics_and_of_the_definition(lab: Callable[..., Pa
         ("n: 60", "n: 100001", "n is 100001"),
         ("n: 60", "n: 1.5", "n is 1.5"),
         ("  test: {n: 20, seed: 12}\n", "", "there is no split 'test' (lab.yaml:11 splits): add 'test:"),
-        ("  ood:", "  odd:", "(lab.yaml:14 splits.odd): it must be 'train', 'test' or 'ood'"),
+        ("  ood:", "  odd:", "(lab.yaml:14 splits.odd): it must be 'train', 'validation', 'test', 'ood' or"),
         ("override: {opening", "override: {openin", "(lab.yaml:14 splits.ood.override.openin): did you mean"),
         ("high: 0.18}", "high: 0.18, size: 2}", "the override has size 2 (lab.yaml:14 splits.ood.override.opening)"),
         ("override: {opening: {dist: uniform, low: 0.16", "override: {mass: {dist: uniform, low: -1", "mass is drawn"),
@@ -291,6 +292,24 @@ def test_splits_are_drawn_as_a_family_draws_them(lab: Callable[..., Path]) -> No
     only = DRAWER[: DRAWER.index("  mass:")] + DRAWER[DRAWER.index("success:") :]
     said = refusal(lab(only, few, ("n: 60", "n: 1"), ("n: 20", "n: 9")))
     assert "splits train and test share the task opening" in said and "lab.yaml:11 splits.test" in said
+
+
+def test_validation_may_be_stated_or_follows_from_test(lab: Callable[..., Path]) -> None:
+    family = outline(lab(DRAWER))
+    assert family.summary_row()["splits"] == {
+        "train": 60,
+        "test": 20,
+        "ood": 20,
+        "validation": 20,
+        "validation-ood": 20,
+    }
+    stated = outline(lab(DRAWER, ("  ood:", "  validation: {n: 7, seed: 9}\n  ood:")))
+    assert len(stated.tasks("validation")) == 7 and len(stated.tasks("validation-ood")) == 20
+    assert [stated.tasks(split) for split in ("train", "test", "ood")] == [
+        family.tasks(split) for split in ("train", "test", "ood")
+    ]
+    said = refusal(lab(DRAWER, ("  ood:", "  validation: {n: 7, seed: 12}\n  ood:")))
+    assert "splits test and validation share the task" in said
 
 
 def test_a_definition_file_is_frozen(lab: Callable[..., Path]) -> None:

@@ -15,7 +15,7 @@ from metaworld import env_dict
 
 from mql.tasks import registry
 from mql.tasks.families.meta_world import names
-from mql.tasks.families.meta_world.draw_goals import OOD_SHIFT, OOD_TASKS, draw_goals, draw_outside
+from mql.tasks.families.meta_world.draw_goals import OOD_SHIFT, OOD_TASKS, VALIDATION, draw_goals, draw_outside
 from mql.tasks.families.meta_world.environment import package_class
 from mql.tasks.families.meta_world.family import MetaWorldFamily
 from mql.tasks.families.meta_world.goals import SEED, Goals, load
@@ -72,6 +72,14 @@ def test_the_package_s_own_test_tasks_are_drawn_with_the_next_seed(monkeypatch: 
     assert np.array_equal(vectors_of(later.train_tasks), vectors_in("ml1-reach", "test")[:FEW])
 
 
+def test_validation_goals_are_those_that_the_package_would_train_on_with_the_seed_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metaworld, "_N_GOALS", FEW)
+    later = metaworld.ML1("reach-v3", seed=SEED + 2)
+    assert np.array_equal(vectors_of(later.train_tasks), vectors_in("ml1-reach", "validation")[:FEW])
+
+
 @pytest.mark.slow
 def test_all_stored_tasks_are_what_the_package_draws() -> None:
     stored, drawn = load(), draw_goals()
@@ -82,8 +90,9 @@ def test_all_stored_tasks_are_what_the_package_draws() -> None:
 def test_train_and_test_goals_are_disjoint_and_complete() -> None:
     goals = load()
     for number, name in enumerate(names.ENVIRONMENTS):
-        rows = np.concatenate([goals.ml1_train[number], goals.ml1_test[number], goals.ml1_ood[number]])
-        assert len(np.unique(rows, axis=0)) == 2 * GOALS + OOD_TASKS, name
+        inside = [goals.ml1_train[number], goals.ml1_test[number], goals.ml1_validation[number]]
+        rows = np.concatenate([*inside, goals.ml1_ood[number], goals.ml1_validation_ood[number]])
+        assert len(np.unique(rows, axis=0)) == 3 * GOALS + 2 * OOD_TASKS, name
 
 
 def test_classes_of_ml10_and_ml45_are_disjoint() -> None:
@@ -122,7 +131,11 @@ def test_tasks_outside_leave_the_box_in_one_component() -> None:
     goals = load()
     for number, name in enumerate(names.ENVIRONMENTS):
         low, high = goals.low[number], goals.high[number]
-        for split, rows in (("train", goals.ml1_train), ("test", goals.ml1_test)):
+        for split, rows in (
+            ("train", goals.ml1_train),
+            ("test", goals.ml1_test),
+            ("validation", goals.ml1_validation),
+        ):
             assert ((low <= rows[number]) & (rows[number] <= high)).all(), (name, split)
         below, above = low - goals.ml1_ood[number], goals.ml1_ood[number] - high
         beyond = np.maximum(below, above)
@@ -145,3 +158,4 @@ def test_boxes_and_tasks_outside_are_made_from_the_package_s_ranges() -> None:
         assert np.array_equal(load().low[number][:size], space.low)
         assert np.array_equal(load().high[number][:size], space.high)
         assert np.array_equal(load().ml1_ood[number], draw_outside(name))
+        assert np.array_equal(load().ml1_validation_ood[number], draw_outside(name, VALIDATION))

@@ -13,7 +13,6 @@ from mql.errors import UserError
 from mql.tasks import registry
 from mql.tasks.checks.contract import check_ood, check_splits
 from mql.tasks.checks.inspection import Inspection
-from mql.tasks.derived_splits import held_out
 from mql.tasks.distributions import Choice, Uniform
 from mql.tasks.families.meta_world import names as meta_world
 from mql.tasks.families.small.point_robot import PointRobot, point_robot
@@ -75,7 +74,7 @@ def test_every_family_has_tasks_to_choose_settings_on(name: str) -> None:
         assert keys(family, "validation") == keys(family, "test") == keys(family, "train")
         return
     assert not keys(family, "validation") & keys(family, "test")
-    assert held_out(family, "validation") == (name not in OF_TRAINING)
+    assert family.held_out("validation") == (name not in OF_TRAINING)
     assert len(family.tasks("validation")) >= 20 or name in OF_TRAINING
     assert ("validation-ood" in family.split_names) == ("ood" in family.splits) or name == "kitchen"
     if "validation-ood" in family.split_names:
@@ -143,7 +142,7 @@ def test_where_none_is_left_the_training_tasks_serve_and_the_check_says_so() -> 
         return family_of(Uniform(0.0, 9.0), **splits, ood=ood)
 
     family = build()
-    assert values(family, "validation") == [1.0, 2.0] and not held_out(family, "validation")
+    assert values(family, "validation") == [1.0, 2.0] and not family.held_out("validation")
     assert "validation-ood" not in family.split_names
     verdict = check_splits(Inspection(build))
     assert verdict.result == "warn" and "no other tasks are left for validation" in verdict.message
@@ -151,7 +150,7 @@ def test_where_none_is_left_the_training_tasks_serve_and_the_check_says_so() -> 
 
 def test_beside_listed_test_tasks_they_are_drawn_like_the_training_tasks() -> None:
     family = family_of(Uniform(0.0, 1.0), train=Split(n=5, seed=1), test=Split(listed=({"one": 0.5},)))
-    assert len(set(values(family, "validation"))) == 20 and held_out(family, "validation")
+    assert len(set(values(family, "validation"))) == 20 and family.held_out("validation")
 
 
 def test_tasks_outside_that_lie_inside_are_found() -> None:

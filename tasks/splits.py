@@ -1,22 +1,20 @@
-"""The lists of tasks to choose settings on, for families that do not state them: ``validation``, ``validation-ood``.
+"""Splits: what a family states of its lists of tasks, and the lists that follow where it does not state them.
 
 Whoever looks at the test tasks while choosing settings chooses them for these tasks. So ``test`` and ``ood`` are for
-final figures, and each has a list beside it that is drawn from the same distributions with another seed, without a task
-that any other list has. What there is when nothing can be drawn says `derived`.
+final figures. Beside each is a list to choose settings on, ``validation`` and ``validation-ood``, drawn from the same
+distributions with another seed, without a task that any other list has. What there is when nothing can be drawn says
+`derived`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from mql.seeding import spawn_seeds
 from mql.tasks.distributions import Value
-
-if TYPE_CHECKING:
-    from mql.tasks.family import Split, TaskFamily
 
 VALIDATION, VALIDATION_OOD = "validation", "validation-ood"
 OUTSIDE = ("ood", VALIDATION_OOD)  # splits whose tasks lie outside the training ranges
@@ -27,6 +25,24 @@ TRIES = 50  # draws for each of them: most are in vain where few different tasks
 LIKE: Mapping[str, tuple[str, ...]] = {VALIDATION: ("test", "train"), VALIDATION_OOD: ("ood",)}
 
 Parameters = Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A fixed list of `n` tasks, drawn with `seed` from the family's distributions or those in `override`.
+
+    ``listed`` names the tasks one by one instead; then `n` and `seed` are not used.
+    """
+
+    n: int = 0
+    seed: int = 0
+    override: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    listed: tuple[Mapping[str, Value], ...] = field(default=(), hash=False)
+
+    @property
+    def size(self) -> int:
+        """Number of tasks."""
+        return len(self.listed) or self.n
 
 
 def derived(
@@ -67,12 +83,6 @@ def derived(
     return found
 
 
-def held_out(family: TaskFamily, split: str) -> bool:
-    """Tell whether no task of a split is one of the training tasks."""
-    trained = {frozenset(task.parameters.items()) for task in family.tasks("train")}
-    return not any(frozenset(task.parameters.items()) in trained for task in family.tasks(split))
-
-
 def _unseen(
     name: str,
     split: Split,
@@ -80,8 +90,7 @@ def _unseen(
     draw: Callable[[Split, np.random.Generator], Parameters],
 ) -> list[Parameters]:
     """Draw up to `N_TASKS` different tasks that stand in none of `lists`."""
-    [seed] = spawn_seeds(1, split.seed, name)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([split.seed, *name.encode()])
     known = {frozenset(values.items()) for each in lists.values() for values in each}
     found: list[Parameters] = []
     for _ in range(TRIES * N_TASKS):
