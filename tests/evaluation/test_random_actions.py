@@ -139,9 +139,8 @@ def test_the_first_and_the_last_evaluation_of_a_run_hold_it(run: Path) -> None:
     assert len(records) >= 3
     held = [record["summary"]["random"] is not None for record in records]
     assert held == [True] + [False] * (len(records) - 2) + [True]
-    first, last = records[0]["tasks"], records[-1]["tasks"]
-    # Tasks don't change, and neither do their numbers.
-    assert [row["random_return"] for row in first] == [row["random_return"] for row in last[:2]]
+    assert [record["split"] for record in records] == ["validation"] * (len(records) - 1) + ["test"]
+    last = records[-1]["tasks"]
     assert [row["random_success"] in (0.0, 1.0) for row in last] == [True] * 3
     assert RunDir.open_readonly(run).summary["summary"]["random"] == records[-1]["summary"]["random"]
 
@@ -149,6 +148,13 @@ def test_the_first_and_the_last_evaluation_of_a_run_hold_it(run: Path) -> None:
 def test_evaluating_a_run_again_gives_the_numbers_of_its_end(run: Path) -> None:
     opened, family = RunDir.open_readonly(run), registry.load("reacher-goal")
     trainer = load_trainer(opened, family, opened.config)
+    watched = family.tasks("validation")[:2]
+    early: Any = evaluation_record(
+        opened.config, family, watched, trainer.agent, None, split="validation", with_random=True
+    )
+    first = opened.read_evaluations()[0]
+    # Tasks don't change while training goes on, and neither do their numbers of random actions.
+    assert [row["random_return"] for row in early["tasks"]] == [row["random_return"] for row in first["tasks"]]
     chosen = family.tasks("test")[:3]
     record: Any = evaluation_record(
         opened.config, family, chosen, trainer.agent, trainer, split="test", with_random=True
