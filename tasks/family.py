@@ -186,6 +186,29 @@ class TaskFamily(ABC):
     def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> TaskBatch:
         """Build all `tasks` side by side on `threads` CPU threads; the numbers do not depend on the thread count."""
 
+    def reward(self, before: FloatArray, after: FloatArray, action: npt.ArrayLike, task: Task) -> FloatArray | None:
+        """Return what transitions would have been worth in `task`, [n] float32, as far as observations tell.
+
+        The tasks that they were made in may be others: with the actions and the states as they are, only the rewards
+        are `task`'s. They depend on the task parameters as the environment's own do. Where these follow from what is
+        not observed, such as the mean speed during a step, they are an estimate; how good it is says `mql tasks check
+        NAME --only reward`. What an estimate misses is mostly the same in all tasks, so that
+        ``stored + family.reward(..., new task) - family.reward(..., old task)`` comes nearer to a reward in a new task.
+
+        Args:
+            before: observations [n, O] before the steps.
+            after: observations [n, O] after them.
+            action: the actions [n, A]; values are clipped to [-1, 1].
+            task: a task of this family.
+
+        Returns:
+            The rewards; or None: the observations don't say enough, whatever the task.
+
+        Raises:
+            UserError: arrays of other shapes, an action that is not finite, or a task of another family.
+        """
+        return None
+
     def tasks(self, split: str) -> list[Task]:
         """Return the fixed list of tasks of one split.
 

@@ -1,6 +1,6 @@
-"""Checks what a caller gives: actions, seeds and render modes.
+"""Checks what a caller gives: actions, observations, seeds and render modes.
 
-Shapes: N tasks, A action.
+Shapes: N tasks, O observation, A action.
 """
 
 from __future__ import annotations
@@ -37,6 +37,20 @@ def checked_actions(family: TaskFamily, rows: int, actions: npt.ArrayLike) -> Ar
         mend = "look for NaN or infinity in the policy's output"
         raise UserError(f"the action of task {row} is not finite", where=where, mend=mend)
     return np.clip(action, -1.0, 1.0, out=action)
+
+
+def checked_observations(family: TaskFamily, rows: int, observations: npt.ArrayLike) -> Array:
+    """Return `observations` as [N, O] float64.
+
+    Raises:
+        UserError: they are not of shape [N, O].
+    """
+    obs = np.asarray(observations, dtype=np.float64)
+    expected = (rows, family.obs_dim)
+    if obs.shape != expected:
+        what, mend = f"observations have shape {list(obs.shape)}", f"give {list(expected)}, before and after alike"
+        raise UserError(what, where=f"family {family.name}", mend=mend)
+    return obs
 
 
 def checked_action(family: TaskFamily, action: npt.ArrayLike) -> Array:
