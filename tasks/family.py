@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.tasks.distributions import Value
-from mql.tasks.name_choice import Name, NameChoice, plain_value
+from mql.tasks.name_choice import Name, NameChoice, common_choice, plain_value
 from mql.tasks.parameter import Parameter
 
 Array = npt.NDArray[np.float64]
@@ -187,22 +187,16 @@ class TaskFamily(ABC):
         """Build all `tasks` side by side on `threads` CPU threads; the numbers do not depend on the thread count."""
 
     def reward(self, before: FloatArray, after: FloatArray, action: npt.ArrayLike, task: Task) -> FloatArray | None:
-        """Return what transitions would have been worth in `task`, [n] float32, as far as observations tell.
+        """Return what transitions are worth in `task`, [n] float32; None: observations don't say enough.
 
-        The tasks that they were made in may be others: with the actions and the states as they are, only the rewards
-        are `task`'s. They depend on the task parameters as the environment's own do. Where these follow from what is
-        not observed, such as the mean speed during a step, they are an estimate; how good it is says `mql tasks check
-        NAME --only reward`. What an estimate misses is mostly the same in all tasks, so that
-        ``stored + family.reward(..., new task) - family.reward(..., old task)`` comes nearer to a reward in a new task.
+        They may come from any task. Rewards depend on the task parameters as the environment's own. What is not seen,
+        such as the mean speed in a step, is estimated; `mql tasks check NAME --only reward` says how well. Similar tasks
+        share the error, so that ``stored + reward(..., new task) - reward(..., old task)`` is nearer to the truth.
 
         Args:
-            before: observations [n, O] before the steps.
-            after: observations [n, O] after them.
-            action: the actions [n, A]; values are clipped to [-1, 1].
+            before: observations [n, O] before the steps, `after` those after them.
+            action: [n, A]; values are clipped to [-1, 1].
             task: a task of this family.
-
-        Returns:
-            The rewards; or None: the observations don't say enough, whatever the task.
 
         Raises:
             UserError: arrays of other shapes, an action that is not finite, or a task of another family.
@@ -369,18 +363,10 @@ class TaskFamily(ABC):
         known: dict[str, NameChoice] = {}
         for key, spec in self.parameters.items():
             listed = [each[key] for split in self.splits.values() for each in split.listed if key in each]
-            sources = [
-                spec.distribution,
-                *(split.override[key] for split in self.splits.values() if key in split.override),
-            ]
-            names = [isinstance(source, NameChoice) for source in sources]
-            if any(names) != all(names):
-                what = f"task parameter {key!r} is drawn from names and from numbers"
-                raise UserError(what, where=f"family {self.name}", mend="give all its splits names, or none")
-            if names[0]:
-                texts = [text for source in sources for text in source.options]
-                texts += [value.text if isinstance(value, Name) else str(value) for value in listed]
-                known[key] = NameChoice(tuple(dict.fromkeys(texts)))
+            overrides = [split.override[key] for split in self.splits.values() if key in split.override]
+            choice = common_choice(key, [spec.distribution, *overrides], listed, where=f"family {self.name}")
+            if choice is not None:
+                known[key] = choice
         return known
 
     def _draw(self, name: str, split: Split) -> tuple[Task, ...]:

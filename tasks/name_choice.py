@@ -5,6 +5,7 @@ A `Name` is a number with a text: calculations and arrays take its place among t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -97,3 +98,26 @@ def plain_name(value: Value) -> float | str | tuple[float, ...]:
 def plain_value(value: Value) -> float | str | list[float]:
     """Return a value as plain data: a number, a list, or a name's text."""
     return list(value) if isinstance(value, tuple) else plain_name(value)  # type: ignore[return-value]
+
+
+def common_choice(name: str, sources: Sequence[object], listed: Sequence[Value], *, where: str) -> NameChoice | None:
+    """Return all names that a task parameter can have, in one order; None: it is drawn from numbers.
+
+    Args:
+        name: of the parameter.
+        sources: the distributions that it is drawn from.
+        listed: values that are named one by one, besides.
+        where: the family, for the message.
+
+    Raises:
+        UserError: some of the distributions have names and others numbers.
+    """
+    choices = [source for source in sources if isinstance(source, NameChoice)]
+    if choices and len(choices) < len(sources):
+        what = f"task parameter {name!r} is drawn from names and from numbers"
+        raise UserError(what, where=where, mend="give all its splits names, or none")
+    if not choices:
+        return None
+    texts = [text for choice in choices for text in choice.options]
+    texts += [value.text if isinstance(value, Name) else str(value) for value in listed]
+    return NameChoice(tuple(dict.fromkeys(texts)))
