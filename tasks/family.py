@@ -190,8 +190,8 @@ class TaskFamily(ABC):
         """Return what transitions are worth in `task`, [n] float32; None: observations don't say enough.
 
         They may come from any task. Rewards depend on the task parameters as the environment's own. What is not seen,
-        such as the mean speed in a step, is estimated; `mql tasks check NAME --only reward` says how well. Similar tasks
-        share the error, so that ``stored + reward(..., new task) - reward(..., old task)`` is nearer to the truth.
+        such as the mean speed in a step, is estimated; `mql tasks check NAME` says how well. Similar tasks share the
+        error, so that ``stored + reward(..., new task) - reward(..., old task)`` is nearer to the truth.
 
         Args:
             before: observations [n, O] before the steps, `after` those after them.

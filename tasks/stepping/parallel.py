@@ -24,7 +24,7 @@ from mql.tasks.distributions import Value
 from mql.tasks.family import Array, BatchStep, FloatArray, Task, TaskFamily
 from mql.tasks.parameter import visible_values
 from mql.tasks.physics.episode import EpisodePhysics
-from mql.tasks.stepping.checked import checked_actions, checked_observations, checked_seeds
+from mql.tasks.stepping.checked import checked_actions, checked_seeds, checked_transitions
 from mql.tasks.stepping.physics_state import PhysicsState, stacked
 from mql.tasks.stepping.simulation import Simulating, Simulation
 from mql.tasks.stepping.single import TaskEnvironment
@@ -81,33 +81,13 @@ class ParallelFamily(TaskFamily):
 
         See `TaskFamily.reward`.
         """
-        transitions = self.checked_transitions(before, after, action, task)
+        transitions = checked_transitions(self, before, after, action, task)
         states = self.seen_states(transitions.before, transitions.after)
         if states is None:
             return None
         with np.errstate(invalid="ignore"):
             outcome = self.outcome(*states, transitions.action, transitions.parameters)
         return outcome.reward.astype(np.float32)
-
-    def checked_transitions(
-        self, before: npt.ArrayLike, after: npt.ArrayLike, action: npt.ArrayLike, task: Task
-    ) -> Transitions:
-        """Return what `reward` is given, in float64 and without visible task parameters.
-
-        Raises:
-            UserError: arrays of other shapes, an action that is not finite, or a task of another family.
-        """
-        self.check_batch([task], 1)
-        rows = len(np.asarray(before))
-        seen = [checked_observations(self, rows, given) for given in (before, after)]
-        width = self.obs_dim - sum(self.parameters[name].width for name in self.visible)
-        values = {name: np.asarray(task.parameters[name], dtype=np.float64) for name in self.parameters}
-        return Transitions(
-            seen[0][:, :width],
-            seen[1][:, :width],
-            checked_actions(self, rows, action),
-            {name: np.broadcast_to(value, (rows, *value.shape)) for name, value in values.items()},
-        )
 
     def judge(self, rows: int) -> EpisodeJudge:
         """Return what judges the episodes of a batch of N = `rows` tasks: `outcome`, which remembers nothing."""
@@ -133,18 +113,6 @@ class ParallelFamily(TaskFamily):
         """
         self.check_batch(tasks, threads)
         return ParallelBatch(self, tasks, threads)
-
-
-@dataclass(frozen=True)
-class Transitions:
-    """Steps whose rewards are asked for: observations [N, O] without visible task parameters, actions [N, A] and the
-    task parameters, name -> [N] or [N, size].
-    """
-
-    before: Array
-    after: Array
-    action: Array
-    parameters: Mapping[str, Array]
 
 
 class EpisodeJudge(Protocol):
