@@ -287,7 +287,7 @@ def _seen_reward(family: DefinedFamily) -> tuple[SeenReward | None, Mapping[str,
     assert isinstance(maker, EnvironmentMaker)
     file = reopened(maker.path, maker.digest)
     terms = terms_of(file)
-    found = seen_reward(terms, parts_of(family.widths, {}), {}, {}) if terms.replaces else None
+    found = seen_reward(terms, parts_of(family.widths, {})) if terms.replaces else None
     shown = found is not None and shows_task(family, found.columns)
     return None if shown else found, file.definition.env.scaling
 

@@ -45,7 +45,7 @@ from mql.tasks.definitions.quantities import (
 )
 from mql.tasks.definitions.scaling import scaled, scaling_of, visible_names, visible_part
 from mql.tasks.definitions.schema import Scaling
-from mql.tasks.definitions.seen_reward import SeenReward, parts_of, seen_reward, shows_task
+from mql.tasks.definitions.seen_reward import PLACING, SeenReward, fixed_places, parts_of, seen_reward, shows_task
 from mql.tasks.definitions.sensing import as_sensed, observed_quantities
 from mql.tasks.definitions.start import HOME_NOISE, DrawnStart
 from mql.tasks.definitions.terms import Terms, check_names, terms_of
@@ -202,7 +202,8 @@ class ParallelDefinedFamily(ParallelFamily):
         if known.seen_reward is None or _shows_task(self):
             return None
         visible = visible_part(known.scaling, given.parameters, known.visible, len(given.action))
-        return known.seen_reward(given, visible).astype(np.float32)
+        model = self.model(task) if known.seen_reward.fixed else None
+        return known.seen_reward(given, visible, model).astype(np.float32)
 
     def judge(self, rows: int) -> EpisodeJudge:
         """Return what judges the episodes of a batch of N = `rows` tasks by the definition's expressions."""
@@ -313,6 +314,9 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
         nuisances=nuisances,
     )
     apply = physics.apply if physics is not None else None
+    fixed = fixed_places(model, read)
+    if physics is not None and not physics.varying_arrays.isdisjoint(PLACING):
+        fixed = {}
     widths = {name: quantity.width for name, quantity in observed.items()}
     scaling = scaling_of(file, widths)
     return Mechanism(
@@ -324,7 +328,7 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
         observed=observed,
         scaling=scaling,
         read=read,
-        seen_reward=seen_reward(terms, parts_of(widths, scaling), observed, read),
+        seen_reward=seen_reward(terms, parts_of(widths, scaling), observed=observed, read=read, fixed=fixed),
         visible=visible_names(file),
         commands=commands,
         end=end_of(model, robot),

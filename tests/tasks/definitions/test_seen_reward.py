@@ -172,3 +172,44 @@ splits: {train: {n: 4, seed: 1}, test: {n: 2, seed: 2}}
         assert (found is not None) == told
         if found is not None:
             assert np.abs(found - rewards).max() < 1e-5
+
+
+GOAL_SITE = {"a site": ("site_pos", "site"), "a body": ("body_pos", "body")}
+
+
+@pytest.mark.parametrize("kind", GOAL_SITE)
+def test_a_hidden_place_that_a_parameter_moves_is_that_of_the_task_that_is_asked_about(
+    kind: str, tmp_path: Path
+) -> None:
+    field, target = GOAL_SITE[kind]
+    text = f"-abs(info.site_tip[0] - info.{target}_mark[0]) - task.goal"
+    path = write_parallel(
+        tmp_path,
+        parameters=f"  x: {{value: {{dist: uniform, low: 0.1, high: 0.4}}, apply: [{{field: {field}, {target}: mark, "
+        "index: 0, op: set}]}\n",
+        reward=reward_yaml(text),
+        env=", observe: [site_tip]",
+    )
+    mark = {
+        "a site": '<site name="mark" pos="0.3 0 0"/>',
+        "a body": '<body name="mark" pos="0.3 0 0"><geom size="0.01" contype="0" conaffinity="0"/></body>',
+    }[kind]
+    model = tmp_path / "cart.xml"
+    model.write_text(model.read_text().replace("<worldbody>", f"<worldbody>{mark}"))
+    family = tasks.from_file(path)
+    own = family.tasks("train")[0]
+    other = family.task({**own.parameters, "x": 0.9})
+    before, after, actions, rewards = played(family, own)
+    assert np.abs(family.reward(before, after, actions, own) - rewards).max() < 1e-5  # type: ignore[operator]
+    truth = played(family, other)[3]
+    assert np.abs(family.reward(before, after, actions, other) - truth).max() < 1e-5  # type: ignore[operator]
+    # Drawn anew for each episode, it is nobody's to tell.
+    path.write_text(
+        path.read_text().replace(
+            "splits:",
+            f"randomise: {{mark: {{value: {{dist: uniform, low: -0.1, high: 0.1}}, apply: [{{field: {field}, "
+            f"{target}: mark, index: 1, op: add}}]}}}}\nsplits:",
+        )
+    )
+    drawn = tasks.from_file(path)
+    assert drawn.reward(before, after, actions, drawn.tasks("train")[0]) is None
