@@ -126,8 +126,8 @@ class TaskFamily(ABC):
         probe: chooses actions that let the task parameters show (by pushing the object, say), for `mql tasks check`:
             called with (what `make` returned, the observation [O], the step) it returns an action [A]. None: random
             actions show them.
-        episodes: what episodes of one task differ in, and what changes within one, a line of text each, where the
-            family can say it.
+        episodes: what episodes of one task differ in, what changes within one, and how it is sensed and moved, a line
+            of text each, where the family can say it.
     """
 
     name: str
@@ -180,6 +180,23 @@ class TaskFamily(ABC):
         """Tell whether no task of a split is one of the training tasks."""
         trained = {frozenset(task.parameters.items()) for task in self.tasks("train")}
         return not any(frozenset(task.parameters.items()) in trained for task in self.tasks(split))
+
+    def reward(self, before: FloatArray, after: FloatArray, action: npt.ArrayLike, task: Task) -> FloatArray | None:
+        """Return what transitions are worth in `task`, [n] float32; None: observations don't say enough.
+
+        They may come from any task. Rewards depend on the task parameters as the environment's own. What is not seen,
+        such as the mean speed in a step, is estimated; `mql tasks check NAME` says how well. Similar tasks share the
+        error, so that ``stored + reward(..., new task) - reward(..., old task)`` is nearer to the truth.
+
+        Args:
+            before: observations [n, O] before the steps, `after` those after them.
+            action: [n, A]; values are clipped to [-1, 1].
+            task: a task of this family.
+
+        Raises:
+            UserError: arrays of other shapes, an action that is not finite, or a task of another family.
+        """
+        return None
 
     def tasks(self, split: str) -> list[Task]:
         """Return the fixed list of tasks of one split.

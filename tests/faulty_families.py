@@ -106,6 +106,13 @@ class StartsAtTheGoal(PointRobot):
         return 0.1 * np.array(parameters["goal"]) + rng.uniform(-0.5, 0.5, 2), np.zeros(0)
 
 
+class RelabelsWithoutTheTask(PointRobot):
+    """What transitions are worth in a task, computed for another one."""
+
+    def reward(self, before: Any, after: Any, action: Any, task: Task) -> Any:
+        return super().reward(before, after, action, self.task({"goal": (0.0, 0.0)}))
+
+
 class RewardsAnything(PointRobot):
     """A reward that is the same whatever the goal."""
 

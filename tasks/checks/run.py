@@ -28,6 +28,7 @@ from mql.tasks.checks.inspection import Inspection
 from mql.tasks.checks.reachable import check_reachable
 from mql.tasks.checks.recompiled import check_recompiled
 from mql.tasks.checks.rest import check_rest
+from mql.tasks.checks.reward import check_reward
 from mql.tasks.checks.running import check_render, check_speed, check_success
 from mql.tasks.checks.stated import check_stated
 from mql.tasks.fault import EpisodeFault
@@ -47,6 +48,7 @@ CHECKS: Mapping[str, Callable[[Inspection], Verdict]] = {
     "reachable": check_reachable,
     "rest": check_rest,
     "identifiability": check_identifiability,
+    "reward": check_reward,
     "speed": check_speed,
     "pickle": check_pickle,
     "render": check_render,

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 
 from mql.errors import UserError
 from mql.tasks.definitions.environment import DefinedEnvironment, IdEnvironment, check_id, tried
@@ -32,8 +34,11 @@ from mql.tasks.definitions.probe import probe_of
 from mql.tasks.definitions.python import check_parameter_names, guarded, python_path
 from mql.tasks.definitions.python_environment import PythonEnvironment
 from mql.tasks.definitions.quantities import vector_sizes
+from mql.tasks.definitions.scaling import visible_part
+from mql.tasks.definitions.schema import Scaling
+from mql.tasks.definitions.seen_reward import SeenReward, parts_of, seen_reward, shows_task
 from mql.tasks.definitions.sensing import as_sensed, observed_numbers
-from mql.tasks.definitions.terms import check_names
+from mql.tasks.definitions.terms import check_names, terms_of
 from mql.tasks.definitions.trust import require_trust
 from mql.tasks.distributions import Value, from_spec
 from mql.tasks.disturbances.family import sensed_width
@@ -41,6 +46,7 @@ from mql.tasks.families import table
 from mql.tasks.family import FloatArray, Split, Task, TaskFamily
 from mql.tasks.parameter import Parameter
 from mql.tasks.physics.nuisances import Nuisance
+from mql.tasks.stepping.checked import checked_transitions
 from mql.tasks.wrapped.any_environment import timestep_of
 from mql.tasks.wrapped.environment_source import Environment
 from mql.tasks.wrapped.gymnasium_environment import GymnasiumEnvironment
@@ -149,10 +155,25 @@ class DefinedFamily(GymnasiumFamily):
     Args:
         digest: of the definition and all its files.
         shown: the parameters that its environments put at the end of an observation themselves.
+        widths: of which named parts an observation consists before them; "" is one without a name.
     """
 
     digest: str
     shown: tuple[str, ...] = ()
+    widths: Mapping[str, int] = field(default_factory=dict)
+
+    def reward(self, before: FloatArray, after: FloatArray, action: npt.ArrayLike, task: Task) -> FloatArray | None:
+        """Return what transitions are worth in `task`, [n] float32, by the definition's expressions.
+
+        See `TaskFamily.reward`. None: a part of the reward is the environment's or the class's own, or the expressions
+        read ``info``, which is not observed, or what a task itself puts somewhere.
+        """
+        given = checked_transitions(self, before, after, action, task)
+        found, scaling = _seen_reward(self)
+        if found is None:
+            return None
+        visible = visible_part(scaling, given.parameters, self.shown, len(given.action))
+        return found(given, visible).astype(np.float32)
 
     def randomised(self, nuisances: Sequence[Nuisance]) -> Self:
         """Return this family with further numbers of the model drawn anew for each episode."""
@@ -259,6 +280,18 @@ def _python_family(file: DefinitionFile) -> TaskFamily:
     return as_sensed(file, family, observed_numbers({"": sensed_width(family)}))
 
 
+@lru_cache(maxsize=64)
+def _seen_reward(family: DefinedFamily) -> tuple[SeenReward | None, Mapping[str, Scaling]]:
+    """Read the definition's reward again, and how visible parameters are scaled."""
+    maker = family.make_env
+    assert isinstance(maker, EnvironmentMaker)
+    file = reopened(maker.path, maker.digest)
+    terms = terms_of(file)
+    found = seen_reward(terms, parts_of(family.widths, {})) if terms.replaces else None
+    shown = found is not None and shows_task(family, found.columns)
+    return None if shown else found, file.definition.env.scaling
+
+
 def _first_step(
     file: DefinitionFile, environment: IdEnvironment | PythonEnvironment, check: Callable[[], None] | None = None
 ) -> dict[str, Any]:
@@ -288,6 +321,8 @@ def _family(
     shared = _shared(file)
     if isinstance(built, PythonEnvironment):
         shared["parameters"] = built.drawn.known(shared["parameters"])
+    seen = tuple(name for name, spec in file.definition.parameters.items() if not spec.hidden)
+    unnamed = built.obs_dim - sum(shared["parameters"][name].width for name in seen)
     return DefinedFamily(
         **shared,
         obs_dim=built.obs_dim,
@@ -301,7 +336,8 @@ def _family(
         success_key="at_goal" if has_success else None,
         info_keys=tuple(key for key in info if key != "at_goal"),
         digest=file.digest,
-        shown=tuple(name for name, spec in file.definition.parameters.items() if not spec.hidden),
+        shown=seen,
+        widths=built.widths if isinstance(built, IdEnvironment) else {"": unnamed},
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mql.tasks.definitions.terms import STAGE, Stage, Terms
+from mql.tasks.definitions.terms import STAGE, Stage, Term, Terms
 from mql.tasks.family import Array, BoolArray
 from mql.tasks.stepping.state import Outcome
 from mql.tasks.stepping.success import HoldCounter
@@ -146,8 +146,7 @@ class RowsJudge:
         values: dict[str, Array] = {}
         if terms.stages:
             values = self._advance(scope)
-        for term in terms.rewards:
-            values[term.key] = self._numbers(term.weight * term.expression.evaluate_rows(scope))
+        values |= weighted(terms.rewards, scope, self._rows)
         for number, stage in enumerate(terms.stages):
             current = np.minimum(self._stage, len(terms.stages) - 1) == number
             values |= self._of_stage(stage, current, scope)
@@ -175,13 +174,18 @@ class RowsJudge:
         return {stages[n].bonus_key: np.where(now, stages[n].bonus, 0.0) for n, now in over.items() if stages[n].bonus}
 
     def _of_stage(self, stage: Stage, current: BoolArray, scope: Scope) -> dict[str, Array]:
-        return {
-            term.key: np.where(current, self._numbers(term.weight * term.expression.evaluate_rows(scope)), 0.0)
-            for term in stage.terms
-        }
-
-    def _numbers(self, values: npt.NDArray[Any]) -> Array:
-        return np.broadcast_to(np.asarray(values, np.float64), self._rows)
+        values = weighted(stage.terms, scope, self._rows)
+        return {key: np.where(current, value, 0.0) for key, value in values.items()}
 
     def _truth(self, values: npt.NDArray[Any]) -> BoolArray:
         return np.broadcast_to(values.astype(np.bool_), self._rows)
+
+
+def weighted(terms: Sequence[Term], scope: Scope, rows: int) -> dict[str, Array]:
+    """Return what terms are worth in each of N = `rows` tasks, by their keys: [N].
+
+    Raises:
+        UserError: an expression can't be computed.
+    """
+    values = {term.key: term.weight * term.expression.evaluate_rows(scope) for term in terms}
+    return {key: np.broadcast_to(np.asarray(value, np.float64), rows) for key, value in values.items()}

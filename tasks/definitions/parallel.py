@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import mujoco
 import numpy as np
+import numpy.typing as npt
 
 from mql.errors import UserError
 from mql.robots.description import View
@@ -44,14 +45,16 @@ from mql.tasks.definitions.quantities import (
 )
 from mql.tasks.definitions.scaling import scaled, scaling_of, visible_names, visible_part
 from mql.tasks.definitions.schema import Scaling
+from mql.tasks.definitions.seen_reward import PLACING, SeenReward, fixed_places, parts_of, seen_reward, shows_task
 from mql.tasks.definitions.sensing import as_sensed, observed_quantities
 from mql.tasks.definitions.start import HOME_NOISE, DrawnStart
 from mql.tasks.definitions.terms import Terms, check_names, terms_of
 from mql.tasks.distributions import Value
-from mql.tasks.family import Array, BoolArray, Task, TaskFamily
+from mql.tasks.family import Array, BoolArray, FloatArray, Task, TaskFamily
 from mql.tasks.physics.episode import EpisodePhysics
 from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.scenes.source import ModelSource
+from mql.tasks.stepping.checked import checked_transitions
 from mql.tasks.stepping.derived import Derived
 from mql.tasks.stepping.effector import ControlledDynamics, MocapDynamics
 from mql.tasks.stepping.parallel import EpisodeJudge, ParallelFamily
@@ -72,6 +75,7 @@ class Mechanism:
     observed: Mapping[str, Quantity]
     scaling: Mapping[str, Scaling]  # how observed quantities and visible parameters are seen, where not as they are
     read: Mapping[str, Quantity]
+    seen_reward: SeenReward | None  # None: observations don't tell it
     visible: tuple[str, ...]  # parameters that stand in the observation
     commands: Controller | MocapEffector
     end: str | None  # the site of the robot's end effector
@@ -189,6 +193,18 @@ class ParallelDefinedFamily(ParallelFamily):
             for name, value in read_rows(known.observed, _arrays(state)).items()
         }
 
+    def reward(self, before: FloatArray, after: FloatArray, action: npt.ArrayLike, task: Task) -> FloatArray | None:
+        """Return what transitions are worth in `task`, [n] float32, by the definition's expressions.
+
+        See `TaskFamily.reward`. None: they read what is not observed, or what a task itself puts somewhere.
+        """
+        given, known = checked_transitions(self, before, after, action, task), self.mechanism
+        if known.seen_reward is None or _shows_task(self):
+            return None
+        visible = visible_part(known.scaling, given.parameters, known.visible, len(given.action))
+        model = self.model(task) if known.seen_reward.fixed else None
+        return known.seen_reward(given, visible, model).astype(np.float32)
+
     def judge(self, rows: int) -> EpisodeJudge:
         """Return what judges the episodes of a batch of N = `rows` tasks by the definition's expressions."""
         return _DefinedJudge(self, rows)
@@ -298,6 +314,11 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
         nuisances=nuisances,
     )
     apply = physics.apply if physics is not None else None
+    fixed = fixed_places(model, read)
+    if physics is not None and not physics.varying_arrays.isdisjoint(PLACING):
+        fixed = {}
+    widths = {name: quantity.width for name, quantity in observed.items()}
+    scaling = scaling_of(file, widths)
     return Mechanism(
         model=model,
         physics=physics,
@@ -305,8 +326,9 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
         start=start,
         drawn=DrawnStart(file, model, start, home_noise=HOME_NOISE, apply=apply),
         observed=observed,
-        scaling=scaling_of(file, {name: quantity.width for name, quantity in observed.items()}),
+        scaling=scaling,
         read=read,
+        seen_reward=seen_reward(terms, parts_of(widths, scaling), observed=observed, read=read, fixed=fixed),
         visible=visible_names(file),
         commands=commands,
         end=end_of(model, robot),
@@ -314,6 +336,12 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
         view=None if robot is None else robot.camera(),
         source=source,
     )
+
+
+@lru_cache(maxsize=64)
+def _shows_task(family: ParallelDefinedFamily) -> bool:
+    found = family.mechanism.seen_reward
+    return found is not None and shows_task(family, found.columns)
 
 
 def _arrays(state: State) -> dict[str, Array]:

@@ -7,7 +7,8 @@
 
 The result is a family like any other, of the same name and the same tasks. Rewards, success and info are those of the
 true state, and follow from the action that reaches the simulation; the agent, its context and the replay hold what was
-seen and what was commanded, as a lab's log does.
+seen and what was commanded, as a lab's log does. So `TaskFamily.reward` is None here: what rewards follow from is not
+seen.
 
 Shapes: N tasks, O observation, A action.
 """

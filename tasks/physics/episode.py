@@ -15,7 +15,7 @@ from mql.tasks.distributions import Value
 from mql.tasks.family import Array
 from mql.tasks.physics import nuisances as drawing
 from mql.tasks.physics.changes import PhysicsChanges
-from mql.tasks.physics.fields import Change
+from mql.tasks.physics.fields import FIELDS, Change
 from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.physics.schedule import Schedule
 from mql.tasks.scenes.source import ModelSource
@@ -73,6 +73,13 @@ class EpisodePhysics:
     def varies(self) -> bool:
         """Whether episodes of one task may have different physics, or one episode changing ones."""
         return bool(self._nuisances or self._schedules)
+
+    @property
+    def varying_arrays(self) -> frozenset[str]:
+        """The model's arrays in which episodes of one task may differ, or that may change within one."""
+        drawn = [change for each in self._nuisances for change in each.changes]
+        timed = [change for name in self._schedules for change in self._changed[name]]
+        return frozenset(FIELDS[change.field].array for change in (*drawn, *timed))
 
     @property
     def draws(self) -> bool:

@@ -1,19 +1,37 @@
-"""Checks what a caller gives: actions, seeds and render modes.
+"""Checks what a caller gives: actions, observations, seeds and render modes.
 
-Shapes: N tasks, A action.
+Shapes: N tasks, O observation, A action.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError, nearest
-from mql.tasks.family import Array, TaskFamily
+from mql.tasks.family import Array, Task, TaskFamily
 
 RENDER_MODES = ["rgb_array"]
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """Control steps, each with the task parameters of the task that is asked about.
+
+    Args:
+        before: observations [N, O] without visible task parameters.
+        after: those after the step.
+        action: [N, A] in [-1, 1].
+        parameters: name -> [N], or [N, size] for a vector.
+    """
+
+    before: Array
+    after: Array
+    action: Array
+    parameters: Mapping[str, Array]
 
 
 def checked_actions(family: TaskFamily, rows: int, actions: npt.ArrayLike) -> Array:
@@ -37,6 +55,29 @@ def checked_actions(family: TaskFamily, rows: int, actions: npt.ArrayLike) -> Ar
         mend = "look for NaN or infinity in the policy's output"
         raise UserError(f"the action of task {row} is not finite", where=where, mend=mend)
     return np.clip(action, -1.0, 1.0, out=action)
+
+
+def checked_transitions(
+    family: TaskFamily, before: npt.ArrayLike, after: npt.ArrayLike, action: npt.ArrayLike, task: Task
+) -> Transitions:
+    """Return what `TaskFamily.reward` is given.
+
+    Raises:
+        UserError: arrays of other shapes, an action that is not finite, or a task of another family.
+    """
+    family.check_batch([task], 1)
+    rows = np.shape(before)[0] if np.ndim(before) else 0
+    width = family.obs_dim - sum(family.parameters[name].width for name in family.visible)
+    seen = []
+    for given in (before, after):
+        obs = np.asarray(given, dtype=np.float64)
+        if obs.shape != (rows, family.obs_dim):
+            what, mend = f"observations have shape {list(obs.shape)}", f"give {[rows, family.obs_dim]} before and after"
+            raise UserError(what, where=f"family {family.name}", mend=mend)
+        seen.append(obs[:, :width])
+    values = {name: np.asarray(task.parameters[name], dtype=np.float64) for name in family.parameters}
+    parameters = {name: np.broadcast_to(value, (rows, *value.shape)) for name, value in values.items()}
+    return Transitions(seen[0], seen[1], checked_actions(family, rows, action), parameters)
 
 
 def checked_action(family: TaskFamily, action: npt.ArrayLike) -> Array:

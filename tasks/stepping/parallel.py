@@ -24,7 +24,7 @@ from mql.tasks.distributions import Value
 from mql.tasks.family import Array, BatchStep, FloatArray, Task, TaskFamily
 from mql.tasks.parameter import visible_values
 from mql.tasks.physics.episode import EpisodePhysics
-from mql.tasks.stepping.checked import checked_actions, checked_seeds
+from mql.tasks.stepping.checked import checked_actions, checked_seeds, checked_transitions
 from mql.tasks.stepping.physics_state import PhysicsState, stacked
 from mql.tasks.stepping.simulation import Simulating, Simulation
 from mql.tasks.stepping.single import TaskEnvironment
@@ -67,6 +67,27 @@ class ParallelFamily(TaskFamily):
 
         A task that diverged has NaN in its state: its reward must be NaN too, and it must not count as terminated.
         """
+
+    def seen_states(self, before: Array, after: Array) -> tuple[State, State] | None:
+        """Return the states before and after steps as far as observations [N, O] tell, without the task parameters.
+
+        They need to hold what `outcome` makes rewards of, for `reward`; places are left open where all rewards follow
+        from a displacement. None: observations don't say enough.
+        """
+        return None
+
+    def reward(self, before: FloatArray, after: FloatArray, action: npt.ArrayLike, task: Task) -> FloatArray | None:
+        """Return what transitions would have been worth in `task`, [n] float32: `outcome` of the `seen_states`.
+
+        See `TaskFamily.reward`.
+        """
+        transitions = checked_transitions(self, before, after, action, task)
+        states = self.seen_states(transitions.before, transitions.after)
+        if states is None:
+            return None
+        with np.errstate(invalid="ignore"):
+            outcome = self.outcome(*states, transitions.action, transitions.parameters)
+        return outcome.reward.astype(np.float32)
 
     def judge(self, rows: int) -> EpisodeJudge:
         """Return what judges the episodes of a batch of N = `rows` tasks: `outcome`, which remembers nothing."""

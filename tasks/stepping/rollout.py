@@ -122,6 +122,18 @@ class MujocoFamily(ParallelFamily):
         """Return the control signal [N, U] for an action [N, A]; None maps actions to the actuators' ranges."""
         return None
 
+    def displacement(self, before: Array, after: Array) -> Array:
+        """Estimate how far something moves in a control step from its velocities [N, ...] before and after it.
+
+        The velocity is taken to change evenly. MuJoCo's Euler adds in each physics step the velocity at its end, so
+        that the later one counts for a little more than half: for 0.6 with five physics steps.
+        """
+        steps = self.robot.frame_skip
+        centred = self.base().opt.integrator == mujoco.mjtIntegrator.mjINT_RK4
+        late = 0.5 if centred else (steps + 1) / (2 * steps)
+        moved: Array = ((1.0 - late) * before + late * after) * self.control_timestep
+        return moved
+
     def dynamics(self, tasks: Sequence[Task], threads: int) -> Dynamics:
         """Build the simulation of `tasks`."""
         models = self.task_models(tasks)

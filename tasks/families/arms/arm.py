@@ -142,6 +142,36 @@ class ArmFamily(MujocoFamily):
         place, way = position - np.array(self.start), state.derived["asked"] - position
         return np.concatenate([place, velocity, way], axis=1) / OBSERVED_LENGTH
 
+    def seen_states(self, before: Array, after: Array) -> tuple[State, State]:
+        """Return the states that observations tell, for `reward`: the flange and the scene's joints.
+
+        How the flange is turned is not seen; it is taken to point down, which servos hold within a degree or so.
+        """
+        return self._seen_state(before), self._seen_state(after)
+
+    @abstractmethod
+    def seen_joints(self, obs: Array) -> Mapping[str, Array]:
+        """Return the places of the scene's joints that an observation [N, O] tells: joint -> [N] in m."""
+
+    def _seen_state(self, obs: Array) -> State:
+        rows = len(obs)
+        qpos = np.zeros((rows, self._nominal.nq))
+        for name, place in self.seen_joints(obs).items():
+            qpos[:, self._columns[name]] = place
+        flange = {
+            "position": obs[:, :3] * OBSERVED_LENGTH + np.array(self.start),
+            "rotation": np.broadcast_to(DOWN, (rows, 3, 3)),
+        }
+        return State(qpos, np.zeros((rows, self._nominal.nv)), flange)
+
+    def seen_places(self, obs: Array, *names: str, first: int) -> dict[str, Array]:
+        """Return joints whose places along x, y and z stand in an observation from `first` on, as seen from the start.
+
+        Joint -> [N] in m.
+        """
+        places = obs[:, first : first + len(names)] * OBSERVED_LENGTH + np.array(self.start[: len(names)])
+        return dict(zip(names, places.T, strict=True))
+
     def joints(self, values: Array, *names: str) -> Array:
         """Return the places (m, of qpos) or speeds (m/s, of qvel) [N, len(names)] of the scene's slides `names`.
 

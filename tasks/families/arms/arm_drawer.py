@@ -68,6 +68,10 @@ class ArmDrawer(ArmFamily):
         speed = self.joints(state.qvel, "drawer") / OBSERVED_LENGTH
         return np.concatenate([self.observe_flange(state), opening, speed], axis=1)
 
+    def seen_joints(self, obs: Array) -> Mapping[str, Array]:
+        """Return the opening."""
+        return {"drawer": obs[:, 9] * OBSERVED_LENGTH + OPEN}
+
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Reward an opening near the goal, and the tool being in the gap."""
         opening = self.joints(after.qpos, "drawer")[:, 0]

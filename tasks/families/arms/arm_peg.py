@@ -62,6 +62,10 @@ class ArmPeg(ArmFamily):
         block = (self.joints(state.qpos, *_BLOCK) - np.array(self.start[:2])) / OBSERVED_LENGTH
         return np.concatenate([self.observe_flange(state), block], axis=1)
 
+    def seen_joints(self, obs: Array) -> Mapping[str, Array]:
+        """Return the block."""
+        return self.seen_places(obs, *_BLOCK, first=9)
+
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Reward being close to the hole's bottom."""
         end = tip(after, parameters["tool_length"])

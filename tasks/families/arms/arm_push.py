@@ -71,6 +71,10 @@ class ArmPush(ArmFamily):
         objects = np.concatenate([puck, self.joints(state.qvel, *_PUCK), goal], axis=1) / OBSERVED_LENGTH
         return np.concatenate([self.observe_flange(state), objects], axis=1)
 
+    def seen_joints(self, obs: Array) -> Mapping[str, Array]:
+        """Return puck and goal."""
+        return self.seen_places(obs, *_PUCK, first=9) | self.seen_places(obs, *_GOAL, first=13)
+
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Reward a puck near the goal, and a tool near the puck."""
         puck = self.joints(after.qpos, *_PUCK)

@@ -56,6 +56,10 @@ class ArmReach(ArmFamily):
         target = (self.joints(state.qpos, *_TARGET) - np.array(self.start)) / OBSERVED_LENGTH
         return np.concatenate([self.observe_flange(state), target], axis=1)
 
+    def seen_joints(self, obs: Array) -> Mapping[str, Array]:
+        """Return the target."""
+        return self.seen_places(obs, *_TARGET, first=9)
+
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Reward being close to the target, most of all in the last centimetres."""
         away = distance(tip(after, parameters["tool_length"]), self.joints(after.qpos, *_TARGET))

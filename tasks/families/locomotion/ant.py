@@ -64,6 +64,27 @@ class AntFamily(MujocoFamily):
             seen.append(np.zeros((rows, self.zeros)))
         return np.concatenate(seen, axis=1)
 
+    def seen_states(self, before: Array, after: Array) -> tuple[State, State]:
+        """Return the states that observations tell, with contact forces where there are any, for `reward`.
+
+        Without x and y, the way of the torso is estimated from its velocities before and after the step.
+        """
+        first, second = self._seen_state(before), self._seen_state(after)
+        if not self.sees_place:
+            second.qpos[:, :2] = self.displacement(first.qvel[:, :2], second.qvel[:, :2])
+        return first, second
+
+    def _seen_state(self, obs: Array) -> State:
+        rows, places = len(obs), 15 if self.sees_place else 13
+        qpos = np.zeros((rows, 15))
+        qpos[:, 15 - places :] = obs[:, :places]
+        derived = {}
+        if "cfrc_ext" in self.derived:
+            forces = np.zeros((rows, 1 + CONTACT_NUMBERS // 6, 6))  # the world feels none
+            forces[:, 1:] = obs[:, places + 14 : places + 14 + CONTACT_NUMBERS].reshape(rows, -1, 6)
+            derived["cfrc_ext"] = forces
+        return State(qpos, obs[:, places : places + 14], derived)
+
     def velocity(self, before: State, after: State) -> Array:
         """Return the torso's mean velocity along x and y during the step, [N, 2], in m/s."""
         velocity: Array = (after.qpos[:, :2] - before.qpos[:, :2]) / self.control_timestep

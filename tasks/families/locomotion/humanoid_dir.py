@@ -29,6 +29,7 @@ from mql.tasks.distributions import Angle, Value
 from mql.tasks.families.rewards import control_cost, outside, speed_along
 from mql.tasks.family import Array, Split
 from mql.tasks.parameter import Parameter
+from mql.tasks.physics.centre_of_mass import centre_of_mass
 from mql.tasks.stepping.rollout import MujocoFamily
 from mql.tasks.stepping.state import Outcome, State
 
@@ -45,6 +46,7 @@ HEIGHTS = (1.0, 2.0)  # m; the torso is at 1.4 m when upright, and below 1 m it 
 # What Gymnasium shows besides positions and velocities; the published runs saw zeros for the last.
 SHOWN = ("cinert", "cvel", "qfrc_actuator", "cfrc_ext")
 CONTACT_OBS_DIM = 348
+CONTACT_NUMBERS = 78  # three torques and three forces on each of 13 bodies, at the observation's end
 LEGACY_OBS_DIM = 376
 LEGACY_ZEROS = 84  # forces and torques of contact on 14 bodies
 
@@ -85,6 +87,27 @@ class HumanoidDir(MujocoFamily):
         if self.zeros:
             seen.append(np.zeros((rows, self.zeros)))
         return np.concatenate(seen, axis=1)
+
+    def seen_states(self, before: Array, after: Array) -> tuple[State, State]:
+        """Return the states that observations tell, for `reward`, seen from where the torso was before the step.
+
+        The torso's way is estimated from its velocities before and after; where the body's centre of mass lies as
+        seen from the torso, its pose tells.
+        """
+        first, second = self._seen_state(before), self._seen_state(after)
+        second.qpos[:, :2] = self.displacement(first.qvel[:, :2], second.qvel[:, :2])
+        poses = np.concatenate([first.qpos, second.qpos])
+        centres = np.split(centre_of_mass(self.base(), poses), 2)
+        for state, centre in zip((first, second), centres, strict=True):
+            state.derived["subtree_com"][:, 0] = centre
+        return first, second
+
+    def _seen_state(self, obs: Array) -> State:
+        rows = len(obs)
+        derived = {"subtree_com": np.zeros((rows, 1, 3))}  # of all bodies
+        if "cfrc_ext" in self.derived:
+            derived["cfrc_ext"] = obs[:, -CONTACT_NUMBERS:]  # of all bodies but the world, which feels none
+        return State(np.concatenate([np.zeros((rows, 2)), obs[:, :22]], axis=1), obs[:, 22:45], derived)
 
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Reward speed in the wanted direction and being up, and punish effort and contact."""

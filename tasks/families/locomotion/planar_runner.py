@@ -99,6 +99,18 @@ class PlanarRunner(MujocoFamily):
         """Return all positions but x, and all velocities, clipped: [N, 2 J - 1]."""
         return np.concatenate([state.qpos[:, 1:], np.clip(state.qvel, -VELOCITY_LIMIT, VELOCITY_LIMIT)], axis=1)
 
+    def seen_states(self, before: Array, after: Array) -> tuple[State, State]:
+        """Return the states that observations tell, with the torso's way estimated from its speeds, for `reward`."""
+        joints = len(self.robot.joints)
+        states = []
+        for obs in (before, after):
+            qpos = np.zeros((len(obs), joints))
+            qpos[:, 1:] = obs[:, : joints - 1]
+            states.append(State(qpos, obs[:, joints - 1 :]))
+        first, second = states
+        second.qpos[:, 0] = self.displacement(first.qvel[:, 0], second.qvel[:, 0])
+        return first, second
+
     def at_model_clock(self, robot: Robot) -> Self:
         """Return the variant ``v5``: `robot` with its model's own clock, as in Gymnasium's v5 environments."""
         step = robot.control_timestep

@@ -53,6 +53,10 @@ class ReacherGoal(MujocoFamily):
         angles = np.ascontiguousarray(state.qpos[:, :2])
         return np.concatenate([np.cos(angles), np.sin(angles), state.qvel[:, :2], fingertip(state)], axis=1)
 
+    def seen_states(self, before: Array, after: Array) -> tuple[State, State]:
+        """Return the arm's angles and speeds; where the target stands, the task says, so it is left at 0."""
+        return _seen_state(before), _seen_state(after)
+
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Punish the fingertip's distance to the target, and effort."""
         away = distance(fingertip(after), parameters["target"])
@@ -67,6 +71,12 @@ def fingertip(state: State) -> Array:
     x = UPPER_ARM_LENGTH * np.cos(shoulder) + FOREARM_LENGTH * np.cos(forearm)
     y = UPPER_ARM_LENGTH * np.sin(shoulder) + FOREARM_LENGTH * np.sin(forearm)
     return np.stack([x, y], axis=1)
+
+
+def _seen_state(obs: Array) -> State:
+    still = np.zeros((len(obs), 2))
+    angles = np.arctan2(obs[:, 2:4], obs[:, :2])
+    return State(np.concatenate([angles, still], axis=1), np.concatenate([obs[:, 4:6], still], axis=1))
 
 
 def reacher_goal() -> ReacherGoal:

@@ -24,6 +24,7 @@ from faulty_families import (
     MeanOverRows,
     Moving,
     Overlapping,
+    RelabelsWithoutTheTask,
     RewardsAnything,
     RollsItsOwnDice,
     SharesItsPlace,
@@ -242,6 +243,7 @@ FAULTS: Mapping[str, Fault] = {
     "tasks that nothing tells apart": Fault(
         "identifiability", always(point(HardlyTells)), "propensity has little", "warn"
     ),
+    "a relabelled reward of another task": Fault("reward", always(point(RelabelsWithoutTheTask)), "are not its own"),
     # Physics.
     "a mass that is written into a compiled model": Fault("recompiled", always(heavy_cheetah), "body_invweight0"),
     "a class that moves a geom of its model": Fault(

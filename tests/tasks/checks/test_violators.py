@@ -150,6 +150,11 @@ class FaintGoal(PointRobot):
         return Outcome(noise + 1e-5 * (after.qpos * parameters["goal"]).sum(axis=1))
 
 
+class ZeroWhenAsked(PointRobot):
+    def reward(self, before: Any, after: Any, action: Any, task: Any) -> Any:
+        return np.zeros(len(action), np.float32)
+
+
 def with_parameter(parameter: Parameter) -> PointRobot:
     return variant(parameters={**point_robot().parameters, "colour": parameter})
 
@@ -194,6 +199,7 @@ VIOLATORS: dict[str, tuple[Callable[[], TaskFamily], str, str, str]] = {
         "succeed in 10 of 10",
     ),
     "faint goal": (partial(variant, FaintGoal), "identifiability", "warn", "propensity has little"),
+    "zeros for rewards": (partial(variant, ZeroWhenAsked), "reward", "fail", "are not its own"),
     "lambda": (
         partial(variant, probe=lambda env, obs, step: np.ones(2, np.float32)),
         "pickle",
