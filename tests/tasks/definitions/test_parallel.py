@@ -226,6 +226,13 @@ def test_home_is_where_an_episode_starts(tmp_path: Path) -> None:
         ({"env": ", scaling: {qpos: {minus: [1, 2, 3]}}"}, ("minus has 3 numbers, qpos", "one for each component")),
         ({"env": ", scaling: {qpos: {per: 0}}"}, ("per", "cart.yaml")),
         ({"reward": ""}, ("no reward",)),
+        ({"env": ", observe: [qpos, qpos]"}, ("'qpos' is named twice", "cart.yaml:5 env.observe")),
+        ({"success": "success: {expr: 'True', hold: 13}\n"}, ("hold is 13", "12 control steps", "success.hold")),
+        ({"success": "terminate: {expr: 'True', after: 13}\n"}, ("after is 13", "12 control steps", "terminate.after")),
+        (
+            {"success": "success: {expr: 'info.touching_box_box > 0'}\n"},
+            ("never touch", "cart.yaml:13 success.expr"),
+        ),
         ({"parameters": CLOCK}, ("the timestep differs between tasks",)),
     ],
 )
