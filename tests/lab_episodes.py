@@ -15,7 +15,7 @@ MJCF = """<mujoco>
     <geom name="floor" type="plane" size="2 2 0.1"/>
     <geom name="block" type="box" size="0.1 0.1 0.1" pos="0 0 0.1"/>
     <body name="arm" pos="-1 0 0.5" gravcomp="1">
-      <joint name="shoulder" type="hinge" axis="0 0 1" range="-1 1" damping="0.5"/>
+      <joint name="shoulder" type="hinge" axis="0 0 1" range="-60 60" damping="0.5"/>
       <geom name="link" type="capsule" size="0.02" fromto="0 0 0 0.3 0 0" mass="1"/>
       <site name="hand" pos="0.3 0 0"/>
     </body>

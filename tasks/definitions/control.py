@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mql.robots.spec import RobotSpec
 
 CONTROL_RATE = 20.0  # actions per second where neither the definition nor a control mode says
+_RATE_OFF = 0.1  # by which a control step may be longer or shorter than a control mode says
 
 
 def robot_of(file: DefinitionFile) -> RobotSpec | None:
@@ -40,13 +41,22 @@ def robot_of(file: DefinitionFile) -> RobotSpec | None:
 
 
 def frame_skip_of(file: DefinitionFile, model: mujoco.MjModel, robot: RobotSpec | None) -> int:
-    """Return the physics steps of a control step: as given, or what comes nearest to the control mode's rate."""
+    """Return the physics steps of a control step: as given, or what comes nearest to the control mode's rate.
+
+    Raises:
+        UserError: nothing comes near to that rate.
+    """
     env = file.definition.env
     if env.frame_skip is not None:
         return env.frame_skip
     mode = None if robot is None or env.control is None else robot.control.get(env.control)
-    rate = CONTROL_RATE if mode is None else mode.rate_hz
-    return max(1, round(1.0 / (rate * float(model.opt.timestep))))
+    rate, timestep = CONTROL_RATE if mode is None else mode.rate_hz, float(model.opt.timestep)
+    steps = max(1, round(1.0 / (rate * timestep)))
+    if robot is not None and mode is not None and not abs(steps * timestep * rate - 1.0) <= _RATE_OFF:
+        what = f"rate_hz is {rate:g}, which physics steps of {timestep:g} s don't give"
+        near = f"give {1.0 / (steps * timestep):.4g} Hz, or make the model's timestep smaller"
+        raise UserError(what, where=robot.where(f"control.{env.control}.rate_hz"), mend=near)
+    return steps
 
 
 def end_of(model: mujoco.MjModel, robot: RobotSpec | None) -> str | None:

@@ -69,14 +69,9 @@ def load_definition(path: Path, *, trust: bool = False) -> TaskFamily:
     if name in table.names():
         raise UserError(f"{name!r} is a family of mql's own", where=file.where("name"), mend="choose another name")
     check_trust(file, given=trust)
-    env = file.definition.env
-    if env.kind == "id":
-        return _id_family(file)
-    if env.python is not None:
-        return _python_family(file)
-    from mql.tasks.definitions.parallel import parallel_family
-
-    return parallel_family(file, _shared(file))
+    family = _of_kind(file)
+    _check_steps(file, family.episode_length)
+    return family
 
 
 def from_file(path: str | os.PathLike[str], trust: bool = False) -> TaskFamily:
@@ -198,6 +193,29 @@ class _Outline(TaskFamily):
 
     def make_batch(self, tasks: Any, *, threads: int = 1) -> Any:
         return self.make(tasks[0])
+
+
+def _of_kind(file: DefinitionFile) -> TaskFamily:
+    env = file.definition.env
+    if env.kind == "id":
+        return _id_family(file)
+    if env.python is not None:
+        return _python_family(file)
+    from mql.tasks.definitions.parallel import parallel_family
+
+    return parallel_family(file, _shared(file))
+
+
+def _check_steps(file: DefinitionFile, episode_length: int) -> None:
+    """Refuse what must last longer than an episode does, and so never comes about."""
+    definition = file.definition
+    lasting = {f"terminate.{n}.after": ending.after for n, ending in enumerate(definition.terminate)}
+    if definition.success is not None:
+        lasting["success.hold"] = definition.success.hold
+    for key, steps in lasting.items():
+        if steps > episode_length:
+            what = f"{key.rpartition('.')[2]} is {steps}, an episode has {episode_length} control steps"
+            raise UserError(what, where=file.where(key), mend="give at most as many")
 
 
 def _shared(file: DefinitionFile) -> dict[str, Any]:

@@ -294,9 +294,9 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
     observed = whole_state(model)
     if env.observe:
         observed = chosen(known, env.observe, where=file.where("env.observe"), whole=observed | own)
-    read = named_in(terms.info_names, known, where=file.where("reward"))
+    read = named_in(terms.info_names, known, where=lambda name: file.where(terms.reads(name)))
     read |= {name: own[name] for name in sorted(terms.info_names & own.keys())}
-    check_clear(read, where=file.where("reward"))
+    check_clear(read, where=lambda name: file.where(terms.reads(name)))
     changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
     for name, listed in changes.items():
         if any(change.field == "timestep" for change in listed):

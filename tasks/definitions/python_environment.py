@@ -22,7 +22,7 @@ from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.judge import Verdict
 from mql.tasks.definitions.model import compiled_model, source_of, start_of
 from mql.tasks.definitions.python import TaskValues, guarded, load_class, python_path
-from mql.tasks.definitions.quantities import LiveQuantities, named_in, quantities_of
+from mql.tasks.definitions.quantities import LiveQuantities, Quantity, named_in, quantities_of
 from mql.tasks.definitions.scaling import scaling_of
 from mql.tasks.definitions.start import DrawnStart
 from mql.tasks.definitions.terms import terms_of
@@ -72,13 +72,21 @@ class PythonEnvironment(DefinedEnvironment):
             file, self.model, self._start, home_noise=0.0, apply=physics.apply if physics is not None else None
         )
         self.known = quantities_of(self.model)
-        self._read = named_in(self.terms.info_names, self.known, where=file.where("reward"))
-        self._quantities = LiveQuantities(self._read, self.data, where=file.where("reward"))
+        self._read, self._quantities = self._read_by(file)
         scaling_of(file, {})
         self._bind(file)
         self._values = TaskValues({})
         self.action_space = Box(-1.0, 1.0, (commands.action_dim,), np.float64)
         self.observation_space = Box(-np.inf, np.inf, (0,), np.float64)  # the class says the size at the first reset
+
+    def _read_by(self, file: DefinitionFile) -> tuple[dict[str, Quantity], LiveQuantities]:
+        """Return the quantities that expressions read, and what reads them."""
+
+        def where(name: str) -> str:
+            return file.where(self.terms.reads(name))
+
+        used = named_in(self.terms.info_names, self.known, where=where)
+        return used, LiveQuantities(used, self.data, where=where)
 
     def _bind(self, file: DefinitionFile) -> None:
         """Build the user's object, and look its methods up once."""

@@ -158,23 +158,28 @@ def chosen(
         if each is None:
             raise UserError(f"the model has no {name!r}", where=where, mend=nearest(name, [*(whole or {}), *known]))
         found[name] = each
-    check_clear(found, where=where)
+    check_clear(found, where=lambda _: where)
     return found
 
 
-def named_in(names: Collection[str], known: Quantities, *, where: str) -> dict[str, Quantity]:
+def named_in(names: Collection[str], known: Quantities, *, where: Callable[[str], str]) -> dict[str, Quantity]:
     """Return the quantities among `names`, sorted; other names below ``info`` may be something else's.
+
+    Args:
+        names: those that are read somewhere.
+        known: the model's.
+        where: says where a name is read, for messages.
 
     Raises:
         UserError: two geoms or bodies are named that never touch, or are not there.
     """
     for name in sorted(names):
-        known.check_pair(name, where=where)
+        known.check_pair(name, where=where(name))
     return {name: known[name] for name in sorted(names) if name in known}
 
 
-def check_clear(used: Mapping[str, Quantity], *, where: str | None) -> None:
-    """Refuse a name that two things of the model have.
+def check_clear(used: Mapping[str, Quantity], *, where: Callable[[str], str] | None = None) -> None:
+    """Refuse a name that two things of the model have; `where` says where it is read.
 
     Raises:
         UserError: `used` holds one; the message names both.
@@ -183,7 +188,7 @@ def check_clear(used: Mapping[str, Quantity], *, where: str | None) -> None:
         if quantity.rival is not None:
             what = f"{name!r} could be {quantity.rival} or {quantity.owner} of the model"
             mend = f"write {quantity.clearer}" if quantity.clearer else "give one of them another name in the MJCF"
-            raise UserError(what, where=where, mend=mend)
+            raise UserError(what, where=None if where is None else where(name), mend=mend)
 
 
 def sources_beyond_state(used: Collection[Quantity]) -> tuple[str | Derived, ...]:
@@ -205,13 +210,15 @@ class LiveQuantities:
     Args:
         used: the quantities.
         data: where they are read.
-        where: the place of the expressions that use them, for messages.
+        where: says where a name is read, for messages.
 
     Raises:
         UserError: `used` holds a name that two things have.
     """
 
-    def __init__(self, used: Mapping[str, Quantity], data: mujoco.MjData, *, where: str | None = None) -> None:
+    def __init__(
+        self, used: Mapping[str, Quantity], data: mujoco.MjData, *, where: Callable[[str], str] | None = None
+    ) -> None:
         check_clear(used, where=where)
         self._model, self._data = data.model, data
         self._timed, self._began = TIME in used, 0.0

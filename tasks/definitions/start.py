@@ -106,6 +106,7 @@ class DrawnStart:
         spec = file.definition.start or StartSpec()
         self._file, self._start, self._apply = file, start, apply
         self._noise = _noise(file, model, start, spec, home_noise)
+        self._reach = _reach(model, start)
         self._joints = [_joint(file, model, name, value) for name, value in spec.joints.items()]
         bodies = [_body(file, model, name, value) for name, value in spec.bodies.items()]
         self._mocap = [body for body in bodies if body.mocap]
@@ -147,7 +148,8 @@ class DrawnStart:
         """
         qpos, qvel = self._start.qpos.copy(), self._start.qvel.copy()
         if self._noise.size:
-            qpos[self._start.noisy] += rng.uniform(-self._noise, self._noise)
+            places = self._start.noisy
+            qpos[places] = np.clip(qpos[places] + rng.uniform(-self._noise, self._noise), *self._reach)
         for joint in self._joints:
             qpos[joint.place] = joint.value.draw(rng, parameters)[0]
         if self._data is None:
@@ -229,6 +231,17 @@ def _noise(
             where = file.where(f"start.home_noise.{name}")
             raise UserError(f"no actuator moves a hinge or slide {name!r}", where=where, mend=nearest(name, noisy))
     return np.array([given.get(name, default) for name in noisy])
+
+
+def _reach(model: mujoco.MjModel, start: Start) -> tuple[Array, Array]:
+    """Return the lowest and highest value of each noisy place of qpos: the joint's range, where it starts within."""
+    ends = {
+        int(model.jnt_qposadr[joint]): model.jnt_range[joint] if model.jnt_limited[joint] else (-np.inf, np.inf)
+        for joint in range(model.njnt)
+    }
+    ranges = np.array([ends[int(place)] for place in start.noisy]).reshape(-1, 2)
+    home = start.qpos[start.noisy]
+    return np.minimum(ranges[:, 0], home), np.maximum(ranges[:, 1], home)
 
 
 def _joint(file: DefinitionFile, model: mujoco.MjModel, name: str, value: object) -> _Joint:

@@ -76,6 +76,11 @@ class Terms:
         """Return the names that are read below `root`, such as "info" or "last.info"; "" is the root itself."""
         return frozenset(name for each in self.keyed.values() for own, name in each.names if own == root)
 
+    def reads(self, name: str) -> str:
+        """Return the dotted key of the first expression that reads `name` below ``info`` or ``last.info``."""
+        roots = {("info", name), ("last.info", name)}
+        return next(key for key, each in self.keyed.items() if roots & {*each.names})
+
     @property
     def info_names(self) -> frozenset[str]:
         """The names that are read below ``info`` and ``last.info``, beside the number of stages."""

@@ -15,11 +15,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from mql.errors import UserError
+from mql.errors import UserError, nearest
 from mql.tasks.distributions import Distribution, Value
 from mql.tasks.family import Split, SuccessAt
 from mql.tasks.parameter import Parameter
@@ -70,7 +70,8 @@ def from_gymnasium(
         episode_timeout: seconds after which an episode counts as hanging.
 
     Raises:
-        UserError: the environment can't be built, its spaces don't suit, or nothing says how long an episode is.
+        UserError: the environment can't be built, its spaces don't suit, nothing says how long an episode is, or none
+            can succeed.
     """
     where = f"family {name}"
     if "train" not in splits or "test" not in splits:
@@ -96,6 +97,7 @@ def from_gymnasium(
             episode_length = spec.max_episode_steps if spec else None
         if episode_length is None:
             raise UserError("nothing says how long an episode is", where=where, mend="give episode_length")
+        _check_success(hold_steps, success_at, episode_length, where)
         return GymnasiumFamily(
             name=name,
             summary=summary or f"{spec.id if spec else name} with hidden {', '.join(known)}",
@@ -126,6 +128,14 @@ def _parameter(name: str, given: Parameter | Distribution, where: str) -> Parame
         mend = "give a distribution, such as Uniform(0.5, 2.0)"
         raise UserError(f"task parameter {name!r} is {given!r}", where=where, mend=mend)
     return Parameter(distribution=given, unit="1", doc=name)
+
+
+def _check_success(hold_steps: int, success_at: str, episode_length: int, where: str) -> None:
+    if not 1 <= hold_steps <= episode_length:
+        mend = f"give 1 to {episode_length}: an episode has as many control steps"
+        raise UserError(f"hold_steps is {hold_steps}", where=where, mend=mend)
+    if success_at not in get_args(SuccessAt):
+        raise UserError(f"success_at is {success_at!r}", where=where, mend=nearest(success_at, get_args(SuccessAt)))
 
 
 def timestep_of(environment: Environment) -> float:

@@ -102,12 +102,12 @@ def test_a_body_and_a_site_of_one_name_are_told_apart() -> None:
 
 def test_other_names_below_info_are_left_to_others() -> None:
     known = quantities_of(mujoco.MjModel.from_xml_string(HAND))
-    assert named_in({"x_velocity", "quat_left", "time"}, known, where="here").keys() == {"quat_left", "time"}
+    assert named_in({"x_velocity", "quat_left", "time"}, known, where=str).keys() == {"quat_left", "time"}
     with pytest.raises(UserError, match="never touch"):
-        named_in({"touching_thumb_wall"}, known, where="here")
+        named_in({"touching_thumb_wall"}, known, where=str)
 
 
 def test_a_pair_that_the_mjcf_asks_for_touches_whatever_its_bits_say() -> None:
     pair = '<contact><pair geom1="thumb" geom2="wall"/>'
     model = mujoco.MjModel.from_xml_string(HAND.replace("<contact>", pair))
-    assert named_in({"force_thumb_wall"}, quantities_of(model), where="here").keys() == {"force_thumb_wall"}
+    assert named_in({"force_thumb_wall"}, quantities_of(model), where=str).keys() == {"force_thumb_wall"}

@@ -16,6 +16,10 @@ from mql.collecting.exploration import random_actions
 from mql.collecting.rollout import collect
 from mql.config.schema import AgentConfig
 from mql.errors import UserError
+from mql.robots import registry as robots
+from mql.tasks.definitions.control import frame_skip_of
+from mql.tasks.definitions.file import read_definition
+from mql.tasks.definitions.model import compiled_model
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.definitions.quantities import LiveQuantities, quantities_of, read_rows, sources_beyond_state
 from mql.tasks.disturbances.family import undisturbed
@@ -226,6 +230,13 @@ def test_home_is_where_an_episode_starts(tmp_path: Path) -> None:
         ({"env": ", scaling: {qpos: {minus: [1, 2, 3]}}"}, ("minus has 3 numbers, qpos", "one for each component")),
         ({"env": ", scaling: {qpos: {per: 0}}"}, ("per", "cart.yaml")),
         ({"reward": ""}, ("no reward",)),
+        ({"env": ", observe: [qpos, qpos]"}, ("'qpos' is named twice", "cart.yaml:5 env.observe")),
+        ({"success": "success: {expr: 'True', hold: 13}\n"}, ("hold is 13", "12 control steps", "success.hold")),
+        ({"success": "terminate: {expr: 'True', after: 13}\n"}, ("after is 13", "12 control steps", "terminate.after")),
+        (
+            {"success": "success: {expr: 'info.touching_box_box > 0'}\n"},
+            ("never touch", "cart.yaml:13 success.expr"),
+        ),
         ({"parameters": CLOCK}, ("the timestep differs between tasks",)),
     ],
 )
@@ -260,6 +271,25 @@ def test_a_robot_in_a_scene_moves_by_its_control_mode(tmp_path: Path) -> None:
         seen = env.step(np.array([1.0, 0, 0, 0, 0, 0, 0]))[0]
     assert 0.05 < seen[0] - obs[0] < 0.26  # five steps of at most 0.05 rad
     assert np.allclose(seen[1:7], obs[1:7], atol=0.03)
+
+
+def test_a_rate_that_physics_steps_do_not_give_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "reach.yaml"
+    path.write_text(REACH)
+    file, robot, name = read_definition(path), robots.load("arm7"), "position_delta"
+    model = compiled_model(file, robot)
+    model.opt.timestep = 0.002
+
+    def steps(rate: float) -> int:
+        mode = robot.control[name].model_copy(update={"rate_hz": rate})
+        return frame_skip_of(file, model, robot.model_copy(update={"control": {name: mode}}))
+
+    assert [steps(rate) for rate in (20.0, 33.0, 500.0)] == [25, 15, 1]
+    for rate, near in ((1000.0, "500"), (350.0, "500")):
+        with pytest.raises(
+            UserError, match=rf"rate_hz is {rate:g}, .*control.position_delta.rate_hz\): give {near} Hz"
+        ):
+            steps(rate)
 
 
 @pytest.mark.parametrize(

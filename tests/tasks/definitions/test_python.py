@@ -206,3 +206,11 @@ def test_an_actuator_without_a_range_is_refused(tmp_path: Path) -> None:
     assert "actuator 'push' has no control range" in error_of(path)
     model.write_text(model.read_text().replace("<actuator>", "<!--").replace("</actuator>", "-->"))
     assert "no actuators" in error_of(path)
+
+
+def test_a_name_of_two_things_is_refused_where_it_is_read(tmp_path: Path) -> None:
+    path = write_python(tmp_path, success="success: {expr: 'info.zaxis_tip[2] > 0', hold: 2}\n")
+    mjcf = tmp_path / "cart.xml"
+    mjcf.write_text(mjcf.read_text().replace('body name="pole"', 'body name="tip"'))
+    message = error_of(path)
+    assert "'zaxis_tip' could be" in message and "cart.yaml:9 success.expr" in message

@@ -90,7 +90,9 @@ def test_a_definition_that_uses_an_unclear_name_is_one_line(tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"site 'arm-tip' or site 'arm:tip' of the model \(.*cart.yaml:5 env.observe"):
         from_file(path)
     path.write_text(path.read_text(encoding="utf-8").replace(", observe: [site_arm_tip]", ""), encoding="utf-8")
-    with pytest.raises(UserError, match=r"site 'arm-tip' or site 'arm:tip' of the model \(.*cart.yaml:9 reward"):
+    with pytest.raises(
+        UserError, match=r"site 'arm-tip' or site 'arm:tip' of the model \(.*cart.yaml:11 reward.terms.near.expr"
+    ):
         from_file(path)
     path.write_text(path.read_text(encoding="utf-8").replace("site_arm_tip[0]", "joint_rail"), encoding="utf-8")
     assert from_file(path).obs_dim == 4  # what nobody uses may be unclear

@@ -118,6 +118,12 @@ def test_noise_is_said_for_all_driven_joints_or_for_one(tmp_path: Path) -> None:
     assert np.abs(angles).max() <= 0.2 and np.abs(angles).max() > 0.1
 
 
+def test_noise_ends_where_the_range_of_a_joint_does(tmp_path: Path) -> None:
+    family = load_tray(tmp_path, "start: {home_noise: 5.0}\n")
+    angles = starts(family, family.tasks("train")[0])[:, SHOULDER]
+    np.testing.assert_allclose([angles.min(), angles.max()], [-np.pi / 3, np.pi / 3], rtol=1e-6)
+
+
 def test_a_task_says_where_a_joint_begins_within_its_range(tmp_path: Path) -> None:
     family = load_tray(tmp_path, "start: {joints: {slide: task.opening}}\n")
     for task in family.tasks("train"):

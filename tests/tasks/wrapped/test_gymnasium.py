@@ -176,6 +176,9 @@ def discrete(**_: object) -> Any:
         ({"parameters": {"gain": 1.0}}, r"task parameter 'gain' is 1\.0 .*Uniform"),
         ({"splits": {"train": Split(n=3)}}, "splits train and test"),
         ({"observed": ("x",)}, "observation is not a Dict"),
+        ({"hold_steps": 0}, r"hold_steps is 0 \(family carts\): give 1 to \d+: an episode has as many"),
+        ({"hold_steps": 1000}, r"hold_steps is 1000 \(family carts\): give 1 to"),
+        ({"success_at": "ende"}, "success_at is 'ende' .*did you mean 'end'"),
     ],
 )
 def test_what_cannot_be_a_family_is_refused_in_one_line(options: dict[str, Any], message: str) -> None:
