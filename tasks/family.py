@@ -141,8 +141,8 @@ class TaskFamily(ABC):
         probe: chooses actions that let the task parameters show (by pushing the object, say), for `mql tasks check`:
             called with (what `make` returned, the observation [O], the step) it returns an action [A]. None: random
             actions show them.
-        episodes: what episodes of one task differ in, and what changes within one, a line of text each, where the
-            family can say it.
+        episodes: what episodes of one task differ in, what changes within one, and how it is sensed and moved, a line
+            of text each, where the family can say it.
     """
 
     name: str
