@@ -278,7 +278,9 @@ class RobotSpec(Part):
 
 def _known(key: str, kind: str, name: str, names: Mapping[str, object]) -> None:
     if name not in names:
-        _conflict(key, f"unknown {kind} {name!r}", nearest(name, names))
+        near = nearest(name, names)
+        joined = f"{near} Else" if near.endswith("?") else f"{near}, or"
+        _conflict(key, f"unknown {kind} {name!r}", f"{joined} state it under '{kind}s', too")
 
 
 def _conflict(key: str, what: str, mend: str) -> NoReturn:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mql.config.findings import first_finding, locate
+from mql.config.findings import first_finding, locate, shown, too_short, wish
 from mql.config.marked_yaml import Wanted, read_marked
 from mql.errors import UserError, nearest
 from mql.robots.spec import SCHEMA, RobotSpec
@@ -43,13 +43,13 @@ def _user_error(error: ValidationError, where: Callable[[str], str]) -> UserErro
     if first["type"] == "mistake":
         context = first["ctx"]
         return UserError(context["what"], where=where(context["key"]), mend=context["mend"])
-    key, name, names, field = locate(first, RobotSpec)
+    key, name, names, field, kind = locate(first, RobotSpec)
     if first["type"] == "extra_forbidden":
         return UserError(f"unknown key {name!r}", where=where(key), mend=nearest(name, names))
     meaning = f" ({field.description})" if field is not None and field.description else ""
+    short = too_short(first, key)
+    if short is not None:
+        return UserError(f"{short} has too few values", where=where(short), mend=f"give all of them{meaning}")
     if first["type"] == "missing":
         return UserError(f"the key {key!r} is missing", where=where(key), mend=f"add it{meaning}")
-    said = first["msg"].removeprefix("Value error, ")
-    given = repr(first["input"])
-    short = given if len(given) <= 60 else given[:57] + "..."
-    return UserError(f"{key} is {short}", where=where(key), mend=f"{said[:1].lower()}{said[1:]}{meaning}")
+    return UserError(f"{key} is {shown(first['input'])}", where=where(key), mend=f"{wish(first, kind)}{meaning}")

@@ -99,7 +99,9 @@ def load(name: str) -> TaskFamily:
     if name in _added:
         return _added[name]
     if name not in _factories() and name not in _of_packages():
-        raise UserError(f"unknown task family {name!r}", mend=nearest(name, names()))
+        is_file = name.endswith((".yaml", ".yml"))
+        mend = f"a file is read by mql.tasks.from_file({name!r})" if is_file else nearest(name, names())
+        raise UserError(f"unknown task family {name!r}", mend=mend)
     return _load(name)
 
 

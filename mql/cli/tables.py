@@ -112,7 +112,7 @@ def print_evaluation(record: Row) -> None:
     rates = {key: _success_rate(rows, key) for key in lines.values()}
     solvable = any(rate is not None for rate in rates.values())
     titles = ("mean", "min", "IQM", "95 % interval", *(["success"] if solvable else []))
-    table = _table(f"{len(rows)} {record['split']} tasks", right=titles)
+    table = _table(f"{len(rows)} {record['split']} task{'' if len(rows) == 1 else 's'}", right=titles)
     for label, key in lines.items():
         if (values := summary.get(key)) is not None:
             low, high = values["ci95"]

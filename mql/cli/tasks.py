@@ -117,7 +117,7 @@ def render(
             where="--out",
             mend="give a name that ends in .png (picture) or .mp4 (video)",
         )
-    if suffix == ".mp4" and tasks is not None:
+    if suffix == ".mp4" and tasks not in (None, 1):
         raise UserError("a video shows a single task", where="--tasks", mend="leave out --tasks, or write a .png")
     if suffix == ".mp4" and shot is not None and (shot.width % 2 or shot.height % 2):
         mend = "give even numbers"

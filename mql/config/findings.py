@@ -22,12 +22,14 @@ class Located(NamedTuple):
         name: the key's last part; "" for the whole.
         names: the names that are valid in that part's place; empty where it is an entry of a mapping or a list.
         field: the field that the part names, or that holds the entry; None where there is no such field.
+        kind: the type that the part is to have; None where it is not known.
     """
 
     key: str
     name: str
     names: tuple[str, ...]
     field: FieldInfo | None
+    kind: Any
 
 
 def first_finding(error: ValidationError) -> ErrorDetails:
@@ -52,7 +54,43 @@ def locate(finding: ErrorDetails, model: type[BaseModel]) -> Located:
             if kind is None:  # the rest says which choice of a union was tried
                 break
         keys.append(part)
-    return Located(".".join(keys), keys[-1] if keys else "", tuple(names), field)
+    return Located(".".join(keys), keys[-1] if keys else "", tuple(names), field, _bare(kind))
+
+
+def wish(finding: ErrorDetails, kind: Any) -> str:
+    """Say what a value should be in the words of YAML, where pydantic speaks of tuples, dictionaries and classes.
+
+    Args:
+        finding: what is wrong.
+        kind: the type that the value is to have, as `locate` found it.
+    """
+    given = finding["input"]
+    if finding["type"] in ("tuple_type", "list_type"):
+        entries = typing.get_args(kind)
+        if typing.get_origin(kind) is tuple and len(entries) > 1 and entries[-1] is not Ellipsis:
+            return f"it must be a list of {len(entries)}: [{', '.join('...' for _ in entries)}]"
+        alone = isinstance(given, int | float | str) and not isinstance(given, bool)
+        text = f"[{given}]" if alone else "[{...}]" if isinstance(given, Mapping) else "[...]"
+        return f"it must be a list, such as {text}"
+    if finding["type"] in ("too_long", "too_short"):
+        most = finding["type"] == "too_long"
+        number = finding["ctx"]["max_length" if most else "min_length"]
+        return f"it must have {'at most' if most else 'at least'} {number} value{'' if number == 1 else 's'}"
+    if finding["type"] in ("dict_type", "model_type"):
+        fields = kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+        named = [info.alias or name for name, info in fields.items() if info.is_required()]
+        named = named or [info.alias or name for name, info in fields.items()][:1] or ["NAME"]
+        return f"it has keys of its own, such as {{{', '.join(f'{name}: ...' for name in named)}}}"
+    text = finding["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if text.startswith("Input should be"):
+        return "it must be" + text.removeprefix("Input should be")
+    return text[:1].lower() + text[1:]
+
+
+def too_short(finding: ErrorDetails, key: str) -> str | None:
+    """Return the dotted key of the list that an entry is missing from; None where something else is wrong."""
+    whole, _, last = key.rpartition(".")
+    return whole if finding["type"] == "missing" and last.isdigit() and whole else None
 
 
 def shown(value: object) -> str:

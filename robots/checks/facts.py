@@ -56,7 +56,8 @@ def check_facts(inspection: Inspection) -> Verdict:
     ):
         missing = [name for name in present if name and name not in stated]
         if missing:
-            remarks.append(f"nothing is stated about {len(missing)} {key}: {_list(missing)}")
+            many = f"{len(missing)} {key}" if len(missing) > 1 else key.removesuffix("s")
+            remarks.append(f"nothing is stated about {many}: {_list(missing)}")
     nameless = sum(not model.joint(joint).name for joint in inspection.joints)
     if nameless:
         joints, them = ("joint has", "it") if nameless == 1 else ("joints have", "them")

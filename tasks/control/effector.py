@@ -225,7 +225,9 @@ class ServoEpisode:
         way = asked - self._reached.position
         angles = kinematics.targets(self._angles, self._reached, way, self._rotation, self._posture)
         if effector.fastest is not None:
-            share = (effector.fastest / np.maximum(np.abs(angles - self._angles), effector.fastest)).min(axis=1)
+            turns = np.abs(angles - self._angles)
+            too_far = turns > effector.fastest  # never where no speed is stated: that limit is inf
+            share = np.divide(effector.fastest, turns, out=np.ones_like(turns), where=too_far).min(axis=1)
             slow = slow | (share < 1.0)
             angles = self._angles + share[:, None] * (angles - self._angles)
         self._angles = angles

@@ -14,13 +14,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from mql.config.findings import first_finding, locate, shown
+from mql.config.findings import first_finding, locate, shown, too_short, wish
 from mql.config.marked_yaml import MarkedYaml, Wanted, place, read_marked
 from mql.config.parts import Mistake
 from mql.errors import UserError, nearest
@@ -151,7 +152,7 @@ def _user_error(error: ValidationError, model: type[BaseModel], where: Callable[
         where: says where a dotted key stands.
     """
     first = first_finding(error)
-    key, name, names, field = locate(first, model)
+    key, name, names, field, kind = locate(first, model)
     name = name or "the definition"
     if first["type"] == "mistake":
         context = first["ctx"]
@@ -159,21 +160,19 @@ def _user_error(error: ValidationError, model: type[BaseModel], where: Callable[
         return UserError(context["what"], where=where(key), mend=context["mend"])
     if first["type"] == "extra_forbidden":
         return UserError(f"unknown key {name!r}", where=where(key), mend=nearest(name, names))
+    short = too_short(first, key)
+    if short is not None:
+        return UserError(f"{short.rpartition('.')[2]} has too few values", where=where(short), mend="give all of them")
     if first["type"] == "missing":
         meaning = f" ({field.description})" if field is not None and field.description else ""
         return UserError(f"{name} is missing", where=where(key), mend=f"add a line '{name}: ...'{meaning}")
-    return UserError(f"{name} is {shown(first['input'])}", where=where(key), mend=_mend(first, field))
+    return UserError(f"{name} is {shown(first['input'])}", where=where(key), mend=_mend(first, field, kind))
 
 
-def _mend(first: ErrorDetails, field: FieldInfo | None) -> str:
+def _mend(first: ErrorDetails, field: FieldInfo | None, kind: Any) -> str:
     if first["type"] == "string_pattern_mismatch" and field is not None:
         return f"it must be as follows: {field.description}"
-    if first["type"] == "model_type":
-        return "indent its 'key: value' lines below it"
-    text = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if text.startswith("Input should be"):
-        return "it must be" + text.removeprefix("Input should be")
-    return text[:1].lower() + text[1:]
+    return wish(first, kind)
 
 
 def physical_bounds(changes: Iterable[Change]) -> tuple[float, float]:

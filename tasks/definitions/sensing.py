@@ -21,7 +21,7 @@ from mql.tasks.definitions.quantities import Quantity
 from mql.tasks.definitions.schema import Scaling
 from mql.tasks.disturbances.family import disturbed
 from mql.tasks.disturbances.sensors import steps_of
-from mql.tasks.disturbances.settings import Actuation, Sensed, Sensing
+from mql.tasks.disturbances.settings import ROBOT, Actuation, Sensed, Sensing
 from mql.tasks.family import TaskFamily
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 ALL = "all"
 _SETTINGS = ("noise", "bias", "delay_s", "history")
-_ROBOT = "robot:"  # what keys begin with that stand in the robot's spec
 _FLAT = ("qpos", "qvel", "sensordata")  # arrays whose quantities are runs of numbers; of others they are rows
 
 Place = tuple[str, int]  # an array of MjData, and the number or row of it that is measured
@@ -166,12 +165,12 @@ def _by_place(
         if isinstance(places, str):
             missed.append(Unsimulated(robot.where(f"sensors.{name}"), places))
             continue
-        settings = {"noise": (sensor.noise, f"{_ROBOT}sensors.{name}.noise")} if sensor.noise else {}
+        settings = {"noise": (sensor.noise, f"{ROBOT}sensors.{name}.noise")} if sensor.noise else {}
         if sensor.delay_s and not steps_of(np.array(sensor.delay_s), control_timestep):
             why = f"{sensor.delay_s:g} s is less than half a control step of {control_timestep:g} s"
             missed.append(Unsimulated(robot.where(f"sensors.{name}.delay_s"), why))
         elif sensor.delay_s:
-            settings["delay_s"] = (sensor.delay_s, f"{_ROBOT}sensors.{name}.delay_s")
+            settings["delay_s"] = (sensor.delay_s, f"{ROBOT}sensors.{name}.delay_s")
         for place in places:
             found.setdefault(place, {}).update(settings)
     return found, missed
@@ -234,8 +233,8 @@ def _acts(sensor: Sensor) -> bool:
 
 def _where(file: DefinitionFile, robot: RobotSpec | None) -> Callable[[str], str]:
     def where(key: str) -> str:
-        if robot is not None and key.startswith(_ROBOT):
-            return robot.where(key.removeprefix(_ROBOT))
+        if robot is not None and key.startswith(ROBOT):
+            return robot.where(key.removeprefix(ROBOT))
         return file.where(key)
 
     return where

@@ -27,7 +27,7 @@ from mql.tasks.disturbances.actuators import Actuators
 from mql.tasks.disturbances.batch import DisturbedBatch, DisturbedEnvironment
 from mql.tasks.disturbances.checking import check, known_bounds
 from mql.tasks.disturbances.sensors import Layout, Sensors, steps_of
-from mql.tasks.disturbances.settings import Actuation, Sensed, Sensing
+from mql.tasks.disturbances.settings import Actuation, Sensed, Sensing, disturbance_lines
 from mql.tasks.family import FloatArray, Task, TaskFamily
 from mql.tasks.physics.nuisances import Nuisance
 
@@ -147,6 +147,7 @@ def disturbed(
     own = {field.name: getattr(family, field.name) for field in fields(TaskFamily)}
     own["obs_dim"] = len(Layout.of(sensed, width).columns) + family.obs_dim - width
     own["parameters"] = known_bounds(family, sensed, actuation)
+    own["episodes"] = (*family.episodes, *disturbance_lines(sensed, actuation))
     if family.probe is not None:
         own["probe"] = partial(_probe, family.probe)
     return DisturbedFamily(**own, inner=family, sensed=sensed, actuation=actuation, section=section)

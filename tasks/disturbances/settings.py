@@ -7,11 +7,12 @@ Shapes: O observation, A action.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 TASK = "task."  # what a number begins with that is the value of a task parameter
+ROBOT = "robot:"  # what `Sensed.keys` begin with that stand in the robot's spec
 Number: TypeAlias = float | str
 Numbers: TypeAlias = Number | tuple[float, ...]
 
@@ -96,3 +97,25 @@ def parameters_of(settings: Sensing | Actuation) -> dict[str, str]:
     """Return which settings are values of task parameters: setting -> parameter."""
     found = {field.name: parameter_of(getattr(settings, field.name)) for field in fields(settings)}
     return {setting: name for setting, name in found.items() if name is not None}
+
+
+def disturbance_lines(sensed: Sequence[Sensed], actuation: Actuation) -> Iterator[str]:
+    """Yield what is sensed and moved otherwise than it is, in a line of text each: for `mql tasks show`."""
+    for each in sensed:
+        number = len(each.columns)
+        settings = [
+            f"{field.name} {_text(value)}{' (stated by the robot)' if each.where(field.name).startswith(ROBOT) else ''}"
+            for field in fields(each.sensing)
+            if (value := getattr(each.sensing, field.name)) != field.default
+        ]
+        yield f"{each.key.replace('.', ' ')} ({number} number{'s' if number > 1 else ''}): {', '.join(settings)}"
+    changed = [(field.name, getattr(actuation, field.name)) for field in fields(actuation)]
+    settings = [f"{name} {_text(value)}" for name, value in changed if value != getattr(Actuation(), name)]
+    if settings:
+        yield f"actuation: {', '.join(settings)}"
+
+
+def _text(value: Numbers) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(_text(each) for each in value)}]"
+    return value if isinstance(value, str) else f"{value:g}"

@@ -76,7 +76,7 @@ def test_the_command_evaluates_it(folder: Path, capsys: pytest.CaptureFixture[st
     record = json.loads(called(capsys, "evaluate", folder, "--split", "ood", "--tasks", 3, "--no-adapt", "--json")[0])
     assert record["split"] == "ood" and len(record["tasks"]) == 3
     assert record == mql.Adapted.load(folder).evaluate(split="ood", tasks=3)
-    assert "1 custom task" in called(capsys, "evaluate", folder)[0]
+    assert "1 custom task " in called(capsys, "evaluate", folder)[0]
 
 
 @pytest.mark.parametrize(

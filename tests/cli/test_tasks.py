@@ -164,7 +164,7 @@ def test_size_and_camera_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_film_has_the_size_that_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Also of an environment that draws its own pictures otherwise."""
     path = tmp_path / "film.mp4"
-    draws(capsys, "tasks", "render", "fetch-reach", "-o", str(path), "--size", "96x64")
+    draws(capsys, "tasks", "render", "fetch-reach", "-o", str(path), "--size", "96x64", "--tasks", "1")
     assert next(imageio_ffmpeg.read_frames(str(path)))["size"] == (96, 64)
 
 

@@ -293,6 +293,18 @@ def test_no_joint_is_asked_to_go_faster_than_its_limit(tmp_path: Path) -> None:
     assert [each["limited_velocity"] for each in told] == cut
 
 
+@pytest.mark.parametrize("control", ["home", "delta", "end"])
+def test_a_joint_whose_speed_is_not_stated_has_none(tmp_path: Path, control: str) -> None:
+    """Only the base's speed is stated, and it does not move: everything is as without."""
+    (tmp_path / "free").mkdir()
+    spec = ("turn: {kind: hinge}", "turn: {kind: hinge, velocity_limit: 0.5}")
+    actions = np.tile([0.3, 0.0, 0.3] if control == "end" else [0.0, 0.2, 0.3], (10, 1))
+    free, _ = play(load_desk(tmp_path / "free", control), actions)
+    seen, told = play(load_desk(tmp_path, control, spec=spec), actions)
+    assert np.isfinite(seen).all() and np.array_equal(seen, free) and np.ptp(seen[:, -1]) > 0.01
+    assert not any(each["limited_velocity"] for each in told)
+
+
 def test_speeds_and_efforts_keep_the_limit_too(tmp_path: Path) -> None:
     (tmp_path / "motors").mkdir()
     family = load_desk(tmp_path, "speed", actuators=VELOCITY, scale="2.0", speed=0.5)

@@ -173,6 +173,16 @@ def test_a_robots_sensors_are_what_is_not_said(tmp_path: Path) -> None:
     assert isinstance(lift(tmp_path / "off", "sensing: {all: {noise: 0, delay_s: 0}}\n"), type(undisturbed(family)))
 
 
+def test_how_it_is_sensed_and_moved_is_listed(tmp_path: Path) -> None:
+    said = "sensing: {site_tip: {noise: task.height, history: 2}}\nactuation: {delay_s: 0.1, gain: [0.5, 1.0]}\n"
+    env = ", observe: [qpos, site_tip]"
+    assert lift(tmp_path / "lift", said, env).describe()["episodes"] == [
+        "sensing qpos (1 number): noise 0.02 (stated by the robot), delay_s 0.04 (stated by the robot)",
+        "sensing site_tip (3 numbers): noise task.height, history 2",
+        "actuation: delay_s 0.1, gain [0.5, 1]",
+    ]
+
+
 def test_a_sensor_of_the_model_measures_the_joint_or_the_place_that_it_reads() -> None:
     robot = robots.load("planar2")
     model = robot.compile()
