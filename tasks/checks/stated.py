@@ -37,7 +37,7 @@ def check_stated(inspection: Inspection) -> Verdict:
     if file is None:
         return passed("not looked at: only definitions in YAML are")
     model = _model_of(family)
-    faults = [*_parameters(file), *_rewards(file), *_success(file)]
+    faults = [*_parameters(file), *_rewards(file)]
     if model is not None:
         faults += _changes(file, family, model)
     remarks = list(_robot(file, family, model))
@@ -101,15 +101,6 @@ def _rewards(file: DefinitionFile) -> Iterator[str]:
     for name, term in (reward.terms if reward is not None else {}).items():
         if term.weight == 0.0:
             yield f"{file.where(f'reward.terms.{name}.weight')}: a weight of 0 makes the term nothing: delete the term"
-
-
-def _success(file: DefinitionFile) -> Iterator[str]:
-    success, length = file.definition.success, file.definition.env.episode_length
-    if success is not None and length is not None and success.hold > length:
-        yield (
-            f"{file.where('success.hold')}: no episode of {length} steps holds the goal for {success.hold}: "
-            "lower it, or make episodes longer"
-        )
 
 
 def _changes(file: DefinitionFile, family: TaskFamily, model: mujoco.MjModel) -> Iterator[str]:

@@ -71,7 +71,6 @@ def test_a_sound_definition_and_families_of_other_kinds_pass(tmp_path: Path) -> 
             "reward.terms.vain.weight",
             "delete the term",
         ),
-        ({"success": SUCCESS.replace("hold: 2", "hold: 13")}, "success.hold", "no episode of 12 steps"),
         (
             {
                 "parameters": "  loss: {value: {dist: uniform, low: 1, high: 2}, "
