@@ -142,21 +142,27 @@ class ArmFamily(MujocoFamily):
         place, way = position - np.array(self.start), state.derived["asked"] - position
         return np.concatenate([place, velocity, way], axis=1) / OBSERVED_LENGTH
 
-    def seen_states(self, before: Array, after: Array) -> tuple[State, State]:
+    def seen_states(self, before: Array, after: Array) -> tuple[State, State] | None:
         """Return the states that observations tell, for `reward`: the flange and the scene's joints.
 
         How the flange is turned is not seen; it is taken to point down, which servos hold within a degree or so.
         """
-        return self._seen_state(before), self._seen_state(after)
+        joints = self.seen_joints(before), self.seen_joints(after)
+        if joints[0] is None or joints[1] is None:
+            return None
+        return self._seen_state(before, joints[0]), self._seen_state(after, joints[1])
 
     @abstractmethod
-    def seen_joints(self, obs: Array) -> Mapping[str, Array]:
-        """Return the places of the scene's joints that an observation [N, O] tells: joint -> [N] in m."""
+    def seen_joints(self, obs: Array) -> Mapping[str, Array] | None:
+        """Return the places of the scene's joints that an observation [N, O] tells: joint -> [N] in m.
 
-    def _seen_state(self, obs: Array) -> State:
+        None: observations don't tell enough of the state.
+        """
+
+    def _seen_state(self, obs: Array, joints: Mapping[str, Array]) -> State:
         rows = len(obs)
         qpos = np.zeros((rows, self._nominal.nq))
-        for name, place in self.seen_joints(obs).items():
+        for name, place in joints.items():
             qpos[:, self._columns[name]] = place
         flange = {
             "position": obs[:, :3] * OBSERVED_LENGTH + np.array(self.start),

@@ -62,9 +62,9 @@ class ArmPeg(ArmFamily):
         block = (self.joints(state.qpos, *_BLOCK) - np.array(self.start[:2])) / OBSERVED_LENGTH
         return np.concatenate([self.observe_flange(state), block], axis=1)
 
-    def seen_joints(self, obs: Array) -> Mapping[str, Array]:
-        """Return the block."""
-        return self.seen_places(obs, *_BLOCK, first=9)
+    def seen_joints(self, obs: Array) -> None:
+        """Say nothing: a peg that presses on the block turns the flange by 15 to 24 degrees, which nobody sees."""
+        del obs
 
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Reward being close to the hole's bottom."""
