@@ -14,7 +14,6 @@
 # `jupytext --to ipynb notebooks/01_first_adaptation.py`.
 
 # %%
-import dataclasses
 import os
 
 import matplotlib.pyplot as plt
@@ -22,12 +21,17 @@ import numpy as np
 import torch
 
 from mql import load_config, load_family
-from mql.adaptation.paper import META_ROWS_PER_NEW_ROW, adapt, prepare
+from mql.adaptation import adapters
+from mql.adaptation.meta_training import MetaTraining
+from mql.adaptation.new_data import replay_of
+from mql.adaptation.old_data import features_of
+from mql.adaptation.paper import learn, prepare
+from mql.adaptation.playing import Request, simulated
 from mql.adaptation.propensity import fit_propensity, weigh
+from mql.adaptation.weighing import META_ROWS_PER_NEW_ROW
 from mql.collecting.rollout import collect
-from mql.evaluation.held_out import adaptation_data, evaluate
+from mql.evaluation.held_out import evaluate
 from mql.evaluation.statistics import paired_gain
-from mql.learning.replay import Replay
 from mql.learning.trainer import Trainer
 from mql.report.curves import ADAPTED, UNTRAINED, ZERO_SHOT
 from mql.seeding import generator, spawn_seeds
@@ -84,7 +88,8 @@ plt.show()
 
 # %%
 small = ["train.env_steps=1200", "train.random_steps=400", "adapt.step2_updates=4"] if SMALL else []
-config = load_config("point-robot", overrides=small)
+published = ["adapt.method=paper", "adapt.adaptation_episodes=1", "adapt.exploration_noise=0"]
+config = load_config("point-robot", overrides=[*published, *small])
 trainer = Trainer(config, family)
 evaluate_every = config.train.env_steps // (2 if SMALL else 8)
 curve = []
@@ -148,14 +153,10 @@ plt.show()
 # new episode starts where all do (z = 0: nothing is known yet) and then goes its own way.
 
 # %%
-[new_data] = adaptation_data(agent, family, [task], config.adapt, seed=SEED)
-meta = prepare(agent, trainer.replay, config.adapt)  # once, for any number of new tasks
-sizes = {"obs_dim": family.obs_dim, "action_dim": family.action_dim, "episode_length": family.episode_length}
-capacity = sum(episode.length for episode in new_data)
-new_replay = Replay(n_tasks=1, capacity=capacity, context_dim=agent.state_dim, **sizes)
-for episode in new_data:
-    new_replay.append(dataclasses.replace(episode, task=0))
-new_features = prepare(agent, new_replay, config.adapt).features
+new_data = simulated(family, task, seed=SEED)(Request(agent, starts=[0], noise=config.adapt.exploration_noise))
+meta = prepare(MetaTraining(agent, trainer.replay), config.adapt)  # once, for any number of new tasks
+new_replay = replay_of(agent, new_data)
+new_features = features_of(agent, new_replay, new_replay.all_rows(), config.adapt)
 print(f"features of stored transitions {meta.features.shape}, of new ones {new_features.shape}")
 
 centre = meta.features.mean(axis=0)
@@ -202,7 +203,7 @@ print(f"held out: AUC {model.auc:.2f}, accuracy {model.accuracy:.2f} (both class
 
 # %%
 largest, smallest = config.adapt.max_log_weight, config.adapt.min_weight
-scored = weigh(model, meta.features, max_log_weight=largest, min_weight=smallest)
+scored = weigh(model.log_weights(meta.features), max_log_weight=largest, min_weight=smallest)
 train_goals = goals(family.tasks("train"))
 task_of_row = meta.rows // trainer.replay.rows
 task_weight = np.array([scored.weights[task_of_row == k].mean() for k in range(len(train_goals))])
@@ -243,15 +244,15 @@ print(f"{scored.fraction_zero:.0%} of the stored transitions count as 0; the lar
 # ## Adaptation, 5: step 1 and step 2
 #
 # Step 1: a few TD3 updates on the new episode. Step 2: more of them on stored transitions drawn by their weights. Both
-# carry the pull. `adapt` does all of the above; asked for no step 2, it stops after step 1. It never changes the
+# carry the pull. `learn` does all of the above; asked for no step 2, it stops after step 1. It never changes the
 # meta-trained agent.
 
 # %%
 before = [tensor.clone() for _, tensor in agent.named_tensors()]
-first = adapt(agent, meta, new_data, config.adapt.model_copy(update={"step2_updates": 0}), seed=SEED)
-both = adapt(agent, meta, new_data, config.adapt, seed=SEED)
+first = learn(agent, meta, new_data, config.adapt.model_copy(update={"step2_updates": 0}), seed=SEED)
+both = learn(agent, meta, new_data, config.adapt, seed=SEED)
 print(both.report)
-assert np.array_equal(both.weights, scored.weights)  # what we computed by hand is what `adapt` computes
+assert np.array_equal(both.weights, scored.weights)  # what we computed by hand is what `learn` computes
 assert all(torch.equal(old, new) for old, (_, new) in zip(before, agent.named_tensors(), strict=True))
 
 resets = spawn_seeds(50, SEED, "compare")  # the same 50 starts for all three
@@ -277,7 +278,14 @@ figure, axes = plt.subplots(figsize=(6.8, 3.4), layout="constrained")
 for row, (split, name) in enumerate([("test", "adapted"), ("test", "control"), ("ood", "adapted"), ("ood", "control")]):
     setting, color = (config.adapt, ADAPTED) if name == "adapted" else (control, UNTRAINED)
     tasks = family.tasks(split)[:count]
-    results = evaluate(agent, family, tasks, evaluation_episodes=k, seed=SEED, meta=meta, config=setting)
+    results = evaluate(
+        agent,
+        family,
+        tasks,
+        evaluation_episodes=k,
+        seed=SEED,
+        adaptation=adapters.prepare(MetaTraining(agent, trainer.replay), setting),
+    )
     rows = [result.to_json() for result in results]
     zero_shot, adapted = (np.array([r[f"{key}_return"] for r in rows]) for key in ("zero_shot", "adapted"))
     gain = paired_gain(zero_shot, adapted)

@@ -89,9 +89,9 @@ TINY = {
     "agent.context_dim": 4,
     "agent.segment_length": 8,
     "agent.burn_in": 4,
-    "adapt.step1_updates": 1,
-    "adapt.step2_updates": 1,
-    "adapt.batch_size": 16,
+    "adapt.adaptation_episodes": 2,
+    "adapt.round_updates": 2,
+    "adapt.round_batch_size": 16,
     "evaluate.tasks": 1,
     "evaluate.final_tasks": 2,
 }

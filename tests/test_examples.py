@@ -30,10 +30,19 @@ def lab_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_adaptations_are_compared(lab_run: Path, tmp_path: Path) -> None:
-    example("compare_adaptations", lab_run, "--tasks", 1, "--checkpoints", 144, "-o", tmp_path)
+def test_adaptation_is_studied_and_a_study_goes_on_where_it_stopped(lab_run: Path, tmp_path: Path) -> None:
+    few = ("--split", "test", "--tasks", 2, "--episodes", 2, "-o", tmp_path)
+    for variants in (["context only"], ["context only", "new data"]):
+        chosen = ("--variants", *variants, "--budgets", 1, 3, "--set", "adapt.round_updates=2")
+        example("study_adaptation", "play", lab_run, *few, *chosen)
+    example("study_adaptation", "headroom", lab_run, *few, "--env-steps", 200)
+    cells = [json.loads(line) for line in (tmp_path / "cells.jsonl").read_text().splitlines()]
+    names = [(cell["variant"], cell["budget"]) for cell in cells]
+    assert names == [("context only", 1), ("context only", 3), ("new data", 1), ("new data", 3), ("headroom", 0)]
+    example("study_adaptation", "report", tmp_path)
     rows: Any = json.loads((tmp_path / "table.json").read_text())
-    assert len(rows) == 5 and {row["env_steps"] for row in rows} == {144}
+    assert [row["gain"] for row in rows[:2]] == [0.0, 0.0] and {row["runs"] for row in rows} == {1}
+    assert (tmp_path / "curves-test.png").stat().st_size > 5000
 
 
 def test_contexts_are_compared(lab_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,91 +1,124 @@
-"""The ways to adapt that `adapt.method` chooses from.
+"""The ways to adapt that `adapt.method` chooses from, and how each of them is made ready and begun.
 
 A new one is a file of its own, a line in `ADAPTERS`, and a word in `adapt.method` (`config/schema.py`). One that makes
-gradient steps finds the new episodes as batches in `new_data.py`; ``agent.copy().learner(lr=config.lr)`` learns from
-them, and a pull needs ``anchor=agent`` and a ``proximal_coef``.
+gradient steps finds them in `tuning.py`; one that tries agents out on the new task and keeps the best, in `rounds.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
 
-from mql.adaptation import context, paper
+from mql.adaptation import auto, context, finetune, paper, relabel, search, simulate
+from mql.adaptation.meta_training import MetaTraining
+from mql.adaptation.playing import NewTask, Process
 from mql.adaptation.result import AdaptationResult
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
 from mql.errors import UserError
-from mql.learning.replay import Replay
-from mql.threads import side_by_side
-from mql.types import Episode
+from mql.types import JSON
 
 
 class Adapter(Protocol):
-    """One way to adapt: two functions, of a module for example. Neither changes the agent."""
+    """One way to adapt: two functions, of a module for example. Neither changes what meta-training left."""
 
-    def prepare(self, agent: Agent, replay: Replay, config: AdaptConfig) -> Any:
-        """Return what the method needs of the meta-training data (not None), computed once for any number of tasks."""
+    def prepare(self, trained: MetaTraining, config: AdaptConfig) -> Any:
+        """Return what the method needs of the meta-training, computed once for any number of new tasks.
 
-    def adapt(
-        self, agent: Agent, meta: Any, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int
-    ) -> AdaptationResult:
-        """Adapt `agent` to the task that `episodes` come from; `meta` is what `prepare` gave.
+        Raises:
+            UserError: it needs something that is not there, such as a family's reward as a function.
+        """
 
-        A pure function of its arguments: equal ones give equal results, and several tasks may be adapted in any order.
+    def process(self, trained: MetaTraining, prepared: Any, config: AdaptConfig, new: NewTask) -> Process:
+        """Adapt to `new`: a generator (`playing.py`), which asks for at most ``new.episodes`` episodes.
+
+        What it returns is a function of its arguments and of the episodes that it is sent: equal ones give equal
+        results, and several tasks may be adapted in any order.
         """
 
 
 # Beside the choices of `adapt.method`.
-ADAPTERS: Mapping[str, Adapter] = MappingProxyType({"paper": paper, "context": context})
+ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
+    {
+        "auto": auto,
+        "context": context,
+        "search": search,
+        "finetune": finetune,
+        "relabel": relabel,
+        "simulate": simulate,
+        "paper": paper,
+    }
+)
 
 
-def prepare(agent: Agent, replay: Replay, config: AdaptConfig) -> Any:
-    """Return what ``config.method`` needs of the meta-training data, computed once for any number of new tasks."""
-    return ADAPTERS[config.method].prepare(agent, replay, config)
+@dataclass(frozen=True)
+class Adaptation:
+    """A method that is ready for any number of new tasks; `prepare` makes one."""
+
+    trained: MetaTraining
+    config: AdaptConfig
+    prepared: Any
+
+    def begin(self, new: NewTask) -> Process:
+        """Adapt to `new`: a generator that asks for episodes, is sent them, and returns the result (`playing.py`).
+
+        Raises (when it is advanced):
+            ValueError: it learns from the new task's episodes, but there are none.
+            UserError: the adapted agent has numbers that are not finite.
+        """
+        asked, seconds, resumed = 0, 0.0, time.perf_counter()
+        transitions = sum(episode.length for episode in new.given)
+        process = ADAPTERS[self.config.method].process(self.trained, self.prepared, self.config, new)
+        try:
+            request = next(process)
+            while True:
+                seconds += time.perf_counter() - resumed
+                episodes = yield request
+                asked += len(episodes)
+                transitions += sum(episode.length for episode in episodes)
+                if asked > new.episodes:
+                    raise RuntimeError(f"{self.config.method} asked for {asked} episodes, its budget is {new.episodes}")
+                resumed = time.perf_counter()
+                request = process.send(episodes)
+        except StopIteration as end:
+            result: AdaptationResult = end.value
+        self._check_finite(result.agent)
+        every: dict[str, JSON] = {
+            "method": self.config.method,
+            "episodes_charged": len(new.given) + asked,
+            "new_transitions": transitions,
+            "distance_moved": _distance(result.agent, self.trained.agent),
+            "adapt_seconds": seconds + time.perf_counter() - resumed,
+        }
+        return replace(result, report={**result.report, **every})
+
+    def _check_finite(self, agent: Agent) -> None:
+        for name, tensor in agent.named_tensors():
+            if not bool(torch.isfinite(tensor).all()):
+                what = f"adaptation diverged: {name} is not finite"
+                key = "adapt.lr" if self.config.method == "paper" else "adapt.round_lr"
+                rate = self.config.lr if self.config.method == "paper" else self.config.round_lr
+                mend = f"use a lower {key} than {rate:g}, and look for extreme numbers in the new data"
+                raise UserError(what, where=key, mend=mend)
 
 
-def adapt(agent: Agent, meta: Any, episodes: Sequence[Episode], config: AdaptConfig, *, seed: int) -> AdaptationResult:
-    """Adapt `agent` by ``config.method`` to the task that `episodes` come from; `agent` stays as it is.
-
-    Args:
-        agent: the meta-trained agent.
-        meta: from `prepare` with the same agent and method.
-        episodes: the new task's data, collected with `agent`.
-        seed: of all random draws.
+def prepare(trained: MetaTraining, config: AdaptConfig) -> Adaptation:
+    """Make ``config.method`` ready for any number of new tasks.
 
     Raises:
-        ValueError: there is no new data.
-        UserError: the adapted agent has numbers that are not finite.
+        UserError: the method needs something that this meta-training does not have.
     """
-    if not episodes:
-        raise ValueError("adaptation needs at least one episode of the new task")
-    adapted = ADAPTERS[config.method].adapt(agent, meta, episodes, config, seed=seed)
-    for name, tensor in adapted.agent.named_tensors():
-        if not bool(torch.isfinite(tensor).all()):
-            what = f"adaptation diverged: {name} is not finite"
-            mend = f"use a lower adapt.lr than {config.lr:g}, and look for extreme numbers in the new data"
-            raise UserError(what, where="adapt.lr", mend=mend)
-    return adapted
+    return Adaptation(trained, config, ADAPTERS[config.method].prepare(trained, config))
 
 
-def adapt_all(
-    agent: Agent,
-    meta: Any,
-    data: Sequence[Sequence[Episode]],
-    config: AdaptConfig,
-    *,
-    seeds: Sequence[int],
-    threads: int = 1,
-) -> Iterator[AdaptationResult]:
-    """Yield for each task, in order, what `adapt` gives with its episodes in `data` and its seed in `seeds`.
-
-    `threads` tasks are adapted at the same time, each with one thread; equal results for any number of them.
-    """
-
-    def one(task: tuple[Sequence[Episode], int]) -> AdaptationResult:
-        return adapt(agent, meta, task[0], config, seed=task[1])
-
-    return side_by_side(one, list(zip(data, seeds, strict=True)), threads=threads)
+def _distance(agent: Agent, meta: Agent) -> float:
+    """Return how far the trained parameters are from theta_meta, as a part of its own length."""
+    parts = [(part.online.data, meta.parts[name].online.data) for name, part in agent.parts.items()]
+    moved = sum(float((own - before).square().sum()) for own, before in parts)
+    length = sum(float(before.square().sum()) for _, before in parts)
+    return float((moved / length) ** 0.5) if length else 0.0

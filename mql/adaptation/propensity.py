@@ -133,14 +133,16 @@ def fit_propensity(
     inverse_regularization: float,
     prior: Prior,
     rng: np.random.Generator,
+    new_groups: npt.NDArray[np.integer[Any]] | None = None,
+    meta_groups: npt.NDArray[np.integer[Any]] | None = None,
     held_out_fraction: float = 0.2,
 ) -> PropensityModel:
     """Fit the classifier that tells rows `new` [n_new, F] from rows `meta` [n_meta, F].
 
     Two fits are made. The first leaves out `held_out_fraction` of each class (at least one row, drawn by `rng`) and
     is scored on it: `accuracy` and `auc` come from there. The second, on all rows, is the model that is returned; it
-    does not depend on `rng`. Rows of one episode resemble their neighbours, so the score says how separable these two
-    sets of rows are, not how well another episode of the new task would be recognised.
+    does not depend on `rng`. Rows of one episode resemble their neighbours: where groups are given, whole groups are
+    left out, or the last stretch of a single one.
 
     Features are standardised by the mean and standard deviation of the rows a fit sees; a constant feature gets the
     coefficient 0. The L2 penalty is on the coefficients, not on the intercept.
@@ -152,6 +154,7 @@ def fit_propensity(
             learn's C): smaller pulls the weights towards equality.
         prior: "corrected" multiplies the odds by ``n_meta / n_new``, "uncorrected" takes them as they are.
         rng: draws the held-out rows.
+        new_groups, meta_groups: [n_new], [n_meta], the episode of each row; None: rows are left out one by one.
         held_out_fraction: in (0, 1).
 
     Raises:
@@ -172,7 +175,11 @@ def fit_propensity(
 
     rows = np.concatenate([new_rows, meta_rows])
     is_new = np.arange(n_new + n_meta) < n_new
-    held_out = np.concatenate([_draw_held_out(n, held_out_fraction, rng) for n in (n_new, n_meta)])
+    groups = (
+        np.arange(n_new) if new_groups is None else new_groups,
+        np.arange(n_meta) if meta_groups is None else meta_groups,
+    )
+    held_out = np.concatenate([_draw_held_out(own, held_out_fraction, rng) for own in groups])
 
     standardisation, coef, intercept = _fit(rows[~held_out], is_new[~held_out], inverse_regularization)
     log_odds = _log_odds(rows[held_out], standardisation, coef, intercept)
@@ -194,15 +201,26 @@ def fit_propensity(
     )
 
 
-def weigh(model: PropensityModel, features: _Array, *, max_log_weight: float, min_weight: float) -> ImportanceWeights:
-    """Return the importance weights of the stored transitions with `features` [M, F].
+def weigh(log_weights: _Array, *, max_log_weight: float, min_weight: float, relative: float = 0.0) -> ImportanceWeights:
+    """Return the importance weights of stored transitions with log weights [M] (`PropensityModel.log_weights`).
 
-    In this order: clipped and floored (`clip_weights`), effective sample size, divided by their mean over the sample.
+    In this order: relative to a mixture (`relative_log_weights`), clipped and floored (`clip_weights`), effective
+    sample size, divided by their mean over the sample.
 
     Raises:
-        ValueError: no rows, features that do not fit the model, or an argument out of range.
+        ValueError: no rows, or an argument out of range.
     """
-    return _summarise(clip_weights(model.log_weights(features), max_log_weight, min_weight))
+    relative_ones = relative_log_weights(log_weights, relative) if relative else log_weights
+    return _summarise(clip_weights(relative_ones, max_log_weight, min_weight))
+
+
+def relative_log_weights(log_weights: _Array, part: float) -> _Array64:
+    """Return log weights [M] relative to a mixture of both densities, `part` of it the new one: log(s / (g s + 1 - g)).
+
+    They are at most log(1 / part), however far apart the two are (Yamada et al. 2013, relative density ratios).
+    """
+    logs = np.asarray(log_weights, dtype=np.float64)
+    return np.asarray(logs - np.logaddexp(math.log(part) + logs, math.log1p(-part)))
 
 
 def uniform_weights(n: int) -> ImportanceWeights:
@@ -263,12 +281,16 @@ def _diagnose(log_ratio: _Array64, is_new: npt.NDArray[np.bool_]) -> tuple[float
     return float(hits[is_new].mean() + hits[~is_new].mean()) / 2.0, float(roc_auc_score(is_new, log_ratio))
 
 
-def _draw_held_out(n: int, fraction: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Mark about `fraction` of `n` rows, at least one, and leave at least one unmarked."""
-    count = min(max(round(fraction * n), 1), n - 1)
-    held_out = np.zeros(n, dtype=np.bool_)
-    held_out[rng.choice(n, size=count, replace=False)] = True
-    return held_out
+def _draw_held_out(
+    groups: npt.NDArray[np.integer[Any]], fraction: float, rng: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """Mark about `fraction` of the groups of rows [n], at least one, and leave at least one unmarked."""
+    names = np.unique(groups)
+    if len(names) == 1:  # one episode: its end
+        count = min(max(round(fraction * len(groups)), 1), len(groups) - 1)
+        return np.arange(len(groups)) >= len(groups) - count
+    count = min(max(round(fraction * len(names)), 1), len(names) - 1)
+    return np.isin(groups, rng.choice(names, size=count, replace=False))
 
 
 def _check_features(features: _Array, name: str) -> _Array64:

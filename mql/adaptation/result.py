@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mql.agent.agent import Agent
+from mql.types import JSON
 
-Figure = float | int | bool | None
-Report = Mapping[str, Figure]  # a method's own figures by name; None: there is none this time
+Report = Mapping[str, JSON]  # figures by name, as plain data; None: there is none this time
 
 
 @dataclass(frozen=True)
 class AdaptationResult:
     """The adapted agent (the meta-trained one is untouched) and how it went.
 
-    ``report`` holds ``new_transitions`` and ``adapt_seconds``, and what else the method has to say: these figures go
-    into the rows of ``mql evaluate --json`` and ``mql adapt --json`` under their names. But for ``adapt_seconds`` they
-    follow from what was given: an evaluation made again gives the same.
+    ``report`` holds ``episodes_charged``, ``new_transitions``, ``distance_moved`` and ``adapt_seconds``, and what else
+    the method has to say: these figures go into the rows of ``mql evaluate --json`` and ``mql adapt --json`` under
+    their names. But for ``adapt_seconds`` they follow from what was given: an evaluation made again gives the same.
     """
 
     agent: Agent

@@ -13,7 +13,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from mql.adaptation.adapters import adapt, prepare
+from mql.adaptation.adapters import Adaptation, prepare
+from mql.adaptation.playing import NewTask, Request, carry_out, in_environment, nobody, simulated
 from mql.agent.agent import Agent
 from mql.agent.robot_policy import RobotPolicy
 from mql.api.adapted import Adapted, Comparison, changed_config, evaluation_seed, tasks_of
@@ -23,7 +24,7 @@ from mql.api.training import last_evaluation, open_job
 from mql.config.loading import Overrides, override
 from mql.config.schema import AdaptConfig, Config
 from mql.errors import UserError
-from mql.evaluation.held_out import adaptation_data, adaptation_data_from
+from mql.evaluation.held_out import new_task
 from mql.files import as_data
 from mql.learning.trainer import Trainer
 from mql.runs.definition import digest_entry
@@ -31,7 +32,7 @@ from mql.runs.run_dir import RunDir
 from mql.tasks.family import Task, TaskFamily
 from mql.threads import keep_freed_memory, limit_threads
 from mql.training.learning import misfit
-from mql.training.meta_q_learning import evaluation_record, load_trainer
+from mql.training.meta_q_learning import evaluation_record, load_trainer, meta_training
 from mql.types import JSON, Episode, FloatArray
 
 ROUNDING = 1e-3  # by which an action may be larger than 1
@@ -114,7 +115,7 @@ class Run:
     def __init__(self, run: RunDir, source: FamilySource) -> None:
         self._run, self._source = run, source
         self._loaded: tuple[tuple[int, str], Trainer] | None = None
-        self._prepared: tuple[Trainer, AdaptConfig, Any] | None = None
+        self._prepared: tuple[Trainer, AdaptConfig, Adaptation] | None = None
 
     def __repr__(self) -> str:
         return f"mql.Run({str(self.path)!r})"
@@ -245,8 +246,9 @@ class Run:
 
         Args:
             task: the task's parameters, or a listed task such as ``test:3`` (counted from 0);
-                ``adapt.adaptation_episodes`` episodes of it are simulated.
-            episodes: data of the new task, collected with the run's policy.
+                ``adapt.adaptation_episodes`` episodes of it are simulated, at most.
+            episodes: data of the new task, collected with the run's policy. Nothing else is played, so what is learned
+                from them is kept without being tried out.
             env: an environment with the family's spaces, in which as many episodes are played.
             seed: of all random numbers; None: the run's.
             checkpoint: env steps of the checkpoint to use; None: the newest.
@@ -268,13 +270,23 @@ class Run:
             task = self.family.task(task)
         trainer = self.load(config, checkpoint=checkpoint).trainer
         agent, begin = trainer.agent, evaluation_seed(config, task.split if task else "custom")
+        adaptation = self._adaptation(trainer, config.adapt)
+        budget = config.adapt.adaptation_episodes
         if task is not None:
-            [data] = adaptation_data(agent, self.family, [task], config.adapt, seed=begin, workers=config.workers)
+            new = new_task(adaptation, task, seed=begin)
+            play = simulated(self.family, task, seed=begin, workers=config.workers)
         elif env is not None:
-            data = adaptation_data_from(env, agent, self.family, config.adapt, seed=begin)
+            new, play = NewTask(budget, begin), in_environment(env, self.family, seed=begin)
         else:
-            data = _checked(agent, () if episodes is None else episodes)
-        outcome = adapt(agent, self._meta(trainer, config.adapt), data, config.adapt, seed=begin)
+            new, play = NewTask(0, begin, _checked(agent, () if episodes is None else episodes)), nobody
+        data = list(new.given)
+
+        def record(request: Request) -> Sequence[Episode]:
+            played = play(request)
+            data.extend(played)
+            return played
+
+        outcome = carry_out(adaptation.begin(new), record)
         facts = {
             "run": str(self.path),
             "env_steps": trainer.env_steps,
@@ -329,10 +341,10 @@ class Run:
             mend = "read run.evaluations(), run.metrics() and its checkpoints; only a run of the method mql can be "
             raise UserError(what, where=str(self.path), mend=f"{mend}evaluated, adapted and asked for a policy")
 
-    def _meta(self, trainer: Trainer, config: AdaptConfig) -> Any:
-        """Return what adaptation needs of the replay; computed once for equal settings."""
+    def _adaptation(self, trainer: Trainer, config: AdaptConfig) -> Adaptation:
+        """Return the method, ready; made so once for equal settings."""
         if self._prepared is None or self._prepared[:2] != (trainer, config):
-            self._prepared = trainer, config, prepare(trainer.agent, trainer.replay, config)
+            self._prepared = trainer, config, prepare(meta_training(trainer), config)
         return self._prepared[2]
 
 

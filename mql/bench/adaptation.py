@@ -1,4 +1,4 @@
-"""`mql bench adaptation`: adapting to one new task and to thirty, and scoring the replay before.
+"""`mql bench adaptation`: the paper's adaptation to one new task and to thirty, and scoring the replay before.
 
 The replay is real: random actions on the training tasks of cheetah-vel. The agents have random weights, which changes
 no time as long as step 2 is made.
@@ -7,11 +7,12 @@ no time as long as step 2 is made.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from mql.adaptation.adapters import adapt, adapt_all, prepare
+from mql.adaptation.adapters import Adaptation, prepare
+from mql.adaptation.meta_training import MetaTraining
+from mql.adaptation.playing import NewTask, Request, carry_out, nobody, simulated
 from mql.adaptation.result import AdaptationResult
 from mql.agent.agent import Agent
 from mql.bench.timing import Results, alternate, announce, medians
@@ -19,12 +20,11 @@ from mql.collecting.exploration import random_actions
 from mql.collecting.rollout import collect
 from mql.config.loading import load_config
 from mql.config.schema import AdaptConfig, Config
-from mql.evaluation.held_out import adaptation_data
 from mql.learning.replay import Replay
 from mql.seeding import generator, spawn_seeds
 from mql.tasks import registry
 from mql.tasks.family import TaskFamily
-from mql.threads import limit_threads
+from mql.threads import limit_threads, side_by_side
 from mql.types import Episode
 
 FAMILY = "cheetah-vel"
@@ -46,18 +46,33 @@ FULL = Sizes()
 
 @dataclass(frozen=True)
 class Subject:
-    """A profile's agent, the scored replay and the new tasks' episodes."""
+    """A profile's adaptation, ready, and the new tasks' episodes."""
 
-    agent: Agent
-    meta: Any
-    data: list[list[Episode]]
-    config: AdaptConfig
+    adaptation: Adaptation
+    data: Sequence[Sequence[Episode]]
+
+    @property
+    def config(self) -> AdaptConfig:
+        """How it adapts."""
+        return self.adaptation.config
+
+    def with_settings(self, **settings: object) -> Subject:
+        """Return it with other settings of `AdaptConfig` that need no other preparation."""
+        changed = self.config.model_copy(update=settings)
+        return Subject(replace(self.adaptation, config=changed), self.data)
+
+    def adapt(self, task: int) -> AdaptationResult:
+        """Adapt to one of the tasks."""
+        return carry_out(self.adaptation.begin(NewTask(0, task, self.data[task])), nobody)
 
 
 def measure(threads: int, sizes: Sizes = FULL) -> Results:
     """Time adaptation with both packaged configurations in turn; thirty tasks once."""
     family = registry.load(FAMILY)
-    configs = {p: load_config(FAMILY, overrides=[f"profile={p}", *sizes.overrides]) for p in ("paper", "fast")}
+    configs = {
+        p: load_config(FAMILY, overrides=[f"profile={p}", "adapt.method=paper", *sizes.overrides])
+        for p in ("paper", "fast")
+    }
     agents = {p: Agent(family.obs_dim, family.action_dim, config.agent, seed=0) for p, config in configs.items()}
     announce(f"adaptation: collecting {sizes.transitions:,} transitions")
     replay = _collect(family, agents["fast"], sizes, threads)
@@ -85,12 +100,11 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
 
 
 def _adapt_to_every_task(subject: Subject, threads: int) -> list[AdaptationResult]:
-    seeds = range(len(subject.data))
-    return list(adapt_all(subject.agent, subject.meta, subject.data, subject.config, seeds=seeds, threads=threads))
+    return list(side_by_side(subject.adapt, range(len(subject.data)), threads=threads))
 
 
 def _one_task(subject: Subject) -> Callable[[], AdaptationResult]:
-    return lambda: adapt(subject.agent, subject.meta, subject.data[0], subject.config, seed=0)
+    return lambda: subject.adapt(0)
 
 
 def _collect(family: TaskFamily, agent: Agent, sizes: Sizes, threads: int) -> Replay:
@@ -118,7 +132,9 @@ def _time_scoring(agent: Agent, replay: Replay, config: AdaptConfig, threads: in
     whole = config.model_copy(update={"scored_transitions": replay.transitions})
     limit_threads(1)
     try:
-        seconds = medians(alternate({"score": lambda: prepare(agent, replay, whole)}, rounds=rounds))["score"]
+        seconds = medians(alternate({"score": lambda: prepare(MetaTraining(agent, replay), whole)}, rounds=rounds))[
+            "score"
+        ]
     finally:
         limit_threads(threads)
     return seconds * MILLION / replay.transitions
@@ -126,16 +142,16 @@ def _time_scoring(agent: Agent, replay: Replay, config: AdaptConfig, threads: in
 
 def _subject(family: TaskFamily, agent: Agent, replay: Replay, config: Config, sizes: Sizes, threads: int) -> Subject:
     """Collect the new tasks' episodes; where an untrained agent's weights would all be cut to zero, cut none."""
+    request = Request(agent, range(max(config.adapt.adaptation_episodes, 1)), config.adapt.exploration_noise)
     tasks = family.tasks("test")[: sizes.tasks]
-    data = adaptation_data(agent, family, tasks, config.adapt, seed=0, workers=threads)
-    subject = Subject(agent, prepare(agent, replay, config.adapt), data, config.adapt)
-    if not _skips_step2(subject, threads):
-        return subject
-    return Subject(agent, subject.meta, data, config.adapt.model_copy(update={"min_weight": 0.0}))
+    played = [
+        simulated(family, task, seed=0, place=place, workers=threads)(request) for place, task in enumerate(tasks)
+    ]
+    subject = Subject(prepare(MetaTraining(agent, replay, family), config.adapt), played)
+    return subject.with_settings(min_weight=0.0) if _skips_step2(subject, threads) else subject
 
 
 def _skips_step2(subject: Subject, threads: int) -> bool:
     """Whether any task's weights are all zero, found without an update."""
-    config = subject.config.model_copy(update={"step1_updates": 0, "step2_updates": 0})
-    weighed = _adapt_to_every_task(Subject(subject.agent, subject.meta, subject.data, config), threads)
+    weighed = _adapt_to_every_task(subject.with_settings(step1_updates=0, step2_updates=0), threads)
     return any(adapted.report["step2_skipped"] for adapted in weighed)

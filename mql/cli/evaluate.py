@@ -13,12 +13,14 @@ from rich.progress import Progress
 from mql.adaptation.adapters import prepare
 from mql.api.adapted import Adapted, evaluation_seed, first_tasks, is_adapted
 from mql.api.run import open_run
+from mql.cli.adaptation_text import in_words
 from mql.cli.tables import print_evaluation, print_json, print_protocol, print_task_rows
 from mql.cli.task_argument import chosen_task
 from mql.config.loading import Overrides, parse_overrides, with_values
 from mql.errors import UserError
 from mql.files import check_free
 from mql.runs.definition import digest_entry
+from mql.training.meta_q_learning import meta_training
 
 
 def evaluate(
@@ -85,9 +87,8 @@ def evaluate_by_protocol(
     with _bar("evaluating") as on_task:
         record = meta_world.official_evaluation(
             agent,
-            prepare(agent, trainer.replay, config.adapt) if adapting else None,
+            prepare(meta_training(trainer), config.adapt) if adapting else None,
             run.family,
-            config.adapt,
             tasks=chosen,
             seed=evaluation_seed(config, split),
             adaptation_episodes=adaptation_episodes or meta_world.ADAPTATION_EPISODES,
@@ -125,7 +126,11 @@ def adapt(
         row = {**adapted.compare(), "env_steps": adapted.facts["env_steps"], **digest_entry(run.path)}
     if out is not None:
         adapted.save(out, facts=row)
-    print_json(row) if as_json else print_task_rows([row])
+    if as_json:
+        print_json(row)
+    else:
+        print_task_rows([row])
+        print(in_words(row))
     if not task.in_training_range:
         print("note: the task is outside the range of the training tasks", file=sys.stderr)
 

@@ -123,6 +123,12 @@ def print_evaluation(record: Row) -> None:
     _print_terms(rows)
     facts = f"{record['family']}, seed {record['seed']}, after {record['env_steps']:,} env steps"
     _print(facts)
+    charged = [row["episodes_charged"] for row in rows if row.get("episodes_charged") is not None]
+    if charged:
+        kept = [row["accepted"] for row in rows if row.get("accepted") is not None]
+        told = f"; something was kept in {sum(kept)} of {len(kept)} tasks" if kept else ""
+        mean = sum(charged) / len(charged)
+        _print(f"adapted by {rows[0].get('method')} with {mean:.3g} episodes of each new task{told}")
     for row in rows:
         if "fault" in row:
             _print(f"left out: {row['fault']}")
@@ -170,6 +176,8 @@ def print_task_rows(rows: Sequence[Row]) -> None:
         ("adapted", "adapted_return", _number),
         ("zero-shot success", "zero_shot_success", _percent),
         ("adapted success", "adapted_success", _percent),
+        ("episodes", "episodes_charged", _count),
+        ("kept", "accepted", _yes),
         ("ESS", "normalized_ess", _fraction),
         ("lambda", "proximal_coef", _fraction),
         ("AUC", "classifier_auc", _fraction),
@@ -243,6 +251,14 @@ def _fact(value: Any) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _yes(value: bool | None) -> str:
+    return "-" if value is None else "yes" if value else "no"
 
 
 def _fraction(value: float | None) -> str:

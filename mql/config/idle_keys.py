@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from mql.config.schema import Config
@@ -17,8 +18,52 @@ class _Rule(NamedTuple):
     why: str
 
 
-# With adapt.method context no gradient step is taken; these still say which episodes there are.
-_OF_EVERY_METHOD = ("method", "adaptation_episodes", "exploration_noise")
+# Which keys of `adapt` a method looks at, beside `method` itself.
+_PLAYED = ("adaptation_episodes", "exploration_noise")
+_CLASSIFIED = (
+    "max_log_weight",
+    "min_weight",
+    "inverse_regularization",
+    "features",
+    "weigh_by",
+    "relative_weights",
+    "prior",
+    "scored_transitions",
+)
+_GATED = ("gate", "gate_margin", "accept_unseen")
+_ROUNDS = (*_PLAYED, "round_updates", "round_batch_size", "round_lr", *_GATED)
+_OLD = ("old_fraction", "old", *_CLASSIFIED)
+_LOOKED_AT: Mapping[str, tuple[str, ...]] = {
+    "context": (),
+    "search": ("adaptation_episodes", "gate_margin", "scored_transitions"),
+    "finetune": (*_ROUNDS, *_OLD),
+    "relabel": (*_ROUNDS, "reward"),
+    "simulate": (*_ROUNDS, *_CLASSIFIED),
+    "auto": (*_ROUNDS, *_OLD, "reward"),
+    "paper": (
+        *_PLAYED,
+        *_CLASSIFIED,
+        "step1_updates",
+        "step1_batch_size",
+        "step2_updates",
+        "batch_size",
+        "lr",
+        "proximal_coef",
+        "step1_penalty",
+        "weighting",
+        "weights",
+    ),
+}
+
+
+def _adapts_by(method: str, config: Config) -> bool:
+    return config.adapt.method == method
+
+
+def _uses_no_old_data(config: Config) -> bool:
+    return config.adapt.method in ("finetune", "auto") and not config.adapt.old_fraction
+
+
 _RULES = (
     _Rule(("agent.context_length",), lambda c: c.agent.context_mode == "carry", "agent.context_mode is carry"),
     _Rule(
@@ -45,11 +90,16 @@ _RULES = (
         lambda c: c.agent.algorithm != "td3",
         "agent.algorithm is not td3",
     ),
-    _Rule(
-        tuple(f"adapt.{name}" for name in SECTIONS["adapt"] if name not in _OF_EVERY_METHOD),
-        lambda c: c.adapt.method == "context",
-        "adapt.method is context",
+    *(
+        _Rule(
+            tuple(f"adapt.{name}" for name in SECTIONS["adapt"] if name != "method" and name not in looked_at),
+            partial(_adapts_by, method),
+            f"adapt.method is {method}",
+        )
+        for method, looked_at in _LOOKED_AT.items()
     ),
+    _Rule(("adapt.old", *(f"adapt.{n}" for n in _CLASSIFIED)), _uses_no_old_data, "adapt.old_fraction is 0"),
+    _Rule(("adapt.gate_margin", "adapt.accept_unseen"), lambda c: not c.adapt.gate, "adapt.gate is false"),
     _Rule(
         ("adapt.step1_batch_size", "adapt.step1_penalty"),
         lambda c: c.adapt.step1_updates == 0,

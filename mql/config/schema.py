@@ -17,8 +17,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from mql.config.adaptation import AdaptConfig as AdaptConfig
 from mql.config.disturbances import TASK_NUMBER, EnvConfig, RandomiseConfig
-from mql.config.section import Count, Fraction, NotNegative, Positive, Real, Section, Whole, whole_number
+from mql.config.section import Count, Fraction, NotNegative, Positive, Section, Whole, whole_number
 
 
 class EncoderChoice(NamedTuple):
@@ -131,45 +132,6 @@ class TrainConfig(Section):
         return self.env_steps - min(self.anneal_steps, self.env_steps // 2)
 
 
-class AdaptConfig(Section):
-    """Adaptation to a new task: propensity, then step 1 on the new data, then step 2 on weighted old data."""
-
-    method: Literal["paper", "context"] = Field(
-        default="paper", description="Meta-Q-Learning as published, or nothing but the context (no gradient step)."
-    )
-    adaptation_episodes: Count = Field(default=1, description="Episodes collected on the new task.")
-    exploration_noise: NotNegative = Field(
-        default=0.0, description="Standard deviation of the action noise in these episodes."
-    )
-    step1_updates: Whole = Field(default=10, description="Updates on the new task's data.")
-    step1_batch_size: Whole = Field(
-        default=0, description="Transitions per update of step 1; 0: all of the new task's data at once."
-    )
-    step2_updates: Whole = Field(default=100, description="Updates on weighted meta-training data.")
-    batch_size: Count = Field(default=512, description="Transitions per update of step 2.")
-    lr: Positive = Field(default=3e-4, description="Learning rate of the fresh Adam of an adaptation.")
-    proximal_coef: Literal["auto"] | Fraction = Field(
-        default="auto", description="Pull to the meta-trained parameters; auto: 1 - normalised effective sample size."
-    )
-    step1_penalty: bool = Field(default=True, description="Whether the pull acts in step 1, too.")
-    max_log_weight: Real = Field(default=1.0, description="Largest logarithm of an importance weight.")
-    min_weight: NotNegative = Field(default=0.1, description="Importance weights below this one count as zero.")
-    inverse_regularization: Positive = Field(default=0.1, description="C of scikit-learn's logistic regression.")
-    features: Literal["context", "obs_context"] = Field(
-        default="context", description="What the propensity sees: z, or the observation and z."
-    )
-    prior: Literal["corrected", "uncorrected"] = Field(
-        default="corrected", description="Whether the odds are corrected for the unequal numbers of new and old rows."
-    )
-    weighting: Literal["loss", "sample"] = Field(
-        default="sample", description="Weights multiply the losses, or set the probability of being sampled."
-    )
-    weights: Literal["propensity", "uniform"] = Field(
-        default="propensity", description="Uniform: all old data count the same, for comparison."
-    )
-    scored_transitions: Count = Field(default=100_000, description="Stored transitions that get a weight, at most.")
-
-
 WHILE_TRAINING = "validation"  # the split that evaluations while training are made on
 
 
@@ -183,7 +145,7 @@ class EvaluateConfig(Section):
     tasks: Count = Field(default=10, description="Validation tasks per evaluation while training.")
     final_tasks: Count = Field(default=30, description="Tasks of the last evaluation.")
     evaluation_episodes: Count = Field(default=1, description="Episodes per task, zero-shot and adapted each.")
-    adapt_while_training: bool = Field(default=True, description="Adapt in every evaluation, not only in the last.")
+    adapt_while_training: bool = Field(default=False, description="Adapt in every evaluation, not only in the last.")
 
     def split_of(self, *, final: bool) -> str:
         """Say which tasks an evaluation is made on: what is looked at while training must not be what is reported."""
@@ -242,6 +204,7 @@ BEFORE: Mapping[str, Any] = MappingProxyType(
         "agent.exploration": "white",
         "agent.normalize": False,
         "adapt.method": "paper",
+        "adapt.exploration_noise": 0.0,
         "env.sensing.noise": 0.0,
         "env.sensing.bias": 0.0,
         "env.sensing.delay_s": 0.0,
@@ -284,7 +247,14 @@ PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
                 "evaluate_every": 50_000,
                 "checkpoint_every": 50_000,
             },
-            "adapt": {"batch_size": 1280, "lr": 1e-3, "weighting": "loss"},
+            "adapt": {
+                "method": "paper",
+                "adaptation_episodes": 1,
+                "exploration_noise": 0.0,
+                "batch_size": 1280,
+                "lr": 1e-3,
+                "weighting": "loss",
+            },
         },
     }
 )

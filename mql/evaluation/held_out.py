@@ -1,8 +1,8 @@
 """Evaluation on held-out tasks, zero-shot and adapted, exactly k episodes per task.
 
 Zero-shot means context only, no gradient step. Both policies act deterministically from the same reset seeds, so their
-difference is paired. The adaptation episodes (collected with a stated exploration noise) count in neither. What uniform
-random actions get on the same tasks can stand beside them, so that a return means something.
+difference is paired. The episodes that the adaptation plays count in neither; each row says how many there were. What
+uniform random actions get on the same tasks can stand beside them, so that a return means something.
 
 All that is drawn for a task comes from streams of its own, named by the seed and the task's place: its result does not
 depend on how many others are evaluated.
@@ -13,18 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import Semaphore
-from typing import Any
 
-import gymnasium
 import numpy as np
 
-from mql.adaptation.adapters import adapt
+from mql.adaptation.adapters import Adaptation
+from mql.adaptation.playing import NewTask, carry_out, simulated
 from mql.adaptation.result import Report
 from mql.agent.agent import Agent
-from mql.collecting.exploration import Explorer, explorer_for, random_actions
-from mql.collecting.one_environment import collect_from
+from mql.collecting.exploration import random_actions
 from mql.collecting.rollout import collect_each
-from mql.config.schema import AdaptConfig
 from mql.evaluation.statistics import paired_gain, summarize
 from mql.seeding import generator, spawn_seeds
 from mql.tasks.family import Task, TaskFamily
@@ -41,6 +38,10 @@ FIGURES = (
     "fraction_zero_weight",
     "step2_skipped",
     "tasks_covered",
+    "task_weights",
+    "episodes_charged",
+    "accepted",
+    "distance_moved",
     "adapt_seconds",
 )
 
@@ -91,20 +92,20 @@ def evaluate(
     *,
     evaluation_episodes: int,
     seed: int,
-    meta: Any = None,
-    config: AdaptConfig | None = None,
+    adaptation: Adaptation | None = None,
     with_random: bool = False,
     keep_agents: bool = False,
     threads: int = 1,
     workers: int = 1,
     on_task: Callable[[int, TaskResult], None] | None = None,
 ) -> list[TaskResult]:
-    """Evaluate `agent` on each of `tasks`; with `meta` and `config`, also adapt to each and evaluate that.
+    """Evaluate `agent` on each of `tasks`; with an `adaptation`, also adapt to each and evaluate that.
 
     Args:
         evaluation_episodes: episodes per task, for zero-shot and adapted each.
         seed: every reset, noise and adaptation seed derives from it and the task's place in `tasks`.
         with_random: play an episode of uniform random actions in each task, too; all else stays what it is without.
+        adaptation: of the same agent; its ``config.adaptation_episodes`` are the budget of each task.
         keep_agents: results hold the adapted agents.
         threads: tasks that are adapted at the same time, with one thread each.
         workers: as of `collect_each`. Results depend on neither.
@@ -115,7 +116,6 @@ def evaluate(
     """
     resets = [spawn_seeds(evaluation_episodes, seed, "evaluation", index) for index in range(len(tasks))]
     zero_shot = _episodes(agent, family, tasks, resets, workers=workers)
-    new_data = _adaptation_data(agent, family, tasks, config, seed=seed, workers=workers) if meta and config else []
     adapting = Semaphore(threads)
     # A thread of this process simulates one task of a parallel family; to a worker process it only talks.
     each = 1 if family.native else workers
@@ -124,13 +124,14 @@ def evaluate(
         task, before = tasks[index], zero_shot[index]
         if isinstance(before, EpisodeFault):
             return TaskResult(task, [], fault=str(before))
-        if meta is None or config is None:
+        if adaptation is None:
             return TaskResult(task, before)
-        data = new_data[index]
-        if isinstance(data, EpisodeFault):
-            return TaskResult(task, before, fault=str(data))
-        with adapting:
-            outcome = adapt(agent, meta, data, config, seed=seed + index)
+        play = simulated(family, task, seed=seed, place=index, workers=each)
+        try:
+            with adapting:
+                outcome = carry_out(adaptation.begin(new_task(adaptation, task, seed=seed + index)), play)
+        except EpisodeFault as fault:
+            return TaskResult(task, before, fault=str(fault))
         after = _episodes(outcome.agent, family, [task], [resets[index]], workers=each)[0]
         if isinstance(after, EpisodeFault):
             return TaskResult(task, before, fault=str(after))
@@ -147,62 +148,10 @@ def evaluate(
     return _beside_random(results, agent, family, [own[0] for own in resets], seed, workers) if with_random else results
 
 
-def adaptation_data(
-    agent: Agent,
-    family: TaskFamily,
-    tasks: Sequence[Task],
-    config: AdaptConfig,
-    *,
-    seed: int,
-    workers: int = 1,
-) -> list[list[Episode]]:
-    """Collect ``config.adaptation_episodes`` episodes of each task: what adaptation may learn from.
-
-    Raises:
-        EpisodeFault: an episode could not be finished.
-    """
-    collected = []
-    for episodes in _adaptation_data(agent, family, tasks, config, seed=seed, workers=workers):
-        if isinstance(episodes, EpisodeFault):
-            raise episodes
-        collected.append(episodes)
-    return collected
-
-
-def adaptation_data_from(
-    environment: gymnasium.Env[Any, Any], agent: Agent, family: TaskFamily, config: AdaptConfig, *, seed: int
-) -> list[Episode]:
-    """Collect the same in an environment of the caller's own, which has the family's spaces.
-
-    Raises:
-        UserError: it has others, or gives numbers that are not finite.
-    """
-    explorer = explorer_for(family, agent.config.exploration, config.exploration_noise)
-    streams = generator(seed, "adaptation noise", 0).spawn(config.adaptation_episodes)
-    return collect_from(
-        agent,
-        environment,
-        spawn_seeds(config.adaptation_episodes, seed, "adaptation", 0),
-        most_steps=family.episode_length,
-        explorations=[explorer.begin(1, rng) for rng in streams] if explorer else None,
-    )
-
-
-def _adaptation_data(
-    agent: Agent, family: TaskFamily, tasks: Sequence[Task], config: AdaptConfig, *, seed: int, workers: int
-) -> list[list[Episode] | EpisodeFault]:
-    resets = [spawn_seeds(config.adaptation_episodes, seed, "adaptation", index) for index in range(len(tasks))]
-    streams = [generator(seed, "adaptation noise", index) for index in range(len(tasks))]
-    return _episodes(
-        agent,
-        family,
-        tasks,
-        resets,
-        workers=workers,
-        explorer=explorer_for(family, agent.config.exploration, config.exploration_noise),
-        # A stream for each episode of a task.
-        rng=[own for stream in streams for own in stream.spawn(config.adaptation_episodes)],
-    )
+def new_task(adaptation: Adaptation, task: Task, *, seed: int) -> NewTask:
+    """Return what an adaptation is told of a task that is simulated: its parameters only where the reward is known."""
+    config = adaptation.config
+    return NewTask(config.adaptation_episodes, seed, known=task if config.reward == "known" else None)
 
 
 def _beside_random(
@@ -259,16 +208,11 @@ def _episodes(
     seeds: Sequence[Sequence[int]],
     *,
     workers: int,
-    explorer: Explorer | None = None,
-    rng: Sequence[np.random.Generator] | None = None,
 ) -> list[list[Episode] | EpisodeFault]:
-    """Run len(seeds[i]) episodes of each task i, all side by side; a fault stands for a task where one failed.
-
-    ``rng`` holds a generator for each episode, one task's after the other's.
-    """
+    """Run len(seeds[i]) episodes of each task i, all side by side; a fault stands for a task where one failed."""
     played = [task for task, own in zip(tasks, seeds, strict=True) for _ in own]
     flat = [seed for own in seeds for seed in own]
-    outcomes = iter(collect_each(agent, family, played, flat, explorer=explorer, rng=rng, alone=True, workers=workers))
+    outcomes = iter(collect_each(agent, family, played, flat, alone=True, workers=workers))
     return [_whole([next(outcomes) for _ in own]) for own in seeds]
 
 

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mql.adaptation.playing import Process, Request
+from mql.adaptation.result import AdaptationResult
 from mql.agent.agent import Agent
 from mql.collecting.exploration import Exploration, Explorer
 from mql.tasks.family import Task
+from mql.threads import side_by_side
 from mql.types import Episode, FloatArray
 
 if TYPE_CHECKING:
@@ -33,9 +36,12 @@ class ProtocolAgent:
         agent: the meta-trained one; every goal starts with it.
         count: number of sub-environments, G.
         tasks: says which task each sub-environment has now.
-        finish: adapts to these tasks: called with them and the episodes collected for each, returns the agents.
-        explorer: changes actions while data is collected; None: they are taken as they are.
+        begin: begins the adaptation to a task, which may ask for as many episodes as the protocol collects; None:
+            nothing is adapted.
+        finish: called with the tasks and their agents when all is collected.
+        explorer_of: makes the explorer of a standard deviation; None: actions are taken as they are.
         rng_of: makes the stream that the exploration of a task draws from.
+        threads: adaptations that learn at the same time.
     """
 
     def __init__(
@@ -44,12 +50,16 @@ class ProtocolAgent:
         *,
         count: int,
         tasks: Callable[[], list[Task]],
-        finish: Callable[[Sequence[Task], Sequence[Sequence[Episode]]], list[Agent]],
-        explorer: Explorer | None,
+        begin: Callable[[Task], Process] | None,
+        finish: Callable[[Sequence[Task], Sequence[Agent]], None],
+        explorer_of: Callable[[float], Explorer | None],
         rng_of: Callable[[Task], np.random.Generator],
+        threads: int = 1,
     ) -> None:
-        self._agent, self._tasks, self._finish = agent, tasks, finish
-        self._explorer, self._rng_of = explorer, rng_of
+        self._agent, self._tasks, self._begin, self._finish = agent, tasks, begin, finish
+        self._explorer_of, self._rng_of, self._threads = explorer_of, rng_of, threads
+        self._goals: list[Task] = []
+        self._adapting: list[_Adapting] = []
         self._recorders = [_EpisodeRecorder(agent) for _ in range(count)]
         self.env_steps = 0
 
@@ -57,28 +67,38 @@ class ProtocolAgent:
         """Start with the next goals, and with the meta-trained agent again."""
         self._goals = self._tasks()
         self._rngs = [self._rng_of(goal) for goal in self._goals]
-        self._recorders = [_EpisodeRecorder(self._agent) for _ in self._recorders]
+        self._adapting = [_Adapting(self._agent, self._begin(goal) if self._begin else None) for goal in self._goals]
+        self._recorders = [_EpisodeRecorder(own.agent) for own in self._adapting]
 
     def adapt_action(self, observations: npt.NDArray[Any]) -> tuple[FloatArray, Mapping[str, npt.NDArray[Any]]]:
-        """Act while data is collected: as the explorer does."""
+        """Act while data is collected: as each adaptation asks."""
         action = self.eval_action(observations)
-        if self._explorer is not None:
-            each = zip(self._recorders, action, observations, self._rngs, strict=True)
-            action = np.stack([own.explore(act, seen, self._explorer, rng) for own, act, seen, rng in each])
-        return action, {}
+        each = zip(self._recorders, self._adapting, action, observations, self._rngs, strict=True)
+        explored = [own.explore(act, seen, self._explorer_of(one.noise), rng) for own, one, act, seen, rng in each]
+        return np.stack(explored), {}
 
     def step(self, timestep: Timestep) -> None:
-        """Keep a step of the data that is collected."""
+        """Keep a step of the data that is collected, and let adaptations learn whose episodes are there."""
         self.env_steps += len(self._recorders)
         ended = np.logical_or(timestep.terminated, timestep.truncated)
+        due = []
         for index, recorder in enumerate(self._recorders):
             recorder.keep(timestep.observation[index], timestep.action[index], float(timestep.reward[index]))
             if ended[index]:
-                recorder.end_episode(task=self._goals[index].index)
+                episode = recorder.end_episode(task=self._goals[index].index)
+                if episode is not None and self._adapting[index].takes(episode):
+                    due.append(index)
+        for index in side_by_side(self._learn, due, threads=self._threads):
+            self._recorders[index] = _EpisodeRecorder(self._adapting[index].agent)
+
+    def _learn(self, index: int) -> int:
+        self._adapting[index].learn()
+        return index
 
     def adapt(self) -> None:
-        """Adapt each sub-environment's agent to what was collected there."""
-        agents = self._finish(self._goals, [recorder.episodes for recorder in self._recorders])
+        """Go on with each sub-environment's adapted agent."""
+        agents = [own.adapted() for own in self._adapting]
+        self._finish(self._goals, agents)
         self._recorders = [_EpisodeRecorder(agent) for agent in agents]
 
     def eval_action(self, observations: npt.NDArray[Any]) -> FloatArray:
@@ -93,12 +113,61 @@ class ProtocolAgent:
                 recorder.begin_episode()
 
 
+class _Adapting:
+    """One goal's adaptation: what it asks for, and what it has got so far."""
+
+    def __init__(self, agent: Agent, process: Process | None) -> None:
+        self._meta, self._process = agent, process
+        self._request: Request | None = None
+        self._result: AdaptationResult | None = None
+        self._played: list[Episode] = []
+        if process is not None:
+            self._advance(lambda: next(process))
+
+    @property
+    def agent(self) -> Agent:
+        """Who acts now."""
+        if self._result is not None:
+            return self._result.agent
+        return self._request.agent if self._request else self._meta
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the exploration noise now."""
+        return self._request.noise if self._request else 0.0
+
+    def takes(self, episode: Episode) -> bool:
+        """Take an episode; whether all that was asked for are there now. What nobody asked for is left."""
+        if self._request is None:
+            return False
+        self._played.append(episode)
+        return len(self._played) == len(self._request.starts)
+
+    def learn(self) -> None:
+        """Hand over the episodes."""
+        process, played = self._process, self._played
+        assert process is not None
+        self._played = []
+        self._advance(lambda: process.send(played))
+
+    def adapted(self) -> Agent:
+        """Return the adapted agent: the meta-trained one where nothing adapts."""
+        if self._request is not None:
+            raise RuntimeError(f"the protocol ended, but {len(self._request.starts)} episodes are still asked for")
+        return self.agent
+
+    def _advance(self, resume: Callable[[], Request]) -> None:
+        try:
+            self._request = resume()
+        except StopIteration as end:
+            self._request, self._result = None, end.value
+
+
 class _EpisodeRecorder:
-    """Acts in one sub-environment, and records its running episode and the finished ones."""
+    """Acts in one sub-environment, and records its running episode."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self.episodes: list[Episode] = []
         self.begin_episode()
 
     def begin_episode(self) -> None:
@@ -123,9 +192,11 @@ class _EpisodeRecorder:
         return chosen
 
     def explore(
-        self, action: FloatArray, seen: npt.NDArray[Any], explorer: Explorer, rng: np.random.Generator
+        self, action: FloatArray, seen: npt.NDArray[Any], explorer: Explorer | None, rng: np.random.Generator
     ) -> FloatArray:
         """Return what the explorer makes of an action [A] of the running episode, which begins with its first one."""
+        if explorer is None:
+            return action
         if self._exploration is None:
             self._exploration = explorer.begin(1, rng)
         obs = np.asarray(seen[: self._agent.obs_dim], dtype=np.float32)
@@ -138,18 +209,21 @@ class _EpisodeRecorder:
         self._action.append(np.asarray(action, dtype=np.float32))
         self._reward.append(reward)
 
-    def end_episode(self, *, task: int) -> None:
-        """Store the episode up to its last observation that reached the agent, and begin another one."""
+    def end_episode(self, *, task: int) -> Episode | None:
+        """Return the episode up to its last observation that reached the agent, and begin another one.
+
+        None where that leaves no step.
+        """
+        episode = None
         if len(self._obs) > 1:
-            self.episodes.append(
-                Episode(
-                    obs=np.stack(self._obs),
-                    action=np.stack(self._action[:-1]),
-                    reward=np.asarray(self._reward[:-1], dtype=np.float32),
-                    terminated=False,
-                    truncated=True,
-                    task=task,
-                    seed=0,
-                )
+            episode = Episode(
+                obs=np.stack(self._obs),
+                action=np.stack(self._action[:-1]),
+                reward=np.asarray(self._reward[:-1], dtype=np.float32),
+                terminated=False,
+                truncated=True,
+                task=task,
+                seed=0,
             )
         self.begin_episode()
+        return episode

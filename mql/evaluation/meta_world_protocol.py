@@ -14,15 +14,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from mql.adaptation.adapters import adapt_all
+from mql.adaptation.adapters import Adaptation
+from mql.adaptation.playing import NewTask, Process
 from mql.agent.agent import Agent
 from mql.collecting.exploration import explorer_for
 from mql.collecting.rollout import collect
-from mql.config.schema import AdaptConfig
 from mql.errors import UserError
 from mql.evaluation.meta_world_agent import ProtocolAgent
 from mql.seeding import generator, spawn_seeds
@@ -44,9 +44,8 @@ EVALUATION_EPISODES = 3
 
 def official_evaluation(
     agent: Agent,
-    meta: Any,
+    adaptation: Adaptation | None,
     family: TaskFamily,
-    config: AdaptConfig,
     *,
     tasks: Sequence[Task],
     seed: int,
@@ -59,14 +58,13 @@ def official_evaluation(
 ) -> dict[str, JSON]:
     """Run the package's protocol on `tasks`, and count the adapted agents' successes exactly.
 
-    Adaptation uses all episodes that the protocol collects (each without its last step: what was seen after it never
+    Adaptation uses the episodes that the protocol collects (each without its last step: what was seen after it never
     reaches the agent). Meta-World's resets are not random, and the agent acts deterministically (but for
-    ``config.exploration_noise`` while it collects): an exact count's episodes of one goal are all alike.
+    exploration noise while it collects): an exact count's episodes of one goal are all alike.
 
     Args:
-        meta: from `prepare` with the same agent; None: nothing is adapted, context only.
+        adaptation: of the same agent; None: nothing is adapted, context only. Its budget is what the protocol plays.
         family: ml1-*, ml10 or ml45.
-        config: its ``adaptation_episodes`` are not used, the protocol has its own.
         tasks: as many of each environment. The first of ``family.tasks("test")``, 40 (`GOALS`) of each environment,
             are what the protocol was made for: with 20 sub-environments, all goals get their turn.
         seed: of the order of goals, of noise and of adaptation.
@@ -96,12 +94,14 @@ def official_evaluation(
     # A goal's random numbers are named by its place in `tasks`: other goals and their order change none.
     places = {id(task): place for place, task in enumerate(tasks)}
 
-    def finish(goals: Sequence[Task], data: Sequence[Sequence[Episode]]) -> list[Agent]:
-        """Adapt to each sub-environment's goal, and count that goal's successes."""
-        seeds = [spawn_seeds(1, seed, "meta-world", places[id(goal)])[0] for goal in goals]
-        adapted = [agent] * len(goals)
-        if meta is not None:
-            adapted = [each.agent for each in adapt_all(agent, meta, data, config, seeds=seeds, threads=threads)]
+    def begin(goal: Task) -> Process:
+        """Begin the adaptation to a goal: its reward is hidden, as everywhere in this protocol."""
+        assert adaptation is not None
+        own = spawn_seeds(1, seed, "meta-world", places[id(goal)])[0]
+        return adaptation.begin(NewTask(adaptation_episodes, own))
+
+    def finish(goals: Sequence[Task], adapted: Sequence[Agent]) -> None:
+        """Count the adapted agents' successes."""
         counting = time.perf_counter()
 
         def play(one: tuple[Agent, Task]) -> list[Episode]:
@@ -115,15 +115,16 @@ def official_evaluation(
         counts.seconds += time.perf_counter() - counting
         if on_goals is not None:
             on_goals(counts.goals)
-        return adapted
 
     actor = ProtocolAgent(
         agent,
         count=len(groups),
         tasks=lambda: current_tasks(envs, family, groups),
+        begin=begin if adaptation else None,
         finish=finish,
-        explorer=explorer_for(family, agent.config.exploration, config.exploration_noise),
+        explorer_of=lambda noise: explorer_for(family, agent.config.exploration, noise),
         rng_of=lambda goal: generator(seed, "meta-world noise", places[id(goal)]),
+        threads=threads,
     )
     try:
         success, mean_return, per_environment = metalearning_evaluation(
@@ -144,7 +145,7 @@ def official_evaluation(
         "sub_environments": len(groups),
         "adaptation_episodes": adaptation_episodes,
         "evaluation_episodes": evaluation_episodes,
-        "adapted": meta is not None,
+        "adapted": adaptation is not None,
         "official": {
             "success_rate": float(success),
             "mean_return": float(mean_return),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 
 from mql.adaptation.adapters import prepare
+from mql.adaptation.meta_training import MetaTraining
 from mql.agent.agent import Agent
 from mql.config.schema import WHILE_TRAINING, Config
 from mql.evaluation.held_out import evaluate, mean_terms, summarize_results
@@ -118,6 +119,11 @@ def load_trainer(run: RunDir, family: TaskFamily, config: Config, *, env_steps: 
     return learning.trainer
 
 
+def meta_training(trainer: Trainer, agent: Agent | None = None) -> MetaTraining:
+    """Return what a trainer leaves to adaptation; `agent` in the place of its own."""
+    return MetaTraining(agent or trainer.agent, trainer.replay, trainer.family, trainer.learner.optimizer_tensors())
+
+
 def evaluation(
     trainer: Trainer,
     *,
@@ -173,8 +179,7 @@ def evaluation_record(
         tasks,
         evaluation_episodes=config.evaluate.evaluation_episodes,
         seed=int(generator(config.seed, "evaluate", split).integers(2**31)),
-        meta=prepare(agent, trainer.replay, config.adapt) if trainer else None,
-        config=config.adapt if trainer else None,
+        adaptation=prepare(meta_training(trainer, agent), config.adapt) if trainer else None,
         with_random=with_random,
         threads=config.threads,
         workers=config.workers,

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mql.adaptation import propensity
 from mql.adaptation.effective_sample import normalized_ess
 from mql.adaptation.propensity import (
     PropensityModel,
     clip_weights,
     fit_propensity,
     log_importance_weights,
+    relative_log_weights,
     uniform_weights,
     weigh,
 )
@@ -148,7 +150,7 @@ def test_only_constant_features_give_equal_weights() -> None:
     rows = np.full((40, 2), 0.3)
     model = fit(rows[:10], rows)
     assert model.auc == 0.5
-    result = weigh(model, rows, max_log_weight=1.0, min_weight=0.1)
+    result = weigh(model.log_weights(rows), max_log_weight=1.0, min_weight=0.1)
     assert result.proximal_coef == 0.0
     np.testing.assert_allclose(np.exp(model.log_weights(rows)), 1.0, rtol=1e-3)
 
@@ -172,7 +174,7 @@ def test_the_same_generator_gives_the_same_model_and_only_diagnostics_depend_on_
 def test_inputs_are_left_alone_and_float32_is_taken() -> None:
     new, meta = (rows.astype(np.float32) for rows in gaussians(50, 150))
     before = new.copy(), meta.copy()
-    assert weigh(fit(new, meta), meta, max_log_weight=1.0, min_weight=0.1).weights.shape == (150,)
+    assert weigh(fit(new, meta).log_weights(meta), max_log_weight=1.0, min_weight=0.1).weights.shape == (150,)
     np.testing.assert_array_equal(new, before[0])
     np.testing.assert_array_equal(meta, before[1])
 
@@ -209,7 +211,7 @@ def test_what_cannot_be_fitted_is_refused(new: Array, meta: Array, changes: dict
 def test_weigh_clips_floors_takes_the_ess_then_normalises() -> None:
     # Log weights log 2 times [3, 1, 0, -1, -4] give weights [8, 2, 1, 1/2, 1/16]: clipped at 2, floored at 0.1.
     features = np.array([[3.0], [1.0], [0.0], [-1.0], [-4.0]])
-    result = weigh(model_with(math.log(2.0)), features, max_log_weight=math.log(2.0), min_weight=0.1)
+    result = weigh(model_with(math.log(2.0)).log_weights(features), max_log_weight=math.log(2.0), min_weight=0.1)
     np.testing.assert_allclose(result.weights, np.array([2.0, 2.0, 1.0, 0.5, 0.0]) / 1.1, rtol=1e-6)
     assert result.weights.dtype == np.float32
     assert result.normalized_ess == pytest.approx(5.5**2 / (5 * 9.25))
@@ -220,13 +222,15 @@ def test_weigh_clips_floors_takes_the_ess_then_normalises() -> None:
 
 
 def test_the_prior_correction_enters_before_clipping() -> None:
-    result = weigh(model_with(1.0, math.log(4.0)), np.zeros((3, 1)), max_log_weight=0.0, min_weight=0.9)
+    result = weigh(model_with(1.0, math.log(4.0)).log_weights(np.zeros((3, 1))), max_log_weight=0.0, min_weight=0.9)
     np.testing.assert_array_equal(result.weights, 1.0)
-    assert weigh(model_with(1.0, -math.log(4.0)), np.zeros((3, 1)), max_log_weight=0.0, min_weight=0.9).all_zero
+    assert weigh(
+        model_with(1.0, -math.log(4.0)).log_weights(np.zeros((3, 1))), max_log_weight=0.0, min_weight=0.9
+    ).all_zero
 
 
 def test_weights_that_all_vanish_are_said_to() -> None:
-    result = weigh(model_with(1.0), np.full((4, 1), -20.0), max_log_weight=1.0, min_weight=0.1)
+    result = weigh(model_with(1.0).log_weights(np.full((4, 1), -20.0)), max_log_weight=1.0, min_weight=0.1)
     np.testing.assert_array_equal(result.weights, np.zeros(4, dtype=np.float32))
     assert result.all_zero
     assert (result.normalized_ess, result.proximal_coef) == (0.0, 1.0)
@@ -236,9 +240,8 @@ def test_weights_that_all_vanish_are_said_to() -> None:
 @pytest.mark.parametrize("max_log_weight", [1.1, 709.0])  # with the second the sum of the weights would overflow
 @pytest.mark.parametrize("n", [1, 3, 10_007])
 def test_weights_that_are_all_clipped_give_a_coefficient_of_exactly_zero(n: int, max_log_weight: float) -> None:
-    result = weigh(
-        model_with(1.0), np.linspace(800.0, 900.0, n)[:, None], max_log_weight=max_log_weight, min_weight=0.1
-    )
+    logs = model_with(1.0).log_weights(np.linspace(800.0, 900.0, n)[:, None])
+    result = weigh(logs, max_log_weight=max_log_weight, min_weight=0.1)
     assert (result.normalized_ess, result.proximal_coef) == (1.0, 0.0)
     np.testing.assert_array_equal(result.weights, 1.0)
 
@@ -247,7 +250,7 @@ def test_a_more_distant_task_gets_a_larger_coefficient_and_the_mean_weight_stays
     coefs: list[float] = []
     for distance in (0.0, 1.0, 3.0):
         new, meta = gaussians(500, 5_000, shift=np.array([distance, 0.0]))
-        result = weigh(fit(new, meta), meta, max_log_weight=2.0, min_weight=0.1)
+        result = weigh(fit(new, meta).log_weights(meta), max_log_weight=2.0, min_weight=0.1)
         assert result.weights.mean(dtype=np.float64) == pytest.approx(1.0, rel=1e-6)
         coefs.append(result.proximal_coef)
     assert 0.0 <= coefs[0] < 0.05 < coefs[1] < coefs[2] < 1.0
@@ -255,9 +258,9 @@ def test_a_more_distant_task_gets_a_larger_coefficient_and_the_mean_weight_stays
 
 def test_weigh_refuses_an_empty_sample_and_other_features() -> None:
     with pytest.raises(ValueError, match="non-empty"):
-        weigh(model_with(1.0), np.zeros((0, 1)), max_log_weight=1.0, min_weight=0.1)
+        weigh(model_with(1.0).log_weights(np.zeros((0, 1))), max_log_weight=1.0, min_weight=0.1)
     with pytest.raises(ValueError, match="2 columns"):
-        weigh(model_with(1.0), np.zeros((5, 2)), max_log_weight=1.0, min_weight=0.1)
+        weigh(model_with(1.0).log_weights(np.zeros((5, 2))), max_log_weight=1.0, min_weight=0.1)
 
 
 @pytest.mark.parametrize("n", [1, 6, 9_999])
@@ -266,3 +269,32 @@ def test_uniform_weights_are_the_control(n: int) -> None:
     np.testing.assert_array_equal(result.weights, np.ones(n, dtype=np.float32))
     assert (result.normalized_ess, result.proximal_coef) == (1.0, 0.0)
     assert (result.fraction_zero, result.max_weight, result.all_zero) == (0.0, 1.0, False)
+
+
+def test_relative_weights_are_bounded_and_keep_their_order() -> None:
+    ratio = np.array([0.01, 1.0, 5.0, 1e9])
+    relative = np.exp(relative_log_weights(np.log(ratio), 0.1))
+    assert relative == pytest.approx(ratio / (0.1 * ratio + 0.9)) and relative.max() <= 10.0
+    assert np.isfinite(relative_log_weights(np.array([-1e4, 1e4]), 0.1)).all()
+    weighed = weigh(np.log(ratio), max_log_weight=9.0, min_weight=0.0, relative=0.1).weights
+    assert weighed == pytest.approx(relative / relative.mean(), rel=1e-5)
+
+
+def test_whole_episodes_are_held_out() -> None:
+    """Rows of one episode that all say the same would tell a classifier the answer."""
+    rng = np.random.default_rng(0)
+    episodes = np.repeat(np.arange(40), 25)
+    own = rng.normal(size=(40, 30))[episodes]  # each episode looks like itself, and like nothing else
+    new, meta = own[:250], own[250:]
+    by_row = fit_propensity(new, meta, inverse_regularization=10.0, prior="corrected", rng=np.random.default_rng(1))
+    groups = {"new_groups": episodes[:250], "meta_groups": episodes[250:]}
+    by_episode = fit_propensity(
+        new, meta, inverse_regularization=10.0, prior="corrected", rng=np.random.default_rng(1), **groups
+    )
+    assert by_row.auc > 0.95 and by_episode.auc < 0.75
+    assert np.array_equal(by_row.coef, by_episode.coef)  # the model itself learns from all rows
+
+
+def test_of_a_single_episode_the_end_is_held_out() -> None:
+    held_out = propensity._draw_held_out(np.zeros(10, int), 0.2, np.random.default_rng(0))
+    assert held_out.tolist() == [False] * 8 + [True] * 2

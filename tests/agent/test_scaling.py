@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.paper import prepare
 from mql.agent.agent import Agent
 from mql.agent.scaling import Scaling
@@ -183,7 +184,10 @@ def test_the_propensity_sees_scaled_contexts() -> None:
     agent, replay = fitted(data)
     plain = agent_of(normalize=False)
     config = AdaptConfig(features="obs_context")
-    ours, theirs = prepare(agent, replay, config), prepare(plain, replay_of(plain, by_numpy(data)), config)
+    ours, theirs = (
+        prepare(MetaTraining(agent, replay), config),
+        prepare(MetaTraining(plain, replay_of(plain, by_numpy(data))), config),
+    )
     np.testing.assert_allclose(ours.features, theirs.features, rtol=0, atol=3e-3)
 
 

@@ -99,7 +99,7 @@ def test_a_long_episode_that_shows_no_effect_proves_nothing(tmp_path: Path) -> N
 class Late(Cart):
     """Some episodes answer a step with four values."""
 
-    every = 3
+    every = 11
     resets = 0
 
     def reset(self, **given: Any) -> Any:

@@ -185,7 +185,7 @@ def test_no_permission_is_said_before_adapting(
     capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mql.files.os.access", lambda path, mode: Path(path) != tmp_path)
-    monkeypatch.setattr("mql.api.run.adapt", lambda *arguments, **more: pytest.fail("it adapts"))
+    monkeypatch.setattr("mql.api.run.carry_out", lambda *arguments, **more: pytest.fail("it adapts"))
     arguments = ["adapt", str(finished), "--task", "goal=0,0", "--out", str(tmp_path / "new" / "out")]
     assert f"no permission to write ({tmp_path}): choose another --out" in error(capsys, arguments)
 

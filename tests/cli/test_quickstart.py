@@ -26,6 +26,7 @@ TINY = {
     "agent.context_dim": 4,
     "agent.segment_length": 8,
     "agent.burn_in": 4,
+    "adapt.method": "paper",
     "adapt.step1_updates": 1,
     "adapt.step2_updates": 1,
     "adapt.batch_size": 32,

@@ -26,7 +26,7 @@ from mql.collecting.exploration import EXPLORERS, explorer_for, random_actions
 from mql.collecting.rollout import collect, collect_each
 from mql.collecting.workers import WorkerLost, Workers
 from mql.config.loading import load_config
-from mql.config.schema import AdaptConfig, AgentConfig, Config
+from mql.config.schema import AgentConfig, Config
 from mql.errors import UserError
 from mql.evaluation.held_out import evaluate, summarize_results
 from mql.runs.run_dir import RunDir
@@ -263,7 +263,7 @@ def test_a_task_that_fails_in_an_evaluation_counts_in_no_summary() -> None:
     mean = (rows[0]["zero_shot_return"] + rows[2]["zero_shot_return"]) / 2
     assert summarize_results(results)["zero_shot"]["mean"] == pytest.approx(mean)
     with pytest.raises(EpisodeFault, match="no task could be evaluated"):
-        evaluate(agent, family, family.tasks("train")[1:2], evaluation_episodes=1, seed=0, config=AdaptConfig())
+        evaluate(agent, family, family.tasks("train")[1:2], evaluation_episodes=1, seed=0)
 
 
 def test_a_run_goes_on_without_the_episodes_that_fail_and_counts_them(tmp_path: Path) -> None:
@@ -301,6 +301,7 @@ def run_config() -> Config:
         "agent.hidden_sizes": [16],
         "agent.context_dim": 4,
         "agent.segment_length": 8,
+        "adapt.method": "paper",
         "adapt.step1_updates": 1,
         "adapt.step2_updates": 1,
         "adapt.batch_size": 16,

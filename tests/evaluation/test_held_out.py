@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mql.adaptation.paper import adapt as real_adapt
-from mql.adaptation.paper import prepare
+from mql.adaptation import playing
+from mql.adaptation.adapters import prepare
+from mql.adaptation.playing import Request, carry_out, simulated
 from mql.adaptation.result import AdaptationResult
 from mql.agent.agent import Agent
 from mql.config.loading import load_config
-from mql.config.schema import AdaptConfig
 from mql.evaluation import held_out
-from mql.evaluation.held_out import TaskResult, adaptation_data, evaluate
+from mql.evaluation.held_out import TaskResult, evaluate
 from mql.learning.trainer import Trainer
 from mql.runs.run_dir import without_machine_keys
 from mql.tasks import registry
 from mql.tasks.family import TaskFamily
+from mql.training.meta_q_learning import meta_training
 from mql.types import Episode
 
 SETTINGS = {
@@ -33,6 +34,7 @@ SETTINGS = {
     "agent.context_dim": 30,
     "agent.segment_length": 8,
     "agent.burn_in": 4,
+    "adapt.method": "paper",
     "adapt.adaptation_episodes": 2,
     "adapt.exploration_noise": 0.3,
     "adapt.step1_updates": 1,
@@ -57,8 +59,7 @@ def results_of(trainer: Trainer, tasks: int, family: TaskFamily | None = None, *
         trainer.family.tasks("test")[:tasks],
         evaluation_episodes=2,
         seed=5,
-        meta=prepare(trainer.agent, trainer.replay, trainer.config.adapt),
-        config=trainer.config.adapt,
+        adaptation=prepare(meta_training(trainer), trainer.config.adapt),
         **options,
     )
 
@@ -79,22 +80,18 @@ def test_a_task_s_result_does_not_depend_on_how_many_others_are_evaluated(traine
         assert_equal(one, other)
 
 
-def test_a_task_s_new_data_does_not_depend_on_how_many_others_there_are(trainer: Trainer) -> None:
-    def data(tasks: int, episodes: int) -> list[list[Episode]]:
-        config: AdaptConfig = trainer.config.adapt.model_copy(update={"adaptation_episodes": episodes})
-        chosen = trainer.family.tasks("test")[:tasks]
-        return adaptation_data(trainer.agent, trainer.family, chosen, config, seed=1)
+def test_a_new_task_s_episodes_depend_on_their_start_and_agent_alone(trainer: Trainer) -> None:
+    def data(starts: list[int], noise: float, place: int = 0) -> list[Episode]:
+        play = simulated(trainer.family, trainer.family.tasks("test")[0], seed=1, place=place)
+        return list(play(Request(trainer.agent, starts, noise)))
 
-    alone, beside = data(1, 2), data(7, 2)
-    for a, b in zip(alone[0], beside[0], strict=True):
+    two, five = data([0, 1], 0.3), data([0, 3, 1, 2, 4], 0.3)
+    for a, b in zip(two, [five[0], five[2]], strict=True):
         assert np.array_equal(a.obs, b.obs) and np.array_equal(a.action, b.action)
-    assert not np.array_equal(beside[0][0].action, beside[0][1].action)
-    assert not np.array_equal(data(1, 2)[0][0].action, zero_noise(trainer)[0][0].action)
-
-
-def zero_noise(trainer: Trainer) -> list[list[Episode]]:
-    config = trainer.config.adapt.model_copy(update={"exploration_noise": 0.0})
-    return adaptation_data(trainer.agent, trainer.family, trainer.family.tasks("test")[:1], config, seed=1)
+    assert not np.array_equal(two[0].action, two[1].action)
+    quiet = data([0], 0.0)[0]
+    assert np.array_equal(quiet.obs[0], two[0].obs[0]) and not np.array_equal(quiet.action, two[0].action)
+    assert not np.array_equal(data([0], 0.0, place=1)[0].obs[0], quiet.obs[0])
 
 
 @pytest.mark.parametrize(("threads", "workers"), [(2, 1), (1, 3)])
@@ -108,11 +105,11 @@ def test_adapted_agents_are_kept_only_if_asked(trainer: Trainer, monkeypatch: py
     made: list[weakref.ref[Agent]] = []
 
     def adapt(*args: Any, **kwargs: Any) -> AdaptationResult:
-        adapted = real_adapt(*args, **kwargs)
+        adapted = carry_out(*args, **kwargs)
         made.append(weakref.ref(adapted.agent))
         return adapted
 
-    monkeypatch.setattr(held_out, "adapt", adapt)
+    monkeypatch.setattr(held_out, "carry_out", adapt)
     results = results_of(trainer, 3)
     gc.collect()
     assert len(made) == 3 and not any(reference() for reference in made)
@@ -128,6 +125,9 @@ def test_adapted_agents_play_at_the_same_time_on_all_workers(
     meeting, counts = Barrier(2), []
     real = held_out.collect_each
 
+    def collect_each_here(agent: Agent, family: Any, tasks: Any, seeds: Any, **options: Any) -> Any:
+        return real(agent, trainer.family, tasks, seeds, **options)
+
     def collect_each(agent: Agent, family: Any, tasks: Any, seeds: Any, *, workers: int, **options: Any) -> Any:
         counts.append(workers)
         if agent is not trainer.agent:
@@ -135,10 +135,11 @@ def test_adapted_agents_play_at_the_same_time_on_all_workers(
         return real(agent, trainer.family, tasks, seeds, workers=1, **options)
 
     monkeypatch.setattr(held_out, "collect_each", collect_each)
+    monkeypatch.setattr(playing, "collect_each", lambda *args, workers, **options: collect_each_here(*args, **options))
     family: Any = trainer.family if native else OnWorkers(trainer.family)
     results = results_of(trainer, 4, family=family, threads=1, workers=2)
     assert [result.fault for result in results] == [None] * 4
-    assert counts == [2, 2] + [1 if native else 2] * 4
+    assert counts == [2] + [1 if native else 2] * 4
 
 
 class OnWorkers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -15,7 +15,9 @@ import pytest
 from gymnasium.vector import SyncVectorEnv
 from metaworld.evaluation import Timestep
 
-from mql.adaptation.paper import prepare
+from mql.adaptation.adapters import Adaptation, prepare
+from mql.adaptation.meta_training import MetaTraining
+from mql.adaptation.playing import NewTask, Process, Request
 from mql.adaptation.result import AdaptationResult
 from mql.agent.acting import ActingContext, Policy
 from mql.agent.agent import Agent
@@ -74,33 +76,36 @@ def vectors(envs: SyncVectorEnv) -> list[list[list[float]]]:
     return [[pickle.loads(task.data)["rand_vec"].tolist() for task in tasks] for tasks in envs.get_attr("tasks")]
 
 
-def test_an_untrained_agent_goes_through_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_untrained_agent_goes_through_the_protocol() -> None:
     """Two sub-environments with two goals each: every goal is adapted to once, from the package's own steps."""
     reach, agent = family(), tiny_agent()
-    config = AdaptConfig(step1_updates=1, step2_updates=1, batch_size=16, exploration_noise=0.1)
+    config = AdaptConfig(method="paper", step1_updates=1, step2_updates=1, batch_size=16, exploration_noise=0.1)
     replay = Replay(
         n_tasks=FEW, obs_dim=39, action_dim=4, capacity=100, episode_length=STEPS, context_dim=agent.state_dim
     )
     for episode in collect_here(agent, reach, reach.tasks("train")[:4], [0, 1, 2, 3]):
         replay.append(episode)
     given: list[Sequence[Episode]] = []
-    real = meta_world_protocol.adapt_all
 
-    def adapt_all(
-        agent: Agent, meta: Any, data: Sequence[Sequence[Episode]], config: AdaptConfig, **options: Any
-    ) -> Iterator[AdaptationResult]:
-        given.extend(data)
-        return real(agent, meta, data, config, **options)
+    class Recording(Adaptation):
+        def begin(self, new: NewTask) -> Process:
+            process = super().begin(new)
+            try:
+                request = next(process)
+                while True:
+                    episodes = yield request
+                    given.append(episodes)
+                    request = process.send(episodes)
+            except StopIteration as end:
+                return end.value
 
-    monkeypatch.setattr(meta_world_protocol, "adapt_all", adapt_all)
     told: list[int] = []
 
     def report_of(**options: Any) -> Any:
         return official_evaluation(
             agent,
-            prepare(agent, replay, config),
+            Recording(*vars(prepare(MetaTraining(agent, replay), config)).values()),
             reach,
-            config,
             tasks=reach.tasks("test")[:FEW],
             seed=5,
             adaptation_episodes=2,
@@ -141,9 +146,7 @@ def test_without_adaptation_the_agent_acts_as_everywhere_else() -> None:
     """Its context takes up rewards, which the package shows it in the observation only."""
     reach, agent = family(), tiny_agent()
     task = reach.tasks("test")[0]
-    report = official_evaluation(
-        agent, None, reach, AdaptConfig(), tasks=[task], seed=0, adaptation_episodes=1, evaluation_episodes=1
-    )
+    report = official_evaluation(agent, None, reach, tasks=[task], seed=0, adaptation_episodes=1, evaluation_episodes=1)
     episode = collect_here(agent, reach, [task], [3])[0]
     assert report["official"]["mean_return"] == pytest.approx(episode.episode_return, rel=1e-5)
     assert report["exact"]["mean_return"] == pytest.approx(episode.episode_return, rel=1e-7)
@@ -187,7 +190,6 @@ def test_one_goal_of_four_is_a_quarter_although_the_package_counts_all() -> None
         cast(Agent, ToOnePlace(np.array(places[0]))),
         None,
         reach,
-        AdaptConfig(),
         tasks=tasks,
         seed=0,
         adaptation_episodes=1,
@@ -264,11 +266,17 @@ def test_a_family_without_held_out_environments_is_refused() -> None:
     ml10 = registry.load("ml10")
     assert isinstance(ml10, MetaWorldFamily)
     with pytest.raises(UserError, match="use ml1-\\*, ml10 or ml45"):
-        official_evaluation(tiny_agent(), None, registry.load("mt10"), AdaptConfig(), tasks=[], seed=0)
+        official_evaluation(tiny_agent(), None, registry.load("mt10"), tasks=[], seed=0)
     with pytest.raises(UserError, match="as many of each environment"):
-        official_evaluation(tiny_agent(), None, ml10, AdaptConfig(), tasks=ml10.tasks("test")[:6], seed=0)
+        official_evaluation(tiny_agent(), None, ml10, tasks=ml10.tasks("test")[:6], seed=0)
     with pytest.raises(UserError, match="give at least one"):
-        official_evaluation(tiny_agent(), None, ml10, AdaptConfig(), tasks=[], seed=0)
+        official_evaluation(tiny_agent(), None, ml10, tasks=[], seed=0)
+
+
+def collecting(agent: Agent) -> Process:
+    """An adaptation that only collects, with exploration."""
+    yield Request(agent, range(9), 0.1)
+    return AdaptationResult(agent, {})
 
 
 @pytest.mark.parametrize("kind", EXPLORERS)
@@ -282,8 +290,9 @@ def test_a_goal_is_explored_on_a_stream_of_its_own(kind: str) -> None:
             agent,
             count=count,
             tasks=lambda: reach.tasks("test")[:count],
-            finish=lambda tasks, data: [agent] * len(tasks),
-            explorer=explorer,
+            begin=lambda goal: collecting(agent),
+            finish=lambda tasks, agents: None,
+            explorer_of=lambda noise: explorer if noise else None,
             rng_of=lambda goal: np.random.default_rng(goal.index),
         )
         own.init()

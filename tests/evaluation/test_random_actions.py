@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mql.adaptation.paper import MetaData, prepare
+from mql.adaptation.adapters import prepare
 from mql.agent.agent import Agent
 from mql.api.progress import Progress
 from mql.cli import tables as cli_tables
@@ -28,7 +28,7 @@ from mql.tasks.families.small.point_robot import PointRobot, point_robot
 from mql.tasks.family import Array, TaskFamily
 from mql.tasks.stepping.state import Outcome, State
 from mql.training.learning import Learning
-from mql.training.meta_q_learning import evaluation, evaluation_record, load_trainer
+from mql.training.meta_q_learning import evaluation, evaluation_record, load_trainer, meta_training
 from mql.training.methods import meta_train
 from mql.types import Episode
 
@@ -45,6 +45,7 @@ TINY = {
     "agent.context_dim": 4,
     "agent.segment_length": 8,
     "agent.burn_in": 4,
+    "adapt.method": "paper",
     "adapt.step1_updates": 1,
     "adapt.step2_updates": 1,
     "adapt.batch_size": 16,
@@ -77,7 +78,6 @@ def trained() -> Trainer:
 
 def results_of(trainer: Trainer, *, tasks: int = 3, threads: int = 1, **options: Any) -> list[TaskResult]:
     family, config = trainer.family, trainer.config
-    meta: MetaData = prepare(trainer.agent, trainer.replay, config.adapt)
     chosen = family.tasks("test")[:tasks]
     return evaluate(
         trainer.agent,
@@ -85,8 +85,7 @@ def results_of(trainer: Trainer, *, tasks: int = 3, threads: int = 1, **options:
         chosen,
         evaluation_episodes=2,
         seed=5,
-        meta=meta,
-        config=config.adapt,
+        adaptation=prepare(meta_training(trainer), config.adapt),
         threads=threads,
         **options,
     )

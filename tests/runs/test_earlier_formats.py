@@ -24,6 +24,7 @@ SETTINGS = {
     "train.checkpoint_every": 60,
     "agent.hidden_sizes": [8],
     "agent.context_dim": 4,
+    "adapt.method": "paper",
     "adapt.step1_updates": 1,
     "adapt.step2_updates": 1,
     "adapt.batch_size": 16,

@@ -44,6 +44,7 @@ TINY = {
     "agent.context_dim": 4,
     "agent.segment_length": 8,
     "agent.burn_in": 4,
+    "adapt.method": "paper",
     "adapt.step1_updates": 1,
     "adapt.step2_updates": 2,
     "adapt.batch_size": 32,
@@ -218,13 +219,13 @@ def test_ctrl_c_during_an_evaluation(whole: Path, tmp_path: Path, monkeypatch: p
     """The evaluation is cut short, and made again on the way on."""
     import mql.evaluation.held_out
 
-    adapt = mql.evaluation.held_out.adapt
+    collect_each = mql.evaluation.held_out.collect_each
 
-    def interrupted_adapt(*arguments: Any, **more: Any) -> Any:
+    def interrupted(*arguments: Any, **more: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
-        return adapt(*arguments, **more)
+        return collect_each(*arguments, **more)
 
-    monkeypatch.setattr(mql.evaluation.held_out, "adapt", interrupted_adapt)
+    monkeypatch.setattr(mql.evaluation.held_out, "collect_each", interrupted)
     with pytest.raises(Interrupted) as stop:
         start(tmp_path / "run", config_of())
     assert stop.value.env_steps == 300 and lines(tmp_path / "run")[1] == []

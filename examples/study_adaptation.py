@@ -1,0 +1,217 @@
+"""Which way to adapt pays, where, and from how many episodes? Several runs, one split, many methods and budgets.
+
+    python examples/study_adaptation.py play runs/narrow-s1 runs/narrow-s2 --split ood -o results/adaptation/narrow
+    python examples/study_adaptation.py headroom runs/narrow-s1 --split ood -o results/adaptation/narrow
+    python examples/study_adaptation.py report results/adaptation/narrow
+
+`play` writes a line for every (run, variant, budget) into cells.jsonl, and leaves out those that are there: a study
+that was stopped goes on, and one core each can be given to several calls with runs of their own and one folder each.
+Evaluation resets are the same for every run. `headroom` goes on with meta-training on the split's own tasks, as an
+upper bound. `report` writes table.md, table.json and curves.png: intervals are over runs and tasks, resampled together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mql
+from mql.adaptation.adapters import prepare
+from mql.config.loading import override
+from mql.evaluation.held_out import TaskResult, evaluate
+from mql.learning.trainer import Trainer
+from mql.runs.machine import describe_environment
+from mql.tasks.family import TaskFamily
+from mql.training.meta_q_learning import meta_training
+from mql.types import Episode
+
+SEED = 20_000  # of evaluation and adaptation, whatever the run's own
+OPEN = ["adapt.gate=false"]
+OLD = ["adapt.method=finetune", "adapt.gate=false", "adapt.old_fraction=1"]
+HALF = ["adapt.method=finetune", "adapt.gate=false", "adapt.old_fraction=0.5"]
+VARIANTS: Mapping[str, Sequence[str]] = {
+    "context only": ["adapt.method=context"],
+    "paper": ["adapt.method=paper"],
+    "more training": [*OLD, "adapt.old=uniform"],
+    "old, selected": [*OLD, "adapt.old=propensity"],
+    "old, permuted": [*OLD, "adapt.old=permuted"],
+    "new data": ["adapt.method=finetune", *OPEN],
+    "half old, uniform": [*HALF, "adapt.old=uniform"],
+    "half old, selected": [*HALF, "adapt.old=propensity"],
+    "half old, permuted": [*HALF, "adapt.old=permuted"],
+    "search": ["adapt.method=search"],
+    "finetune": ["adapt.method=finetune"],
+    "relabel, found": ["adapt.method=relabel", "adapt.accept_unseen=true"],
+    "relabel, known": ["adapt.method=relabel", "adapt.reward=known", "adapt.accept_unseen=true"],
+    "simulate": ["adapt.method=simulate"],
+    "auto": ["adapt.method=auto"],
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Play cells, measure headroom, or report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("play", "headroom"):
+        command = commands.add_parser(name)
+        command.add_argument("runs", type=Path, nargs="+")
+        command.add_argument("--split", default="ood")
+        command.add_argument("--tasks", type=int, default=20)
+        command.add_argument("--episodes", type=int, default=4)
+        command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="applied to every cell")
+        command.add_argument("--label", default="", help="put behind the variants' names, where --set is used")
+        command.add_argument("--trust", action="store_true", help="run the Python of the runs' own definitions")
+        command.add_argument("-o", "--out", type=Path, required=True)
+        if name == "play":
+            command.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+            command.add_argument("--budgets", type=int, nargs="+", default=[1, 5, 20])
+        else:
+            command.add_argument("--env-steps", type=int, default=96_000)
+    report = commands.add_parser("report")
+    report.add_argument("out", type=Path)
+    options = parser.parse_args(arguments)
+    if options.command == "report":
+        write_report(options.out)
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    cells = options.out / "cells.jsonl"
+    for path in options.runs:
+        play(path, options, cells) if options.command == "play" else measure_headroom(path, options, cells)
+
+
+def play(path: Path, options: argparse.Namespace, cells: Path) -> None:
+    """Evaluate every variant at every budget that is not there yet."""
+    run = mql.open_run(path, trust=options.trust)
+    trainer, tasks = run.load().trainer, run.family.tasks(options.split)[: options.tasks]
+    done = {key_of(cell) for cell in read(cells)}
+    for name in options.variants:
+        for budget in options.budgets:
+            key = (run.config.seed, options.split, name + options.label, budget)
+            if key in done:
+                continue
+            settings = [*options.set, *VARIANTS[name], f"adapt.adaptation_episodes={budget}"]
+            config = override(run.config, settings)
+            begun = time.perf_counter()
+            results = evaluate(
+                trainer.agent,
+                run.family,
+                tasks,
+                evaluation_episodes=options.episodes,
+                seed=SEED,
+                adaptation=prepare(meta_training(trainer), config.adapt),
+                workers=config.workers,
+            )
+            append(cells, key, run, options, results, settings, seconds=time.perf_counter() - begun)
+
+
+def measure_headroom(path: Path, options: argparse.Namespace, cells: Path) -> None:
+    """Go on with training on the tasks of the split themselves, from the run's agent, and evaluate that."""
+    run = mql.open_run(path, trust=options.trust)
+    key = (run.config.seed, options.split, "headroom", 0)
+    if key in {key_of(cell) for cell in read(cells)}:
+        return
+    begun, agent = time.perf_counter(), run.load().trainer.agent
+    tasks = run.family.tasks(options.split)[: options.tasks]
+    specialist = gone_on(run, options)
+    before = evaluate(agent, run.family, tasks, evaluation_episodes=options.episodes, seed=SEED)
+    after = evaluate(specialist.agent, run.family, tasks, evaluation_episodes=options.episodes, seed=SEED)
+    results = [replace(one, adapted=other.zero_shot) for one, other in zip(before, after, strict=True)]
+    append(cells, key, run, options, results, [], seconds=time.perf_counter() - begun)
+
+
+def gone_on(run: mql.Run, options: argparse.Namespace) -> Trainer:
+    """Return a trainer that went on from the run's agent for ``env_steps`` on the split's tasks, at falling rates."""
+    steps = options.env_steps
+    lengths = [f"train.env_steps={steps}", f"train.anneal_steps={steps // 2}", "train.random_steps=0"]
+    config = override(run.config, [*options.set, *lengths])
+    family: TaskFamily = replace(run.family, splits={"train": run.family.splits[options.split]})
+    trainer = Trainer(config, family)
+    old = run.load().trainer
+    trainer.agent.load_tensors(dict(old.agent.named_tensors()))
+    trainer.learner.load_optimizer_tensors(old.learner.optimizer_tensors())
+    while trainer.env_steps < steps:
+        trainer.iterate()
+    return trainer
+
+
+def append(
+    cells: Path,
+    key: tuple[int, str, str, int],
+    run: mql.Run,
+    options: argparse.Namespace,
+    results: Sequence[TaskResult],
+    settings: Sequence[str],
+    *,
+    seconds: float,
+) -> None:
+    """Write a cell, and a line of it for people."""
+    seed, split, variant, budget = key
+    rows = [result.to_json() for result in results]
+    kept = ("zero_shot_return", "adapted_return", "zero_shot_success", "adapted_success", "fault")
+    told = ("episodes_charged", "accepted", "distance_moved", "adapt_seconds", "rounds", "reward_r2", "by")
+    cell = {
+        "family": run.family.name,
+        "seed": seed,
+        "split": split,
+        "variant": variant,
+        "budget": budget,
+        "env_steps": run.load().trainer.env_steps,
+        "episodes": options.episodes,
+        "settings": list(settings),
+        "commit": commit(),
+        "tasks": [{name: row[name] for name in (*kept, *told) if name in row} for row in rows],
+        # Of every task, the returns one by one: whether a loss is larger than its own noise.
+        "pairs": [[returns_of(result.zero_shot), returns_of(result.adapted or [])] for result in results],
+        "seconds": seconds,
+    }
+    with cells.open("a") as file:
+        file.write(json.dumps(cell) + "\n")
+    gains = [row["adapted_return"] - row["zero_shot_return"] for row in rows if row.get("adapted_return") is not None]
+    text = f"{run.family.name} seed {seed} {split} {variant:20} {budget:3} episodes: {np.mean(gains):+8.2f}"
+    print(f"{text}, worst {min(gains):+.1f}, {seconds:.0f} s", file=sys.stderr, flush=True)
+
+
+def returns_of(episodes: Sequence[Episode]) -> list[float]:
+    """Return the episodes' returns."""
+    return [episode.episode_return for episode in episodes]
+
+
+def commit() -> str:
+    """Return the commit that the program is, with a plus where something was changed since."""
+    facts = describe_environment([])
+    return f"{facts['git_commit']}{'+' if facts['git_changes'] else ''}"
+
+
+def read(cells: Path) -> list[dict[str, Any]]:
+    """Return the cells that are there."""
+    return [json.loads(line) for line in cells.read_text().splitlines()] if cells.exists() else []
+
+
+def key_of(cell: Mapping[str, Any]) -> tuple[int, str, str, int]:
+    """Return what makes a cell another one."""
+    return cell["seed"], cell["split"], cell["variant"], cell["budget"]
+
+
+def write_report(out: Path) -> None:
+    """Write what `mql.report.adaptation` makes of the cells of a folder."""
+    from mql.report.adaptation import draw_budgets, tables
+
+    cells = [cell for path in sorted(out.glob("cells*.jsonl")) for cell in read(path)]
+    text, rows = tables(cells)
+    (out / "table.md").write_text(text)
+    (out / "table.json").write_text(json.dumps(rows, indent=1) + "\n")
+    for split in dict.fromkeys(cell["split"] for cell in cells):
+        draw_budgets(out / f"curves-{split}.png", [row for row in rows if row["split"] == split])
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Adaptation by what the rewards allow: relabelled old episodes where they tell the task, else the new task's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mql.adaptation import finetune, relabel
+from mql.adaptation.meta_training import MetaTraining
+from mql.adaptation.playing import NewTask, Process
+from mql.adaptation.result import AdaptationResult
+from mql.adaptation.rounds import improve
+from mql.adaptation.tuning import Candidate
+from mql.config.schema import AdaptConfig
+from mql.errors import UserError
+from mql.types import JSON, Episode
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What both ways need; without a reward as a function, only one is there."""
+
+    finetune: finetune.Prepared
+    relabel: relabel.Prepared | None
+
+
+def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
+    """Prepare what can be had."""
+    try:
+        relabelling = relabel.prepare(trained, config)
+    except UserError:  # no function says this family's reward: then there is the other way
+        relabelling = None
+    return Prepared(finetune.prepare(trained, config), relabelling)
+
+
+def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> Process:
+    """Spend the budget in rounds."""
+    improver = _Either(trained, prepared, config, new)
+    start = Candidate(trained.agent.copy(), trained.moments)
+    outcome = yield from improve(start, improver, config, new, return_noise=prepared.finetune.return_noise)
+    return AdaptationResult(outcome.best.agent, {**outcome.report, **improver.report})
+
+
+class _Either:
+    """The improver: relabels where it can, else goes on with training on the new episodes."""
+
+    def __init__(self, trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> None:
+        self._finetuning = finetune.Finetuning(trained, prepared.finetune.scored, config, new.seed)
+        self._relabelling = relabel.Relabelling(prepared.relabel, config, new) if prepared.relabel else None
+        self.report: dict[str, JSON] = {}
+
+    def propose(self, best: Candidate, episodes: Sequence[Episode], turn: int) -> Candidate | None:
+        if self._relabelling is not None:
+            candidate = self._relabelling.propose(best, episodes, turn)
+            self.report = {"by": "relabel", **self._relabelling.report}
+            if candidate is not None:
+                return candidate
+        self.report = {**self.report, "by": "finetune", **self._finetuning.report}
+        return self._finetuning.propose(best, episodes, turn)

@@ -1,0 +1,46 @@
+"""What meta-training leaves to adaptation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from mql.adaptation.old_data import newest_episodes
+from mql.agent.agent import Agent
+from mql.learning.replay import Replay
+from mql.tasks.family import TaskFamily
+
+
+@dataclass(frozen=True)
+class MetaTraining:
+    """The meta-trained agent and its data. Adaptation changes none of it.
+
+    Attributes:
+        agent: theta_meta.
+        replay: episodes of the training tasks, numbered as in ``family.tasks("train")``.
+        family: of these tasks; None: nobody knows it, and methods that need rewards as a function, or a simulator,
+            refuse.
+        moments: of the optimisers at the end of meta-training (`Learner.optimizer_tensors`); empty: they start anew.
+    """
+
+    agent: Agent
+    replay: Replay
+    family: TaskFamily | None = None
+    moments: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    def return_noise(self, *, episodes: int = 4) -> float:
+        """Return by how much returns of episodes of one task differ: their standard deviation, pooled over tasks.
+
+        Of the newest `episodes` of each task; they hold exploration noise, so a policy without it varies less.
+        0.0 where no task has two.
+        """
+        of_task: dict[int, list[float]] = {}
+        for episode in newest_episodes(self.replay, episodes * self.replay.n_tasks):
+            of_task.setdefault(episode.task, []).append(episode.episode_return)
+        returns = [np.array(own) for own in of_task.values()]
+        squares = sum(float(np.square(own - own.mean()).sum()) for own in returns)
+        freedoms = sum(max(len(own) - 1, 0) for own in returns)
+        return float(np.sqrt(squares / freedoms)) if freedoms else 0.0

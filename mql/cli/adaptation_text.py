@@ -1,0 +1,67 @@
+"""What an adaptation did, in a sentence or two for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Report = Mapping[str, Any]
+
+
+def in_words(report: Report) -> str:
+    """Say in words what the report of an adaptation holds: what was played, tried out, kept and rolled back."""
+    method, played = report["method"], _episodes(report["episodes_charged"])
+    if method == "context":
+        return "context: nothing was played and nothing learned; the running episode tells the agent its task"
+    if method == "paper":
+        step2 = (
+            "no stored transition looked like it, so step 2 was left out" if report["step2_skipped"] else "step 2 made"
+        )
+        ess = f"stored transitions are worth {report['normalized_ess']:.0%} of their number for it"
+        return f"paper: {played} of the new task; {ess}; {step2}; moved by {report['distance_moved']:.1%}"
+    begin = f"{method}{_how(report)}: {played} of the new task, those of trying out included"
+    rounds = report.get("rounds") or []
+    if method == "search":
+        tried = report["tried"]
+        if not tried:
+            return f"{begin}; too few to try an offset of the context (give 2 or more)"
+        outcome = _went(rounds[-1]) if rounds and report["accepted"] else "none was better by more than chance"
+        return f"{begin}; {tried - 1} offsets of the context were tried: {outcome}"
+    if not rounds:
+        few = report["episodes_charged"] < 2 and not report.get("reward_r2")
+        why = "too few to learn and to try it out (give 2 or more)" if few else "there was nothing to learn from them"
+        return f"{begin}; {why}, and the agent is as it was"
+    told = "; ".join(f"round {place}: {_went(one)}" for place, one in enumerate(rounds, start=1))
+    end = f"moved by {report['distance_moved']:.1%}" if report["accepted"] else "the agent is as it was"
+    return f"{begin}; {told}; {end}"
+
+
+def _how(report: Report) -> str:
+    parts = []
+    if "by" in report:
+        parts.append(f"by {report['by']}")
+    if report.get("reward") == "known":
+        parts.append("reward known")
+    elif report.get("found_task"):
+        found = ", ".join(f"{name} {_value(value)}" for name, value in report["found_task"].items())
+        parts.append(f"from its rewards the task is {found}")
+    elif report.get("reward_r2") is not None:
+        parts.append(f"its rewards don't tell the task, R2 {report['reward_r2']:.2f}")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _went(one: Report) -> str:
+    if one["after"] is None:
+        return "kept unseen"
+    change = f"return {one['before']:.4g} to {one['after']:.4g}"
+    return f"{change}, kept" if one["accepted"] else f"{change}, rolled back"
+
+
+def _episodes(count: int) -> str:
+    return f"{count} episode{'' if count == 1 else 's'}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "(" + ", ".join(_value(part) for part in value) + ")"
+    return f"{value:.3g}" if isinstance(value, int | float) else str(value)

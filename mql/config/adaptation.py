@@ -1,0 +1,87 @@
+"""The section ``adapt``: what is done for a new task. Which keys act follows from its ``method`` (`idle_keys.py`)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mql.config.section import Count, Fraction, NotNegative, Positive, Real, Section, Whole
+
+
+class AdaptConfig(Section):
+    """Adaptation to a new task, by one of several methods (docs/adaptation.md)."""
+
+    method: Literal["auto", "context", "search", "finetune", "relabel", "simulate", "paper"] = Field(
+        default="auto",
+        description="How; auto: relabel where rewards tell the task, else finetune. paper: Meta-Q-Learning as "
+        "published; context: no more than the context.",
+    )
+    adaptation_episodes: Whole = Field(
+        default=5, description="Episodes that may be played in the new task, for whatever: the budget."
+    )
+    exploration_noise: NotNegative = Field(
+        default=0.2, description="Standard deviation of the action noise in episodes that are there to be learned from."
+    )
+    reward: Literal["hidden", "known"] = Field(
+        default="hidden",
+        description="Whether the new task's reward may be used as a function of its true parameters (relabel, auto).",
+    )
+    round_updates: Count = Field(
+        default=100, description="Updates of a round of finetune, relabel and simulate; 400 where dynamics differ."
+    )
+    round_batch_size: Count = Field(default=256, description="Transitions per update of a round.")
+    round_lr: Positive = Field(default=1e-4, description="Learning rate of a round.")
+    old_fraction: Fraction = Field(default=0.0, description="Part of finetune's batches that is stored data.")
+    old: Literal["uniform", "propensity", "permuted"] = Field(
+        default="uniform",
+        description="How finetune draws stored data; permuted: by the propensity's weights, shuffled.",
+    )
+    gate: bool = Field(
+        default=True,
+        description="Try out what a round has learned, and keep it only if it is better; false: keep it unseen.",
+    )
+    gate_margin: NotNegative = Field(
+        default=1.0, description="Standard errors by which a new agent has to beat the one before to be kept."
+    )
+    accept_unseen: bool = Field(
+        default=False,
+        description="Keep what was learned where the budget leaves no episode to try it out, in spite of the gate.",
+    )
+    step1_updates: Whole = Field(default=10, description="Updates of the paper's step 1, on the new task's data.")
+    step1_batch_size: Whole = Field(
+        default=0, description="Transitions per update of step 1; 0: all of the new task's data at once."
+    )
+    step2_updates: Whole = Field(
+        default=100, description="Updates of the paper's step 2, on weighted meta-training data."
+    )
+    batch_size: Count = Field(default=512, description="Transitions per update of step 2.")
+    lr: Positive = Field(default=3e-4, description="Learning rate of the paper's fresh Adam.")
+    proximal_coef: Literal["auto"] | Fraction = Field(
+        default="auto", description="Pull to the meta-trained parameters; auto: 1 - normalised effective sample size."
+    )
+    step1_penalty: bool = Field(default=True, description="Whether the pull acts in step 1, too.")
+    max_log_weight: Real = Field(default=1.0, description="Largest logarithm of an importance weight.")
+    min_weight: NotNegative = Field(default=0.1, description="Importance weights below this one count as zero.")
+    inverse_regularization: Positive = Field(default=0.1, description="C of scikit-learn's logistic regression.")
+    features: Literal["context", "obs_context", "dynamics"] = Field(
+        default="context",
+        description="What the propensity sees: z; the observation and z; or observation, action and what changes.",
+    )
+    weigh_by: Literal["row", "episode", "task"] = Field(
+        default="row", description="What gets a weight of its own: log weights are averaged over it."
+    )
+    relative_weights: Fraction = Field(
+        default=0.0,
+        description="g of the relative ratio s / (g s + 1 - g), which is at most 1 / g; 0: off.",
+    )
+    prior: Literal["corrected", "uncorrected"] = Field(
+        default="corrected", description="Whether the odds are corrected for the unequal numbers of new and old rows."
+    )
+    weighting: Literal["loss", "sample"] = Field(
+        default="sample", description="Weights multiply the losses, or set the probability of being sampled."
+    )
+    weights: Literal["propensity", "uniform"] = Field(
+        default="propensity", description="Uniform: all old data count the same in the paper's step 2, for comparison."
+    )
+    scored_transitions: Count = Field(default=100_000, description="Stored transitions that get a weight, at most.")

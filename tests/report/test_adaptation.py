@@ -1,0 +1,61 @@
+"""A study of adaptation as tables: gains, intervals over runs and tasks, and what was made worse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mql.report.adaptation import crossed_interval, draw_budgets, tables, worse
+
+
+def cell(variant: str, seed: int, gains: list[float], budget: int = 5) -> dict[str, Any]:
+    rows = [{"zero_shot_return": 10.0, "adapted_return": 10.0 + g, "zero_shot_success": None,
+             "adapted_success": None, "episodes_charged": budget, "accepted": g != 0.0} for g in gains]  # fmt: skip
+    pairs = [[[10.0, 10.0], [10.0 + g, 10.0 + g]] for g in gains]
+    return {"family": "f", "split": "ood", "variant": variant, "budget": budget, "seed": seed, "commit": "c",
+            "tasks": rows, "pairs": pairs}  # fmt: skip
+
+
+def test_gains_and_their_part_of_the_headroom() -> None:
+    cells = [cell("new", 1, [1.0, 3.0, 0.0]), cell("new", 2, [2.0, 0.0, 0.0]), cell("headroom", 1, [4.0, 4.0, 4.0], 0)]
+    text, rows = tables(cells)
+    [new, room] = rows
+    assert new["gain"] == pytest.approx(1.0) and room["gain"] == pytest.approx(4.0)
+    assert new["of_headroom"] == pytest.approx(0.25) and new["kept"] == pytest.approx(0.5)
+    assert (new["runs"], new["tasks"], new["charged"], new["worse"]) == (2, 3, 5.0, 0.0)
+    assert "25%" in text and "2 x 3" in text
+
+
+def test_a_task_that_failed_counts_in_no_mean() -> None:
+    broken = cell("new", 1, [1.0, 3.0])
+    broken["tasks"][1] = {"zero_shot_return": 10.0, "adapted_return": None, "fault": "it broke"}
+    _, [row] = tables([broken])
+    assert row["gain"] == pytest.approx(1.0)
+
+
+def test_intervals_see_runs_and_tasks() -> None:
+    rng = np.random.default_rng(0)
+    # All spread between runs, none between tasks: no wider than the runs, and not narrower for having many tasks.
+    runs = np.tile(np.array([[0.0], [1.0], [2.0]]), (1, 50))
+    low, high = crossed_interval(runs)
+    assert low == pytest.approx(0.0, abs=0.4) and high == pytest.approx(2.0, abs=0.4)
+    # All spread between tasks: as scipy's bootstrap over them.
+    from scipy.stats import bootstrap
+
+    tasks = np.tile(rng.normal(size=(1, 30)), (3, 1))
+    theirs = bootstrap((tasks[0],), np.mean, method="percentile", rng=np.random.default_rng(1)).confidence_interval
+    assert crossed_interval(tasks) == pytest.approx((theirs.low, theirs.high), abs=0.05)
+
+
+def test_a_loss_counts_if_it_is_larger_than_its_own_error() -> None:
+    same, lost, noisy = ([1.0, 2.0], [1.0, 2.0]), ([1.0, 2.0], [0.0, 1.1]), ([1.0, 2.0], [2.5, 0.4])
+    assert worse([same]) == 0.0 and worse([lost]) == 1.0 and worse([noisy]) == 0.0
+    assert worse([same, lost]) == 0.5 and worse([]) is None
+
+
+def test_a_picture_is_drawn(tmp_path: Path) -> None:
+    cells = [cell("new", 1, [1.0, 2.0], budget) for budget in (1, 5)] + [cell("headroom", 1, [4.0, 4.0], 0)]
+    assert draw_budgets(tmp_path / "a.png", tables(cells)[1]).stat().st_size > 5000
