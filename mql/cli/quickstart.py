@@ -2,8 +2,8 @@
 
 Meta-trains on reacher-goal with its default experiment, then compares three agents on held-out targets, which none of
 them sees: untrained (random parameters), zero-shot (what the rewards of the running episode tell, no gradient step) and
-adapted (within a budget of five episodes, and only where it did better). Writes ``runs/quickstart``: the run, ``report.png`` and
-``summary.json``. Another call replaces it.
+adapted (within a budget of five episodes, and only where it did better). Writes ``runs/quickstart``: the run,
+``report.png`` and ``summary.json``. Another call replaces it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,49 @@
+"""What an adaptation says of itself in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mql.cli.adaptation_text import in_words
+
+KEPT = {"before": -120.0, "after": -80.0, "accepted": True}
+BACK = {"before": -80.0, "after": -95.0, "accepted": False}
+COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
+
+
+@pytest.mark.parametrize(
+    ("report", "parts"),
+    [
+        ({"method": "context", "episodes_charged": 0}, ["nothing was played"]),
+        (
+            {**COMMON, "method": "finetune", "rounds": [KEPT, BACK]},
+            ["5 episodes", "round 1: return -120 to -80, kept", "round 2: return -80 to -95, rolled back", "by 2.1%"],
+        ),
+        ({**COMMON, "method": "finetune", "accepted": False, "rounds": [BACK]}, ["the agent is as it was"]),
+        ({**COMMON, "method": "finetune", "episodes_charged": 1, "accepted": False, "rounds": []}, ["give 2 or more"]),
+        (
+            {**COMMON, "method": "auto", "by": "relabel", "found_task": {"velocity": 2.8}, "rounds": [KEPT]},
+            ["auto (by relabel; from its rewards the task is velocity 2.8)"],
+        ),
+        (
+            {**COMMON, "method": "auto", "by": "finetune", "reward_r2": 0.412, "rounds": [KEPT]},
+            ["its rewards don't tell the task, R2 0.41"],
+        ),
+        (
+            {**COMMON, "method": "relabel", "reward": "known", "rounds": [{**KEPT, "after": None}]},
+            ["reward known", "round 1: kept unseen"],
+        ),
+        ({**COMMON, "method": "search", "tried": 13, "rounds": [KEPT]}, ["12 offsets", "return -120 to -80, kept"]),
+        ({**COMMON, "method": "search", "tried": 13, "accepted": False, "rounds": [BACK]}, ["none was better"]),
+        ({**COMMON, "method": "search", "tried": 0, "accepted": False, "rounds": []}, ["give 2 or more"]),
+        ({**COMMON, "method": "paper", "normalized_ess": 0.12, "step2_skipped": False}, ["12% of their number"]),
+        ({**COMMON, "method": "paper", "normalized_ess": 0.0, "step2_skipped": True}, ["step 2 was left out"]),
+    ],
+)
+def test_a_sentence_says_what_happened(report: dict[str, Any], parts: list[str]) -> None:
+    text = in_words(report)
+    assert text.startswith(report["method"]) and "\n" not in text
+    for part in parts:
+        assert part in text
