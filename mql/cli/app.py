@@ -185,6 +185,10 @@ def adapt(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Directory to write the adapted agent to.", show_default=False)
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the weight of each training task's stored data.", show_default=False),
+    ] = None,
     checkpoint: Annotated[
         int | None, typer.Option(metavar="N", help="Use the checkpoint at N environment steps.")
     ] = None,
@@ -201,6 +205,7 @@ def adapt(
         adaptation_episodes=adaptation_episodes,
         episodes=episodes,
         out=out,
+        picture=picture,
         checkpoint=checkpoint,
         settings=settings or [],
         trust=trust,

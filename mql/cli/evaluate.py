@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -19,7 +20,9 @@ from mql.cli.task_argument import chosen_task
 from mql.config.loading import Overrides, parse_overrides, with_values
 from mql.errors import UserError
 from mql.files import check_free
+from mql.report.adaptation import draw_task_weights
 from mql.runs.definition import digest_entry
+from mql.tasks.family import Task
 from mql.training.meta_q_learning import meta_training
 
 
@@ -108,6 +111,7 @@ def adapt(
     adaptation_episodes: int | None,
     episodes: int | None,
     out: Path | None,
+    picture: Path | None,
     checkpoint: int | None,
     settings: Sequence[str],
     trust: bool,
@@ -126,6 +130,8 @@ def adapt(
         row = {**adapted.compare(), "env_steps": adapted.facts["env_steps"], **digest_entry(run.path)}
     if out is not None:
         adapted.save(out, facts=row)
+    if picture is not None:
+        _draw_weights(picture, run.family.tasks("train"), row)
     if as_json:
         print_json(row)
     else:
@@ -133,6 +139,23 @@ def adapt(
         print(in_words(row))
     if not task.in_training_range:
         print("note: the task is outside the range of the training tasks", file=sys.stderr)
+
+
+def _draw_weights(picture: Path, training: Sequence[Task], row: Mapping[str, Any]) -> None:
+    """Draw which training tasks the adaptation weighed how.
+
+    Raises:
+        UserError: it weighed none, or the picture can't be written.
+    """
+    if not row.get("task_weights"):
+        what = f"adapt.method {row['method']} gave no training task a weight"
+        mend = "use adapt.method=paper or simulate, or finetune with adapt.old_fraction=0.5 adapt.old=propensity"
+        raise UserError(what, where="--picture", mend=mend)
+    try:
+        draw_task_weights(picture, [task.to_json() for task in training], row["task_weights"], row["parameters"])
+    except (OSError, ValueError) as error:
+        mend = "give a file such as weights.png in a folder that can be written"
+        raise UserError(f"the picture can't be drawn: {error}", where=str(picture), mend=mend) from None
 
 
 def _counts(settings: Sequence[str], adaptation_episodes: int | None, episodes: int | None) -> Overrides:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.evaluation.statistics import CONFIDENCE, RESAMPLES
+from mql.report.curves import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,11 +118,7 @@ def draw_budgets(path: Path, rows: Sequence[Row]) -> Path:
 
     Bands are the gains' intervals. A dashed line is what an agent gets that went on training on these very tasks.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.0, 5.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9.0, 5.6)
     axes: Axes = figure.add_subplot()
     variants = list(dict.fromkeys(row["variant"] for row in rows if row["variant"] != HEADROOM))
     for place, variant in enumerate(variants):
@@ -144,8 +141,57 @@ def draw_budgets(path: Path, rows: Sequence[Row]) -> Path:
     first = rows[0]
     axes.set_title(f"{first['family']}, {first['split']}: {first['runs']} runs, {first['tasks']} tasks")
     axes.legend(fontsize=8, ncols=2)
-    figure.savefig(path, dpi=130)
-    return path
+    return save_figure(figure, path)
+
+
+def draw_task_weights(
+    path: Path, tasks: Sequence[Mapping[str, Any]], weights: Sequence[float], new: Mapping[str, Any]
+) -> Path:
+    """Draw how much each training task's stored data counts for a new task, by the tasks' first numbers.
+
+    Args:
+        path: where the picture goes.
+        tasks: the training tasks' parameters.
+        weights: the share of each, which sum to 1 (or are all 0).
+        new: the new task's parameters; it is marked by a star.
+
+    Raises:
+        ValueError: the tasks have no numbers.
+    """
+    columns = numbers_of(new)
+    if not columns:
+        raise ValueError("the tasks have no numbers to draw them by")
+    x, *more = list(columns)[:2]
+    places, here = [numbers_of(task) for task in tasks], columns
+    relative = np.asarray(weights) * len(weights)  # 1: as much as with equal weights
+    figure = new_figure(7.0, 4.8)
+    axes: Axes = figure.add_subplot()
+    if more:
+        [y] = more
+        drawn = axes.scatter(
+            [place[x] for place in places], [place[y] for place in places], c=relative, cmap="viridis", s=60
+        )
+        figure.colorbar(drawn, label="weight (1: average)")
+        axes.plot(here[x], here[y], "*", color="#D55E00", markersize=16)
+        axes.set_ylabel(y)
+    else:
+        axes.scatter([place[x] for place in places], relative, color="#0072B2", s=30)
+        axes.axvline(here[x], color="#D55E00", linestyle="--")
+        axes.set_ylabel("weight (1: average)")
+    axes.set_xlabel(x)
+    axes.set_title("Training tasks by the weight of their stored data; star or line: the new task")
+    return save_figure(figure, path)
+
+
+def numbers_of(task: Mapping[str, Any]) -> dict[str, float]:
+    """Return a task's parameters as numbers by name, a vector's as ``name 0``, ``name 1``; names are left out."""
+    found: dict[str, float] = {}
+    for name, value in task.items():
+        if isinstance(value, list | tuple):
+            found |= {f"{name} {place}": float(part) for place, part in enumerate(value)}
+        elif isinstance(value, int | float):
+            found[name] = float(value)
+    return found
 
 
 def _line(row: Row) -> str:

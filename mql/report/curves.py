@@ -51,7 +51,7 @@ def draw_training(
     """
     curve = learning_curve(evaluations, finished=finished)
     successes = any(point.success is not None for points in curve.points.values() for point in points)
-    figure = _figure(13.0 if successes else 8.0, 5.2)
+    figure = new_figure(13.0 if successes else 8.0, 5.2)
     axes = figure.add_subplot(1, 2 if successes else 1, 1)
     _draw_returns(axes, curve, worst=True)
     if successes:
@@ -59,7 +59,7 @@ def draw_training(
         _draw_success(beside, curve)
         _write_title(beside, "Success", "share of tasks solved; symbols as on the left")
     _write_title(axes, title or "Return on held-out tasks", _cost([*metrics, *evaluations]))
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_quickstart(
@@ -87,14 +87,14 @@ def draw_quickstart(
     """
     if not rows:
         raise ValueError("a quickstart picture needs at least one held-out task")
-    figure = _figure(11.0, 5.2)
+    figure = new_figure(11.0, 5.2)
     curve, targets = figure.subplots(1, 2, width_ratios=[1.15, 1.0])
     _draw_returns(curve, learning_curve(evaluations, finished=True))
     _write_title(curve, "Return on held-out targets", _cost([*metrics, *evaluations]))
     _draw_distances(targets, rows)
     if title:
         figure.suptitle(title, fontweight="bold")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _draw_returns(axes: Axes, curve: LearningCurve, *, worst: bool = False) -> None:
@@ -241,7 +241,8 @@ def _write_title(axes: Axes, title: str, note: str) -> None:
     axes.text(0.0, 1.02, note, transform=axes.transAxes, fontsize=9, color="#555555", va="bottom")
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of this size in inches."""
     # Built without pyplot: no backend is chosen for the caller, and nothing stays in memory afterwards.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -251,7 +252,8 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure in the style of all pictures here, and return `path`, whose suffix chooses the format."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(visible=True, color="#eeeeee")

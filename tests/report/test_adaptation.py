@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mql.report.adaptation import crossed_interval, draw_budgets, tables, worse
+from mql.report.adaptation import crossed_interval, draw_budgets, draw_task_weights, numbers_of, tables, worse
 
 
 def cell(variant: str, seed: int, gains: list[float], budget: int = 5) -> dict[str, Any]:
@@ -59,3 +59,13 @@ def test_a_loss_counts_if_it_is_larger_than_its_own_error() -> None:
 def test_a_picture_is_drawn(tmp_path: Path) -> None:
     cells = [cell("new", 1, [1.0, 2.0], budget) for budget in (1, 5)] + [cell("headroom", 1, [4.0, 4.0], 0)]
     assert draw_budgets(tmp_path / "a.png", tables(cells)[1]).stat().st_size > 5000
+
+
+def test_weights_of_training_tasks_are_drawn(tmp_path: Path) -> None:
+    one = [{"velocity": float(v)} for v in range(5)]
+    two = [{"goal": [float(v), 1.0], "kind": "round"} for v in range(5)]
+    for tasks in (one, two):
+        assert draw_task_weights(tmp_path / "w.png", tasks, [0.2] * 5, tasks[0]).stat().st_size > 5000
+    assert numbers_of(two[1]) == {"goal 0": 1.0, "goal 1": 1.0}
+    with pytest.raises(ValueError, match="no numbers"):
+        draw_task_weights(tmp_path / "w.png", [{"kind": "round"}], [1.0], {"kind": "round"})
