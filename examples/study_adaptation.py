@@ -128,9 +128,12 @@ def measure_headroom(path: Path, options: argparse.Namespace, cells: Path) -> No
 
 
 def gone_on(run: mql.Run, options: argparse.Namespace) -> Trainer:
-    """Return a trainer that went on from the run's agent for ``env_steps`` on the split's tasks, at falling rates."""
+    """Return a trainer that went on from the run's agent for ``env_steps`` on the split's tasks, at falling rates.
+
+    Its first episodes have random actions: standardised inputs ask for some, although their scale is the run's.
+    """
     steps = options.env_steps
-    lengths = [f"train.env_steps={steps}", f"train.anneal_steps={steps // 2}", "train.random_steps=0"]
+    lengths = [f"train.env_steps={steps}", f"train.anneal_steps={steps // 2}", "train.random_steps=1"]
     config = override(run.config, [*options.set, *lengths])
     family: TaskFamily = replace(run.family, splits={"train": run.family.splits[options.split]})
     trainer = Trainer(config, family)
