@@ -29,7 +29,7 @@ from mql.config.loading import override
 from mql.evaluation.held_out import TaskResult, evaluate
 from mql.learning.trainer import Trainer
 from mql.runs.machine import describe_environment
-from mql.tasks.family import TaskFamily
+from mql.tasks.family import Split, TaskFamily
 from mql.training.meta_q_learning import meta_training
 from mql.types import Episode
 
@@ -135,7 +135,8 @@ def gone_on(run: mql.Run, options: argparse.Namespace) -> Trainer:
     steps = options.env_steps
     lengths = [f"train.env_steps={steps}", f"train.anneal_steps={steps // 2}", "train.random_steps=1"]
     config = override(run.config, [*options.set, *lengths])
-    family: TaskFamily = replace(run.family, splits={"train": run.family.splits[options.split]})
+    listed = tuple(task.parameters for task in run.family.tasks(options.split))
+    family: TaskFamily = replace(run.family, splits={"train": Split(listed=listed)})
     trainer = Trainer(config, family)
     old = run.load().trainer
     trainer.agent.load_tensors(dict(old.agent.named_tensors()))

@@ -36,6 +36,8 @@ def test_adaptation_is_studied_and_a_study_goes_on_where_it_stopped(lab_run: Pat
         chosen = ("--variants", *variants, "--budgets", 1, 3, "--set", "adapt.round_updates=2")
         example("study_adaptation", "play", lab_run, *few, *chosen)
     example("study_adaptation", "headroom", lab_run, *few, "--env-steps", 200)
+    derived = ("--split", "validation", "--tasks", 1, "-o", tmp_path / "derived")
+    example("study_adaptation", "headroom", lab_run, *derived, "--env-steps", 24)
     cells = [json.loads(line) for line in (tmp_path / "cells.jsonl").read_text().splitlines()]
     names = [(cell["variant"], cell["budget"]) for cell in cells]
     assert names == [("context only", 1), ("context only", 3), ("new data", 1), ("new data", 3), ("headroom", 0)]
