@@ -42,7 +42,7 @@ class AdaptConfig(Section):
         description="Try out what a round has learned, and keep it only if it is better; false: keep it unseen.",
     )
     gate_margin: NotNegative = Field(
-        default=1.0, description="Standard errors by which a new agent has to beat the one before to be kept."
+        default=0.1, description="Standard errors by which a new agent has to beat the one before to be kept."
     )
     accept_unseen: bool = Field(
         default=False,

@@ -117,7 +117,7 @@ def test_a_gain_counts_only_beyond_chance() -> None:
 
 
 def test_too_small_a_gain_is_left_out() -> None:
-    outcome, _ = spend(2, Proposes(1.0), noise=1.0)  # one episode each: an error of sqrt(2)
+    outcome, _ = spend(2, Proposes(1.0), noise=1.0, gate_margin=1.0)  # one episode each: an error of sqrt(2)
     assert cast("Any", outcome.best.agent).value == 0.0
-    outcome, _ = spend(2, Proposes(1.5), noise=1.0)
+    outcome, _ = spend(2, Proposes(1.5), noise=1.0, gate_margin=1.0)
     assert cast("Any", outcome.best.agent).value == 1.5
