@@ -95,7 +95,7 @@ def test_the_best_offset_is_found_and_all_are_charged() -> None:
     assert offset == best and played == 17
     assert found({}, 17) == ((0.0, 0.0, 0.0, 0.0), 17)
     assert found({(1.0, 0.0, 0.0, 0.0): 4.0}, 2)[0] == (1.0, 0.0, 0.0, 0.0)
-    assert found({best: 5.0}, 17, noise=10.0)[0] == (0.0, 0.0, 0.0, 0.0)  # no more than chance
+    assert found({best: 5.0}, 17, noise=100.0)[0] == (0.0, 0.0, 0.0, 0.0)  # no more than chance
 
 
 def test_what_can_not_be_searched_is_refused() -> None:
