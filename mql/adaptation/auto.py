@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from mql.adaptation import finetune, relabel
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.playing import NewTask, Process
-from mql.adaptation.result import AdaptationResult
-from mql.adaptation.rounds import improve
+from mql.adaptation.rounds import adapt_in_rounds
 from mql.adaptation.tuning import Candidate
 from mql.config.schema import AdaptConfig
 from mql.errors import UserError
@@ -36,9 +35,7 @@ def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
 def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> Process:
     """Spend the budget in rounds."""
     improver = _Either(trained, prepared, config, new)
-    start = Candidate(trained.agent.copy(), trained.moments)
-    outcome = yield from improve(start, improver, config, new, return_noise=prepared.finetune.return_noise)
-    return AdaptationResult(outcome.best.agent, {**outcome.report, **improver.report})
+    return adapt_in_rounds(trained, improver, config, new, return_noise=prepared.finetune.return_noise)
 
 
 class _Either:

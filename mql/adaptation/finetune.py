@@ -16,8 +16,7 @@ from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.new_data import replay_of
 from mql.adaptation.old_data import ScoredData, WeightedRows
 from mql.adaptation.playing import NewTask, Process
-from mql.adaptation.result import AdaptationResult
-from mql.adaptation.rounds import improve
+from mql.adaptation.rounds import adapt_in_rounds
 from mql.adaptation.tuning import Candidate, Source, tune
 from mql.adaptation.weighing import scored_for_weights, weigh_rows
 from mql.config.schema import AdaptConfig
@@ -43,9 +42,7 @@ def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
 def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> Process:
     """Spend the budget in rounds, each of which goes on from the best agent so far with all episodes so far."""
     improver = Finetuning(trained, prepared.scored, config, new.seed)
-    start = Candidate(trained.agent.copy(), trained.moments)
-    outcome = yield from improve(start, improver, config, new, return_noise=prepared.return_noise)
-    return AdaptationResult(outcome.best.agent, {**outcome.report, **improver.report})
+    return adapt_in_rounds(trained, improver, config, new, return_noise=prepared.return_noise)
 
 
 class Finetuning:

@@ -132,15 +132,14 @@ class WeightedRows:
 
 def newest_episodes(replay: Replay, at_most: int) -> list[Episode]:
     """Return up to `at_most` stored episodes, newest first within a task, tasks in turn; each names its task."""
-    rows = replay.all_rows()
-    task, row = np.divmod(rows, replay.rows)
-    starts = np.flatnonzero(replay.step[task, row] == 0)[:at_most]
-    return [_episode(replay, int(task[start]), int(row[start])) for start in starts]
+    starts = replay.episode_starts(replay.all_rows())[:at_most]
+    return [_episode(replay, *divmod(int(start), replay.rows)) for start in starts]
 
 
 def episode_at(replay: Replay, row: int) -> Episode:
     """Return the episode that a table row lies in."""
-    return _episode(replay, int(row) // replay.rows, int(episodes_of(replay, np.array([row]))[0]) % replay.rows)
+    [start] = episodes_of(replay, np.array([row]))
+    return _episode(replay, *divmod(int(start), replay.rows))
 
 
 def _episode(replay: Replay, task: int, first: int) -> Episode:

@@ -13,9 +13,8 @@ from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.new_data import replay_of
 from mql.adaptation.old_data import newest_episodes
 from mql.adaptation.playing import NewTask, Process
-from mql.adaptation.result import AdaptationResult
 from mql.adaptation.rewards import LEAST_R2, find_task, no_function, relabelled
-from mql.adaptation.rounds import improve
+from mql.adaptation.rounds import adapt_in_rounds
 from mql.adaptation.tuning import Candidate, Source, tune
 from mql.config.schema import AdaptConfig
 from mql.errors import UserError
@@ -57,9 +56,7 @@ def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
 def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> Process:
     """Spend the budget in rounds; with a known reward, what is learned without any episode is tried out first."""
     improver = Relabelling(prepared, config, new)
-    start = Candidate(trained.agent.copy(), trained.moments)
-    outcome = yield from improve(start, improver, config, new, return_noise=prepared.return_noise)
-    return AdaptationResult(outcome.best.agent, {**outcome.report, **improver.report})
+    return adapt_in_rounds(trained, improver, config, new, return_noise=prepared.return_noise)
 
 
 class Relabelling:

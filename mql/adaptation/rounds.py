@@ -7,14 +7,16 @@ chance would give: an adaptation that does not pay leaves the meta-trained agent
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 
-from mql.adaptation.playing import NewTask, Request
+from mql.adaptation.meta_training import MetaTraining
+from mql.adaptation.playing import NewTask, Process, Request
+from mql.adaptation.result import AdaptationResult
 from mql.adaptation.tuning import Candidate
 from mql.config.schema import AdaptConfig
 from mql.types import JSON, Episode
@@ -25,6 +27,11 @@ TRIED_OUT = ((20, 3), (8, 2), (2, 1))  # from this budget on, so many episodes o
 
 class Improver(Protocol):
     """What makes another agent of the best one so far."""
+
+    @property
+    def report(self) -> Mapping[str, JSON]:
+        """What it has to say of its proposals, beside the rounds."""
+        ...
 
     def propose(self, best: Candidate, episodes: Sequence[Episode], turn: int) -> Candidate | None:
         """Return another candidate, having seen all `episodes` of the new task so far; None: there is none to try."""
@@ -59,6 +66,15 @@ class Outcome:
     def report(self) -> dict[str, JSON]:
         """Of an adaptation in rounds: whether anything was kept, and the rounds."""
         return {"accepted": any(one["accepted"] for one in self.rounds), "rounds": list(self.rounds)}
+
+
+def adapt_in_rounds(
+    trained: MetaTraining, improver: Improver, config: AdaptConfig, new: NewTask, *, return_noise: float
+) -> Process:
+    """Spend the budget in rounds from the meta-trained agent on, and return the best agent with all reports."""
+    start = Candidate(trained.agent.copy(), trained.moments)
+    outcome = yield from improve(start, improver, config, new, return_noise=return_noise)
+    return AdaptationResult(outcome.best.agent, {**outcome.report, **improver.report})
 
 
 def plan_of(budget: int, *, gate: bool = True, accept_unseen: bool = False) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from mql.adaptation.playing import NewTask, Request
 from mql.adaptation.rounds import Outcome, improve, pays, plan_of
 from mql.adaptation.tuning import Candidate
 from mql.config.schema import AdaptConfig
-from mql.types import Episode
+from mql.types import JSON, Episode
 
 
 def episode(gain: float) -> Episode:
@@ -28,6 +28,8 @@ def candidate(value: float) -> Candidate:
 
 class Proposes:
     """Proposes candidates of the given values, one after another, and keeps what it was shown."""
+
+    report: Mapping[str, JSON] = {}
 
     def __init__(self, *values: float | None) -> None:
         self.values, self.shown = list(values), []  # type: list[float | None], list[tuple[float, int]]
