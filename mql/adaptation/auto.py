@@ -11,25 +11,23 @@ from mql.adaptation.playing import NewTask, Process
 from mql.adaptation.rounds import adapt_in_rounds
 from mql.adaptation.tuning import Candidate
 from mql.config.schema import AdaptConfig
-from mql.errors import UserError
 from mql.types import JSON, Episode
+
+
+LEARNS_REWARD = True  # whether a learned model of the reward may relabel, where no function of the family explains it
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What both ways need; without a reward as a function, only one is there."""
+    """What both ways need."""
 
     finetune: finetune.Prepared
-    relabel: relabel.Prepared | None
+    relabel: relabel.Prepared
 
 
 def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
-    """Prepare what can be had."""
-    try:
-        relabelling = relabel.prepare(trained, config)
-    except UserError:  # no function says this family's reward: then there is the other way
-        relabelling = None
-    return Prepared(finetune.prepare(trained, config), relabelling)
+    """Prepare both ways."""
+    return Prepared(finetune.prepare(trained, config), relabel.prepare_hidden(trained))
 
 
 def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> Process:
@@ -43,14 +41,13 @@ class _Either:
 
     def __init__(self, trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> None:
         self._finetuning = finetune.Finetuning(trained, prepared.finetune.scored, config, new.seed)
-        self._relabelling = relabel.Relabelling(prepared.relabel, config, new) if prepared.relabel else None
+        self._relabelling = relabel.Relabelling(prepared.relabel, config, new, learns=LEARNS_REWARD)
         self.report: dict[str, JSON] = {}
 
     def propose(self, best: Candidate, episodes: Sequence[Episode], turn: int) -> Candidate | None:
-        if self._relabelling is not None:
-            candidate = self._relabelling.propose(best, episodes, turn)
-            self.report = {"by": "relabel", **self._relabelling.report}
-            if candidate is not None:
-                return candidate
+        candidate = self._relabelling.propose(best, episodes, turn)
+        self.report = {"by": "relabel", **self._relabelling.report}
+        if candidate is not None:
+            return candidate
         self.report = {**self.report, "by": "finetune", **self._finetuning.report}
         return self._finetuning.propose(best, episodes, turn)

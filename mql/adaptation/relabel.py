@@ -1,7 +1,9 @@
 """Adaptation by old episodes with the new task's reward: the newest ones of training, their contexts computed anew.
 
 Where the task is known (`NewTask.known`), no episode of it is needed. Where its parameters are hidden, they are found
-from the rewards of its first episodes (`rewards.find_task`), and nothing is tried where they explain too little.
+from the rewards of its first episodes (`rewards.find_task`). Where these explain too little, or the family can't say its
+reward as a function, a model of it is learned from the same episodes (`reward_model.py`); where that explains too little
+as well, or knows too few of the old episodes, nothing is tried.
 """
 
 from __future__ import annotations
@@ -13,24 +15,26 @@ from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.new_data import replay_of
 from mql.adaptation.old_data import newest_episodes
 from mql.adaptation.playing import NewTask, Process
-from mql.adaptation.rewards import LEAST_R2, find_task, no_function, relabelled
+from mql.adaptation.reward_model import fit_reward
+from mql.adaptation.rewards import LEAST_R2, find_task, relabelled
 from mql.adaptation.rounds import adapt_in_rounds
 from mql.adaptation.tuning import Candidate, Source, tune
 from mql.config.schema import AdaptConfig
 from mql.errors import UserError
 from mql.learning.replay import Replay
-from mql.tasks.family import Task, TaskFamily
+from mql.tasks.family import TaskFamily
 from mql.types import JSON, Episode
 
 EPISODES = 500  # newest ones of training that are relabelled
 NEW_SHARE = 0.5  # of every batch, once the new task's own episodes are there
+LEAST_EPISODES = 10  # old ones that a learned reward has to be good for
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The episodes to relabel, and by how much returns differ by chance."""
+    """The episodes to relabel, the family if it says its reward as a function, and how returns differ by chance."""
 
-    family: TaskFamily
+    family: TaskFamily | None
     episodes: Sequence[Episode]
     return_noise: float
 
@@ -39,17 +43,22 @@ def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
     """Take the newest episodes out of the replay.
 
     Raises:
-        UserError: the family is unknown, or can't say its reward as a function.
+        UserError: the reward is to be known, but the family is unknown, or can't say it as a function.
     """
-    del config
-    family = trained.family
-    if family is None:
-        what = "rewards can't be changed, as nobody knows the family"
-        raise UserError(what, where="adapt.method", mend="use adapt.method=finetune")
-    episodes = newest_episodes(trained.replay, EPISODES)
-    first = episodes[0]
-    if family.reward(first.obs[:1], first.obs[1:2], first.action[:1], family.tasks("train")[0]) is None:
-        raise no_function(family)
+    prepared = prepare_hidden(trained)
+    if config.reward == "known" and prepared.family is None:
+        what = "no function says what this family's transitions are worth in the new task"
+        raise UserError(what, where="adapt.reward", mend="use adapt.reward=hidden: then a model of it is learned")
+    return prepared
+
+
+def prepare_hidden(trained: MetaTraining) -> Prepared:
+    """Take the newest episodes out of the replay, whatever the family can say."""
+    episodes, family = newest_episodes(trained.replay, EPISODES), trained.family
+    if family is not None:
+        first = episodes[0]
+        if family.reward(first.obs[:1], first.obs[1:2], first.action[:1], family.tasks("train")[0]) is None:
+            family = None
     return Prepared(family, episodes, trained.return_noise())
 
 
@@ -60,30 +69,52 @@ def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new:
 
 
 class Relabelling:
-    """The improver: more training on relabelled episodes and, where there are any, the new task's own."""
+    """The improver: more training on relabelled episodes and, where there are any, the new task's own.
 
-    def __init__(self, prepared: Prepared, config: AdaptConfig, new: NewTask) -> None:
-        self._prepared, self._config, self._new = prepared, config, new
-        self._task: Task | None = new.known
+    Args:
+        learns: whether a model of the reward is learned where no function of the family explains it.
+    """
+
+    def __init__(self, prepared: Prepared, config: AdaptConfig, new: NewTask, *, learns: bool = True) -> None:
+        self._prepared, self._config, self._new, self._learns = prepared, config, new, learns
+        self._known = new.known if prepared.family else None
         self._old: Replay | None = None
-        self.report: dict[str, JSON] = {"reward": "known" if new.known else "found"}
+        self.report: dict[str, JSON] = {"reward": "known"} if self._known else {}
 
     def propose(self, best: Candidate, episodes: Sequence[Episode], turn: int) -> Candidate | None:
-        """See `rounds.Improver`; None where the rewards don't tell the task."""
-        if self._new.known is None:
-            if not episodes:
-                return None
-            found = find_task(self._prepared.family, episodes, seed=self._new.seed)
-            self.report |= {"reward_r2": found.r2 if found else None}
-            if found is None or found.r2 < LEAST_R2:
-                return None
-            self.report |= {"found_task": found.task.to_json()}
-            self._task, self._old = found.task, None
-        assert self._task is not None
-        if self._old is None:
-            self._old = replay_of(best.agent, relabelled(self._prepared.episodes, self._prepared.family, self._task))
-        sources = [Source(self._old, 1.0, self._old)]
+        """See `rounds.Improver`; None where the rewards don't tell enough."""
+        if self._old is None or self._known is None:  # what is found or learned depends on the episodes so far
+            changed = self._relabelled(episodes)
+            self._old = None if changed is None else replay_of(best.agent, changed)
+        old = self._old
+        if old is None:
+            return None
+        sources = [Source(old, 1.0, old)]
         if episodes:
             own = replay_of(best.agent, episodes)
-            sources = [Source(self._old, 1.0 - NEW_SHARE, self._old), Source(own, NEW_SHARE, own)]
+            sources = [Source(old, 1.0 - NEW_SHARE, old), Source(own, NEW_SHARE, own)]
         return tune(best, sources, self._config, seed=self._new.seed, turn=turn)
+
+    def _relabelled(self, episodes: Sequence[Episode]) -> list[Episode] | None:
+        """Return old episodes with the new task's reward: known, else found, else learned from its `episodes`."""
+        family = self._prepared.family
+        if family is not None and self._known is not None:
+            return relabelled(self._prepared.episodes, family, self._known)
+        if not episodes:
+            return None
+        if family is not None:
+            found = find_task(family, episodes, seed=self._new.seed)
+            self.report = {"reward": "found", "reward_r2": found.r2 if found else None}
+            if found is not None and found.r2 >= LEAST_R2:
+                self.report |= {"found_task": found.task.to_json()}
+                return relabelled(self._prepared.episodes, family, found.task)
+        return self._by_model(episodes) if self._learns else None
+
+    def _by_model(self, episodes: Sequence[Episode]) -> list[Episode] | None:
+        model = fit_reward(episodes, seed=self._new.seed)
+        self.report = {"reward": "learned", "reward_r2": model.r2 if model else None}
+        if model is None or model.r2 < LEAST_R2:
+            return None
+        old = model.relabelled(self._prepared.episodes)
+        self.report |= {"old_episodes": len(old)}
+        return old if len(old) >= LEAST_EPISODES else None

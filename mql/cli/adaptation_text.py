@@ -42,12 +42,23 @@ def _how(report: Report) -> str:
         parts.append(f"by {report['by']}")
     if report.get("reward") == "known":
         parts.append("reward known")
+    elif report.get("reward") == "learned":
+        parts.append(_learned(report))
     elif report.get("found_task"):
         found = ", ".join(f"{name} {_value(value)}" for name, value in report["found_task"].items())
         parts.append(f"from its rewards the task is {found}")
     elif report.get("reward_r2") is not None:
         parts.append(f"its rewards don't tell the task, R2 {report['reward_r2']:.2f}")
     return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _learned(report: Report) -> str:
+    """Say what became of a learned model of the reward; too few transitions, or rewards all alike, have none."""
+    r2, old = report["reward_r2"], report.get("old_episodes")
+    if r2 is None:
+        return "no model of its reward can be learned from them"
+    text = f"a learned model explains its rewards with R2 {r2:.2f}"
+    return f"{text}, too little" if old is None else f"{text} and knows {_episodes(old)} of the store"
 
 
 def _went(one: Report) -> str:

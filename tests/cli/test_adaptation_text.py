@@ -32,6 +32,25 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
             ["its rewards don't tell the task, R2 0.41"],
         ),
         (
+            {**COMMON, "method": "auto", "by": "finetune", "reward": "learned", "reward_r2": 0.71, "rounds": [KEPT]},
+            ["by finetune; a learned model explains its rewards with R2 0.71, too little"],
+        ),
+        (
+            {
+                **COMMON,
+                "method": "relabel",
+                "reward": "learned",
+                "reward_r2": 0.97,
+                "old_episodes": 41,
+                "rounds": [KEPT],
+            },
+            ["a learned model explains its rewards with R2 0.97 and knows 41 episodes of the store"],
+        ),
+        (
+            {**COMMON, "method": "relabel", "reward": "learned", "reward_r2": None, "accepted": False, "rounds": []},
+            ["no model of its reward can be learned", "the agent is as it was"],
+        ),
+        (
             {**COMMON, "method": "relabel", "reward": "known", "rounds": [{**KEPT, "after": None}]},
             ["reward known", "round 1: kept unseen"],
         ),
