@@ -18,7 +18,10 @@ def in_words(report: Report) -> str:
             "no stored transition looked like it, so step 2 was left out" if report["step2_skipped"] else "step 2 made"
         )
         ess = f"stored transitions are worth {report['normalized_ess']:.0%} of their number for it"
-        return f"paper: {played} of the new task; {ess}; {step2}; moved by {report['distance_moved']:.1%}"
+        moved = f"moved by {report['distance_moved']:.1%}"
+        if report.get("distance_free") is not None:
+            moved += f", without the pull by {report['distance_free']:.1%}"
+        return f"paper: {played} of the new task; {ess}; {step2}; {moved}"
     begin = f"{method}{_how(report)}: {played} of the new task, those of trying out included"
     rounds = report.get("rounds") or []
     if method == "search":

@@ -50,6 +50,8 @@ _LOOKED_AT: Mapping[str, tuple[str, ...]] = {
         "lr",
         "proximal_coef",
         "step1_penalty",
+        "pull",
+        "pull_radius",
         "weighting",
         "weights",
     ),
@@ -105,6 +107,8 @@ _RULES = (
         lambda c: c.adapt.step1_updates == 0,
         "adapt.step1_updates is 0",
     ),
+    _Rule(("adapt.proximal_coef", "adapt.step1_penalty"), lambda c: c.adapt.pull == "step", "adapt.pull is step"),
+    _Rule(("adapt.pull_radius",), lambda c: c.adapt.pull == "loss", "adapt.pull is loss"),
 )
 
 

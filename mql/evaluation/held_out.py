@@ -42,6 +42,7 @@ FIGURES = (
     "episodes_charged",
     "accepted",
     "distance_moved",
+    "distance_free",
     "adapt_seconds",
 )
 

@@ -22,6 +22,7 @@ def test_what_acts_and_what_nobody_gave_is_not_said() -> None:
     assert said("point-robot", "agent.algorithm=sac") == []
     assert said("point-robot", "agent.burn_in=8", "adapt.round_updates=50") == []
     assert said("point-robot", "adapt.method=paper", "adapt.step2_updates=50") == []
+    assert said("point-robot", "adapt.method=paper", "adapt.pull=step", "adapt.pull_radius=0.2") == []
     assert said("point-robot", "adapt.method=finetune", "adapt.old_fraction=0.5", "adapt.old=propensity") == []
 
 
@@ -42,6 +43,13 @@ def test_what_acts_and_what_nobody_gave_is_not_said() -> None:
             "adapt.step1_penalty",
             "step1_updates is 0",
         ),
+        (
+            ["adapt.method=paper", "adapt.pull=step", "adapt.proximal_coef=0.1"],
+            "adapt.proximal_coef",
+            "adapt.pull is step",
+        ),
+        (["adapt.method=paper", "adapt.pull_radius=0.1"], "adapt.pull_radius", "adapt.pull is loss"),
+        (["adapt.method=finetune", "adapt.pull=step"], "adapt.pull", "adapt.method is finetune"),
     ],
 )
 def test_a_key_that_another_turns_off_is_said_with_its_place(settings: list[str], key: str, why: str) -> None:
