@@ -39,6 +39,7 @@ OLD = ["adapt.method=finetune", "adapt.gate=false", "adapt.old_fraction=1"]
 HALF = ["adapt.method=finetune", "adapt.gate=false", "adapt.old_fraction=0.5"]
 VARIANTS: Mapping[str, Sequence[str]] = {
     "context only": ["adapt.method=context"],
+    "carried context": ["adapt.method=context", "adapt.carry_episodes=true"],
     "paper": ["adapt.method=paper"],
     "more training": [*OLD, "adapt.old=uniform"],
     "old, selected": [*OLD, "adapt.old=propensity"],

@@ -11,6 +11,8 @@ Report = Mapping[str, Any]
 def in_words(report: Report) -> str:
     """Say in words what the report of an adaptation holds: what was played, tried out, kept and rolled back."""
     method, played = report["method"], _episodes(report["episodes_charged"])
+    if method == "context" and report.get("carry_episodes") and report["episodes_charged"]:
+        return f"context: it goes on from {played} of the new task into every episode to come; nothing was learned"
     if method == "context":
         return "context: nothing was played and nothing learned; the running episode tells the agent its task"
     if method == "paper":

@@ -20,6 +20,10 @@ class AdaptConfig(Section):
     adaptation_episodes: Whole = Field(
         default=5, description="Episodes that may be played in the new task, for whatever: the budget."
     )
+    carry_episodes: bool = Field(
+        default=False,
+        description="The context goes on over the budget's episodes, and evaluation episodes begin with it (context).",
+    )
     exploration_noise: NotNegative = Field(
         default=0.2, description="Standard deviation of the action noise in episodes that are there to be learned from."
     )

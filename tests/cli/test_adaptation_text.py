@@ -17,6 +17,8 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
     ("report", "parts"),
     [
         ({"method": "context", "episodes_charged": 0}, ["nothing was played"]),
+        ({"method": "context", "episodes_charged": 0, "carry_episodes": True}, ["nothing was played"]),
+        ({"method": "context", "episodes_charged": 2, "carry_episodes": True}, ["it goes on from 2 episodes"]),
         (
             {**COMMON, "method": "finetune", "rounds": [KEPT, BACK]},
             ["5 episodes", "round 1: return -120 to -80, kept", "round 2: return -80 to -95, rolled back", "by 2.1%"],
