@@ -13,7 +13,7 @@ from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.new_data import replay_of
 from mql.adaptation.old_data import newest_episodes
 from mql.adaptation.playing import NewTask, Process
-from mql.adaptation.rewards import LEAST_R2, find_task, no_function, relabelled
+from mql.adaptation.rewards import LEAST_R2, find_task, no_function, relabelled, tells_apart
 from mql.adaptation.rounds import adapt_in_rounds
 from mql.adaptation.tuning import Candidate, Source, tune
 from mql.config.schema import AdaptConfig
@@ -23,6 +23,7 @@ from mql.tasks.family import Task, TaskFamily
 from mql.types import JSON, Episode
 
 EPISODES = 500  # newest ones of training that are relabelled
+COMPARED = 10  # episodes in which some training tasks' rewards have to differ
 NEW_SHARE = 0.5  # of every batch, once the new task's own episodes are there
 
 
@@ -50,6 +51,9 @@ def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
     first = episodes[0]
     if family.reward(first.obs[:1], first.obs[1:2], first.action[:1], family.tasks("train")[0]) is None:
         raise no_function(family)
+    if not tells_apart(family, episodes[:COMPARED]):
+        what = f"the reward of {family.name} is the same function in every task: there is nothing to relabel"
+        raise UserError(what, where="adapt.method", mend="use adapt.method=finetune")
     return Prepared(family, episodes, trained.return_noise())
 
 

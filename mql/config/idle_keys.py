@@ -35,7 +35,7 @@ _ROUNDS = (*_PLAYED, "round_updates", "round_batch_size", "round_lr", *_GATED)
 _OLD = ("old_fraction", "old", *_CLASSIFIED)
 _LOOKED_AT: Mapping[str, tuple[str, ...]] = {
     "context": ("carry_episodes", "adaptation_episodes"),
-    "search": ("adaptation_episodes", "gate_margin", "scored_transitions"),
+    "search": ("adaptation_episodes", "gate_margin", "scored_transitions", "reward"),
     "finetune": (*_ROUNDS, *_OLD),
     "relabel": (*_ROUNDS, "reward"),
     "simulate": (*_ROUNDS, *_CLASSIFIED),
