@@ -6,7 +6,8 @@
 
 `play` writes a line for every (run, variant, budget) into cells.jsonl, and leaves out those that are there: a study
 that was stopped goes on, and one core each can be given to several calls with runs of their own and one folder each.
-Evaluation resets are the same for every run. `headroom` goes on with meta-training on the split's own tasks, as an
+Evaluation resets are the same for every run. `--draw velocity=3:4` draws tasks from other ranges than the split's own,
+and `--split` is then no more than their name. `headroom` goes on with meta-training on the split's own tasks, as an
 upper bound. `report` writes table.md, table.json and curves.png: intervals are over runs and tasks, resampled together.
 """
 
@@ -29,7 +30,8 @@ from mql.config.loading import override
 from mql.evaluation.held_out import TaskResult, evaluate
 from mql.learning.trainer import Trainer
 from mql.runs.machine import describe_environment
-from mql.tasks.family import Split, TaskFamily
+from mql.tasks.distributions import Uniform
+from mql.tasks.family import Split, Task, TaskFamily
 from mql.training.meta_q_learning import meta_training
 from mql.types import Episode
 
@@ -39,6 +41,7 @@ OLD = ["adapt.method=finetune", "adapt.gate=false", "adapt.old_fraction=1"]
 HALF = ["adapt.method=finetune", "adapt.gate=false", "adapt.old_fraction=0.5"]
 VARIANTS: Mapping[str, Sequence[str]] = {
     "context only": ["adapt.method=context"],
+    "carried context": ["adapt.method=context", "adapt.carry_episodes=true"],
     "paper": ["adapt.method=paper"],
     "more training": [*OLD, "adapt.old=uniform"],
     "old, selected": [*OLD, "adapt.old=propensity"],
@@ -65,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command.add_argument("runs", type=Path, nargs="+")
         command.add_argument("--split", default="ood")
         command.add_argument("--tasks", type=int, default=20)
+        command.add_argument("--draw", nargs="*", default=[], metavar="NAME=LOW:HIGH", help="ranges to draw tasks from")
+        command.add_argument("--draw-seed", type=int, default=1, help="another one draws others")
         command.add_argument("--episodes", type=int, default=4)
         command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="applied to every cell")
         command.add_argument("--label", default="", help="put behind the variants' names, where --set is used")
@@ -90,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def play(path: Path, options: argparse.Namespace, cells: Path) -> None:
     """Evaluate every variant at every budget that is not there yet."""
     run = mql.open_run(path, trust=options.trust)
-    trainer, tasks = run.load().trainer, run.family.tasks(options.split)[: options.tasks]
+    trainer, tasks = run.load().trainer, tasks_of(run.family, options)
     done = {key_of(cell) for cell in read(cells)}
     for name in options.variants:
         for budget in options.budgets:
@@ -119,23 +124,36 @@ def measure_headroom(path: Path, options: argparse.Namespace, cells: Path) -> No
     if key in {key_of(cell) for cell in read(cells)}:
         return
     begun, agent = time.perf_counter(), run.load().trainer.agent
-    tasks = run.family.tasks(options.split)[: options.tasks]
-    specialist = gone_on(run, options)
+    tasks = tasks_of(run.family, options)
+    specialist = gone_on(run, options, tasks)
     before = evaluate(agent, run.family, tasks, evaluation_episodes=options.episodes, seed=SEED)
     after = evaluate(specialist.agent, run.family, tasks, evaluation_episodes=options.episodes, seed=SEED)
     results = [replace(one, adapted=other.zero_shot) for one, other in zip(before, after, strict=True)]
     append(cells, key, run, options, results, [], seconds=time.perf_counter() - begun)
 
 
-def gone_on(run: mql.Run, options: argparse.Namespace) -> Trainer:
-    """Return a trainer that went on from the run's agent for ``env_steps`` on the split's tasks, at falling rates.
+def tasks_of(family: TaskFamily, options: argparse.Namespace) -> Sequence[Task]:
+    """Return the split's first tasks or, with ``--draw``, as many drawn with these ranges in place of the family's."""
+    if not options.draw:
+        return family.tasks(options.split)[: options.tasks]
+    override = {}
+    for text in options.draw:
+        name, _, ends = text.partition("=")
+        low, _, high = ends.partition(":")
+        override[name] = Uniform(float(low), float(high))
+    drawn = Split(n=options.tasks, seed=options.draw_seed, override=override)
+    return replace(family, splits={**family.splits, "drawn": drawn}).tasks("drawn")
+
+
+def gone_on(run: mql.Run, options: argparse.Namespace, tasks: Sequence[Task]) -> Trainer:
+    """Return a trainer that went on from the run's agent for ``env_steps`` on `tasks` themselves, at falling rates.
 
     Its first episodes have random actions: standardised inputs ask for some, although their scale is the run's.
     """
     steps = options.env_steps
     lengths = [f"train.env_steps={steps}", f"train.anneal_steps={steps // 2}", "train.random_steps=1"]
     config = override(run.config, [*options.set, *lengths])
-    listed = tuple(task.parameters for task in run.family.tasks(options.split))
+    listed = tuple(task.parameters for task in tasks)
     family: TaskFamily = replace(run.family, splits={"train": Split(listed=listed)})
     trainer = Trainer(config, family)
     old = run.load().trainer
@@ -171,6 +189,7 @@ def append(
         "episodes": options.episodes,
         "settings": list(settings),
         "commit": commit(),
+        "draw": [*options.draw, f"seed {options.draw_seed}"] if options.draw else [],
         "tasks": [{name: row[name] for name in (*kept, *told) if name in row} for row in rows],
         # Of every task, the returns one by one: whether a loss is larger than its own noise.
         "pairs": [[returns_of(result.zero_shot), returns_of(result.adapted or [])] for result in results],

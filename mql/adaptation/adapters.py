@@ -17,7 +17,7 @@ import torch
 from mql.adaptation import auto, context, finetune, paper, relabel, search, simulate
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.playing import NewTask, Process
-from mql.adaptation.result import AdaptationResult
+from mql.adaptation.result import AdaptationResult, distance_moved
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
 from mql.errors import UserError
@@ -92,7 +92,7 @@ class Adaptation:
             "method": self.config.method,
             "episodes_charged": len(new.given) + asked,
             "new_transitions": transitions,
-            "distance_moved": _distance(result.agent, self.trained.agent),
+            "distance_moved": distance_moved(result.agent, self.trained.agent),
             "adapt_seconds": seconds + time.perf_counter() - resumed,
         }
         return replace(result, report={**result.report, **every})
@@ -114,11 +114,3 @@ def prepare(trained: MetaTraining, config: AdaptConfig) -> Adaptation:
         UserError: the method needs something that this meta-training does not have.
     """
     return Adaptation(trained, config, ADAPTERS[config.method].prepare(trained, config))
-
-
-def _distance(agent: Agent, meta: Agent) -> float:
-    """Return how far the trained parameters are from theta_meta, as a part of its own length."""
-    parts = [(part.online.data, meta.parts[name].online.data) for name, part in agent.parts.items()]
-    moved = sum(float((own - before).square().sum()) for own, before in parts)
-    length = sum(float(before.square().sum()) for _, before in parts)
-    return float((moved / length) ** 0.5) if length else 0.0

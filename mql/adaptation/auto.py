@@ -1,53 +1,119 @@
-"""Adaptation by what the rewards allow: relabelled old episodes where they tell the task, else the new task's own."""
+"""Adaptation by whatever pays: several ways in turn, each tried out, and the one that was kept goes on.
+
+Where the rewards tell the task (or it is known): the context of the training task that does best in it, if its stored
+episodes are worth more there than what the agent itself gets; relabelled old episodes; and always the new episodes
+alone. A way that is rolled back gives its turn to the next one.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from mql.adaptation import finetune, relabel
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.playing import NewTask, Process
-from mql.adaptation.rounds import adapt_in_rounds
+from mql.adaptation.rewards import known_or_found
+from mql.adaptation.rounds import Improver, adapt_in_rounds
+from mql.adaptation.training_tasks import TrainingTasks, training_tasks, with_fixed_context
 from mql.adaptation.tuning import Candidate
 from mql.config.schema import AdaptConfig
+from mql.errors import UserError
 from mql.types import JSON, Episode
-
-
-LEARNS_REWARD = True  # whether a learned model of the reward may relabel, where no function of the family explains it
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What both ways need."""
+    """What the ways need; where every task has the same reward only one is there, and without a context one less."""
 
     finetune: finetune.Prepared
-    relabel: relabel.Prepared
+    relabel: relabel.Prepared | None
+    tasks: TrainingTasks | None
 
 
 def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
-    """Prepare both ways."""
-    return Prepared(finetune.prepare(trained, config), relabel.prepare_hidden(trained))
+    """Prepare what can be had."""
+    try:
+        relabelling = relabel.prepare_hidden(trained)
+    except UserError:  # every task has the same reward
+        relabelling = None
+    actor, encoder = trained.agent.online.actor, trained.agent.online.actor_encoder
+    exact = relabelling is not None and relabelling.family is not None
+    borrows = exact and encoder.context_dim and actor.tanh_layers() is not None
+    tasks = training_tasks(trained, config) if borrows else None
+    return Prepared(finetune.prepare(trained, config), relabelling, tasks)
 
 
 def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> Process:
     """Spend the budget in rounds."""
-    improver = _Either(trained, prepared, config, new)
+    ways: dict[str, Improver] = {}
+    if prepared.tasks is not None:
+        ways["a training task's context"] = Borrowing(trained, prepared.tasks, new)
+    relabelling = relabel.Relabelling(prepared.relabel, config, new) if prepared.relabel else None
+    if relabelling is not None and relabelling.exact:
+        ways["relabel"] = relabelling
+    ways["finetune"] = finetune.Finetuning(trained, prepared.finetune.scored, config, new.seed)
+    if relabelling is not None:
+        ways["relabel"] = relabelling  # by a learned model, if not yet there: the new episodes alone come first
+    improver = InTurn(ways)
     return adapt_in_rounds(trained, improver, config, new, return_noise=prepared.finetune.return_noise)
 
 
-class _Either:
-    """The improver: relabels where it can, else goes on with training on the new episodes."""
+class InTurn:
+    """The improver: the way that was kept last time, or else the next one that has something to propose."""
 
-    def __init__(self, trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> None:
-        self._finetuning = finetune.Finetuning(trained, prepared.finetune.scored, config, new.seed)
-        self._relabelling = relabel.Relabelling(prepared.relabel, config, new, learns=LEARNS_REWARD)
+    def __init__(self, ways: dict[str, Improver]) -> None:
+        self._ways = deque(ways.items())
+        self._last: Candidate | None = None
+        self._by: list[str] = []
+
+    @property
+    def report(self) -> dict[str, JSON]:
+        """What all ways have to say, and which of them made each proposal."""
+        return {**{k: v for _, way in sorted(self._ways) for k, v in way.report.items()}, "by": list(self._by)}
+
+    def propose(self, best: Candidate, episodes: Sequence[Episode], turn: int) -> Candidate | None:
+        """See `rounds.Improver`."""
+        if self._last is not None and best is not self._last:
+            self._ways.rotate(-1)
+        for _ in range(len(self._ways)):
+            name, way = self._ways[0]
+            self._last = way.propose(best, episodes, turn)
+            if self._last is not None:
+                self._by.append(name)
+                return self._last
+            self._ways.rotate(-1)
+        return None
+
+
+class Borrowing:
+    """The improver: once, the fixed context of the training task whose stored episodes are worth most in the new one.
+
+    Only if they are worth more, with their exploration noise, than the agent's own first episode.
+    """
+
+    def __init__(self, trained: MetaTraining, tasks: TrainingTasks, new: NewTask) -> None:
+        self._trained, self._tasks, self._new = trained, tasks, new
+        self._asked = False
         self.report: dict[str, JSON] = {}
 
     def propose(self, best: Candidate, episodes: Sequence[Episode], turn: int) -> Candidate | None:
-        candidate = self._relabelling.propose(best, episodes, turn)
-        self.report = {"by": "relabel", **self._relabelling.report}
-        if candidate is not None:
-            return candidate
-        self.report = {**self.report, "by": "finetune", **self._finetuning.report}
-        return self._finetuning.propose(best, episodes, turn)
+        """See `rounds.Improver`."""
+        del turn
+        if self._asked or not episodes:
+            return None
+        self._asked = True
+        family = self._trained.family
+        task = known_or_found(family, episodes, known=self._new.known, seed=self._new.seed)
+        if task is None or family is None:
+            return None
+        returns = self._tasks.returns(family, task)
+        place = int(np.argmax(returns))
+        worth, own = float(returns[place]), episodes[0].episode_return
+        self.report = {"stored_return": worth, "own_return": own, "context_of": int(self._tasks.numbers[place])}
+        if worth <= own:
+            return None
+        return Candidate(with_fixed_context(best.agent, self._tasks.contexts[place]), best.moments)

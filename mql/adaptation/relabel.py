@@ -1,9 +1,9 @@
 """Adaptation by old episodes with the new task's reward: the newest ones of training, their contexts computed anew.
 
 Where the task is known (`NewTask.known`), no episode of it is needed. Where its parameters are hidden, they are found
-from the rewards of its first episodes (`rewards.find_task`). Where these explain too little, or the family can't say its
-reward as a function, a model of it is learned from the same episodes (`reward_model.py`); where that explains too little
-as well, or knows too few of the old episodes, nothing is tried.
+from the rewards of its first episodes (`rewards.find_task`). Where these explain too little, or the family can't say
+its reward as a function, a model of it is learned from the same episodes (`reward_model.py`); where that explains too
+little as well, or knows too few of the old episodes, nothing is tried.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mql.adaptation.new_data import replay_of
 from mql.adaptation.old_data import newest_episodes
 from mql.adaptation.playing import NewTask, Process
 from mql.adaptation.reward_model import fit_reward
-from mql.adaptation.rewards import LEAST_R2, find_task, relabelled
+from mql.adaptation.rewards import LEAST_R2, find_task, relabelled, tells_apart
 from mql.adaptation.rounds import adapt_in_rounds
 from mql.adaptation.tuning import Candidate, Source, tune
 from mql.config.schema import AdaptConfig
@@ -26,6 +26,7 @@ from mql.tasks.family import TaskFamily
 from mql.types import JSON, Episode
 
 EPISODES = 500  # newest ones of training that are relabelled
+COMPARED = 10  # episodes in which some training tasks' rewards have to differ
 NEW_SHARE = 0.5  # of every batch, once the new task's own episodes are there
 LEAST_EPISODES = 10  # old ones that a learned reward has to be good for
 
@@ -43,7 +44,8 @@ def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
     """Take the newest episodes out of the replay.
 
     Raises:
-        UserError: the reward is to be known, but the family is unknown, or can't say it as a function.
+        UserError: the reward is to be known, but the family is unknown, or can't say it as a function; or it is the
+            same function in every task.
     """
     prepared = prepare_hidden(trained)
     if config.reward == "known" and prepared.family is None:
@@ -53,12 +55,19 @@ def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
 
 
 def prepare_hidden(trained: MetaTraining) -> Prepared:
-    """Take the newest episodes out of the replay, whatever the family can say."""
+    """Take the newest episodes out of the replay, even if the family can't say its reward as a function.
+
+    Raises:
+        UserError: the family says its reward, and it is the same in every task: stored rewards are right as they are.
+    """
     episodes, family = newest_episodes(trained.replay, EPISODES), trained.family
     if family is not None:
         first = episodes[0]
         if family.reward(first.obs[:1], first.obs[1:2], first.action[:1], family.tasks("train")[0]) is None:
             family = None
+        elif not tells_apart(family, episodes[:COMPARED]):
+            what = f"the reward of {family.name} is the same function in every task: there is nothing to relabel"
+            raise UserError(what, where="adapt.method", mend="use adapt.method=finetune")
     return Prepared(family, episodes, trained.return_noise())
 
 
@@ -80,6 +89,11 @@ class Relabelling:
         self._known = new.known if prepared.family else None
         self._old: Replay | None = None
         self.report: dict[str, JSON] = {"reward": "known"} if self._known else {}
+
+    @property
+    def exact(self) -> bool:
+        """Whether a function of the family says the rewards, be they known or found."""
+        return self._prepared.family is not None
 
     def propose(self, best: Candidate, episodes: Sequence[Episode], turn: int) -> Candidate | None:
         """See `rounds.Improver`; None where the rewards don't tell enough."""

@@ -22,3 +22,11 @@ class AdaptationResult:
 
     agent: Agent
     report: Report
+
+
+def distance_moved(agent: Agent, meta: Agent) -> float:
+    """Return how far the trained parameters are from theta_meta, as a part of its own length."""
+    parts = [(part.online.data, meta.parts[name].online.data) for name, part in agent.parts.items()]
+    moved = sum(float((own - before).square().sum()) for own, before in parts)
+    length = sum(float(before.square().sum()) for _, before in parts)
+    return float((moved / length) ** 0.5) if length else 0.0

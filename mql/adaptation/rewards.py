@@ -23,7 +23,8 @@ GUESSES = 256  # tasks that are compared before the best is refined
 REACH = 1.0  # how far outside the range of the training tasks is looked, in multiples of its width
 REFINED = 3  # of the best guesses
 SEARCH = {"maxfev": 400, "xatol": 1e-4, "fatol": 1e-9}
-MOST_ROWS = 2000  # of the new task's transitions are looked at
+TOLD_APART = 10  # training tasks whose rewards are compared
+MOST_ROWS = 500  # of the new task's transitions are looked at
 LEAST_R2 = 0.9  # of the rewards of the new task's episodes, that the found task has to explain
 
 
@@ -61,6 +62,34 @@ def no_function(family: TaskFamily) -> UserError:
     """Return the error that says that a family can't say its reward as a function."""
     what = f"{family.name} can't say its reward as a function of what is observed"
     return UserError(what, where="adapt.method", mend="use adapt.method=finetune, or give the family a reward function")
+
+
+def known_or_found(
+    family: TaskFamily | None, episodes: Sequence[Episode], *, known: Task | None, seed: int
+) -> Task | None:
+    """Return the task whose reward function is that of `episodes`: the `known` one, or the one that they tell.
+
+    Returns:
+        None where the family is unknown, can't say its reward as a function or says the same one in every task, or
+        where the task that is found explains too little.
+    """
+    if family is None or not tells_apart(family, episodes):
+        return None
+    if known is not None:
+        return known
+    found = find_task(family, episodes, seed=seed)
+    return found.task if found and found.r2 >= LEAST_R2 else None
+
+
+def tells_apart(family: TaskFamily, episodes: Sequence[Episode]) -> bool:
+    """Tell whether the family says its reward as a function which differs between its training tasks in `episodes`."""
+    tasks = family.tasks("train")[:TOLD_APART]
+    for episode in episodes:
+        rewards = [family.reward(episode.obs[:-1], episode.obs[1:], episode.action, task) for task in tasks]
+        known = [reward for reward in rewards if reward is not None]
+        if len(known) == len(rewards) and np.ptp(np.stack(known), axis=0).max() > 1e-9:
+            return True
+    return False
 
 
 def find_task(family: TaskFamily, episodes: Sequence[Episode], *, seed: int) -> FoundTask | None:

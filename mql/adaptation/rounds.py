@@ -22,7 +22,7 @@ from mql.config.schema import AdaptConfig
 from mql.types import JSON, Episode
 
 UNTRIED = (1, 3, 5, 10, 20, 40)  # episodes after which a round begins where nothing is tried out
-TRIED_OUT = ((20, 3), (8, 2), (2, 1))  # from this budget on, so many episodes of each agent that is tried out
+TRIED_OUT = ((8, 2), (2, 1))  # from this budget on, so many episodes of each agent that is tried out
 
 
 class Improver(Protocol):

@@ -1,12 +1,13 @@
 """Adaptation by a search for a context: the agent acts as if the task were another one, without any gradient step.
 
 While an agent acts, the context variable z tells it the task. Out of the training range z may say too little, or the
-wrong thing. Here a constant offset is added to z while acting, along the directions in which the training tasks' mean
-contexts differ (their principal components), and the offset with the highest return wins. Searching behaviours over a
-map learned before is what Cully et al. (2015, arXiv 1407.3501) do. The winner goes into the first bias of the actor, so
-it acts, is saved and goes on learning like any agent.
+wrong thing. Two kinds of other contexts are tried, and the one with the highest return wins: those of training tasks,
+fixed, whatever the agent meets (`training_tasks.py`); and z with a constant offset, along the directions in which the
+training tasks' mean contexts differ (their principal components). Searching behaviours over a map learned before is
+what Cully et al. (2015, arXiv 1407.3501) do. The winner goes into the first layer of the actor, so it acts, is saved
+and goes on learning like any agent.
 
-Shapes: Z context variable, K axes, W units of the actor's first layer.
+Shapes: Z context variable, A axes, W units of the actor's first layer.
 """
 
 from __future__ import annotations
@@ -18,48 +19,60 @@ import numpy as np
 import torch
 
 from mql.adaptation.meta_training import MetaTraining
+from mql.adaptation.new_data import replay_of
 from mql.adaptation.old_data import contexts_of
 from mql.adaptation.playing import NewTask, Process, Request
 from mql.adaptation.result import AdaptationResult
+from mql.adaptation.rewards import known_or_found
 from mql.adaptation.rounds import pays
+from mql.adaptation.training_tasks import TrainingTasks, training_tasks, with_fixed_context
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
 from mql.errors import UserError
-from mql.types import JSON, FloatArray
+from mql.types import JSON, Episode, FloatArray
 
 AXES = 3
 STEPS = (1.0, -1.0, 2.0, -2.0)  # along an axis, in standard deviations of the training tasks
-AGAIN = 4  # of the best offsets are played a second time
+AGAIN = 4  # of the best ones are played a second time
+BORROWED = 5  # one in so many trials is the context of a training task, the others are offsets
+APART = 20  # parts that the training tasks are divided into, in their order; a trial is the first of one
 
 
 @dataclass(frozen=True)
-class Axes:
-    """Directions [K, Z] along which the training tasks' contexts differ, one standard deviation long, largest first."""
+class Prepared:
+    """The training tasks, and up to `AXES` directions [A, Z] along which their contexts differ.
 
+    Directions are one standard deviation long, the largest first.
+    """
+
+    tasks: TrainingTasks
     directions: FloatArray
     return_noise: float
 
 
-def prepare(trained: MetaTraining, config: AdaptConfig) -> Axes:
+@dataclass(frozen=True)
+class Trial:
+    """An agent to try out, and what it does with the context; None: what it always did."""
+
+    agent: Agent
+    told: JSON
+
+
+def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
     """Find the axes: principal components of the mean context of each training task.
 
     Raises:
         UserError: the agent has no context, or an actor whose first layer can't be shifted.
     """
-    agent, replay = trained.agent, trained.replay
+    agent = trained.agent
     if not agent.online.actor_encoder.context_dim:
         what = "there is no context to search in: agent.use_context is false"
         raise UserError(what, where="adapt.method", mend="use adapt.method=finetune")
     if agent.online.actor.tanh_layers() is None:
         what = f"{type(agent.online.actor).__name__} has no first layer that an offset could be written into"
         raise UserError(what, where="adapt.method", mend="use adapt.method=finetune")
-    rows = replay.all_rows(at_most=config.scored_transitions)
-    if agent.state_dim:
-        replay = replay.with_states_of(agent.online.actor_encoder, rows)
-    contexts = contexts_of(agent, replay, rows).double().cpu().numpy()
-    tasks = rows // replay.rows
-    means = np.stack([contexts[tasks == task].mean(axis=0) for task in np.unique(tasks)])
-    return Axes(_principal(means, AXES), trained.return_noise())
+    tasks = training_tasks(trained, config)
+    return Prepared(tasks, _principal(tasks.contexts.astype(np.float64), AXES), trained.return_noise())
 
 
 def _principal(means: np.ndarray, count: int) -> FloatArray:
@@ -71,60 +84,63 @@ def _principal(means: np.ndarray, count: int) -> FloatArray:
     return directions
 
 
-def process(trained: MetaTraining, prepared: Axes, config: AdaptConfig, new: NewTask) -> Process:
-    """Try offsets, the best of them again, and keep the best one if it beats none at all by more than chance."""
-    offsets = offsets_of(prepared.directions, new.episodes)
-    again = min(AGAIN, new.episodes - len(offsets), len(offsets))
-    returns: list[list[float]] = []
-    for offset in offsets:
-        played = yield Request(shifted(trained.agent, offset), (0,))
+def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> Process:
+    """Try contexts, the best of them again, and keep the best one if it beats the agent's own by more than chance."""
+    again = min(new.episodes // 4, AGAIN) if new.episodes >= 8 else 0  # at least the best one and the agent's own
+    count = new.episodes - 1 - again if new.episodes >= 2 else 0
+    if not count:
+        return AdaptationResult(trained.agent.copy(), {"accepted": False, "chosen": None, "tried": 0, "rounds": []})
+    own = yield Request(trained.agent, (0,))
+    trials = [Trial(trained.agent.copy(), None), *_trials(trained, prepared, new, own, count)]
+    returns = [[own[0].episode_return]]
+    for trial in trials[1:]:
+        played = yield Request(trial.agent, (0,))
         returns.append([played[0].episode_return])
-    order = sorted(range(1, len(offsets)), key=lambda place: -returns[place][0])
-    # What there is to beat is played again, too: an offset of nothing.
-    for place in [0, *order][:again] if again > 0 else []:
-        played = yield Request(shifted(trained.agent, offsets[place]), (1,))
+    order = sorted(range(1, len(trials)), key=lambda place: -returns[place][0])
+    # What there is to beat is played again, too: the agent's own contexts.
+    for place in [0, *order][: min(again, len(trials))]:
+        played = yield Request(trials[place].agent, (1,))
         returns[place].append(played[0].episode_return)
-    return _result(trained.agent, offsets, returns, prepared.return_noise, config)
+    return _result(trials, returns, prepared.return_noise, config)
+
+
+def _trials(trained: MetaTraining, prepared: Prepared, new: NewTask, own: Sequence[Episode], count: int) -> list[Trial]:
+    """Return up to `count` trials: contexts of training tasks, and offsets along the axes."""
+    tasks, agent = prepared.tasks, trained.agent
+    task = known_or_found(trained.family, [*new.given, *own], known=new.known, seed=new.seed)
+    if task is not None and trained.family is not None:
+        order = np.argsort(-tasks.returns(trained.family, task), kind="stable")
+    else:
+        replay = replay_of(agent, own)
+        order = tasks.nearest(contexts_of(agent, replay, replay.all_rows()).double().cpu().numpy().mean(axis=0))
+    apart = order[:: max(len(order) // APART, 1)][: max(count // BORROWED, 1)]  # neighbours in the order are alike
+    trials = [
+        Trial(with_fixed_context(agent, tasks.contexts[place]), {"context_of": int(tasks.numbers[place])})
+        for place in apart
+    ]
+    offsets = [step * direction for direction in prepared.directions for step in STEPS]
+    trials += [Trial(shifted(agent, offset), {"offset": [float(value) for value in offset]}) for offset in offsets]
+    return trials[:count]
 
 
 def _result(
-    agent: Agent, offsets: Sequence[FloatArray], returns: Sequence[Sequence[float]], noise: float, config: AdaptConfig
+    trials: Sequence[Trial], returns: Sequence[Sequence[float]], noise: float, config: AdaptConfig
 ) -> AdaptationResult:
+    most = max(len(own) for own in returns)
+    compared = [place for place in range(1, len(trials)) if len(returns[place]) == most]
     chosen = 0
-    if len(offsets) > 1:
-        most = max(len(own) for own in returns)
-        best = max((p for p in range(1, len(offsets)) if len(returns[p]) == most or most == 1), default=0,
-                   key=lambda p: float(np.mean(returns[p])))  # fmt: skip
-        before, after = np.array(returns[0][:most]), np.array(returns[best])
-        if best and pays(before, after, noise, margin=config.gate_margin):
+    if compared:
+        best = max(compared, key=lambda place: float(np.mean(returns[place])))
+        if pays(np.array(returns[0]), np.array(returns[best]), noise, margin=config.gate_margin):
             chosen = best
-    report: dict[str, JSON] = {
+    row: dict[str, JSON] = {
+        "episodes": sum(map(len, returns)),
+        "before": float(np.mean(returns[0])),
+        "after": float(np.mean(returns[chosen])),
         "accepted": chosen != 0,
-        "offset": [float(value) for value in offsets[chosen]] if offsets else None,
-        "tried": len(offsets),
-        "rounds": [
-            {
-                "episodes": sum(map(len, returns)),
-                "before": float(np.mean(returns[0])),
-                "after": float(np.mean(returns[chosen])),
-                "accepted": chosen != 0,
-            }
-        ]
-        if returns
-        else [],
     }
-    return AdaptationResult(shifted(agent, offsets[chosen]) if offsets else agent.copy(), report)
-
-
-def offsets_of(directions: FloatArray, budget: int) -> list[FloatArray]:
-    """Return the offsets [Z] to try: none at all first, then along the axes, as many as leave room to play some again.
-
-    With all of the axes there are 13, and 17 episodes are played.
-    """
-    if budget < 2 or not len(directions):
-        return []
-    every = [step * direction for direction in directions for step in STEPS]
-    return [np.zeros_like(directions[0]), *every[: max(budget - 1 - min(budget // 4, AGAIN), 1)]]
+    report = {"accepted": chosen != 0, "chosen": trials[chosen].told, "tried": len(trials) - 1, "rounds": [row]}
+    return AdaptationResult(trials[chosen].agent, report)
 
 
 def shifted(agent: Agent, offset: FloatArray) -> Agent:

@@ -5,6 +5,8 @@ numpy does several times faster than PyTorch. So an agent of known modules (a GR
 acts in numpy; any other acts through its own modules. A policy pickles: worker processes act with it. In numpy it needs
 no PyTorch there.
 
+An episode begins with an empty context, or, where an agent carries one, with that (`CarryingPolicy`).
+
 Shapes: N tasks side by side, O observation, A action, C = O + A + 1 context element, Z context variable,
 H context length.
 """
@@ -38,11 +40,29 @@ class ActingContext:
     length: int = 0
 
 
+@dataclass(frozen=True)
+class CarriedContext:
+    """What episodes begin with that go on from earlier ones of their task: the context of one episode at its end.
+
+    ``state`` [Z]; with context_mode ``window`` also ``elements`` [L, C], the last L <= H steps, the newest at the end
+    (with ``carry`` there are none). They are as the policy keeps them, scaled where it scales.
+    """
+
+    state: FloatArray
+    elements: FloatArray
+
+    @classmethod
+    def of(cls, context: ActingContext) -> CarriedContext:
+        """Return what a context of one episode holds."""
+        first = len(context.elements) - context.length if len(context.elements) else 0
+        return cls(context.state[0].copy(), context.elements[first:, 0].copy())
+
+
 class Policy(Protocol):
     """Acts in N episodes side by side: `begin` once, then `act` and `observe` in turn."""
 
     def begin(self, n: int, element_dim: int) -> ActingContext:
-        """Return the empty context of `n` episodes that start now, for elements of C numbers."""
+        """Return the context of `n` episodes that start now, for elements of C numbers; it is empty as a rule."""
         ...
 
     def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
@@ -117,6 +137,31 @@ class ScaledPolicy:
         size = obs.shape[1]
         scaled: FloatArray = (obs - self._shift[:size]) * self._scale[:size]
         return scaled
+
+
+class CarryingPolicy:
+    """A policy whose episodes all begin with `carried` instead of an empty context."""
+
+    def __init__(self, policy: Policy, carried: CarriedContext) -> None:
+        self._policy, self._carried = policy, carried
+
+    def begin(self, n: int, element_dim: int) -> ActingContext:
+        """Return the context of `n` episodes that start now, for elements of C numbers: each has a copy of its own."""
+        context, carried = self._policy.begin(n, element_dim), self._carried
+        elements = context.elements
+        length = len(carried.elements)
+        if length:
+            elements[-length:] = carried.elements[:, None]
+        state = np.repeat(carried.state[None], n, axis=0)
+        return ActingContext(state=state, elements=elements, policy=self, length=length)
+
+    def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
+        """Return deterministic actions [N, A] for observations [N, O]."""
+        return self._policy.act(obs, context)
+
+    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
+        """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
+        self._policy.observe(context, obs, action, reward)
 
 
 class TorchPolicy:

@@ -16,14 +16,14 @@ import torch
 from torch import nn
 
 from mql.agent import saving
-from mql.agent.acting import ActingContext, Policy, make_policy
+from mql.agent.acting import ActingContext, CarriedContext, CarryingPolicy, Policy, make_policy
 from mql.agent.parameter_vector import ParameterVector
 from mql.agent.protocols import Algorithm, Learner, find
 from mql.agent.scaling import Scaling
 from mql.config.schema import ALGORITHMS, AgentConfig
 from mql.errors import UserError
 from mql.files import write_folder
-from mql.types import FloatArray
+from mql.types import Episode, FloatArray
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Agent:
 
     ``parts`` holds the parameters by the loss that trains them, each part's end to end in one vector. They lie there
     from the start, so that learners come and go, and policies stay current.
+
+    ``carried`` is the context that its episodes begin with (`after`); None: an empty one. Learning knows nothing of it.
     """
 
     def __init__(self, obs_dim: int, action_dim: int, config: AgentConfig, *, seed: int, device: str = "cpu") -> None:
@@ -52,6 +54,7 @@ class Agent:
             obs_dim, action_dim, reward_scale=config.reward_scale, normalize=config.normalize, device=device
         )
         self.parts = self._laid_out()
+        self.carried: CarriedContext | None = None
 
     @property
     def state_dim(self) -> int:
@@ -61,6 +64,19 @@ class Agent:
     def copy(self) -> Agent:
         """Return an agent with equal, independent parameters."""
         return copy.deepcopy(self)
+
+    def after(self, episode: Episode) -> Agent:
+        """Return a copy whose episodes begin with the context that this agent has at the end of `episode`.
+
+        It is for more episodes of the same task, which then is known from their first step on.
+        """
+        context = self.begin(1)
+        for t in range(episode.length):
+            step = slice(t, t + 1)
+            self.observe(context, episode.obs[step], episode.action[step], episode.reward[step])
+        agent = self.copy()
+        agent.carried = CarriedContext.of(context)
+        return agent
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Agent:
         twin = copy.copy(self)
@@ -82,7 +98,7 @@ class Agent:
         return self._algorithm(self, lr=lr, anchor=anchor)
 
     def named_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Every learned tensor and buffer once, by name: what a checkpoint stores."""
+        """Every learned tensor and buffer once, by name, and the carried context: what a checkpoint stores."""
         for owner, networks in (("online", self.online), ("target", self.target)):
             names: nn.Module = networks
             saved = names.state_dict(keep_vars=True).keys()  # without buffers that are not to be saved
@@ -91,6 +107,9 @@ class Agent:
                     yield f"{owner}.{name}", tensor.detach()
         for name, tensor in self.scaling.named_tensors():
             yield f"scaling.{name}", tensor
+        if self.carried is not None:
+            yield "carried.state", torch.from_numpy(self.carried.state)
+            yield "carried.elements", torch.from_numpy(self.carried.elements)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the agent into a new folder, which appears when it is complete; `load` reads it (format: `saving`).
@@ -119,22 +138,34 @@ class Agent:
     def load_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Copy what `named_tensors` gave into this agent; tensors of other names are left alone.
 
+        It then carries the context that is among them, or none.
+
         Raises:
             KeyError: a tensor is missing.
             ValueError: a tensor has another shape than the agent's.
         """
+        self.carried = self._carried_in(tensors)
         for name, tensor in self.named_tensors():
             if tensors[name].shape != tensor.shape:
                 raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}")
             tensor.copy_(tensors[name])
 
+    def _carried_in(self, tensors: Mapping[str, torch.Tensor]) -> CarriedContext | None:
+        if "carried.state" not in tensors:
+            return None
+        state, elements = (tensors[f"carried.{name}"].cpu().numpy().copy() for name in ("state", "elements"))
+        fits = state.shape == (self.online.actor_encoder.context_dim,) and len(elements) <= self._window
+        if not fits or elements.shape[1:] != (self.obs_dim + self.action_dim + 1,):
+            raise ValueError(f"the carried context has shapes {state.shape} and {elements.shape}")
+        return CarriedContext(state, elements)
+
     def policy(self) -> Policy:
         """Return the deterministic policy; on the CPU it shares this agent's parameters."""
-        window = self.config.context_length if self.config.context_mode == "window" else 0
-        return make_policy(self.online.actor, self.online.actor_encoder, window=window, scaling=self.scaling)
+        policy = make_policy(self.online.actor, self.online.actor_encoder, window=self._window, scaling=self.scaling)
+        return policy if self.carried is None else CarryingPolicy(policy, self.carried)
 
     def begin(self, n: int) -> ActingContext:
-        """Return the empty context of `n` episodes that start now."""
+        """Return the context of `n` episodes that start now: an empty one, or the one carried."""
         return self.policy().begin(n, self.obs_dim + self.action_dim + 1)
 
     def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
@@ -144,6 +175,11 @@ class Agent:
     def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
         """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
         context.policy.observe(context, obs, action, reward)
+
+    @property
+    def _window(self) -> int:
+        """The last steps that the encoder looks at; 0: it carries its state, or there is none."""
+        return self.config.context_length if self.config.context_mode == "window" else 0
 
     @property
     def _algorithm(self) -> Algorithm:

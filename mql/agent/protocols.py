@@ -98,12 +98,20 @@ class Learner(Protocol):
     One that steps with Adam inherits all but `update` from ``AdamLearner`` (``mql.learning.optimizer``).
 
     ``lr`` and ``proximal_coef`` may be changed between updates. The latter is lambda of the penalty
-    (lambda / 2) ||theta - theta_anchor||^2 over the trained online parameters.
+    (lambda / 2) ||theta - theta_anchor||^2 over the trained online parameters. ``radii`` are those of balls around the
+    anchor, one for each part named there, which no step leaves (scalars, such as infinity); ``farthest`` says how far
+    each of these parts has been.
     """
 
     updates: int
     lr: float
     proximal_coef: float
+    radii: Mapping[str, torch.Tensor]
+
+    @property
+    def farthest(self) -> Mapping[str, torch.Tensor]:
+        """The largest distance (a scalar) from the anchor after any step, of each part of ``radii``."""
+        ...
 
     def update(self, batch: Batch, *, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Make one update from `batch`, whose weights multiply the losses; return the losses (scalars)."""

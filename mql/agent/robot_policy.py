@@ -31,7 +31,10 @@ class RobotPolicy:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the running episode: the next `act` is the first of a new one."""
+        """Forget the running episode: the next `act` is the first of a new one.
+
+        An agent that carries a context begins each with that (`Agent.after`).
+        """
         self._context = self._policy.begin(1, self.obs_dim + self.action_dim + 1)
         self._obs: FloatArray | None = None  # of the step before [1, O]
         self._action: FloatArray | None = None  # of the step before [1, A]

@@ -1,6 +1,7 @@
 """A saved agent: ``agent.safetensors`` (all tensors) and ``agent.json`` (sizes and configuration), under checksums.
 
-Nothing is pickled, and nothing but these two files is needed to act or to learn on.
+Nothing is pickled, and nothing but these two files is needed to act or to learn on. The format has version 2 where
+episodes begin with a carried context (`Agent.carried`), which a program that knows version 1 alone would leave out.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import safetensors.torch
 import torch
 from pydantic import ValidationError
 
+from mql.agent.acting import CarriedContext
 from mql.config.schema import AgentConfig, saved_agent_config
 from mql.errors import UserError
 from mql.files import read_from_folder, to_json
 
 FORMAT = "mql.agent"
-FORMAT_VERSION = 1
+FORMAT_VERSION, CARRYING_VERSION = 1, 2
 
 DESCRIPTION, TENSORS = "agent.json", "agent.safetensors"
 
@@ -30,6 +32,7 @@ class Saved(Protocol):
     obs_dim: int
     action_dim: int
     config: AgentConfig
+    carried: CarriedContext | None
 
     def named_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Every learned tensor and buffer once, by name."""
@@ -40,7 +43,7 @@ def files_of(agent: Saved) -> dict[str, bytes]:
     """Return the files that a saved agent consists of, by name."""
     description = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if agent.carried is None else CARRYING_VERSION,
         "obs_dim": agent.obs_dim,
         "action_dim": agent.action_dim,
         "config": agent.config.model_dump(mode="json"),
@@ -60,8 +63,9 @@ def read_description(folder: Path) -> tuple[int, int, AgentConfig]:
         mend = "give one that Agent.save, Adapted.save or mql adapt --out wrote (of a run: mql.open_run(...).policy())"
         raise UserError("the folder holds no saved agent", where=str(folder), mend=mend)
     described: dict[str, Any] = json.loads(read_from_folder(folder, DESCRIPTION))
-    if described.get("format") != FORMAT or described.get("format_version") != FORMAT_VERSION:
-        what = f"the agent has format {described.get('format_version')}, but this version reads {FORMAT_VERSION}"
+    version, known = described.get("format_version"), (FORMAT_VERSION, CARRYING_VERSION)
+    if described.get("format") != FORMAT or version not in known:
+        what = f"the agent has format {version}, but this version reads {FORMAT_VERSION} and {CARRYING_VERSION}"
         raise UserError(what, where=where, mend="use the version of mql that wrote it")
     try:
         config = saved_agent_config(described["config"])

@@ -11,6 +11,8 @@ Report = Mapping[str, Any]
 def in_words(report: Report) -> str:
     """Say in words what the report of an adaptation holds: what was played, tried out, kept and rolled back."""
     method, played = report["method"], _episodes(report["episodes_charged"])
+    if method == "context" and report.get("carry_episodes") and report["episodes_charged"]:
+        return f"context: it goes on from {played} of the new task into every episode to come; nothing was learned"
     if method == "context":
         return "context: nothing was played and nothing learned; the running episode tells the agent its task"
     if method == "paper":
@@ -18,7 +20,10 @@ def in_words(report: Report) -> str:
             "no stored transition looked like it, so step 2 was left out" if report["step2_skipped"] else "step 2 made"
         )
         ess = f"stored transitions are worth {report['normalized_ess']:.0%} of their number for it"
-        return f"paper: {played} of the new task; {ess}; {step2}; moved by {report['distance_moved']:.1%}"
+        moved = f"moved by {report['distance_moved']:.1%}"
+        if report.get("distance_free") is not None:
+            moved += f", without the pull by {report['distance_free']:.1%}"
+        return f"paper: {played} of the new task; {ess}; {step2}; {moved}"
     begin = f"{method}{_how(report)}: {played} of the new task, those of trying out included"
     rounds = report.get("rounds") or []
     if method == "search":

@@ -20,6 +20,10 @@ class AdaptConfig(Section):
     adaptation_episodes: Whole = Field(
         default=5, description="Episodes that may be played in the new task, for whatever: the budget."
     )
+    carry_episodes: bool = Field(
+        default=False,
+        description="The context goes on over the budget's episodes, and evaluation episodes begin with it (context).",
+    )
     exploration_noise: NotNegative = Field(
         default=0.2, description="Standard deviation of the action noise in episodes that are there to be learned from."
     )
@@ -61,6 +65,15 @@ class AdaptConfig(Section):
         default="auto", description="Pull to the meta-trained parameters; auto: 1 - normalised effective sample size."
     )
     step1_penalty: bool = Field(default=True, description="Whether the pull acts in step 1, too.")
+    pull: Literal["loss", "step"] = Field(
+        default="loss",
+        description="How the paper's updates are pulled: by a penalty in the loss, as published; or every step ends in "
+        "a ball around the meta-trained parameters, whose size is measured first (twice the time).",
+    )
+    pull_radius: NotNegative = Field(
+        default=0.5,
+        description="Radius of that ball, as a part of the distance that the same updates go without a pull; 1: none.",
+    )
     max_log_weight: Real = Field(default=1.0, description="Largest logarithm of an importance weight.")
     min_weight: NotNegative = Field(default=0.1, description="Importance weights below this one count as zero.")
     inverse_regularization: Positive = Field(default=0.1, description="C of scikit-learn's logistic regression.")

@@ -34,8 +34,8 @@ _GATED = ("gate", "gate_margin", "accept_unseen")
 _ROUNDS = (*_PLAYED, "round_updates", "round_batch_size", "round_lr", *_GATED)
 _OLD = ("old_fraction", "old", *_CLASSIFIED)
 _LOOKED_AT: Mapping[str, tuple[str, ...]] = {
-    "context": (),
-    "search": ("adaptation_episodes", "gate_margin", "scored_transitions"),
+    "context": ("carry_episodes", "adaptation_episodes"),
+    "search": ("adaptation_episodes", "gate_margin", "scored_transitions", "reward"),
     "finetune": (*_ROUNDS, *_OLD),
     "relabel": (*_ROUNDS, "reward"),
     "simulate": (*_ROUNDS, *_CLASSIFIED),
@@ -50,6 +50,8 @@ _LOOKED_AT: Mapping[str, tuple[str, ...]] = {
         "lr",
         "proximal_coef",
         "step1_penalty",
+        "pull",
+        "pull_radius",
         "weighting",
         "weights",
     ),
@@ -62,6 +64,10 @@ def _adapts_by(method: str, config: Config) -> bool:
 
 def _uses_no_old_data(config: Config) -> bool:
     return config.adapt.method in ("finetune", "auto") and not config.adapt.old_fraction
+
+
+def _carries_nothing(config: Config) -> bool:
+    return config.adapt.method == "context" and not config.adapt.carry_episodes
 
 
 _RULES = (
@@ -105,6 +111,9 @@ _RULES = (
         lambda c: c.adapt.step1_updates == 0,
         "adapt.step1_updates is 0",
     ),
+    _Rule(("adapt.adaptation_episodes",), _carries_nothing, "adapt.method is context, without adapt.carry_episodes"),
+    _Rule(("adapt.proximal_coef", "adapt.step1_penalty"), lambda c: c.adapt.pull == "step", "adapt.pull is step"),
+    _Rule(("adapt.pull_radius",), lambda c: c.adapt.pull == "loss", "adapt.pull is loss"),
 )
 
 

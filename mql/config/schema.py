@@ -292,6 +292,9 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
                 multiple = max(1, round(size / agent.segment_length)) * agent.segment_length
                 keys = [key, "agent.segment_length", "agent.context_mode"]
                 yield keys, what, f"agent.context_mode carry needs a multiple, such as {multiple}"
+    if adapt.method == "context" and adapt.carry_episodes and not agent.use_context:
+        what = "adapt.carry_episodes is true, but agent.use_context is false: there is no context to go on with"
+        yield ["adapt.carry_episodes", "agent.use_context"], what, "set adapt.carry_episodes to false"
     if adapt.min_weight > math.exp(min(adapt.max_log_weight, 700.0)):
         what = f"adapt.min_weight is {adapt.min_weight:g}, above the largest weight exp({adapt.max_log_weight:g})"
         keys = ["adapt.min_weight", "adapt.max_log_weight"]

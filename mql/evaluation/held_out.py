@@ -42,6 +42,7 @@ FIGURES = (
     "episodes_charged",
     "accepted",
     "distance_moved",
+    "distance_free",
     "adapt_seconds",
 )
 
@@ -80,6 +81,7 @@ class TaskResult:
             **(self.report or {}),
             "random_return": _mean_return(by_chance),
             "random_success": _success_rate(by_chance),
+            "random_final": _final_info(by_chance),
             **({"fault": self.fault} if self.fault else {}),
             **({"random_fault": str(self.random)} if isinstance(self.random, EpisodeFault) else {}),
         }

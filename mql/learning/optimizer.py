@@ -1,4 +1,7 @@
-"""Adam with a pull to an anchor, and the move of the targets, on the vectors that an agent's parameters lie in."""
+"""Adam with a pull to an anchor, and the move of the targets, on the vectors that an agent's parameters lie in.
+
+The pull is a term of the loss, or a ball around the anchor that steps do not leave.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,9 @@ class Adam:
         parameters: moved in place.
         anchor: the vector of other values for them, which a step can pull to.
 
+    Attributes:
+        farthest: the largest distance from the anchor after any step with a radius so far (a scalar).
+
     Raises:
         RuntimeError: the parameters do not lie in their vector any more.
     """
@@ -29,11 +35,15 @@ class Adam:
         # Both moments, and the number of steps (a tensor, as the fused operator wants it).
         self._first, self._second = torch.zeros_like(parameters.data), torch.zeros_like(parameters.data)
         self._steps = torch.zeros((), device=parameters.data.device)
+        self.farthest = torch.zeros_like(self._steps)
 
-    def step(self, loss: torch.Tensor, *, lr: float, proximal_coef: float = 0.0) -> None:
+    def step(
+        self, loss: torch.Tensor, *, lr: float, proximal_coef: float = 0.0, radius: torch.Tensor | None = None
+    ) -> None:
         """Move the parameters down the gradient of ``loss + (proximal_coef / 2) ||theta - anchor||^2``.
 
-        No other parameter's gradient is computed.
+        No other parameter's gradient is computed. Those that then are farther than `radius` (a scalar) from the anchor
+        are drawn straight back to that distance; others keep every bit.
         """
         # (A loss that does not depend on a parameter gives it a gradient of zero.)
         found = torch.autograd.grad(loss, self._parameters.parameters, materialize_grads=True)
@@ -45,6 +55,14 @@ class Adam:
             [self._parameters.data], [gradient], [self._first], [self._second], [], [self._steps], fused=True,
             amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=0.0, eps=1e-8, maximize=False,
         )  # fmt: skip
+        if radius is not None and self._anchor is not None:
+            self._draw_back(self._anchor, radius)
+
+    def _draw_back(self, anchor: torch.Tensor, radius: torch.Tensor) -> None:
+        distance = torch.linalg.vector_norm(self._parameters.data - anchor)
+        kept = (radius / distance.clamp_min(torch.finfo(distance.dtype).tiny)).clamp_max(1.0)
+        self._parameters.data.lerp_(anchor, 1.0 - kept)  # a weight of 0 changes nothing, one of 1 gives the anchor
+        self.farthest = self.farthest.maximum(distance.minimum(radius))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the state by each parameter's place: ``0.exp_avg``, ``0.exp_avg_sq``, ``0.step``, ``1.exp_avg`` ..."""
@@ -62,7 +80,8 @@ class AdamLearner:
         agent: trained in place.
         lr: Adam's step size for every part; it may be changed between updates (`lr`).
         anchor: the meta-trained agent (theta_meta). With a ``proximal_coef`` lambda above 0, every update has the
-            penalty (lambda / 2) ||theta - theta_meta||^2 over the trained online parameters.
+            penalty (lambda / 2) ||theta - theta_meta||^2 over the trained online parameters. With `radii`, every step
+            ends within a ball around theta_meta.
     """
 
     def __init__(self, agent: Agent, *, lr: float, anchor: Agent | None = None) -> None:
@@ -70,6 +89,7 @@ class AdamLearner:
         self.updates = 0
         self.lr = lr
         self.proximal_coef = 0.0
+        self.radii: Mapping[str, torch.Tensor] = {}
         self._adam = {
             name: Adam(part.online, anchor=anchor.parts[name].online.data if anchor else None)
             for name, part in agent.parts.items()
@@ -77,7 +97,12 @@ class AdamLearner:
 
     def step(self, part: str, loss: torch.Tensor) -> None:
         """Move the parameters of one part of the agent down the gradient of `loss` and of the penalty."""
-        self._adam[part].step(loss, lr=self.lr, proximal_coef=self.proximal_coef)
+        self._adam[part].step(loss, lr=self.lr, proximal_coef=self.proximal_coef, radius=self.radii.get(part))
+
+    @property
+    def farthest(self) -> dict[str, torch.Tensor]:
+        """How far each part of `radii` was from theta_meta at most, after a step."""
+        return {part: self._adam[part].farthest for part in self.radii}
 
     def optimizer_tensors(self) -> dict[str, torch.Tensor]:
         """Adam's moments and step counts by name: what a checkpoint stores beside the agent's tensors."""

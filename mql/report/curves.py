@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]
 
 # Okabe and Ito's palette: told apart by colour-blind readers and in print.
-UNTRAINED, ZERO_SHOT, ADAPTED = "#999999", "#0072B2", "#D55E00"
+ZERO_SHOT, ADAPTED = "#0072B2", "#D55E00"
 RANDOM = "#555555"
 RESOLUTION = 130  # dots per inch
 
@@ -65,17 +65,18 @@ def draw_training(
 def draw_quickstart(
     path: Path,
     evaluations: Sequence[Record],
-    rows: Sequence[Record],
+    groups: Mapping[str, Mapping[str, Sequence[float]]],
     *,
     metrics: Sequence[Record] = (),
     title: str = "",
 ) -> Path:
-    """Draw a finished run's learning curve beside each held-out target's distance: untrained, zero-shot, adapted.
+    """Draw a finished run's learning curve beside the distances to targets: of random actions, zero-shot, adapted.
 
     Args:
         path: where the picture goes.
         evaluations: records of evaluations.jsonl, at least one.
-        rows: one per held-out task, with ``untrained_distance``, ``zero_shot_distance`` and ``adapted_distance`` in m.
+        groups: by the targets' title: final distances in m, one for each target, of ``random``, ``zero_shot`` and
+            ``adapted``.
         metrics: records of metrics.jsonl.
         title: what was trained.
 
@@ -83,15 +84,17 @@ def draw_quickstart(
         `path`.
 
     Raises:
-        ValueError: there is no evaluation or no row, or the evaluations share no task.
+        ValueError: there is no evaluation or no target, or the evaluations share no task.
     """
-    if not rows:
+    if not groups or not all(stage for group in groups.values() for stage in group.values()):
         raise ValueError("a quickstart picture needs at least one held-out task")
-    figure = new_figure(11.0, 5.2)
-    curve, targets = figure.subplots(1, 2, width_ratios=[1.15, 1.0])
+    figure = new_figure(7.0 + 4.0 * len(groups), 5.2)
+    curve, *places = figure.subplots(1, 1 + len(groups), width_ratios=[1.2, *(1.0 for _ in groups)])
+    widest = 100 * max(max(stage) for group in groups.values() for stage in group.values())
     _draw_returns(curve, learning_curve(evaluations, finished=True))
     _write_title(curve, "Return on held-out targets", _cost([*metrics, *evaluations]))
-    _draw_distances(targets, rows)
+    for targets, (name, group) in zip(places, groups.items(), strict=True):
+        _draw_distances(targets, name, group, widest=widest)
     if title:
         figure.suptitle(title, fontweight="bold")
     return save_figure(figure, path)
@@ -198,28 +201,24 @@ def _count(tasks: int, kind: str) -> str:
     return f"{tasks} {kind} task{'' if tasks == 1 else 's'}"
 
 
-def _draw_distances(axes: Axes, rows: Sequence[Record]) -> None:
-    """One line per target, the farthest untrained on top: how each stage moved the final distance."""
-    ordered = sorted(rows, key=lambda row: float(row["untrained_distance"]))
-    heights = range(len(ordered))
-    columns = {
-        key: [100 * float(row[f"{key}_distance"]) for row in ordered] for key in ("untrained", "zero_shot", "adapted")
-    }
-    axes.hlines(heights, columns["adapted"], columns["untrained"], color="#dddddd", linewidth=2, zorder=1)
+def _draw_distances(axes: Axes, name: str, group: Mapping[str, Sequence[float]], *, widest: float) -> None:
+    """One line per target, the farthest zero-shot on top: how each stage moved the final distance."""
+    order = sorted(range(len(group["zero_shot"])), key=lambda place: group["zero_shot"][place])
+    columns = {stage: [100 * float(values[place]) for place in order] for stage, values in group.items()}
+    axes.hlines(range(len(order)), columns["adapted"], columns["zero_shot"], color="#dddddd", linewidth=2, zorder=1)
     for key, label, color, marker in (
-        ("untrained", "untrained", UNTRAINED, "D"),
+        ("random", "random actions", RANDOM, "D"),
         ("zero_shot", "zero-shot", ZERO_SHOT, "o"),
         ("adapted", "adapted", ADAPTED, "s"),
     ):
-        mean = sum(columns[key]) / len(ordered)
+        mean = sum(columns[key]) / len(order)
         text = f"{label}: mean {mean:.1f} cm"
-        axes.scatter(columns[key], heights, color=color, marker=marker, s=26, zorder=2, label=text, clip_on=False)
+        axes.scatter(columns[key], range(len(order)), color=color, marker=marker, s=26, zorder=2, label=text)
         axes.axvline(mean, color=color, linewidth=1, linestyle=":", zorder=0)
-    _write_title(axes, "Final distance to each held-out target", "dotted: the mean of each")
+    _write_title(axes, f"{len(order)} {name}", "dotted: the mean of each")
     axes.set_xlabel("distance at the end of the episode (cm)")
-    axes.set_ylabel("held-out targets")
     axes.set_yticks([])
-    axes.set_xlim(left=0)
+    axes.set_xlim(-0.02 * widest, 1.05 * widest)
     _legend_below(axes, ncols=1)
 
 

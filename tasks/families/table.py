@@ -45,6 +45,7 @@ TABLE: tuple[tuple[str, ...], ...] = (
     ("point-robot", "mql.tasks.families.small.point_robot:point_robot"),
     ("point-robot-oracle", "mql.tasks.families.small.point_robot:point_robot_oracle"),
     ("reacher-goal", "mql.tasks.families.small.reacher_goal:reacher_goal"),
+    ("reacher-goal-narrow", "mql.tasks.families.small.reacher_goal:reacher_goal_narrow"),
     ("reacher-goal-oracle", "mql.tasks.families.small.reacher_goal:reacher_goal_oracle"),
     ("walker-params", "mql.tasks.families.locomotion.walker_params:walker_params"),
     ("walker-params-oracle", "mql.tasks.families.locomotion.walker_params:walker_params", "oracle"),

@@ -141,8 +141,8 @@ def test_by_context_alone_nothing_is_learned_and_nothing_played() -> None:
 def test_what_diverges_is_an_error_that_names_the_rate(method: str) -> None:
     if method in ("context", "search"):
         return
-    settings = config(method, lr=1e30, round_lr=1e30, step1_updates=9, round_updates=9, accept_unseen=True)
-    adaptation = prepare(trained(agent()), settings.model_copy(update={"adaptation_episodes": 1}))
+    settings = config(method, lr=1e30, round_lr=1e30, step1_updates=9, round_updates=9, gate=False)
+    adaptation = prepare(trained(agent()), settings.model_copy(update={"adaptation_episodes": 3}))
     if method == "relabel":
         return
     with pytest.raises(UserError, match="adapt"):

@@ -103,7 +103,7 @@ def test_with_one_episode_what_was_learned_is_kept_only_if_that_is_wanted(
 
 def test_without_a_proposal_no_further_episode_is_played() -> None:
     outcome, asked = spend(20, Proposes(None))
-    assert len(asked) == 1 and len(outcome.episodes) == 3 and outcome.rounds == []
+    assert len(asked) == 1 and len(outcome.episodes) == 2 and outcome.rounds == []
 
 
 def test_a_gain_counts_only_beyond_chance() -> None:

@@ -92,8 +92,8 @@ def test_what_is_no_agent_or_of_another_version_is_refused(tmp_path: Path) -> No
     rewrite(tmp_path, config=known, obs_dim=4)
     with pytest.raises(UserError, match=r"the tensors do not fit the agent: .* has shape"):
         Agent.load(tmp_path)
-    rewrite(tmp_path, format_version=2)
-    with pytest.raises(UserError, match="the agent has format 2, but this version reads 1"):
+    rewrite(tmp_path, format_version=3)
+    with pytest.raises(UserError, match="the agent has format 3, but this version reads 1 and 2"):
         Agent.load(tmp_path)
 
 

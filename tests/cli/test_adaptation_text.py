@@ -17,6 +17,8 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
     ("report", "parts"),
     [
         ({"method": "context", "episodes_charged": 0}, ["nothing was played"]),
+        ({"method": "context", "episodes_charged": 0, "carry_episodes": True}, ["nothing was played"]),
+        ({"method": "context", "episodes_charged": 2, "carry_episodes": True}, ["it goes on from 2 episodes"]),
         (
             {**COMMON, "method": "finetune", "rounds": [KEPT, BACK]},
             ["5 episodes", "round 1: return -120 to -80, kept", "round 2: return -80 to -95, rolled back", "by 2.1%"],
@@ -59,6 +61,10 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
         ({**COMMON, "method": "search", "tried": 0, "accepted": False, "rounds": []}, ["give 2 or more"]),
         ({**COMMON, "method": "paper", "normalized_ess": 0.12, "step2_skipped": False}, ["12% of their number"]),
         ({**COMMON, "method": "paper", "normalized_ess": 0.0, "step2_skipped": True}, ["step 2 was left out"]),
+        (
+            {**COMMON, "method": "paper", "normalized_ess": 0.1, "step2_skipped": False, "distance_free": 0.042},
+            ["moved by 2.1%, without the pull by 4.2%"],
+        ),
     ],
 )
 def test_a_sentence_says_what_happened(report: dict[str, Any], parts: list[str]) -> None:

@@ -43,17 +43,24 @@ def test_what_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str], targ
     path = tmp_path / "runs" / "quickstart"
     result = quickstart(path, overrides=settings(targets))
     summary = json.loads((path / "summary.json").read_text())
-    assert summary == result and summary.keys() == {"seconds", "untrained", "zero_shot", "adapted", "tasks"}
-    assert summary["tasks"] == targets and summary["seconds"] > 0
-    for stage in ("untrained", "zero_shot", "adapted"):
-        assert summary[stage].keys() == {"return", "final_distance", "tasks_solved"}
-        assert math.isfinite(summary[stage]["return"]) and 0 < summary[stage]["final_distance"] < 0.5
-        assert 0 <= summary[stage]["tasks_solved"] <= targets
+    assert summary == result and summary.keys() == {"seconds", "episodes", "inside", "outside"}
+    assert summary["seconds"] > 0
+    for group in ("inside", "outside"):
+        assert summary[group]["tasks"] == targets
+        for stage in ("random", "zero_shot", "adapted"):
+            figures = summary[group][stage]
+            assert figures.keys() == {"return", "final_distance", "tasks_solved"}
+            assert math.isfinite(figures["return"]) and 0 < figures["final_distance"] < 0.5
+            assert 0 <= figures["tasks_solved"] <= targets
     assert (path / "report.png").read_bytes().startswith(b"\x89PNG")
     run = RunDir.open_readonly(path)
-    assert run.finished and run.summary["summary"]["adapted"]["mean"] == pytest.approx(summary["adapted"]["return"])
+    assert run.finished and run.summary["summary"]["adapted"]["mean"] == pytest.approx(
+        summary["inside"]["adapted"]["return"]
+    )
     table = capsys.readouterr().out
-    assert all(word in table for word in ("untrained", "zero-shot", "adapted", "final distance", "targets reached"))
+    assert all(
+        word in table for word in ("random", "zero-shot", "adapted", "final distance", "targets reached", "outside")
+    )
 
 
 def test_it_replaces_its_own_run_only(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ def test_what_acts_and_what_nobody_gave_is_not_said() -> None:
     assert said("point-robot", "agent.algorithm=sac") == []
     assert said("point-robot", "agent.burn_in=8", "adapt.round_updates=50") == []
     assert said("point-robot", "adapt.method=paper", "adapt.step2_updates=50") == []
+    assert said("point-robot", "adapt.method=context", "adapt.carry_episodes=true", "adapt.adaptation_episodes=2") == []
+    assert said("point-robot", "adapt.method=paper", "adapt.pull=step", "adapt.pull_radius=0.2") == []
     assert said("point-robot", "adapt.method=finetune", "adapt.old_fraction=0.5", "adapt.old=propensity") == []
 
 
@@ -33,6 +35,8 @@ def test_what_acts_and_what_nobody_gave_is_not_said() -> None:
         (["agent.use_context=false", "agent.context_dim=8"], "agent.context_dim", "agent.use_context is false"),
         (["agent.algorithm=sac", "agent.target_noise_clip=0.2"], "agent.target_noise_clip", "is not td3"),
         (["adapt.method=context", "adapt.step2_updates=50"], "adapt.step2_updates", "adapt.method is context"),
+        (["adapt.method=search", "adapt.carry_episodes=true"], "adapt.carry_episodes", "adapt.method is search"),
+        (["adapt.method=context", "adapt.adaptation_episodes=2"], "adapt.adaptation_episodes", "adapt.carry_episodes"),
         (["adapt.step2_updates=50"], "adapt.step2_updates", "adapt.method is auto"),
         (["adapt.method=search", "adapt.round_lr=1e-4"], "adapt.round_lr", "adapt.method is search"),
         (["adapt.old=propensity"], "adapt.old", "adapt.old_fraction is 0"),
@@ -42,6 +46,13 @@ def test_what_acts_and_what_nobody_gave_is_not_said() -> None:
             "adapt.step1_penalty",
             "step1_updates is 0",
         ),
+        (
+            ["adapt.method=paper", "adapt.pull=step", "adapt.proximal_coef=0.1"],
+            "adapt.proximal_coef",
+            "adapt.pull is step",
+        ),
+        (["adapt.method=paper", "adapt.pull_radius=0.1"], "adapt.pull_radius", "adapt.pull is loss"),
+        (["adapt.method=finetune", "adapt.pull=step"], "adapt.pull", "adapt.method is finetune"),
     ],
 )
 def test_a_key_that_another_turns_off_is_said_with_its_place(settings: list[str], key: str, why: str) -> None:

@@ -153,6 +153,30 @@ def test_without_adaptation_the_agent_acts_as_everywhere_else() -> None:
     assert not report["adapted"]
 
 
+def test_a_context_that_goes_on_over_the_protocol_s_episodes_acts_in_both_counts() -> None:
+    reach, agent = family(), tiny_agent()
+    task, config = reach.tasks("test")[0], AdaptConfig(method="context", carry_episodes=True)
+    replay = Replay(n_tasks=1, obs_dim=39, action_dim=4, capacity=20, episode_length=STEPS, context_dim=agent.state_dim)
+    report = official_evaluation(
+        agent,
+        prepare(MetaTraining(agent, replay), config),
+        reach,
+        tasks=[task],
+        seed=0,
+        adaptation_episodes=2,
+        evaluation_episodes=2,
+    )
+    own = agent
+    for _ in range(2):
+        [episode] = collect_here(own, reach, [task], [3])
+        seen = {name: getattr(episode, name)[:-1] for name in ("obs", "action", "reward")}
+        own = own.after(replace(episode, **seen))  # the protocol shows nobody what comes after the last action
+    expected = collect_here(own, reach, [task], [3])[0].episode_return
+    assert abs(expected - collect_here(agent, reach, [task], [3])[0].episode_return) > 1e-4 * abs(expected)
+    assert report["official"]["mean_return"] == pytest.approx(expected, rel=1e-5)
+    assert report["exact"]["mean_return"] == pytest.approx(expected, rel=1e-5)
+
+
 @dataclass
 class ToOnePlace:
     """An agent that always reaches for one place, whatever the goal is."""

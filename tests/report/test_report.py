@@ -48,7 +48,7 @@ def evaluation(
     }
 
 
-ROWS = [{"untrained_distance": 0.3, "zero_shot_distance": 0.08, "adapted_distance": 0.02 * k} for k in range(5)]
+TARGETS = {"random": [0.3] * 5, "zero_shot": [0.08] * 5, "adapted": [0.02 * k for k in range(5)]}
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -80,15 +80,17 @@ def test_success_has_a_picture_beside_it(tmp_path: Path) -> None:
 
 
 def test_quickstart_picture(tmp_path: Path) -> None:
-    path = draw_quickstart(tmp_path / "quickstart.png", [evaluation(100, [-5.0], [-4.0])], ROWS, title="reacher-goal")
-    assert size(path) == (1430, 676)
+    path = draw_quickstart(
+        tmp_path / "quickstart.png", [evaluation(100, [-5.0], [-4.0])], {"near": TARGETS, "far": TARGETS}
+    )
+    assert size(path) == (1950, 676)
 
 
 def test_nothing_to_draw_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one evaluation"):
         draw_training(tmp_path / "a.png", [], [], finished=False)
     with pytest.raises(ValueError, match="at least one held-out task"):
-        draw_quickstart(tmp_path / "a.png", [evaluation(0, [0.0])], [])
+        draw_quickstart(tmp_path / "a.png", [evaluation(0, [0.0])], {})
     assert not list(tmp_path.iterdir())
 
 

@@ -52,6 +52,7 @@ SHAPES = {  # observation, action, episode length, control timestep in s
     "humanoid-dir-contact": (348, 17, 200, 0.015),
     "point-robot": (2, 2, 20, 0.1),
     "reacher-goal": (8, 2, 50, 0.02),
+    "reacher-goal-narrow": (8, 2, 50, 0.02),
     "walker-params": (17, 6, 200, 0.016),
     "walker-params-v5": (17, 6, 200, 0.008),
     "walker-params-legacy": (17, 6, 200, 0.016),

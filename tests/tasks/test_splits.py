@@ -32,6 +32,7 @@ SPLIT_SIZES = {
     "humanoid-dir": {"train": 100, "test": 30},
     "point-robot": {"train": 40, "test": 20, "ood": 20},
     "reacher-goal": {"train": 100, "test": 20, "ood": 20},
+    "reacher-goal-narrow": {"train": 100, "test": 20, "ood": 20},
     "walker-params": {"train": 40, "test": 10, "ood": 10},
     "walker-params-v5": {"train": 40, "test": 10, "ood": 10},
 }

@@ -3,7 +3,8 @@
 Description: reward ``-distance - 0.1 sum(a^2)`` at each of 50 steps, with the fingertip's distance to the target in m;
 an episode never ends early. The agent sees neither target nor distance: it must infer the target from rewards.
 Parameters: target (m), uniform on the disc of radius 0.2 m around the shoulder; tasks outside: the ring from 0.201 to
-0.21 m, which the arm reaches only when it is all but straight.
+0.21 m, which the arm reaches only when it is all but straight. ``reacher-goal-narrow``: the disc of radius 0.12 m;
+outside: the ring from 0.14 to 0.2 m.
 Success: the fingertip is within 0.02 m of the target in each of the last 10 steps; known at the last step.
 
 Differences from Gymnasium's Reacher v5: target and distance are not observed but the fingertip's place is, effort costs
@@ -29,7 +30,7 @@ from mql.tasks.stepping.rollout import MujocoFamily
 from mql.tasks.stepping.state import Outcome, State
 
 EPISODE_LENGTH = 50  # control steps: 1 s
-TARGET_RADIUS = 0.2  # m; training targets lie within, 0.01 m short of the arm's reach
+TARGET_RADIUS = 0.2  # m; targets lie within, 0.01 m short of the arm's reach
 CONTROL_COST_WEIGHT = 0.1  # full torque on both joints costs 0.2 a step, as much as standing 0.2 m away
 GOAL_TOLERANCE = 0.02  # m; within this distance the fingertip counts as being at the target
 HOLD_STEPS = 10  # the last 0.2 s
@@ -80,11 +81,26 @@ def _seen_state(obs: Array) -> State:
 
 
 def reacher_goal() -> ReacherGoal:
-    """Build reacher-goal."""
+    """Build reacher-goal: training targets on a disc of 0.2 m."""
+    return _family("reacher-goal", Disc(TARGET_RADIUS), ood=Disc(radius=REACH, inner_radius=0.201))
+
+
+def reacher_goal_narrow() -> ReacherGoal:
+    """Build reacher-goal-narrow: training targets on a disc of 0.12 m, and others well outside it."""
+    return _family("reacher-goal-narrow", Disc(0.12), ood=Disc(radius=TARGET_RADIUS, inner_radius=0.14))
+
+
+def reacher_goal_oracle() -> ReacherGoal:
+    """Build reacher-goal with the target in the observation."""
+    return reacher_goal().as_oracle()
+
+
+def _family(name: str, train: Disc, *, ood: Disc) -> ReacherGoal:
     robot: Robot = REACHER
+    near = " near it" if train.radius < TARGET_RADIUS else ""
     return ReacherGoal(
-        name="reacher-goal",
-        summary="a planar arm finds a hidden target and stays there",
+        name=name,
+        summary=f"a planar arm finds a hidden target{near} and stays there",
         obs_dim=8,
         action_dim=2,
         episode_length=EPISODE_LENGTH,
@@ -92,7 +108,7 @@ def reacher_goal() -> ReacherGoal:
         robot=robot,
         parameters={
             "target": Parameter(
-                distribution=Disc(TARGET_RADIUS),
+                distribution=train,
                 unit="m",
                 doc="target x and y, seen from the shoulder",
                 bounds=(-TARGET_LIMIT, TARGET_LIMIT),
@@ -101,14 +117,9 @@ def reacher_goal() -> ReacherGoal:
         splits={
             "train": Split(n=100, seed=1),
             "test": Split(n=20, seed=2),
-            "ood": Split(n=20, seed=3, override={"target": Disc(radius=REACH, inner_radius=0.201)}),
+            "ood": Split(n=20, seed=3, override={"target": ood}),
         },
         has_success=True,
         hold_steps=HOLD_STEPS,
         success_at="end",
     )
-
-
-def reacher_goal_oracle() -> ReacherGoal:
-    """Build reacher-goal with the target in the observation."""
-    return reacher_goal().as_oracle()

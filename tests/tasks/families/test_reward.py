@@ -26,6 +26,7 @@ EXACT = {  # the largest error: observations are float32, and a place far from 0
     "point-robot": 1e-5,
     "point-robot-oracle": 1e-5,
     "reacher-goal": 1e-5,
+    "reacher-goal-narrow": 1e-5,
     "reacher-goal-oracle": 1e-5,
 }
 ESTIMATED = (
