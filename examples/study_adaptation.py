@@ -177,8 +177,15 @@ def append(
     """Write a cell, and a line of it for people."""
     seed, split, variant, budget = key
     rows = [result.to_json() for result in results]
-    kept = ("zero_shot_return", "adapted_return", "zero_shot_success", "adapted_success", "fault")
-    told = ("episodes_charged", "accepted", "distance_moved", "adapt_seconds", "rounds", "reward_r2", "by")
+    kept = (
+        "zero_shot_return",
+        "adapted_return",
+        "zero_shot_success",
+        "adapted_success",
+        "zero_shot_final",
+        "adapted_final",
+    )
+    told = ("fault", "episodes_charged", "accepted", "distance_moved", "adapt_seconds", "rounds", "reward_r2", "by")
     cell = {
         "family": run.family.name,
         "seed": seed,

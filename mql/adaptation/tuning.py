@@ -64,6 +64,7 @@ def tune(start: Candidate, sources: Sequence[Source], config: AdaptConfig, *, se
     noise = torch_generator(seed, "tune", turn, device=str(agent.device))
     plan = context_plan(agent.config)
     for update in range(config.round_updates):
+        learner.lr = config.round_lr * (1.0 - update / config.round_updates)  # what is tried out should have settled
         if agent.state_dim and update % REFRESH_EVERY == 0:
             for source in sources:
                 if source.own is not None:

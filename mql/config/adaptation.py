@@ -35,7 +35,7 @@ class AdaptConfig(Section):
         default=100, description="Updates of a round of finetune, relabel and simulate; 400 where dynamics differ."
     )
     round_batch_size: Count = Field(default=256, description="Transitions per update of a round.")
-    round_lr: Positive = Field(default=1e-4, description="Learning rate of a round.")
+    round_lr: Positive = Field(default=1e-4, description="Learning rate of a round, where it begins; it falls to 0.")
     old_fraction: Fraction = Field(default=0.0, description="Part of finetune's batches that is stored data.")
     old: Literal["uniform", "propensity", "permuted"] = Field(
         default="uniform",

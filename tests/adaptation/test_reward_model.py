@@ -150,7 +150,12 @@ def test_without_a_function_the_reward_is_learned(monkeypatch: pytest.MonkeyPatc
     assert report("relabel", given)["reward"] == "found"
     monkeypatch.setattr(type(FAMILY), "reward", lambda *_: None)
     told = report("relabel", given)
-    assert told["reward"] == "learned" and told["reward_r2"] > LEAST_R2 and told["old_episodes"] >= 3
+    assert (
+        told["reward"] == "learned"
+        and told["reward_r2"] > LEAST_R2
+        and told["old_episodes"] >= 10
+        and told["distance_moved"] > 0
+    )
     assert "found_task" not in told
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,3 +86,19 @@ def test_shares_say_how_much_of_a_batch_comes_from_where() -> None:
     stores = [replay_of(own, [replace(old, reward=np.full(STEPS, value, np.float32))]) for value in (5.0, -5.0)]
     batch = joined([store.sample(size, plan, rng) for store, size in zip(stores, (48, 16), strict=True)])
     assert float(batch.transition.reward.mean()) == pytest.approx(2.5 * own.config.reward_scale)
+
+
+def test_the_rate_falls_to_nothing_within_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, rates = agent(), []
+    learner = type(own.learner(lr=1.0))
+    update = learner.update
+
+    def noted(self: Any, *arguments: Any, **named: Any) -> Any:
+        rates.append(self.lr)
+        return update(self, *arguments, **named)
+
+    monkeypatch.setattr(learner, "update", noted)
+    store = replay_of(own, episodes(1))
+    settings = AdaptConfig(round_updates=4, round_batch_size=16, round_lr=0.004)
+    tune(Candidate(own, {}), [Source(store, 1.0, store)], settings, seed=0, turn=0)
+    assert rates == pytest.approx([0.004, 0.003, 0.002, 0.001])
