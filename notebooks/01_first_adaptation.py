@@ -33,7 +33,7 @@ from mql.collecting.rollout import collect
 from mql.evaluation.held_out import evaluate
 from mql.evaluation.statistics import paired_gain
 from mql.learning.trainer import Trainer
-from mql.report.curves import ADAPTED, UNTRAINED, ZERO_SHOT
+from mql.report.curves import ADAPTED, RANDOM, ZERO_SHOT
 from mql.seeding import generator, spawn_seeds
 from mql.training.meta_q_learning import evaluation
 
@@ -69,7 +69,7 @@ def plane(axes, limit):
 
 figure, axes = plt.subplots(figsize=(4.6, 4.6), layout="constrained")
 plane(axes, limit=2.0)
-for split, color, marker in (("train", UNTRAINED, "o"), ("test", ZERO_SHOT, "^"), ("ood", ADAPTED, "s")):
+for split, color, marker in (("train", RANDOM, "o"), ("test", ZERO_SHOT, "^"), ("ood", ADAPTED, "s")):
     tasks = family.tasks(split)
     axes.scatter(*goals(tasks).T, c=color, marker=marker, s=22, label=f"{split}: {len(tasks)}")
 axes.set_title("The goals of each split", loc="left")
@@ -114,7 +114,7 @@ steps, summaries = zip(*curve, strict=True)
 axes.fill_between(steps, *zip(*(summary["ci95"] for summary in summaries), strict=True), color=ZERO_SHOT, alpha=0.18)
 axes.plot(steps, [summary["mean"] for summary in summaries], "o-", color=ZERO_SHOT, label="zero-shot")
 axes.axhline(known, color="black", linestyle="--", linewidth=1, label="goal known")
-axes.axhline(still, color=UNTRAINED, linestyle=":", linewidth=1.5, label="standing still")
+axes.axhline(still, color=RANDOM, linestyle=":", linewidth=1.5, label="standing still")
 axes.set(xlabel="env steps", ylabel="mean return (band: 95 % over tasks)", xlim=(0, None))
 axes.set_title("Return on 20 validation goals", loc="left")
 axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
@@ -276,7 +276,7 @@ control = config.adapt.model_copy(update={"weights": "uniform", "proximal_coef":
 count, k = (2, 2) if SMALL else (10, 10)
 figure, axes = plt.subplots(figsize=(6.8, 3.4), layout="constrained")
 for row, (split, name) in enumerate([("test", "adapted"), ("test", "control"), ("ood", "adapted"), ("ood", "control")]):
-    setting, color = (config.adapt, ADAPTED) if name == "adapted" else (control, UNTRAINED)
+    setting, color = (config.adapt, ADAPTED) if name == "adapted" else (control, RANDOM)
     tasks = family.tasks(split)[:count]
     results = evaluate(
         agent,
