@@ -41,8 +41,7 @@ def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
     except UserError:  # every task has the same reward
         relabelling = None
     actor, encoder = trained.agent.online.actor, trained.agent.online.actor_encoder
-    exact = relabelling is not None and relabelling.family is not None
-    borrows = exact and encoder.context_dim and actor.tanh_layers() is not None
+    borrows = relabelling is not None and relabelling.exact and encoder.context_dim and actor.tanh_layers() is not None
     tasks = training_tasks(trained, config) if borrows else None
     return Prepared(finetune.prepare(trained, config), relabelling, tasks)
 
@@ -52,12 +51,14 @@ def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new:
     ways: dict[str, Improver] = {}
     if prepared.tasks is not None:
         ways["a training task's context"] = Borrowing(trained, prepared.tasks, new)
-    relabelling = relabel.Relabelling(prepared.relabel, config, new) if prepared.relabel else None
-    if relabelling is not None and relabelling.exact:
-        ways["relabel"] = relabelling
-    ways["finetune"] = finetune.Finetuning(trained, prepared.finetune.scored, config, new.seed)
-    if relabelling is not None:
-        ways["relabel"] = relabelling  # by a learned model, if not yet there: the new episodes alone come first
+    finetuning = finetune.Finetuning(trained, prepared.finetune.scored, config, new.seed)
+    if prepared.relabel is None:
+        ways["finetune"] = finetuning
+    else:
+        relabelling = relabel.Relabelling(prepared.relabel, config, new)
+        # Rewards that a function says come first; a model of them, only after the new episodes alone.
+        pair: list[tuple[str, Improver]] = [("relabel", relabelling), ("finetune", finetuning)]
+        ways.update(pair if prepared.relabel.exact else reversed(pair))
     improver = InTurn(ways)
     return adapt_in_rounds(trained, improver, config, new, return_noise=prepared.finetune.return_noise)
 

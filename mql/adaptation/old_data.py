@@ -63,10 +63,19 @@ def score(agent: Agent, replay: Replay, config: AdaptConfig) -> ScoredData:
 
     With a carried context, the states come from `agent`; those that `replay` keeps stay as they are.
     """
+    replay, rows = newest_rows(agent, replay, config)
+    return ScoredData(replay=replay, rows=rows, features=features_of(agent, replay, rows, config))
+
+
+def newest_rows(agent: Agent, replay: Replay, config: AdaptConfig) -> tuple[Replay, IntArray]:
+    """Return at most ``config.scored_transitions`` newest table rows of all tasks together, and the replay they are of.
+
+    With a carried context that is one with the states of `agent`, else `replay` itself.
+    """
     rows = replay.all_rows(at_most=config.scored_transitions)
     if agent.state_dim:
         replay = replay.with_states_of(agent.online.actor_encoder, rows)
-    return ScoredData(replay=replay, rows=rows, features=features_of(agent, replay, rows, config))
+    return replay, rows
 
 
 @torch.no_grad()

@@ -39,6 +39,11 @@ class Prepared:
     episodes: Sequence[Episode]
     return_noise: float
 
+    @property
+    def exact(self) -> bool:
+        """Whether a function of the family says the rewards, be they known or found."""
+        return self.family is not None
+
 
 def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
     """Take the newest episodes out of the replay.
@@ -89,11 +94,6 @@ class Relabelling:
         self._known = new.known if prepared.family else None
         self._old: Replay | None = None
         self.report: dict[str, JSON] = {"reward": "known"} if self._known else {}
-
-    @property
-    def exact(self) -> bool:
-        """Whether a function of the family says the rewards, be they known or found."""
-        return self._prepared.family is not None
 
     def propose(self, best: Candidate, episodes: Sequence[Episode], turn: int) -> Candidate | None:
         """See `rounds.Improver`; None where the rewards don't tell enough."""

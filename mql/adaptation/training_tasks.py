@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from mql.adaptation.meta_training import MetaTraining
-from mql.adaptation.old_data import contexts_of, newest_episodes
+from mql.adaptation.old_data import contexts_of, newest_episodes, newest_rows
 from mql.adaptation.rewards import relabelled
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
@@ -64,11 +64,8 @@ class TrainingTasks:
 
 def training_tasks(trained: MetaTraining, config: AdaptConfig) -> TrainingTasks:
     """Look up the training tasks' mean contexts, over ``config.scored_transitions`` rows, and newest episodes."""
-    agent, replay = trained.agent, trained.replay
-    rows = replay.all_rows(at_most=config.scored_transitions)
-    if agent.state_dim:
-        replay = replay.with_states_of(agent.online.actor_encoder, rows)
-    contexts = contexts_of(agent, replay, rows).double().cpu().numpy()
+    replay, rows = newest_rows(trained.agent, trained.replay, config)
+    contexts = contexts_of(trained.agent, replay, rows).double().cpu().numpy()
     tasks = rows // replay.rows
     numbers = np.unique(tasks)
     means = np.stack([contexts[tasks == number].mean(axis=0) for number in numbers]).astype(np.float32)
