@@ -16,7 +16,7 @@ import numpy as np
 from mql.adaptation import finetune, relabel
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.playing import NewTask, Process
-from mql.adaptation.rewards import known_or_found
+from mql.adaptation.rewards import TaskFinder
 from mql.adaptation.rounds import Improver, adapt_in_rounds
 from mql.adaptation.training_tasks import TrainingTasks, training_tasks, with_fixed_context
 from mql.adaptation.tuning import Candidate
@@ -37,7 +37,7 @@ class Prepared:
 def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
     """Prepare what can be had."""
     try:
-        relabelling = relabel.prepare_hidden(trained)
+        relabelling = relabel.prepare_hidden(trained, config)
     except UserError:  # every task has the same reward
         relabelling = None
     actor, encoder = trained.agent.online.actor, trained.agent.online.actor_encoder
@@ -49,18 +49,19 @@ def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
 def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> Process:
     """Spend the budget in rounds."""
     ways: dict[str, Improver] = {}
-    if prepared.tasks is not None:
-        ways["a training task's context"] = Borrowing(trained, prepared.tasks, new)
     finetuning = finetune.Finetuning(trained, prepared.finetune.scored, config, new.seed)
     if prepared.relabel is None:
         ways["finetune"] = finetuning
     else:
-        relabelling = relabel.Relabelling(prepared.relabel, config, new)
+        finder = relabel.finder_of(prepared.relabel, new)
+        if finder is not None and prepared.tasks is not None:
+            ways["a training task's context"] = Borrowing(prepared.tasks, finder)
+        relabelling = relabel.Relabelling(prepared.relabel, config, new, finder)
         # Rewards that a function says come first; a model of them, only after the new episodes alone.
         pair: list[tuple[str, Improver]] = [("relabel", relabelling), ("finetune", finetuning)]
         ways.update(pair if prepared.relabel.exact else reversed(pair))
     improver = InTurn(ways)
-    return adapt_in_rounds(trained, improver, config, new, return_noise=prepared.finetune.return_noise)
+    return adapt_in_rounds(trained, improver, config, new, prepared.finetune.gate)
 
 
 class InTurn:
@@ -96,8 +97,8 @@ class Borrowing:
     Only if they are worth more, with their exploration noise, than the agent's own first episode.
     """
 
-    def __init__(self, trained: MetaTraining, tasks: TrainingTasks, new: NewTask) -> None:
-        self._trained, self._tasks, self._new = trained, tasks, new
+    def __init__(self, tasks: TrainingTasks, finder: TaskFinder) -> None:
+        self._tasks, self._finder = tasks, finder
         self._asked = False
         self.report: dict[str, JSON] = {}
 
@@ -107,11 +108,10 @@ class Borrowing:
         if self._asked or not episodes:
             return None
         self._asked = True
-        family = self._trained.family
-        task = known_or_found(family, episodes, known=self._new.known, seed=self._new.seed)
-        if task is None or family is None:
+        found = self._finder.find(episodes)
+        if found is None or not found.explains:
             return None
-        returns = self._tasks.returns(family, task)
+        returns = self._tasks.returns(self._finder.family, found.task)
         place = int(np.argmax(returns))
         worth, own = float(returns[place]), episodes[0].episode_return
         self.report = {"stored_return": worth, "own_return": own, "context_of": int(self._tasks.numbers[place])}

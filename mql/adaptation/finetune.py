@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mql.adaptation.gate import Gate, gate_of
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.new_data import replay_of
 from mql.adaptation.old_data import ScoredData, WeightedRows
@@ -27,22 +28,22 @@ from mql.types import JSON, Episode, FloatArray
 
 @dataclass(frozen=True)
 class Prepared:
-    """By how much returns differ by chance, and the scored old data where some of it is used."""
+    """The gate, and the scored old data where some of it is used."""
 
-    return_noise: float
+    gate: Gate
     scored: ScoredData | None
 
 
 def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
-    """Measure the noise of returns, and score the replay where old data is used."""
+    """Make the gate, and score the replay where old data is used."""
     scored = scored_for_weights(trained.agent, trained.replay, config) if config.old_fraction else None
-    return Prepared(trained.return_noise(), scored)
+    return Prepared(gate_of(trained, config), scored)
 
 
 def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> Process:
     """Spend the budget in rounds, each of which goes on from the best agent so far with all episodes so far."""
     improver = Finetuning(trained, prepared.scored, config, new.seed)
-    return adapt_in_rounds(trained, improver, config, new, return_noise=prepared.return_noise)
+    return adapt_in_rounds(trained, improver, config, new, prepared.gate)
 
 
 class Finetuning:

@@ -12,6 +12,7 @@ from mql.adaptation.old_data import newest_episodes
 from mql.agent.agent import Agent
 from mql.learning.replay import Replay
 from mql.tasks.family import TaskFamily
+from mql.types import FloatArray
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,18 @@ class MetaTraining:
         Of the newest `episodes` of each task; they hold exploration noise, so a policy without it varies less.
         0.0 where no task has two.
         """
-        of_task: dict[int, list[float]] = {}
-        for episode in newest_episodes(self.replay, episodes * self.replay.n_tasks):
-            of_task.setdefault(episode.task, []).append(episode.episode_return)
-        returns = [np.array(own) for own in of_task.values()]
+        returns = self._returns(episodes)
         squares = sum(float(np.square(own - own.mean()).sum()) for own in returns)
         freedoms = sum(max(len(own) - 1, 0) for own in returns)
         return float(np.sqrt(squares / freedoms)) if freedoms else 0.0
+
+    def return_quantile(self, share: float, *, episodes: int = 4) -> float:
+        """Return what a `share` of the newest `episodes` of each training task, with exploration noise, fall below."""
+        return float(np.quantile(np.concatenate(self._returns(episodes)), share))
+
+    def _returns(self, episodes: int) -> list[FloatArray]:
+        """Return the returns of the newest `episodes` of each task that has some."""
+        of_task: dict[int, list[float]] = {}
+        for episode in newest_episodes(self.replay, episodes * self.replay.n_tasks):
+            of_task.setdefault(episode.task, []).append(episode.episode_return)
+        return [np.array(own) for own in of_task.values()]

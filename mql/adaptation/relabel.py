@@ -1,7 +1,7 @@
 """Adaptation by old episodes with the new task's reward: the newest ones of training, their contexts computed anew.
 
 Where the task is known (`NewTask.known`), no episode of it is needed. Where its parameters are hidden, they are found
-from the rewards of its first episodes (`rewards.find_task`). Where these explain too little, or the family can't say
+from the rewards of its first episodes (`rewards.TaskFinder`). Where these explain too little, or the family can't say
 its reward as a function, a model of it is learned from the same episodes (`reward_model.py`); where that explains too
 little as well, or knows too few of the old episodes, nothing is tried.
 """
@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mql.adaptation.gate import Gate, gate_of
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.new_data import replay_of
 from mql.adaptation.old_data import newest_episodes
 from mql.adaptation.playing import NewTask, Process
 from mql.adaptation.reward_model import fit_reward
-from mql.adaptation.rewards import LEAST_R2, find_task, relabelled, tells_apart
+from mql.adaptation.rewards import LEAST_R2, TaskFinder, relabelled, tells_apart
 from mql.adaptation.rounds import adapt_in_rounds
 from mql.adaptation.tuning import Candidate, Source, tune
 from mql.config.schema import AdaptConfig
@@ -33,11 +34,11 @@ LEAST_EPISODES = 10  # old ones that a learned reward has to be good for
 
 @dataclass(frozen=True)
 class Prepared:
-    """The episodes to relabel, the family if it says its reward as a function, and how returns differ by chance."""
+    """The family if it says its reward as a function, the episodes to relabel, and the gate."""
 
     family: TaskFamily | None
     episodes: Sequence[Episode]
-    return_noise: float
+    gate: Gate
 
     @property
     def exact(self) -> bool:
@@ -52,14 +53,14 @@ def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
         UserError: the reward is to be known, but the family is unknown, or can't say it as a function; or it is the
             same function in every task.
     """
-    prepared = prepare_hidden(trained)
+    prepared = prepare_hidden(trained, config)
     if config.reward == "known" and prepared.family is None:
         what = "no function says what this family's transitions are worth in the new task"
         raise UserError(what, where="adapt.reward", mend="use adapt.reward=hidden: then a model of it is learned")
     return prepared
 
 
-def prepare_hidden(trained: MetaTraining) -> Prepared:
+def prepare_hidden(trained: MetaTraining, config: AdaptConfig) -> Prepared:
     """Take the newest episodes out of the replay, even if the family can't say its reward as a function.
 
     Raises:
@@ -73,31 +74,36 @@ def prepare_hidden(trained: MetaTraining) -> Prepared:
         elif not tells_apart(family, episodes[:COMPARED]):
             what = f"the reward of {family.name} is the same function in every task: there is nothing to relabel"
             raise UserError(what, where="adapt.method", mend="use adapt.method=finetune")
-    return Prepared(family, episodes, trained.return_noise())
+    return Prepared(family, episodes, gate_of(trained, config))
 
 
 def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> Process:
     """Spend the budget in rounds; with a known reward, what is learned without any episode is tried out first."""
-    improver = Relabelling(prepared, config, new)
-    return adapt_in_rounds(trained, improver, config, new, return_noise=prepared.return_noise)
+    improver = Relabelling(prepared, config, new, finder_of(prepared, new))
+    return adapt_in_rounds(trained, improver, config, new, prepared.gate)
+
+
+def finder_of(prepared: Prepared, new: NewTask) -> TaskFinder | None:
+    """Return what finds the new task; None: the family can't say its reward as a function."""
+    return TaskFinder(prepared.family, known=new.known, seed=new.seed) if prepared.family else None
 
 
 class Relabelling:
     """The improver: more training on relabelled episodes and, where there are any, the new task's own.
 
     Args:
-        learns: whether a model of the reward is learned where no function of the family explains it.
+        finder: None: no function of the family says the reward, so a model of it is learned.
     """
 
-    def __init__(self, prepared: Prepared, config: AdaptConfig, new: NewTask, *, learns: bool = True) -> None:
-        self._prepared, self._config, self._new, self._learns = prepared, config, new, learns
-        self._known = new.known if prepared.family else None
+    def __init__(self, prepared: Prepared, config: AdaptConfig, new: NewTask, finder: TaskFinder | None) -> None:
+        self._prepared, self._config, self._new, self._finder = prepared, config, new, finder
+        self._known = finder is not None and finder.known is not None
         self._old: Replay | None = None
         self.report: dict[str, JSON] = {"reward": "known"} if self._known else {}
 
     def propose(self, best: Candidate, episodes: Sequence[Episode], turn: int) -> Candidate | None:
         """See `rounds.Improver`; None where the rewards don't tell enough."""
-        if self._old is None or self._known is None:  # what is found or learned depends on the episodes so far
+        if self._old is None or not self._known:  # what is found or learned depends on the episodes so far
             changed = self._relabelled(episodes)
             self._old = None if changed is None else replay_of(best.agent, changed)
         old = self._old
@@ -111,18 +117,15 @@ class Relabelling:
 
     def _relabelled(self, episodes: Sequence[Episode]) -> list[Episode] | None:
         """Return old episodes with the new task's reward: known, else found, else learned from its `episodes`."""
-        family = self._prepared.family
-        if family is not None and self._known is not None:
-            return relabelled(self._prepared.episodes, family, self._known)
-        if not episodes:
-            return None
-        if family is not None:
-            found = find_task(family, episodes, seed=self._new.seed)
-            self.report = {"reward": "found", "reward_r2": found.r2 if found else None}
-            if found is not None and found.r2 >= LEAST_R2:
-                self.report |= {"found_task": found.task.to_json()}
-                return relabelled(self._prepared.episodes, family, found.task)
-        return self._by_model(episodes) if self._learns else None
+        if self._finder is not None:
+            found = self._finder.find(episodes)
+            if not self._known:
+                self.report = {"reward": "found", "reward_r2": found.r2 if found else None}
+            if found is not None and found.explains:
+                if not self._known:
+                    self.report |= {"found_task": found.task.to_json()}
+                return relabelled(self._prepared.episodes, self._finder.family, found.task)
+        return self._by_model(episodes) if episodes else None
 
     def _by_model(self, episodes: Sequence[Episode]) -> list[Episode] | None:
         model = fit_reward(episodes, seed=self._new.seed)

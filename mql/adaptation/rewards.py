@@ -35,6 +35,36 @@ class FoundTask:
     task: Task
     r2: float
 
+    @property
+    def explains(self) -> bool:
+        """Whether that is enough to take them for the new task's."""
+        return self.r2 >= LEAST_R2
+
+
+class TaskFinder:
+    """The task whose reward function is that of a new task's episodes: the known one, or the one that they tell.
+
+    What the first n episodes tell is remembered: methods that share a new task share its finder.
+
+    Args:
+        family: it says its reward as a function, which differs between tasks.
+        known: the new task itself; None: its parameters are hidden.
+    """
+
+    def __init__(self, family: TaskFamily, *, known: Task | None, seed: int) -> None:
+        self.family, self.known, self._seed = family, known, seed
+        self._found: dict[int, FoundTask | None] = {}
+
+    def find(self, episodes: Sequence[Episode]) -> FoundTask | None:
+        """Return the task, having seen all `episodes` so far; None where they tell none."""
+        if self.known is not None:
+            return FoundTask(self.known, 1.0)
+        if not episodes:
+            return None
+        if len(episodes) not in self._found:
+            self._found[len(episodes)] = find_task(self.family, episodes, seed=self._seed)
+        return self._found[len(episodes)]
+
 
 def relabelled(episodes: Sequence[Episode], family: TaskFamily, task: Task) -> list[Episode]:
     """Return `episodes` of training tasks with the rewards that they would have had in `task`.
@@ -62,23 +92,6 @@ def no_function(family: TaskFamily) -> UserError:
     """Return the error that says that a family can't say its reward as a function."""
     what = f"{family.name} can't say its reward as a function of what is observed"
     return UserError(what, where="adapt.method", mend="use adapt.method=finetune, or give the family a reward function")
-
-
-def known_or_found(
-    family: TaskFamily | None, episodes: Sequence[Episode], *, known: Task | None, seed: int
-) -> Task | None:
-    """Return the task whose reward function is that of `episodes`: the `known` one, or the one that they tell.
-
-    Returns:
-        None where the family is unknown, can't say its reward as a function or says the same one in every task, or
-        where the task that is found explains too little.
-    """
-    if family is None or not tells_apart(family, episodes):
-        return None
-    if known is not None:
-        return known
-    found = find_task(family, episodes, seed=seed)
-    return found.task if found and found.r2 >= LEAST_R2 else None
 
 
 def tells_apart(family: TaskFamily, episodes: Sequence[Episode]) -> bool:

@@ -18,23 +18,25 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mql.adaptation.gate import Gate, gate_of
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.new_data import replay_of
 from mql.adaptation.old_data import contexts_of
 from mql.adaptation.playing import NewTask, Process, Request
 from mql.adaptation.result import AdaptationResult
-from mql.adaptation.rewards import known_or_found
-from mql.adaptation.rounds import pays
+from mql.adaptation.rewards import TaskFinder, tells_apart
 from mql.adaptation.training_tasks import TrainingTasks, training_tasks, with_fixed_context
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
 from mql.errors import UserError
+from mql.tasks.family import TaskFamily
 from mql.types import JSON, Episode, FloatArray
 
 AXES = 3
 STEPS = (1.0, -1.0, 2.0, -2.0)  # along an axis, in standard deviations of the training tasks
 AGAIN = 4  # of the best ones are played a second time
 BORROWED = 5  # one in so many trials is the context of a training task, the others are offsets
+COMPARED = 10  # stored episodes in which some training tasks' rewards have to differ
 APART = 20  # parts that the training tasks are divided into, in their order; a trial is the first of one
 
 
@@ -42,12 +44,14 @@ APART = 20  # parts that the training tasks are divided into, in their order; a 
 class Prepared:
     """The training tasks, and up to `AXES` directions [A, Z] along which their contexts differ.
 
-    Directions are one standard deviation long, the largest first.
+    Directions are one standard deviation long, the largest first. ``family``: it says its reward as a function that
+    differs between tasks; None: it does not.
     """
 
+    family: TaskFamily | None
     tasks: TrainingTasks
     directions: FloatArray
-    return_noise: float
+    gate: Gate
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
         what = f"{type(agent.online.actor).__name__} has no first layer that an offset could be written into"
         raise UserError(what, where="adapt.method", mend="use adapt.method=finetune")
     tasks = training_tasks(trained, config)
-    return Prepared(tasks, _principal(tasks.contexts.astype(np.float64), AXES), trained.return_noise())
+    family = trained.family if trained.family and tells_apart(trained.family, tasks.episodes[:COMPARED]) else None
+    return Prepared(family, tasks, _principal(tasks.contexts.astype(np.float64), AXES), gate_of(trained, config))
 
 
 def _principal(means: np.ndarray, count: int) -> FloatArray:
@@ -101,15 +106,15 @@ def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new:
     for place in [0, *order][: min(again, len(trials))]:
         played = yield Request(trials[place].agent, (1,))
         returns[place].append(played[0].episode_return)
-    return _result(trials, returns, prepared.return_noise, config)
+    return _result(trials, returns, prepared.gate)
 
 
 def _trials(trained: MetaTraining, prepared: Prepared, new: NewTask, own: Sequence[Episode], count: int) -> list[Trial]:
     """Return up to `count` trials: contexts of training tasks, and offsets along the axes."""
-    tasks, agent = prepared.tasks, trained.agent
-    task = known_or_found(trained.family, [*new.given, *own], known=new.known, seed=new.seed)
-    if task is not None and trained.family is not None:
-        order = np.argsort(-tasks.returns(trained.family, task), kind="stable")
+    tasks, agent, family = prepared.tasks, trained.agent, prepared.family
+    found = TaskFinder(family, known=new.known, seed=new.seed).find([*new.given, *own]) if family else None
+    if family is not None and found is not None and found.explains:
+        order = np.argsort(-tasks.returns(family, found.task), kind="stable")
     else:
         replay = replay_of(agent, own)
         order = tasks.nearest(contexts_of(agent, replay, replay.all_rows()).double().cpu().numpy().mean(axis=0))
@@ -123,15 +128,13 @@ def _trials(trained: MetaTraining, prepared: Prepared, new: NewTask, own: Sequen
     return trials[:count]
 
 
-def _result(
-    trials: Sequence[Trial], returns: Sequence[Sequence[float]], noise: float, config: AdaptConfig
-) -> AdaptationResult:
+def _result(trials: Sequence[Trial], returns: Sequence[Sequence[float]], gate: Gate) -> AdaptationResult:
     most = max(len(own) for own in returns)
     compared = [place for place in range(1, len(trials)) if len(returns[place]) == most]
     chosen = 0
     if compared:
         best = max(compared, key=lambda place: float(np.mean(returns[place])))
-        if pays(np.array(returns[0]), np.array(returns[best]), noise, margin=config.gate_margin):
+        if gate.keeps(np.array(returns[0]), np.array(returns[best])):
             chosen = best
     row: dict[str, JSON] = {
         "episodes": sum(map(len, returns)),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mql.adaptation.gate import Gate, gate_of
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.new_data import replay_of
 from mql.adaptation.old_data import ScoredData
@@ -34,11 +35,11 @@ NEW_SHARE = 0.5  # of every batch, from the new task
 
 @dataclass(frozen=True)
 class Prepared:
-    """The simulator, the scored old data, and by how much returns differ by chance."""
+    """The simulator, the scored old data, and the gate."""
 
     family: TaskFamily
     scored: ScoredData
-    return_noise: float
+    gate: Gate
 
 
 def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
@@ -50,13 +51,13 @@ def prepare(trained: MetaTraining, config: AdaptConfig) -> Prepared:
     if trained.family is None:
         what = "nothing can be simulated, as nobody knows the family"
         raise UserError(what, where="adapt.method", mend="use adapt.method=finetune")
-    return Prepared(trained.family, scored_for_weights(trained.agent, trained.replay, config), trained.return_noise())
+    return Prepared(trained.family, scored_for_weights(trained.agent, trained.replay, config), gate_of(trained, config))
 
 
 def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> Process:
     """Spend the budget in rounds, each with fresh episodes of training tasks."""
     improver = _Simulating(trained, prepared, config, new)
-    return adapt_in_rounds(trained, improver, config, new, return_noise=prepared.return_noise)
+    return adapt_in_rounds(trained, improver, config, new, prepared.gate)
 
 
 class _Simulating:

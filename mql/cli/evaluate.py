@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import Progress
 
 from mql.adaptation.adapters import prepare
 from mql.api.adapted import Adapted, evaluation_seed, first_tasks, is_adapted
@@ -17,6 +13,7 @@ from mql.api.run import open_run
 from mql.cli.adaptation_text import in_words
 from mql.cli.tables import print_evaluation, print_json, print_protocol, print_task_rows
 from mql.cli.task_argument import chosen_task
+from mql.cli.task_bar import task_bar
 from mql.config.loading import Overrides, parse_overrides, with_values
 from mql.errors import UserError
 from mql.files import check_free
@@ -44,7 +41,7 @@ def evaluate(
     if is_adapted(path):
         _check_adapted(path, adaptation_episodes, checkpoint, settings)
         adapted = Adapted.load(path, trust=trust, settings=changes)
-        with _bar("evaluating") as on_task:
+        with task_bar("evaluating") as on_task:
             record = adapted.evaluate(split=split, tasks=tasks, on_task=on_task)
         if adapting:
             print(
@@ -52,7 +49,7 @@ def evaluate(
             )
     else:
         run = open_run(path, trust=trust)
-        with _bar("evaluating") as on_task:
+        with task_bar("evaluating") as on_task:
             record = run.evaluate(
                 split=split, tasks=tasks, adapt=adapting, checkpoint=checkpoint, settings=changes, on_task=on_task
             )
@@ -87,7 +84,7 @@ def evaluate_by_protocol(
     chosen = listed if tasks is None else first_tasks(listed, tasks, split)
     trainer = run.load(config, checkpoint=checkpoint).trainer
     agent = trainer.agent
-    with _bar("evaluating") as on_task:
+    with task_bar("evaluating") as on_task:
         record = meta_world.official_evaluation(
             agent,
             prepare(meta_training(trainer), config.adapt) if adapting else None,
@@ -125,7 +122,7 @@ def adapt(
     task = chosen_task(run.family, given)
     if out is not None:
         check_free(out, mend="choose another --out")
-    with _bar("adapting"):
+    with task_bar("adapting"):
         adapted = run.adapt(task=task, checkpoint=checkpoint, settings=changes)
         row = {**adapted.compare(), "env_steps": adapted.facts["env_steps"], **digest_entry(run.path)}
     if out is not None:
@@ -182,12 +179,3 @@ def _check_adapted(
 def _only_as_saved(path: Path, asked: str) -> UserError:
     what = f"an adapted agent has no replay to adapt with, and no checkpoints, for {asked}"
     return UserError(what, where=str(path), mend="leave that out, or give the run")
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal how many tasks are done; nothing elsewhere."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, tasks: progress.update(task, completed=done, total=tasks)

@@ -21,6 +21,7 @@ from mql.api.display import Display
 from mql.api.families import source_of
 from mql.api.run import open_run
 from mql.api.training import Job, create_run
+from mql.cli.task_bar import task_bar
 from mql.config.loading import load_config
 from mql.errors import UserError
 from mql.files import to_json, write_atomic
@@ -72,7 +73,8 @@ def quickstart(path: Path, *, overrides: Sequence[str] = ()) -> dict[str, JSON]:
         with Display(job.run, config) as display:
             inside = job.train(display)
         print("and on targets farther away than any it was trained on", file=sys.stderr)
-        outside = open_run(path).evaluate(split="ood")
+        with task_bar("adapting") as on_task:
+            outside = open_run(path).evaluate(split="ood", on_task=on_task)
         groups = {name: _stages(record["tasks"]) for name, record in zip(GROUPS, (inside, outside), strict=True)}
         summary: dict[str, JSON] = {
             "seconds": time.perf_counter() - begun,

@@ -48,6 +48,10 @@ class AdaptConfig(Section):
     gate_margin: NotNegative = Field(
         default=0.1, description="Standard errors by which a new agent has to beat the one before to be kept."
     )
+    familiar_margin: NotNegative = Field(
+        default=1.0,
+        description="The same in tasks that look like the training ones, by the return; there from every start, too.",
+    )
     accept_unseen: bool = Field(
         default=False,
         description="Keep what was learned where the budget leaves no episode to try it out, in spite of the gate.",

@@ -30,12 +30,12 @@ _CLASSIFIED = (
     "prior",
     "scored_transitions",
 )
-_GATED = ("gate", "gate_margin", "accept_unseen")
+_GATED = ("gate", "gate_margin", "familiar_margin", "accept_unseen")
 _ROUNDS = (*_PLAYED, "round_updates", "round_batch_size", "round_lr", *_GATED)
 _OLD = ("old_fraction", "old", *_CLASSIFIED)
 _LOOKED_AT: Mapping[str, tuple[str, ...]] = {
     "context": ("carry_episodes", "adaptation_episodes"),
-    "search": ("adaptation_episodes", "gate_margin", "scored_transitions", "reward"),
+    "search": ("adaptation_episodes", "gate_margin", "familiar_margin", "scored_transitions", "reward"),
     "finetune": (*_ROUNDS, *_OLD),
     "relabel": (*_ROUNDS, "reward"),
     "simulate": (*_ROUNDS, *_CLASSIFIED),
@@ -105,7 +105,11 @@ _RULES = (
         for method, looked_at in _LOOKED_AT.items()
     ),
     _Rule(("adapt.old", *(f"adapt.{n}" for n in _CLASSIFIED)), _uses_no_old_data, "adapt.old_fraction is 0"),
-    _Rule(("adapt.gate_margin", "adapt.accept_unseen"), lambda c: not c.adapt.gate, "adapt.gate is false"),
+    _Rule(
+        ("adapt.gate_margin", "adapt.familiar_margin", "adapt.accept_unseen"),
+        lambda c: not c.adapt.gate,
+        "adapt.gate is false",
+    ),
     _Rule(
         ("adapt.step1_batch_size", "adapt.step1_penalty"),
         lambda c: c.adapt.step1_updates == 0,

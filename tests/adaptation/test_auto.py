@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from mql.adaptation.auto import Borrowing, InTurn
-from mql.adaptation.meta_training import MetaTraining
-from mql.adaptation.playing import NewTask
+from mql.adaptation.rewards import TaskFinder
 from mql.adaptation.training_tasks import TrainingTasks
 from mql.adaptation.tuning import Candidate
 from mql.agent.agent import Agent
@@ -81,8 +80,7 @@ def borrowed(own: float, *, known: bool) -> tuple[Candidate | None, Mapping[str,
     first = Episode(stored[0].obs, stored[0].action, reward, False, True, 0, 0)
     if own is not None:
         first = Episode(stored[0].obs, stored[0].action, reward + (own - reward.sum()) / 20, False, True, 0, 0)
-    trained = MetaTraining(agent, cast("Any", None), FAMILY)
-    improver = Borrowing(trained, tasks, NewTask(5, 0, known=here if known else None))
+    improver = Borrowing(tasks, TaskFinder(FAMILY, known=here if known else None, seed=0))
     return improver.propose(Candidate(agent, {}), [first], 0), improver.report
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from mql.adaptation.rewards import find_task, relabelled
+from mql.adaptation.rewards import TaskFinder, find_task, relabelled
 from mql.agent.agent import Agent
 from mql.collecting.exploration import random_actions
 from mql.collecting.rollout import collect
@@ -50,6 +50,19 @@ def test_a_hidden_task_is_found_from_the_rewards_of_an_episode(name: str, split:
         [parameter] = family.parameters
         truth, ours = np.atleast_1d(task.parameters[parameter]), np.atleast_1d(found.task.parameters[parameter])
         assert np.abs(truth - ours).max() < 0.05
+
+
+def test_what_episodes_told_is_remembered() -> None:
+    family = registry.load("point-robot")
+    task = family.tasks("test")[0]
+    [episode] = played(family, [task])
+    finder = TaskFinder(family, known=None, seed=0)
+    assert finder.find([]) is None
+    first = finder.find([episode])
+    assert first is not None and first.explains and finder.find([episode]) is first
+    assert finder.find([episode, episode]) is not first  # more episodes may tell more
+    known = TaskFinder(family, known=task, seed=0).find([])
+    assert known is not None and known.task is task and known.explains
 
 
 def test_a_reward_that_does_not_depend_on_the_task_tells_nothing() -> None:

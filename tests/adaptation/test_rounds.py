@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from mql.adaptation import meta_training
+from mql.adaptation.gate import Gate, gate_of
+from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.playing import NewTask, Request
-from mql.adaptation.rounds import Outcome, improve, pays, plan_of
+from mql.adaptation.rounds import Outcome, improve
 from mql.adaptation.tuning import Candidate
 from mql.config.schema import AdaptConfig
 from mql.types import JSON, Episode
@@ -40,10 +45,13 @@ class Proposes:
         return None if value is None else candidate(value)
 
 
-def spend(budget: int, improver: Proposes, *, noise: float = 0.0, **settings: Any) -> tuple[Outcome, list[Request]]:
+STRANGE = Gate(noise=0.0, familiar_from=math.inf, margin=0.0, familiar_margin=0.0)  # whatever the return
+FAMILIAR = Gate(noise=0.0, familiar_from=-math.inf, margin=0.0, familiar_margin=0.0)
+
+
+def spend(budget: int, improver: Proposes, gate_: Gate = FAMILIAR, **settings: Any) -> tuple[Outcome, list[Request]]:
     """Spend a budget on a task whose returns are the agents' values, at every start."""
-    config = AdaptConfig(**settings)
-    process = improve(candidate(0.0), improver, config, NewTask(budget, 0), return_noise=noise)
+    process = improve(candidate(0.0), improver, AdaptConfig(**settings), NewTask(budget, 0), gate_)
     asked: list[Request] = []
     try:
         request = next(process)
@@ -54,36 +62,69 @@ def spend(budget: int, improver: Proposes, *, noise: float = 0.0, **settings: An
         return end.value, asked
 
 
-@pytest.mark.parametrize("gate", [True, False])
+@pytest.mark.parametrize("value", [1.0, -1.0], ids=["all are kept", "all are rolled back"])
+@pytest.mark.parametrize("gate", [FAMILIAR, STRANGE, None], ids=["familiar", "strange", "no gate"])
 @pytest.mark.parametrize("budget", range(60))
-def test_a_budget_is_spent_to_the_last_episode_and_never_more(budget: int, gate: bool) -> None:
-    plan = plan_of(budget, gate=gate, accept_unseen=True)
-    assert plan.first + sum(one.collect + one.tried for one in plan.rounds) == budget
-    assert all(one.collect >= 0 for one in plan.rounds)
-    if gate and budget >= 2:  # whatever is learned is tried out, as often as the agent before
-        assert {one.tried for one in plan.rounds} == {plan.first} and plan.first > 0
+def test_a_budget_is_never_overspent_and_nothing_that_would_do_for_a_round_is_left(
+    budget: int, gate: Gate | None, value: float
+) -> None:
+    improver = Proposes(*(value * turn for turn in range(1, 61)))
+    outcome, asked = spend(budget, improver, gate or FAMILIAR, gate=gate is not None)
+    spent = sum(len(request.starts) for request in asked)
+    assert spent == len(outcome.episodes) <= budget
+    if gate is None:
+        assert spent == budget
+    elif budget < 2:
+        assert spent == 0
+    else:
+        assert budget - spent < (2 if budget >= (4 if gate is FAMILIAR else 8) else 1)
 
 
 def test_what_is_worse_is_rolled_back_and_what_is_better_is_gone_on_from() -> None:
-    improver = Proposes(-1.0, 2.0, 1.5)
-    outcome, asked = spend(5, improver)
-    assert cast("Any", outcome.best.agent).value == 2.0
-    assert [row["accepted"] for row in outcome.rounds] == [False, True, False]
-    assert [(row["before"], row["after"]) for row in outcome.rounds] == [(0.0, -1.0), (0.0, 2.0), (2.0, 1.5)]
-    assert [value for value, _ in improver.shown] == [0.0, 0.0, 2.0]
-    assert outcome.report["accepted"]
-    assert sum(len(request.starts) for request in asked) == len(outcome.episodes) == 5
-    # Candidates are tried out without noise from the starts that the first agent had.
-    quiet = [request for request in asked if request.noise == 0.0]
-    assert len(quiet) == 4 and all(tuple(request.starts) == (0,) for request in quiet)
-    [noisy] = [request for request in asked if request.noise]
-    assert 0 not in noisy.starts
+    improver = Proposes(-1.0, 2.0, 1.5, 3.0)
+    outcome, asked = spend(14, improver)
+    assert [row["accepted"] for row in outcome.rounds] == [False, True, False, True]
+    assert [(row["before"], row["after"]) for row in outcome.rounds] == [
+        (0.0, -1.0),
+        (0.0, 2.0),
+        (2.0, 1.5),
+        (2.0, 3.0),
+    ]
+    assert [value for value, _ in improver.shown] == [0.0, 0.0, 2.0, 2.0]
+    assert cast("Any", outcome.best.agent).value == 3.0 and outcome.report["accepted"]
+    assert sum(len(request.starts) for request in asked) == len(outcome.episodes) == 14
+    # Candidates are tried out without noise from the starts that the first agent had, one after another: what is worse
+    # from the first of them plays no second one.
+    quiet = [(cast("Any", each.agent).value, tuple(each.starts)) for each in asked if each.noise == 0.0]
+    assert quiet == [
+        (0.0, (0,)),
+        (0.0, (1,)),
+        (-1.0, (0,)),
+        (2.0, (0,)),
+        (2.0, (1,)),
+        (1.5, (0,)),
+        (3.0, (0,)),
+        (3.0, (1,)),
+    ]
+    noisy = [start for request in asked if request.noise for start in request.starts]
+    assert noisy and not {0, 1} & set(noisy) and len(set(noisy)) == len(noisy)
+
+
+def test_what_is_better_from_one_start_only_is_rolled_back() -> None:
+    process = improve(candidate(0.0), Proposes(1.0), AdaptConfig(), NewTask(4, 0), FAMILIAR)
+    assert tuple(next(process).starts) == (0,)
+    assert tuple(process.send([episode(0.0)]).starts) == (1,)
+    assert tuple(process.send([episode(0.0)]).starts) == (0,)
+    assert tuple(process.send([episode(9.0)]).starts) == (1,)
+    with pytest.raises(StopIteration) as end:
+        process.send([episode(-0.1)])
+    assert end.value.value.report["accepted"] is False
 
 
 def test_where_nothing_pays_the_agent_is_the_one_it_was() -> None:
     start = candidate(0.0)
     improver = Proposes(-1.0, 0.0, -0.1)
-    process = improve(start, improver, AdaptConfig(), NewTask(5, 0), return_noise=0.0)
+    process = improve(start, improver, AdaptConfig(), NewTask(5, 0), FAMILIAR)
     try:
         request = next(process)
         while True:
@@ -103,23 +144,60 @@ def test_with_one_episode_what_was_learned_is_kept_only_if_that_is_wanted(
 
 def test_without_a_proposal_no_further_episode_is_played() -> None:
     outcome, asked = spend(20, Proposes(None))
-    assert len(asked) == 1 and len(outcome.episodes) == 2 and outcome.rounds == []
+    assert len(asked) == len(outcome.episodes) == 2 and outcome.rounds == []
+
+
+def test_in_a_strange_task_one_start_is_enough_for_a_small_budget_and_the_mean_decides() -> None:
+    outcome, asked = spend(5, Proposes(-1.0, 2.0, 1.5), STRANGE)
+    assert [row["accepted"] for row in outcome.rounds] == [False, True, False]
+    assert [tuple(request.starts) for request in asked if not request.noise] == [(0,)] * 4
+    process = improve(candidate(0.0), Proposes(1.0), AdaptConfig(), NewTask(8, 0), STRANGE)
+    next(process)
+    for value in (0.0, 0.0, 9.0):
+        process.send([episode(value)])
+    process.send([episode(-0.1)])  # worse from the second start, better on average: another round begins
+    process.close()
+
+
+def keeps(before: Sequence[float], after: Sequence[float], **figures: float) -> bool:
+    given = {"noise": 0.0, "familiar_from": math.inf, "margin": 1.0, "familiar_margin": 0.0} | figures
+    return Gate(**given).keeps(np.array(before), np.array(after))
 
 
 def test_a_gain_counts_only_beyond_chance() -> None:
-    before = np.zeros(2)
     # By the noise of returns: the standard error of the difference of two means of two is the noise itself.
-    assert not pays(before, np.array([0.9, 0.9]), 1.0, margin=1.0)
-    assert pays(before, np.array([1.1, 1.1]), 1.0, margin=1.0)
-    assert not pays(before, np.array([1.1, 1.1]), 1.0, margin=2.0)
+    assert not keeps([0, 0], [0.9, 0.9], noise=1.0)
+    assert keeps([0, 0], [1.1, 1.1], noise=1.0)
+    assert not keeps([0, 0], [1.1, 1.1], noise=1.0, margin=2.0)
     # By the pairs' own spread: mean 1, standard deviation sqrt(18), standard error 3.
-    assert not pays(before, np.array([-2.0, 4.0]), 0.0, margin=1.0)
-    assert pays(before, np.array([-2.0, 4.0]), 0.0, margin=0.3)
-    assert not pays(before, before, 0.0, margin=0.0)
+    assert not keeps([0, 0], [-2.0, 4.0])
+    assert keeps([0, 0], [-2.0, 4.0], margin=0.3)
+    assert not keeps([0, 0], [0, 0], margin=0.0)
+
+
+def test_in_a_familiar_task_the_margin_is_another_and_every_start_has_to_be_better() -> None:
+    assert not keeps([0, 0], [0.9, 0.9], noise=1.0, margin=0.0, familiar_margin=1.0, familiar_from=-1.0)
+    assert keeps([0, 0], [1.1, 1.1], noise=1.0, margin=9.0, familiar_margin=1.0, familiar_from=-1.0)
+    assert not keeps([0, 0], [-0.1, 50.0], margin=0.0, familiar_from=0.0)
+    assert keeps([0, 0], [-0.1, 50.0], margin=0.0, familiar_from=0.1)
+
+
+def test_what_is_familiar_is_what_training_tasks_gave() -> None:
+    """A quarter of 40 stored episodes, of returns 0 to 39, fall below 9.75; each task's returns differ by 4 x 10."""
+    returns = np.arange(40, dtype=np.float32)
+    stored = [replace(episode(float(value)), task=place % 10) for place, value in enumerate(returns)]
+    replay = cast("Any", SimpleNamespace(n_tasks=10, newest=stored))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(meta_training, "newest_episodes", lambda replay, count: replay.newest[:count])
+        gate = gate_of(MetaTraining(cast("Any", None), replay), AdaptConfig(gate_margin=0.2, familiar_margin=0.4))
+    assert gate.familiar_from == pytest.approx(9.75) and (gate.margin, gate.familiar_margin) == (0.2, 0.4)
+    assert gate.noise == pytest.approx(np.std([0, 10, 20, 30], ddof=1))
+    assert gate.starts(5, 9.7) == 1 and gate.starts(5, 9.8) == 2 and gate.starts(1, 9.8) == 0
 
 
 def test_too_small_a_gain_is_left_out() -> None:
-    outcome, _ = spend(2, Proposes(1.0), noise=1.0, gate_margin=1.0)  # one episode each: an error of sqrt(2)
+    noisy = replace(STRANGE, noise=1.0, margin=1.0)  # one episode each: an error of sqrt(2)
+    outcome, _ = spend(2, Proposes(1.0), noisy)
     assert cast("Any", outcome.best.agent).value == 0.0
-    outcome, _ = spend(2, Proposes(1.5), noise=1.0, gate_margin=1.0)
+    outcome, _ = spend(2, Proposes(1.5), noisy)
     assert cast("Any", outcome.best.agent).value == 1.5

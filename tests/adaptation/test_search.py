@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mql.adaptation import search
+from mql.adaptation.gate import Gate
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.playing import NewTask, Request, carry_out
 from mql.adaptation.result import AdaptationResult
@@ -70,7 +71,8 @@ def searched(value: Value, budget: int, noise: float = 0.0) -> tuple[AdaptationR
     """Search where an agent is worth `value` of (what is added to z, whether z itself counts)."""
     own, asked = agent(), []
     first = own.online.actor.tanh_layers()[0]
-    prepared = search.Prepared(training(), np.eye(3, 4, dtype=np.float32), noise)
+    gate = Gate(noise=noise, familiar_from=np.inf, margin=0.1, familiar_margin=1.0)
+    prepared = search.Prepared(None, training(), np.eye(3, 4, dtype=np.float32), gate)
     process = search.process(MetaTraining(own, None), prepared, AdaptConfig(method="search"), NewTask(budget, 0))  # type: ignore[arg-type]
 
     def play(request: Request) -> list[Episode]:

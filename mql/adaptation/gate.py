@@ -1,0 +1,71 @@
+"""The gate: whether a new agent is kept in the place of the one before, by a few episodes of each from equal starts.
+
+How demanding it is follows from what the first agent gets in the new task. Where that is less than most of the
+training tasks' stored episodes got, the task is a strange one: there is much to win, and a better return in one episode
+is likely a better agent. Where it is as much, the task is a familiar one: the context has done its work, there is
+little to win, and a better return is likely chance.
+
+Shapes: n episodes of each agent, whose starts are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mql.adaptation.meta_training import MetaTraining
+from mql.config.schema import AdaptConfig
+
+FAMILIAR_FROM = 0.25  # the part of the training tasks' newest episodes that got less
+TRIED_OUT_FAMILIAR = ((4, 2), (2, 1))  # from this budget on, an agent is tried out from so many starts
+TRIED_OUT_STRANGE = ((8, 2), (2, 1))  # few, so that more rounds are left
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What it takes to be kept.
+
+    Attributes:
+        noise: standard deviation of the return of one episode, where nothing changes but chance.
+        familiar_from: returns from this one on are those of a familiar task.
+        margin: standard errors by which a new agent has to be better.
+        familiar_margin: the same where returns are familiar; there it has to be better from every start, too.
+    """
+
+    noise: float
+    familiar_from: float
+    margin: float
+    familiar_margin: float
+
+    def starts(self, budget: int, first: float | None = None) -> int:
+        """Return from how many starts agents are tried out, the meta-trained one included.
+
+        Args:
+            first: the return of its first episode; None: there is none yet, and as many as are needed in any case.
+        """
+        familiar = first is not None and first >= self.familiar_from
+        by_budget = TRIED_OUT_FAMILIAR if familiar else TRIED_OUT_STRANGE
+        return next((count for least, count in by_budget if budget >= least), 0)
+
+    def rejects(self, before: np.ndarray, after: np.ndarray) -> bool:
+        """Tell whether nothing that further starts give can make up for returns `after` [n], against `before` [n]."""
+        return bool(before.mean() >= self.familiar_from and (after <= before).any())
+
+    def keeps(self, before: np.ndarray, after: np.ndarray) -> bool:
+        """Tell whether returns `after` [n] are better than `before` [n] by more than chance gives.
+
+        A standard error is the one that `noise` leads to, or that of the paired differences where these vary more.
+        """
+        difference = after - before
+        error = self.noise * np.sqrt(2.0 / len(difference))
+        if len(difference) > 1:
+            error = max(error, float(difference.std(ddof=1)) / np.sqrt(len(difference)))
+        margin = self.familiar_margin if before.mean() >= self.familiar_from else self.margin
+        return bool(difference.mean() > margin * error and not self.rejects(before, after))
+
+
+def gate_of(trained: MetaTraining, config: AdaptConfig) -> Gate:
+    """Return the gate that meta-training and `config` make."""
+    noise, familiar_from = trained.return_noise(), trained.return_quantile(FAMILIAR_FROM)
+    return Gate(noise, familiar_from, config.gate_margin, config.familiar_margin)
