@@ -18,7 +18,7 @@ from mql.adaptation.new_data import replay_of
 from mql.adaptation.old_data import ScoredData, WeightedRows
 from mql.adaptation.playing import NewTask, Process
 from mql.adaptation.rounds import adapt_in_rounds
-from mql.adaptation.tuning import Candidate, Source, tune
+from mql.adaptation.tuning import Candidate, Source, Tuner
 from mql.adaptation.weighing import scored_for_weights, weigh_rows
 from mql.config.schema import AdaptConfig
 from mql.learning.replay import Replay
@@ -51,6 +51,7 @@ class Finetuning:
 
     def __init__(self, trained: MetaTraining, scored: ScoredData | None, config: AdaptConfig, seed: int) -> None:
         self._trained, self._scored, self._config, self._seed = trained, scored, config, seed
+        self._tuner = Tuner(config, seed=seed)
         self.report: dict[str, JSON] = {}
 
     def propose(self, best: Candidate, episodes: Sequence[Episode], turn: int) -> Candidate | None:
@@ -66,7 +67,7 @@ class Finetuning:
                 sources.append(Source(WeightedRows(self._scored, weights, by_weight=True), fraction))
         if not sources:
             return None
-        return tune(best, sources, self._config, seed=self._seed, turn=turn)
+        return self._tuner.propose(best, sources, turn)
 
     def _weights(self, scored: ScoredData, episodes: Sequence[Episode], turn: int) -> FloatArray | None:
         """Weigh the old rows; None: no row counts."""

@@ -19,7 +19,7 @@ from mql.adaptation.playing import NewTask, Process
 from mql.adaptation.reward_model import fit_reward
 from mql.adaptation.rewards import LEAST_R2, TaskFinder, relabelled, tells_apart
 from mql.adaptation.rounds import adapt_in_rounds
-from mql.adaptation.tuning import Candidate, Source, tune
+from mql.adaptation.tuning import Candidate, Source, Tuner
 from mql.config.schema import AdaptConfig
 from mql.errors import UserError
 from mql.learning.replay import Replay
@@ -96,7 +96,8 @@ class Relabelling:
     """
 
     def __init__(self, prepared: Prepared, config: AdaptConfig, new: NewTask, finder: TaskFinder | None) -> None:
-        self._prepared, self._config, self._new, self._finder = prepared, config, new, finder
+        self._prepared, self._seed, self._finder = prepared, new.seed, finder
+        self._tuner = Tuner(config, seed=new.seed)
         self._known = finder is not None and finder.known is not None
         self._old: Replay | None = None
         self.report: dict[str, JSON] = {"reward": "known"} if self._known else {}
@@ -113,7 +114,7 @@ class Relabelling:
         if episodes:
             own = replay_of(best.agent, episodes)
             sources = [Source(old, 1.0 - NEW_SHARE, old), Source(own, NEW_SHARE, own)]
-        return tune(best, sources, self._config, seed=self._new.seed, turn=turn)
+        return self._tuner.propose(best, sources, turn)
 
     def _relabelled(self, episodes: Sequence[Episode]) -> list[Episode] | None:
         """Return old episodes with the new task's reward: known, else found, else learned from its `episodes`."""
@@ -128,7 +129,7 @@ class Relabelling:
         return self._by_model(episodes) if episodes else None
 
     def _by_model(self, episodes: Sequence[Episode]) -> list[Episode] | None:
-        model = fit_reward(episodes, seed=self._new.seed)
+        model = fit_reward(episodes, seed=self._seed)
         self.report = {"reward": "learned", "reward_r2": model.r2 if model else None}
         if model is None or model.r2 < LEAST_R2:
             return None

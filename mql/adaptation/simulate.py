@@ -19,7 +19,7 @@ from mql.adaptation.new_data import replay_of
 from mql.adaptation.old_data import ScoredData
 from mql.adaptation.playing import NewTask, Process
 from mql.adaptation.rounds import adapt_in_rounds
-from mql.adaptation.tuning import Candidate, Source, tune
+from mql.adaptation.tuning import Candidate, Source, Tuner
 from mql.adaptation.weighing import scored_for_weights, weigh_rows
 from mql.collecting.exploration import explorer_for
 from mql.collecting.rollout import collect
@@ -65,6 +65,7 @@ class _Simulating:
 
     def __init__(self, trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new: NewTask) -> None:
         self._trained, self._prepared, self._config, self._new = trained, prepared, config, new
+        self._tuner = Tuner(config, seed=new.seed)
         self.report: dict[str, JSON] = {}
 
     def propose(self, best: Candidate, episodes: Sequence[Episode], turn: int) -> Candidate | None:
@@ -80,7 +81,7 @@ class _Simulating:
         simulated = replay_of(best.agent, collect(best.agent, family, tasks, seeds, explorer=explorer, rng=rng))
         own = replay_of(best.agent, episodes)
         sources = [Source(simulated, 1.0 - NEW_SHARE, simulated), Source(own, NEW_SHARE, own)]
-        return tune(best, sources, self._config, seed=seed, turn=turn)
+        return self._tuner.propose(best, sources, turn)
 
     def _posterior(self, episodes: Sequence[Episode]) -> np.ndarray:
         """Return the probability [K] of each training task; equal ones where nothing tells them apart."""

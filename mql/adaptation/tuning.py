@@ -50,21 +50,39 @@ class Source:
     own: Replay | None = None
 
 
-def tune(start: Candidate, sources: Sequence[Source], config: AdaptConfig, *, seed: int, turn: int) -> Candidate:
+class Tuner:
+    """Makes one candidate after another; after one that was rolled back the steps are half as large."""
+
+    def __init__(self, config: AdaptConfig, *, seed: int) -> None:
+        self._config, self._seed = config, seed
+        self._rate, self._last = config.round_lr, None  # type: float, Candidate | None
+
+    def propose(self, best: Candidate, sources: Sequence[Source], turn: int) -> Candidate:
+        """Go on with training from `best`, which is this one's last candidate only if that was kept; see `tune`."""
+        if self._last is not None and best is not self._last:
+            self._rate /= 2.0
+        self._last = tune(best, sources, self._config, lr=self._rate, seed=self._seed, turn=turn)
+        return self._last
+
+
+def tune(
+    start: Candidate, sources: Sequence[Source], config: AdaptConfig, *, lr: float, seed: int, turn: int
+) -> Candidate:
     """Make ``config.round_updates`` updates of a copy of `start`, each on a batch of all `sources`.
 
     Args:
+        lr: the learning rate, which falls to 0.
         seed, turn: name the random numbers; another turn draws others.
     """
     agent = start.agent.copy()
-    learner = agent.learner(lr=config.round_lr)
+    learner = agent.learner(lr=lr)
     if start.moments:
         learner.load_optimizer_tensors(start.moments)
     rng = generator(seed, "tune", turn)
     noise = torch_generator(seed, "tune", turn, device=str(agent.device))
     plan = context_plan(agent.config)
     for update in range(config.round_updates):
-        learner.lr = config.round_lr * (1.0 - update / config.round_updates)  # what is tried out should have settled
+        learner.lr = lr * (1.0 - update / config.round_updates)  # what is tried out should have settled
         if agent.state_dim and update % REFRESH_EVERY == 0:
             for source in sources:
                 if source.own is not None:

@@ -35,7 +35,11 @@ class AdaptConfig(Section):
         default=100, description="Updates of a round of finetune, relabel and simulate; 400 where dynamics differ."
     )
     round_batch_size: Count = Field(default=256, description="Transitions per update of a round.")
-    round_lr: Positive = Field(default=1e-4, description="Learning rate of a round, where it begins; it falls to 0.")
+    round_lr: Positive = Field(
+        default=1e-4,
+        description="Learning rate of a round, where it begins; it falls to 0. Half of it after a round that is rolled "
+        "back.",
+    )
     old_fraction: Fraction = Field(default=0.0, description="Part of finetune's batches that is stored data.")
     old: Literal["uniform", "propensity", "permuted"] = Field(
         default="uniform",
@@ -49,7 +53,7 @@ class AdaptConfig(Section):
         default=0.1, description="Standard errors by which a new agent has to beat the one before to be kept."
     )
     familiar_margin: NotNegative = Field(
-        default=1.0,
+        default=0.3,
         description="The same in tasks that look like the training ones, by the return; there from every start, too.",
     )
     accept_unseen: bool = Field(

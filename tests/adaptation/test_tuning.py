@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mql.adaptation.new_data import replay_of
-from mql.adaptation.tuning import Candidate, Source, joined, tune
+from mql.adaptation.tuning import Candidate, Source, Tuner, joined, tune
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig, AgentConfig
 from mql.learning.contexts import context_plan
@@ -56,9 +56,9 @@ def test_rounds_go_on_with_the_moments_of_the_one_before() -> None:
     """The second of two rounds differs from one that forgets, and says so in Adam's count of steps."""
     own, settings = agent(), AdaptConfig(round_updates=4, round_batch_size=16)
     store = replay_of(own, episodes(1))
-    first = tune(Candidate(own, {}), [Source(store, 1.0, store)], settings, seed=0, turn=0)
+    first = tune(Candidate(own, {}), [Source(store, 1.0, store)], settings, lr=1e-3, seed=0, turn=0)
     on, anew = (
-        tune(Candidate(first.agent, moments), [Source(store, 1.0, store)], settings, seed=0, turn=1)
+        tune(Candidate(first.agent, moments), [Source(store, 1.0, store)], settings, lr=1e-3, seed=0, turn=1)
         for moments in (first.moments, {})
     )
     assert float(on.moments["adam.critic.0.step"]) == 8 and float(anew.moments["adam.critic.0.step"]) == 4
@@ -70,7 +70,7 @@ def test_what_it_starts_from_stays_and_another_turn_draws_other_batches() -> Non
     before = own.parts["critic"].online.data.clone()
     store = replay_of(own, episodes(1))
     found = [
-        tune(Candidate(own, {}), [Source(store, 1.0, store)], settings, seed=0, turn=turn)
+        tune(Candidate(own, {}), [Source(store, 1.0, store)], settings, lr=1e-3, seed=0, turn=turn)
         .agent.parts["critic"]
         .online.data
         for turn in (0, 0, 1)
@@ -88,7 +88,9 @@ def test_shares_say_how_much_of_a_batch_comes_from_where() -> None:
     assert float(batch.transition.reward.mean()) == pytest.approx(2.5 * own.config.reward_scale)
 
 
-def test_the_rate_falls_to_nothing_within_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_falls_to_nothing_within_a_round_and_is_halved_after_a_roll_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     own, rates = agent(), []
     learner = type(own.learner(lr=1.0))
     update = learner.update
@@ -100,5 +102,10 @@ def test_the_rate_falls_to_nothing_within_a_round(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(learner, "update", noted)
     store = replay_of(own, episodes(1))
     settings = AdaptConfig(round_updates=4, round_batch_size=16, round_lr=0.004)
-    tune(Candidate(own, {}), [Source(store, 1.0, store)], settings, seed=0, turn=0)
+    tuner, best, sources = Tuner(settings, seed=0), Candidate(own, {}), [Source(store, 1.0, store)]
+    kept = tuner.propose(best, sources, 0)
     assert rates == pytest.approx([0.004, 0.003, 0.002, 0.001])
+    tuner.propose(kept, sources, 1)  # the first one was kept, the second was not, the third was not
+    tuner.propose(kept, sources, 2)
+    tuner.propose(kept, sources, 3)
+    assert rates[4::4] == pytest.approx([0.004, 0.002, 0.001])
