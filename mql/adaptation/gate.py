@@ -49,8 +49,11 @@ class Gate:
         return next((count for least, count in by_budget if budget >= least), 0)
 
     def rejects(self, before: np.ndarray, after: np.ndarray) -> bool:
-        """Tell whether nothing that further starts give can make up for returns `after` [n], against `before` [n]."""
-        return bool(before.mean() >= self.familiar_from and (after <= before).any())
+        """Tell whether returns `after` [n], against `before` [n], say enough: further starts need not be played."""
+        difference = after - before
+        if before.mean() >= self.familiar_from:
+            return bool(difference.min() <= 0.0)
+        return bool(difference.mean() < -self._error(difference))
 
     def keeps(self, before: np.ndarray, after: np.ndarray) -> bool:
         """Tell whether returns `after` [n] are better than `before` [n] by more than chance gives.
@@ -58,11 +61,14 @@ class Gate:
         A standard error is the one that `noise` leads to, or that of the paired differences where these vary more.
         """
         difference = after - before
+        margin = self.familiar_margin if before.mean() >= self.familiar_from else self.margin
+        return bool(difference.mean() > margin * self._error(difference) and not self.rejects(before, after))
+
+    def _error(self, difference: np.ndarray) -> float:
         error = self.noise * np.sqrt(2.0 / len(difference))
         if len(difference) > 1:
             error = max(error, float(difference.std(ddof=1)) / np.sqrt(len(difference)))
-        margin = self.familiar_margin if before.mean() >= self.familiar_from else self.margin
-        return bool(difference.mean() > margin * error and not self.rejects(before, after))
+        return float(error)
 
 
 def gate_of(trained: MetaTraining, config: AdaptConfig) -> Gate:

@@ -159,6 +159,14 @@ def test_in_a_strange_task_one_start_is_enough_for_a_small_budget_and_the_mean_d
     process.close()
 
 
+def test_in_a_strange_task_a_loss_beyond_chance_ends_the_trial() -> None:
+    noisy = replace(STRANGE, noise=1.0)  # one start: an error of sqrt(2)
+    outcome, asked = spend(8, Proposes(-1.5, -1.25), noisy)
+    assert [(row["before"], row["after"]) for row in outcome.rounds[:2]] == [(0.0, -1.5), (0.0, -1.25)]
+    tried = [cast("Any", request.agent).value for request in asked if not request.noise]
+    assert tried == [0.0, 0.0, -1.5, -1.25, -1.25]
+
+
 def keeps(before: Sequence[float], after: Sequence[float], **figures: float) -> bool:
     given = {"noise": 0.0, "familiar_from": math.inf, "margin": 1.0, "familiar_margin": 0.0} | figures
     return Gate(**given).keeps(np.array(before), np.array(after))
