@@ -96,13 +96,14 @@ def play(path: Path, options: argparse.Namespace, cells: Path) -> None:
     """Evaluate every variant at every budget that is not there yet."""
     run = mql.open_run(path, trust=options.trust)
     trainer, tasks = run.load().trainer, tasks_of(run.family, options)
-    done = {key_of(cell) for cell in read(cells)}
+    done = {key_of(cell): cell for cell in read(cells)}
     for name in options.variants:
         for budget in options.budgets:
             key = (run.config.seed, options.split, name + options.label, budget)
-            if key in done:
-                continue
             settings = [*options.set, *VARIANTS[name], f"adapt.adaptation_episodes={budget}"]
+            if key in done:
+                check_same(done[key], run, options, settings)
+                continue
             config = override(run.config, settings)
             begun = time.perf_counter()
             results = evaluate(
@@ -121,8 +122,10 @@ def measure_headroom(path: Path, options: argparse.Namespace, cells: Path) -> No
     """Go on with training on the tasks of the split themselves, from the run's agent, and evaluate that."""
     run = mql.open_run(path, trust=options.trust)
     key = (run.config.seed, options.split, "headroom", 0)
-    if key in {key_of(cell) for cell in read(cells)}:
-        return
+    for cell in read(cells):
+        if key_of(cell) == key:
+            check_same(cell, run, options, [])
+            return
     begun, agent = time.perf_counter(), run.load().trainer.agent
     tasks = tasks_of(run.family, options)
     specialist = gone_on(run, options, tasks)
@@ -164,6 +167,26 @@ def gone_on(run: mql.Run, options: argparse.Namespace, tasks: Sequence[Task]) ->
     return trainer
 
 
+def check_same(cell: Mapping[str, Any], run: mql.Run, options: argparse.Namespace, settings: Sequence[str]) -> None:
+    """End the program where a cell that is there already was made in another way than is asked for now."""
+    was = {name: cell[name] for name in ("family", "episodes", "settings", "draw")} | {"tasks": len(cell["tasks"])}
+    asked = {
+        "family": run.family.name,
+        "episodes": options.episodes,
+        "settings": list(settings),
+        "draw": drawn(options),
+    }
+    for name, value in {**asked, "tasks": options.tasks}.items():
+        if was[name] != value:
+            what = f"{cell['variant']}, seed {cell['seed']}, is there with {name} {was[name]}, not {value}"
+            sys.exit(f"error: {options.out}: {what}; use another folder, --split or --label")
+
+
+def drawn(options: argparse.Namespace) -> list[str]:
+    """Return the ranges that tasks are drawn from, and how; empty: the split's own."""
+    return [*options.draw, f"seed {options.draw_seed}"] if options.draw else []
+
+
 def append(
     cells: Path,
     key: tuple[int, str, str, int],
@@ -196,7 +219,7 @@ def append(
         "episodes": options.episodes,
         "settings": list(settings),
         "commit": commit(),
-        "draw": [*options.draw, f"seed {options.draw_seed}"] if options.draw else [],
+        "draw": drawn(options),
         "tasks": [{name: row[name] for name in (*kept, *told) if name in row} for row in rows],
         # Of every task, the returns one by one: whether a loss is larger than its own noise.
         "pairs": [[returns_of(result.zero_shot), returns_of(result.adapted or [])] for result in results],
@@ -205,8 +228,9 @@ def append(
     with cells.open("a") as file:
         file.write(json.dumps(cell) + "\n")
     gains = [row["adapted_return"] - row["zero_shot_return"] for row in rows if row.get("adapted_return") is not None]
-    text = f"{run.family.name} seed {seed} {split} {variant:20} {budget:3} episodes: {np.mean(gains):+8.2f}"
-    print(f"{text}, worst {min(gains):+.1f}, {seconds:.0f} s", file=sys.stderr, flush=True)
+    outcome = f"{np.mean(gains):+8.2f}, worst {min(gains):+.1f}" if gains else "every adaptation failed"
+    text = f"{run.family.name} seed {seed} {split} {variant:20} {budget:3} episodes: {outcome}"
+    print(f"{text}, {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 def returns_of(episodes: Sequence[Episode]) -> list[float]:

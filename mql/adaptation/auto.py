@@ -54,7 +54,9 @@ def process(trained: MetaTraining, prepared: Prepared, config: AdaptConfig, new:
         ways["finetune"] = finetuning
     else:
         finder = relabel.finder_of(prepared.relabel, new)
-        if finder is not None and prepared.tasks is not None:
+        gate = prepared.finetune.gate
+        tries_out = config.gate and gate.starts(new.episodes, familiar=False) > 0  # else it would be kept unseen
+        if tries_out and finder is not None and prepared.tasks is not None:
             ways["a training task's context"] = Borrowing(prepared.tasks, finder)
         relabelling = relabel.Relabelling(prepared.relabel, config, new, finder)
         # Rewards that a function says come first; a model of them, only after the new episodes alone.

@@ -38,31 +38,29 @@ class Gate:
     margin: float
     familiar_margin: float
 
-    def starts(self, budget: int, first: float | None = None) -> int:
-        """Return from how many starts agents are tried out, the meta-trained one included.
+    def is_familiar(self, first: float) -> bool:
+        """Tell whether a task in which the meta-trained agent's first episode got `first` is a familiar one."""
+        return first >= self.familiar_from
 
-        Args:
-            first: the return of its first episode; None: there is none yet, and as many as are needed in any case.
-        """
-        familiar = first is not None and first >= self.familiar_from
+    def starts(self, budget: int, *, familiar: bool) -> int:
+        """Return from how many starts agents are tried out, the first one included; 0: the budget is too small."""
         by_budget = TRIED_OUT_FAMILIAR if familiar else TRIED_OUT_STRANGE
         return next((count for least, count in by_budget if budget >= least), 0)
 
-    def rejects(self, before: np.ndarray, after: np.ndarray) -> bool:
+    def rejects(self, before: np.ndarray, after: np.ndarray, *, familiar: bool) -> bool:
         """Tell whether returns `after` [n], against `before` [n], say enough: further starts need not be played."""
         difference = after - before
-        if before.mean() >= self.familiar_from:
-            return bool(difference.min() <= 0.0)
-        return bool(difference.mean() < -self._error(difference))
+        return bool(difference.min() <= 0.0 if familiar else difference.mean() < -self._error(difference))
 
-    def keeps(self, before: np.ndarray, after: np.ndarray) -> bool:
+    def keeps(self, before: np.ndarray, after: np.ndarray, *, familiar: bool) -> bool:
         """Tell whether returns `after` [n] are better than `before` [n] by more than chance gives.
 
         A standard error is the one that `noise` leads to, or that of the paired differences where these vary more.
         """
         difference = after - before
-        margin = self.familiar_margin if before.mean() >= self.familiar_from else self.margin
-        return bool(difference.mean() > margin * self._error(difference) and not self.rejects(before, after))
+        margin = self.familiar_margin if familiar else self.margin
+        better = difference.mean() > margin * self._error(difference)
+        return bool(better and not self.rejects(before, after, familiar=familiar))
 
     def _error(self, difference: np.ndarray) -> float:
         error = self.noise * np.sqrt(2.0 / len(difference))

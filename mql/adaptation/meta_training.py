@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from mql.adaptation.old_data import newest_episodes
+from mql.adaptation.old_data import newest_of_each_task
 from mql.agent.agent import Agent
 from mql.learning.replay import Replay
 from mql.tasks.family import TaskFamily
@@ -50,6 +50,6 @@ class MetaTraining:
     def _returns(self, episodes: int) -> list[FloatArray]:
         """Return the returns of the newest `episodes` of each task that has some."""
         of_task: dict[int, list[float]] = {}
-        for episode in newest_episodes(self.replay, episodes * self.replay.n_tasks):
+        for episode in newest_of_each_task(self.replay, episodes):
             of_task.setdefault(episode.task, []).append(episode.episode_return)
         return [np.array(own) for own in of_task.values()]

@@ -8,6 +8,7 @@ from itertools import repeat
 
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
+from mql.errors import UserError
 from mql.learning.contexts import context_plan
 from mql.learning.replay import Replay
 from mql.seeding import generator
@@ -18,10 +19,11 @@ def replay_of(agent: Agent, episodes: Sequence[Episode]) -> Replay:
     """Return a replay of these episodes alone, with the states of `agent` where it carries any.
 
     Raises:
-        ValueError: there are no episodes.
+        UserError: there are no episodes.
     """
     if not episodes:
-        raise ValueError("adaptation needs at least one episode of the new task")
+        what = "this way to adapt learns from the new task's episodes, and there is none"
+        raise UserError(what, where="adapt.adaptation_episodes", mend="allow at least 1")
     longest = max(episode.length for episode in episodes)
     replay = Replay(
         n_tasks=1,

@@ -145,6 +145,16 @@ def newest_episodes(replay: Replay, at_most: int) -> list[Episode]:
     return [_episode(replay, *divmod(int(start), replay.rows)) for start in starts]
 
 
+def newest_of_each_task(replay: Replay, count: int) -> list[Episode]:
+    """Return up to `count` stored episodes of each task, its newest ones."""
+    starts = replay.episode_starts(replay.all_rows())
+    tasks = starts // replay.rows
+    order = np.argsort(tasks, kind="stable")
+    rank = np.empty(len(starts), np.int64)  # of each episode among those of its task
+    rank[order] = np.arange(len(starts)) - np.searchsorted(tasks[order], tasks[order])
+    return [_episode(replay, *divmod(int(start), replay.rows)) for start in starts[rank < count]]
+
+
 def episode_at(replay: Replay, row: int) -> Episode:
     """Return the episode that a table row lies in."""
     [start] = episodes_of(replay, np.array([row]))

@@ -72,7 +72,9 @@ def prepare_hidden(trained: MetaTraining, config: AdaptConfig) -> Prepared:
         if family.reward(first.obs[:1], first.obs[1:2], first.action[:1], family.tasks("train")[0]) is None:
             family = None
         elif not tells_apart(family, episodes[:COMPARED]):
-            what = f"the reward of {family.name} is the same function in every task: there is nothing to relabel"
+            one = len(family.tasks("train")) == 1
+            why = "has one training task" if one else "has the same reward function in every task"
+            what = f"{family.name} {why}: there is nothing to relabel"
             raise UserError(what, where="adapt.method", mend="use adapt.method=finetune")
     return Prepared(family, episodes, gate_of(trained, config))
 

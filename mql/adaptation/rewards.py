@@ -100,7 +100,7 @@ def tells_apart(family: TaskFamily, episodes: Sequence[Episode]) -> bool:
     for episode in episodes:
         rewards = [family.reward(episode.obs[:-1], episode.obs[1:], episode.action, task) for task in tasks]
         known = [reward for reward in rewards if reward is not None]
-        if len(known) == len(rewards) and np.ptp(np.stack(known), axis=0).max() > 1e-9:
+        if len(known) == len(rewards) > 0 and np.ptp(np.stack(known), axis=0).max() > 1e-9:
             return True
     return False
 
@@ -135,7 +135,8 @@ def find_task(family: TaskFamily, episodes: Sequence[Episode], *, seed: int) -> 
             return float("inf")
         if predicted is None:
             raise no_function(family)
-        return float(np.square(predicted - reward).mean())
+        value = float(np.square(predicted - reward).mean())
+        return value if np.isfinite(value) else float("inf")  # no number: no task of this family is there
 
     guesses = rng.uniform(low, high, (GUESSES, len(low)))
     errors = np.array([error(guess) for guess in guesses])
@@ -155,9 +156,11 @@ def _box(family: TaskFamily) -> tuple[np.ndarray, np.ndarray] | None:
     if family.names_of:
         return None
     low, high = [], []
-    for spec in family.parameters.values():
+    for name, spec in family.parameters.items():
         ends = np.array([spec.distribution.low, spec.distribution.high], float).reshape(2, -1)
         ends = np.broadcast_to(ends, (2, spec.width))
+        drawn = np.array([np.ravel(task.parameters[name]) for task in family.tasks("train")], float)
+        ends = np.where(np.isfinite(ends), ends, [drawn.min(axis=0), drawn.max(axis=0)])  # a Gaussian has no ends
         reach = REACH * (ends[1] - ends[0])
         low.append(np.maximum(ends[0] - reach, spec.bounds[0]))
         high.append(np.minimum(ends[1] + reach, spec.bounds[1]))

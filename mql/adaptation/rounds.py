@@ -68,7 +68,7 @@ def improve(
     With one episode there is nothing to try out with: what was learned is kept unseen, or nothing is played and learned
     at all.
     """
-    if config.gate and gate.starts(new.episodes):
+    if config.gate and gate.starts(new.episodes, familiar=False):
         return (yield from _try_out(start, improver, config, new, gate))
     # Who gives episodes and lets none be played wants them to be learned from.
     if not config.gate or config.accept_unseen or (new.given and not new.episodes):
@@ -83,36 +83,40 @@ def _try_out(
     """Try out what each round makes.
 
     The first round learns from the meta-trained agent's own episodes; each later one collects about half as many as
-    were played before.
+    were played before. Where there was nothing to try, more episodes may tell more.
     """
     best = start
     measured = list((yield Request(best.agent, (0,))))
-    tried = gate.starts(new.episodes, measured[0].episode_return)
+    familiar = gate.is_familiar(measured[0].episode_return)
+    tried = gate.starts(new.episodes, familiar=familiar)
     if tried > 1:
         measured += yield Request(best.agent, range(1, tried))
     episodes, spent, next_start = [*new.given, *measured], tried, tried
     rows: list[JSON] = []
-    while new.episodes - spent >= tried:
-        if rows:
-            spare = new.episodes - spent - tried
-            collect = min(spent // 2, spare)
+    played: list[Episode] = []
+    least, turn = 0, 0  # least: episodes that the round has to collect
+    while (spare := new.episodes - spent - tried) >= least:
+        if turn:
+            collect = max(min(spent // 2, spare), least)
             if spare - collect < tried:  # too little for another round
                 collect = spare
             if collect:
                 starts = range(next_start, next_start + collect)
                 episodes += yield Request(best.agent, starts, config.exploration_noise)
                 next_start, spent = starts.stop, spent + collect
-        candidate = improver.propose(best, episodes, len(rows))
+        candidate = improver.propose(best, episodes, turn)
+        turn += 1
         if candidate is None:
-            break
-        played: list[Episode] = []
+            least = 1
+            continue
+        least, played = 0, []
         for place in range(tried):
             played += yield Request(candidate.agent, (place,))
-            if gate.rejects(_returns(measured[: place + 1]), _returns(played)):
+            if gate.rejects(_returns(measured[: place + 1]), _returns(played), familiar=familiar):
                 break
         episodes, spent = [*episodes, *played], spent + len(played)
         before, after = _returns(measured[: len(played)]), _returns(played)
-        accepted = gate.keeps(before, after)
+        accepted = len(played) == tried and gate.keeps(before, after, familiar=familiar)
         before_and_after: dict[str, JSON] = {"before": float(before.mean()), "after": float(after.mean())}
         rows.append({"episodes": len(episodes), **before_and_after, "accepted": accepted})
         if accepted:
@@ -132,7 +136,7 @@ def _keep_unseen(
             spent = end
         candidate = improver.propose(best, episodes, turn)
         if candidate is None:
-            break
+            continue
         best = candidate
         rows.append({"episodes": len(episodes), "before": None, "after": None, "accepted": True})
     return Outcome(best, episodes, rows)

@@ -134,7 +134,7 @@ def _result(trials: Sequence[Trial], returns: Sequence[Sequence[float]], gate: G
     chosen = 0
     if compared:
         best = max(compared, key=lambda place: float(np.mean(returns[place])))
-        if gate.keeps(np.array(returns[0]), np.array(returns[best])):
+        if gate.keeps(np.array(returns[0]), np.array(returns[best]), familiar=gate.is_familiar(returns[0][0])):
             chosen = best
     row: dict[str, JSON] = {
         "episodes": sum(map(len, returns)),

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from mql.adaptation.meta_training import MetaTraining
-from mql.adaptation.old_data import contexts_of, newest_episodes, newest_rows
+from mql.adaptation.old_data import contexts_of, newest_of_each_task, newest_rows
 from mql.adaptation.rewards import relabelled
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
@@ -69,7 +69,7 @@ def training_tasks(trained: MetaTraining, config: AdaptConfig) -> TrainingTasks:
     tasks = rows // replay.rows
     numbers = np.unique(tasks)
     means = np.stack([contexts[tasks == number].mean(axis=0) for number in numbers]).astype(np.float32)
-    return TrainingTasks(numbers, means, newest_episodes(trained.replay, EPISODES * replay.n_tasks))
+    return TrainingTasks(numbers, means, newest_of_each_task(trained.replay, EPISODES))
 
 
 def with_fixed_context(agent: Agent, context: FloatArray) -> Agent:

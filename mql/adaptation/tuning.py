@@ -88,8 +88,8 @@ def tune(
                 if source.own is not None:
                     source.own.forget_states()
                     source.own.refresh_states(agent.online.critic_encoder)
-        sizes = [(source.data, round(source.share * config.round_batch_size)) for source in sources]
-        batches = [data.sample(size, plan, rng) for data, size in sizes if size]
+        sizes = [(each.data, max(round(each.share * config.round_batch_size), 1)) for each in sources if each.share]
+        batches = [data.sample(size, plan, rng) for data, size in sizes]
         learner.update(joined(batches), generator=noise)
     moments = {name: tensor.clone() for name, tensor in learner.optimizer_tensors().items()}
     return Candidate(agent, moments)

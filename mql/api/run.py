@@ -268,6 +268,9 @@ class Run:
             raise UserError(what, where="env", mend="give a Gymnasium environment, such as gymnasium.make(...)")
         if task is not None and not isinstance(task, Task):
             task = self.family.task(task)
+        if task is None and config.adapt.reward == "known":
+            what = "nobody says which task it is, so its reward is not known"
+            raise UserError(what, where="adapt.reward", mend="give the task, or use adapt.reward=hidden")
         trainer = self.load(config, checkpoint=checkpoint).trainer
         agent, begin = trainer.agent, evaluation_seed(config, task.split if task else "custom")
         adaptation = self._adaptation(trainer, config.adapt)

@@ -29,9 +29,9 @@ def in_words(report: Report) -> str:
     if method == "search":
         tried = report["tried"]
         if not tried:
-            return f"{begin}; too few to try an offset of the context (give 2 or more)"
+            return f"{begin}; too few to try another context (give 2 or more)"
         outcome = _went(rounds[-1]) if rounds and report["accepted"] else "none was better by more than chance"
-        return f"{begin}; {tried - 1} offsets of the context were tried: {outcome}"
+        return f"{begin}; {tried} other contexts were tried: {outcome}"
     if not rounds:
         few = report["episodes_charged"] < 2 and not report.get("reward_r2")
         why = "too few to learn and to try it out (give 2 or more)" if few else "there was nothing to learn from them"

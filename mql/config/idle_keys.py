@@ -20,7 +20,7 @@ class _Rule(NamedTuple):
 
 # Which keys of `adapt` a method looks at, beside `method` itself.
 _PLAYED = ("adaptation_episodes", "exploration_noise")
-_CLASSIFIED = (
+_WEIGHED = (
     "max_log_weight",
     "min_weight",
     "inverse_regularization",
@@ -28,8 +28,8 @@ _CLASSIFIED = (
     "weigh_by",
     "relative_weights",
     "prior",
-    "scored_transitions",
 )
+_CLASSIFIED = (*_WEIGHED, "scored_transitions")
 _GATED = ("gate", "gate_margin", "familiar_margin", "accept_unseen")
 _ROUNDS = (*_PLAYED, "round_updates", "round_batch_size", "round_lr", *_GATED)
 _OLD = ("old_fraction", "old", *_CLASSIFIED)
@@ -104,7 +104,12 @@ _RULES = (
         )
         for method, looked_at in _LOOKED_AT.items()
     ),
-    _Rule(("adapt.old", *(f"adapt.{n}" for n in _CLASSIFIED)), _uses_no_old_data, "adapt.old_fraction is 0"),
+    _Rule(("adapt.old", *(f"adapt.{n}" for n in _WEIGHED)), _uses_no_old_data, "adapt.old_fraction is 0"),
+    _Rule(
+        ("adapt.scored_transitions",),  # `auto` looks at the training tasks' contexts in any case
+        lambda c: c.adapt.method == "finetune" and not c.adapt.old_fraction,
+        "adapt.old_fraction is 0",
+    ),
     _Rule(
         ("adapt.gate_margin", "adapt.familiar_margin", "adapt.accept_unseen"),
         lambda c: not c.adapt.gate,

@@ -184,8 +184,8 @@ class Replay:
         return task * self.rows + row
 
     def sample(self, batch_size: int, plan: ContextPlan, rng: np.random.Generator) -> Batch:
-        """Draw a batch of `batch_size` transitions, tasks weighted equally."""
-        return self.gather(self.sample_rows(batch_size // reads(plan), rng), plan, rng=rng)
+        """Draw a batch of `batch_size` transitions, at least one segment of them; tasks are weighted equally."""
+        return self.gather(self.sample_rows(max(batch_size // reads(plan), 1), rng), plan, rng=rng)
 
     def gather(
         self,

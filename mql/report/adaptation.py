@@ -42,12 +42,13 @@ def _rows(cells: Sequence[Cell]) -> Iterable[Row]:
     groups: dict[tuple[str, str, int], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((cell["split"], cell["variant"], cell["budget"]), []).append(cell)
-    room = {key[0]: _gains(own) for key, own in groups.items() if key[1] == HEADROOM}
+    room = {key[0]: own for key, own in groups.items() if key[1] == HEADROOM}
     for (split, variant, budget), own in groups.items():
         gains = _gains(own)
+        if not gains.size:
+            continue  # no task that every run could play
         low, high = crossed_interval(gains)
-        mean = float(np.nanmean(gains))
-        there = room.get(split)
+        mean = float(gains.mean())
         tasks = [task for cell in own for task in cell["tasks"] if "fault" not in task]
         yield {
             "family": own[0]["family"],
@@ -61,7 +62,7 @@ def _rows(cells: Sequence[Cell]) -> Iterable[Row]:
             "adapted_success": _mean(task["adapted_success"] for task in tasks),
             "gain": mean,
             "ci95": [low, high],
-            "of_headroom": mean / float(np.nanmean(there)) if there is not None else None,
+            "of_headroom": _share(own, room.get(split, [])),
             "worse": worse(pair for cell in own for pair in cell["pairs"] if pair[1]),
             "kept": _mean(task.get("accepted") for task in tasks),
             "seconds": _mean(task.get("adapt_seconds") for task in tasks),
@@ -72,25 +73,37 @@ def _rows(cells: Sequence[Cell]) -> Iterable[Row]:
 
 
 def _gains(cells: Sequence[Cell]) -> Array:
-    """Return adapted minus zero-shot [S, N]; NaN where a task failed."""
-    return np.array(
+    """Return adapted minus zero-shot [S, N], of the first tasks that all runs were given and that failed in none."""
+    count = min(len(cell["tasks"]) for cell in cells)
+    values = np.array(
         [
             [
                 np.nan if task.get("adapted_return") is None else task["adapted_return"] - task["zero_shot_return"]
-                for task in cell["tasks"]
+                for task in cell["tasks"][:count]
             ]
             for cell in cells
         ],
         dtype=np.float64,
     )
+    return values[:, ~np.isnan(values).any(axis=0)]
+
+
+def _share(cells: Sequence[Cell], room: Sequence[Cell]) -> float | None:
+    """Return which part of the headroom `cells` gain, over runs and tasks that have both; None: there is no room."""
+    most = {(cell["seed"], place): task for cell in room for place, task in enumerate(cell["tasks"])}
+    pairs = [
+        (task["adapted_return"] - task["zero_shot_return"], other["adapted_return"] - other["zero_shot_return"])
+        for cell in cells
+        for place, task in enumerate(cell["tasks"])
+        if (other := most.get((cell["seed"], place))) is not None
+        and None not in (task.get("adapted_return"), other.get("adapted_return"))
+    ]
+    gain, there = np.sum(pairs, axis=0) if pairs else (0.0, 0.0)
+    return float(gain / there) if there > 0.0 else None
 
 
 def crossed_interval(values: Array, *, resamples: int = RESAMPLES) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean of values [S, N]: runs and tasks are drawn anew together.
-
-    Tasks that are NaN in a run are left out of all.
-    """
-    values = values[:, ~np.isnan(values).any(axis=0)]
+    """Return the percentile bootstrap interval of the mean of values [S, N]: runs and tasks are drawn anew together."""
     rng = np.random.default_rng(0)
     runs = rng.integers(values.shape[0], size=(resamples, values.shape[0], 1))
     tasks = rng.integers(values.shape[1], size=(resamples, 1, values.shape[1]))

@@ -78,7 +78,7 @@ def test_every_choice_of_the_configuration_has_its_adapter() -> None:
 def test_no_method_asks_for_more_than_its_budget_and_every_episode_is_charged(method: str, episodes: int) -> None:
     adaptation = prepare(trained(agent()), config(method, adaptation_episodes=episodes))
     if method == "paper" and not episodes:
-        with pytest.raises(ValueError, match="at least one episode"):
+        with pytest.raises(UserError, match="there is none"):
             adapted(adaptation)
         return
     played = 0

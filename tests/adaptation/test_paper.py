@@ -11,6 +11,7 @@ from mql.adaptation.old_data import ScoredData
 from mql.adaptation.paper import learn, prepare
 from mql.agent.agent import Agent
 from mql.config.schema import ALGORITHMS, AdaptConfig, AgentConfig
+from mql.errors import UserError
 from mql.learning.contexts import context_plan
 from mql.learning.replay import Replay
 from mql.learning.td3 import TD3
@@ -263,7 +264,7 @@ def test_preparing_leaves_the_states_of_training_as_they_are() -> None:
 
 def test_without_new_data_there_is_nothing_to_adapt_to() -> None:
     meta_agent = agent()
-    with pytest.raises(ValueError, match="at least one episode"):
+    with pytest.raises(UserError, match="there is none"):
         learn(meta_agent, prepare(MetaTraining(meta_agent, old_data()), config()), [], config(), seed=1)
 
 

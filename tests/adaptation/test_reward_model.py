@@ -169,7 +169,9 @@ def test_rewards_that_no_model_explains_change_nothing(monkeypatch: pytest.Monke
 
 def test_auto_learns_a_reward_only_after_the_new_episodes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     given = played([TASK] * 40)
-    assert report("auto", given, gate_margin=0.0)["by"][0] in ("relabel", "a training task's context")
+    # What can't be tried out is not borrowed: given episodes are learned from.
+    assert report("auto", given, gate_margin=0.0)["by"][0] == "relabel"
+    assert report("auto", given, adaptation_episodes=0, gate=True)["by"] == ["relabel"]
     monkeypatch.setattr(type(FAMILY), "reward", lambda *_: None)
     # A margin that nothing reaches: all is rolled back, and each way has its turn.
     told = report("auto", given, gate=True, gate_margin=1e9, familiar_margin=1e9, adaptation_episodes=6)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from mql.collecting.rollout import collect
 from mql.config.schema import AgentConfig
 from mql.errors import UserError
 from mql.tasks import registry
+from mql.tasks.distributions import Normal
 from mql.tasks.family import Task, TaskFamily
 from mql.types import Episode
 
@@ -63,6 +67,31 @@ def test_what_episodes_told_is_remembered() -> None:
     assert finder.find([episode, episode]) is not first  # more episodes may tell more
     known = TaskFinder(family, known=task, seed=0).find([])
     assert known is not None and known.task is task and known.explains
+
+
+def test_where_the_reward_is_no_number_no_task_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = registry.load("point-robot")
+    task, real = family.tasks("test")[0], type(family).reward
+
+    def at_the_edge(self: Any, before: Any, after: Any, action: Any, task: Any) -> Any:
+        with np.errstate(invalid="ignore"):
+            return real(self, before, after, action, task) * (1.0 + 0.0 * np.sqrt(0.9 + task.parameters["goal"][0]))
+
+    episodes = played(family, [task])
+    monkeypatch.setattr(type(family), "reward", at_the_edge)
+    found = find_task(family, episodes, seed=0)
+    assert found is not None and found.r2 > 0.99
+
+
+def test_a_parameter_without_ends_is_looked_for_around_the_training_tasks() -> None:
+    family = registry.load("point-robot")
+    spec = replace(family.parameters["goal"], distribution=Normal(0.0, 0.5, size=2), bounds=(-math.inf, math.inf))
+    gaussian = replace(family, parameters={"goal": spec})
+    task = gaussian.tasks("test")[0]
+    found = find_task(gaussian, played(gaussian, [task]), seed=0)
+    assert (
+        found is not None and np.abs(np.subtract(found.task.parameters["goal"], task.parameters["goal"])).max() < 0.05
+    )
 
 
 def test_a_reward_that_does_not_depend_on_the_task_tells_nothing() -> None:

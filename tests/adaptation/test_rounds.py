@@ -11,13 +11,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from mql.adaptation import meta_training
 from mql.adaptation.gate import Gate, gate_of
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.playing import NewTask, Request
 from mql.adaptation.rounds import Outcome, improve
 from mql.adaptation.tuning import Candidate
 from mql.config.schema import AdaptConfig
+from mql.learning.replay import Replay
 from mql.types import JSON, Episode
 
 
@@ -142,9 +142,22 @@ def test_with_one_episode_what_was_learned_is_kept_only_if_that_is_wanted(
     assert [row["after"] for row in outcome.rounds] == ([None] if kept else [])
 
 
-def test_without_a_proposal_no_further_episode_is_played() -> None:
+def test_where_there_is_nothing_to_try_more_episodes_are_collected() -> None:
+    improver = Proposes(None, None, 3.0)
+    outcome, _ = spend(20, improver)
+    assert [count for _, count in improver.shown[:3]] == [2, 3, 4] and outcome.rounds[0]["accepted"]
     outcome, asked = spend(20, Proposes(None))
-    assert len(asked) == len(outcome.episodes) == 2 and outcome.rounds == []
+    assert outcome.rounds == [] and len(outcome.episodes) == 18 == sum(len(each.starts) for each in asked)
+    improver = Proposes(None, None, 3.0)
+    outcome, _ = spend(5, improver, gate=False)
+    assert cast("Any", outcome.best.agent).value == 3.0 and len(outcome.episodes) == 5
+
+
+def test_the_first_episode_says_whether_a_task_is_strange_whatever_comes_later() -> None:
+    """From 0 to 1.2 crosses the line at 1; what is better by 0.3 is kept after it as before."""
+    gate = Gate(noise=1.0, familiar_from=1.0, margin=0.1, familiar_margin=0.3)
+    outcome, _ = spend(7, Proposes(1.2, 1.5), gate)
+    assert [row["accepted"] for row in outcome.rounds[:2]] == [True, True]
 
 
 def test_in_a_strange_task_one_start_is_enough_for_a_small_budget_and_the_mean_decides() -> None:
@@ -169,7 +182,8 @@ def test_in_a_strange_task_a_loss_beyond_chance_ends_the_trial() -> None:
 
 def keeps(before: Sequence[float], after: Sequence[float], **figures: float) -> bool:
     given = {"noise": 0.0, "familiar_from": math.inf, "margin": 1.0, "familiar_margin": 0.0} | figures
-    return Gate(**given).keeps(np.array(before), np.array(after))
+    gate = Gate(**given)
+    return gate.keeps(np.array(before), np.array(after), familiar=gate.is_familiar(before[0]))
 
 
 def test_a_gain_counts_only_beyond_chance() -> None:
@@ -191,16 +205,17 @@ def test_in_a_familiar_task_the_margin_is_another_and_every_start_has_to_be_bett
 
 
 def test_what_is_familiar_is_what_training_tasks_gave() -> None:
-    """A quarter of 40 stored episodes, of returns 0 to 39, fall below 9.75; each task's returns differ by 4 x 10."""
-    returns = np.arange(40, dtype=np.float32)
-    stored = [replace(episode(float(value)), task=place % 10) for place, value in enumerate(returns)]
-    replay = cast("Any", SimpleNamespace(n_tasks=10, newest=stored))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(meta_training, "newest_episodes", lambda replay, count: replay.newest[:count])
-        gate = gate_of(MetaTraining(cast("Any", None), replay), AdaptConfig(gate_margin=0.2, familiar_margin=0.4))
+    """The newest four episodes of each of ten tasks count: of returns 0 to 39, a quarter falls below 9.75."""
+    replay = Replay(n_tasks=10, obs_dim=1, action_dim=1, capacity=100, episode_length=1, context_dim=0)
+    for value in (*[-1e6] * 30, *range(40)):
+        task = 0 if value < 0 else int(value) % 10
+        replay.append(replace(episode(float(value)), task=task))
+    gate = gate_of(MetaTraining(cast("Any", None), replay), AdaptConfig(gate_margin=0.2, familiar_margin=0.4))
     assert gate.familiar_from == pytest.approx(9.75) and (gate.margin, gate.familiar_margin) == (0.2, 0.4)
-    assert gate.noise == pytest.approx(np.std([0, 10, 20, 30], ddof=1))
-    assert gate.starts(5, 9.7) == 1 and gate.starts(5, 9.8) == 2 and gate.starts(1, 9.8) == 0
+    assert gate.noise == pytest.approx(np.std([0, 10, 20, 30], ddof=1))  # within a task
+    assert not gate.is_familiar(9.7) and gate.is_familiar(9.8)
+    assert [gate.starts(budget, familiar=True) for budget in (1, 2, 4)] == [0, 1, 2]
+    assert [gate.starts(budget, familiar=False) for budget in (1, 2, 7, 8)] == [0, 1, 1, 2]
 
 
 def test_too_small_a_gain_is_left_out() -> None:

@@ -109,3 +109,14 @@ def test_the_rate_falls_to_nothing_within_a_round_and_is_halved_after_a_roll_bac
     tuner.propose(kept, sources, 2)
     tuner.propose(kept, sources, 3)
     assert rates[4::4] == pytest.approx([0.004, 0.002, 0.001])
+
+
+@pytest.mark.parametrize(("size", "share"), [(4, 1.0), (16, 0.99), (1, 0.5)])
+def test_a_share_that_would_round_to_nothing_is_one_segment(size: int, share: float) -> None:
+    own = agent()
+    stores = [replay_of(own, episodes(seed)) for seed in (1, 2)]
+    sources = [Source(stores[0], share, stores[0]), Source(stores[1], 1.0 - share, stores[1])]
+    moved = tune(
+        Candidate(own, {}), sources, AdaptConfig(round_updates=2, round_batch_size=size), lr=1e-3, seed=0, turn=0
+    )
+    assert not torch.equal(moved.agent.parts["critic"].online.data, own.parts["critic"].online.data)

@@ -180,6 +180,8 @@ def test_mistakes_are_told_in_one_line(run: mql.Run, tmp_path: Path) -> None:
     assert "give exactly one of task, episodes and env" in said(run.adapt)
     assert "exactly one" in said(lambda: run.adapt(task={"goal": [0, 0]}, episodes=[]))
     assert "there are no episodes" in said(lambda: run.adapt(episodes=[]))
+    known = {"adapt.method": "relabel", "adapt.reward": "known"}
+    assert "its reward is not known (adapt.reward)" in said(lambda: run.adapt(episodes=[], settings=known))
     [good] = run.adapt(task={"goal": [0.0, 0.0]}).episodes or ()
     wide = dataclasses.replace(good, obs=np.zeros((21, 3), np.float32))
     assert "obs has shape (21, 3) (episodes[1]): it must be (21, 2)" in said(lambda: run.adapt(episodes=[good, wide]))

@@ -56,7 +56,10 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
             {**COMMON, "method": "relabel", "reward": "known", "rounds": [{**KEPT, "after": None}]},
             ["reward known", "round 1: kept unseen"],
         ),
-        ({**COMMON, "method": "search", "tried": 13, "rounds": [KEPT]}, ["12 offsets", "return -120 to -80, kept"]),
+        (
+            {**COMMON, "method": "search", "tried": 13, "rounds": [KEPT]},
+            ["13 other contexts were tried", "return -120 to -80, kept"],
+        ),
         ({**COMMON, "method": "search", "tried": 13, "accepted": False, "rounds": [BACK]}, ["none was better"]),
         ({**COMMON, "method": "search", "tried": 0, "accepted": False, "rounds": []}, ["give 2 or more"]),
         ({**COMMON, "method": "paper", "normalized_ess": 0.12, "step2_skipped": False}, ["12% of their number"]),

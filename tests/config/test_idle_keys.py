@@ -40,6 +40,11 @@ def test_what_acts_and_what_nobody_gave_is_not_said() -> None:
         (["adapt.step2_updates=50"], "adapt.step2_updates", "adapt.method is auto"),
         (["adapt.method=search", "adapt.round_lr=1e-4"], "adapt.round_lr", "adapt.method is search"),
         (["adapt.old=propensity"], "adapt.old", "adapt.old_fraction is 0"),
+        (
+            ["adapt.method=finetune", "adapt.scored_transitions=9"],
+            "adapt.scored_transitions",
+            "adapt.old_fraction is 0",
+        ),
         (["adapt.gate=false", "adapt.gate_margin=2"], "adapt.gate_margin", "adapt.gate is false"),
         (
             ["adapt.method=paper", "adapt.step1_updates=0", "adapt.step1_penalty=false"],

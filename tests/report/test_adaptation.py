@@ -24,9 +24,10 @@ def test_gains_and_their_part_of_the_headroom() -> None:
     text, rows = tables(cells)
     [new, room] = rows
     assert new["gain"] == pytest.approx(1.0) and room["gain"] == pytest.approx(4.0)
-    assert new["of_headroom"] == pytest.approx(0.25) and new["kept"] == pytest.approx(0.5)
+    assert new["of_headroom"] == pytest.approx(1 / 3)  # of the run that has one: 4 of 12
+    assert new["kept"] == pytest.approx(0.5)
     assert (new["runs"], new["tasks"], new["charged"], new["worse"]) == (2, 3, 5.0, 0.0)
-    assert "25%" in text and "2 x 3" in text
+    assert "33%" in text and "2 x 3" in text
 
 
 def test_a_task_that_failed_counts_in_no_mean() -> None:
@@ -34,6 +35,24 @@ def test_a_task_that_failed_counts_in_no_mean() -> None:
     broken["tasks"][1] = {"zero_shot_return": 10.0, "adapted_return": None, "fault": "it broke"}
     _, [row] = tables([broken])
     assert row["gain"] == pytest.approx(1.0)
+
+
+def test_a_task_that_failed_in_one_run_counts_in_none() -> None:
+    broken = cell("new", 2, [1.0, 1.0, 50.0])
+    broken["tasks"][2] = {"zero_shot_return": 10.0, "adapted_return": None, "fault": "it broke"}
+    _, [row] = tables([cell("new", 1, [1.0, 1.0, 100.0]), broken])
+    assert (row["gain"], row["ci95"], row["tasks"]) == (pytest.approx(1.0), pytest.approx([1.0, 1.0]), 2)
+    _, [row] = tables([cell("new", 1, [1.0, 3.0, 9.0]), cell("new", 2, [1.0, 3.0])])  # as many as both were given
+    assert (row["gain"], row["tasks"]) == (pytest.approx(2.0), 2)
+    for task in broken["tasks"]:
+        task["adapted_return"] = None
+    assert tables([cell("new", 1, [1.0, 1.0, 1.0]), broken])[1] == []
+
+
+@pytest.mark.parametrize("room", [0.0, -1.0])
+def test_where_there_is_no_headroom_no_part_of_it_is_said(room: float) -> None:
+    _, rows = tables([cell("new", 1, [1.0]), cell("headroom", 1, [room], 0)])
+    assert rows[0]["of_headroom"] is None
 
 
 def test_intervals_see_runs_and_tasks() -> None:
