@@ -127,9 +127,9 @@ def _fit(inputs: Array, reward: Array) -> Any:
         max_iter=ITERATIONS,
         random_state=0,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it ends early on purpose; R2 says whether that was enough
-        return TransformedTargetRegressor(network, transformer=StandardScaler()).fit(inputs, reward)
+    # It ends early on purpose, and R2 says whether that was enough. Threads adapt, so `catch_warnings` would not do.
+    warnings.filterwarnings("ignore", category=ConvergenceWarning, module=r"sklearn\.neural_network")
+    return TransformedTargetRegressor(network, transformer=StandardScaler()).fit(inputs, reward)
 
 
 def _distances(known: Array, inputs: Array) -> Array:
