@@ -8,6 +8,7 @@ Writes ``runs/quickstart``: the run, ``report.png`` and ``summary.json``. Anothe
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ from mql.training.loop import Interrupted
 from mql.types import JSON
 
 FAMILY = "reacher-goal-narrow"
+CORES = 2  # that are used, where there are so many: targets are adapted to side by side
 RUN = Path("runs") / "quickstart"
 STAGES = ("random", "zero_shot", "adapted")
 GROUPS = {"inside": "held-out targets", "outside": "targets outside the training range"}
@@ -65,7 +67,8 @@ def quickstart(path: Path, *, overrides: Sequence[str] = ()) -> dict[str, JSON]:
     """
     begun = time.perf_counter()
     keep_freed_memory()
-    config = load_config(FAMILY, overrides=overrides)
+    threads = min(os.cpu_count() or 1, CORES)
+    config = load_config(FAMILY, overrides=[f"threads={threads}", *overrides])
     limit_threads(config.threads)
     run = create_run(config, path, replace=True)
     with Job(run, config, source_of(run)) as job:
