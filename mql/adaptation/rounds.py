@@ -112,11 +112,13 @@ def _try_out(
         least, played = 0, []
         for place in range(tried):
             played += yield Request(candidate.agent, (place,))
-            if gate.rejects(_returns(measured[: place + 1]), _returns(played), familiar=familiar):
+            worse = gate.rejects(_returns(measured[: place + 1]), _returns(played), familiar=familiar)
+            if worse or _gives_up_success(measured[place], played[place]):
                 break
         episodes, spent = [*episodes, *played], spent + len(played)
         before, after = _returns(measured[: len(played)]), _returns(played)
-        accepted = len(played) == tried and gate.keeps(before, after, familiar=familiar)
+        lost = _gives_up_success(measured[len(played) - 1], played[-1])
+        accepted = not lost and len(played) == tried and gate.keeps(before, after, familiar=familiar)
         before_and_after: dict[str, JSON] = {"before": float(before.mean()), "after": float(after.mean())}
         rows.append({"episodes": len(episodes), **before_and_after, "accepted": accepted})
         if accepted:
@@ -140,6 +142,11 @@ def _keep_unseen(
         best = candidate
         rows.append({"episodes": len(episodes), "before": None, "after": None, "accepted": True})
     return Outcome(best, episodes, rows)
+
+
+def _gives_up_success(before: Episode, after: Episode) -> bool:
+    """Tell whether the task was solved `before` and is not `after`, whatever the returns: those say little about it."""
+    return bool(before.success) and after.success is False
 
 
 def _returns(episodes: Sequence[Episode]) -> np.ndarray:

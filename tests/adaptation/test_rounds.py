@@ -153,6 +153,21 @@ def test_where_there_is_nothing_to_try_more_episodes_are_collected() -> None:
     assert cast("Any", outcome.best.agent).value == 3.0 and len(outcome.episodes) == 5
 
 
+@pytest.mark.parametrize("familiar", [True, False])
+@pytest.mark.parametrize(
+    ("before", "after", "kept"), [(True, True, 1), (True, False, 0), (False, False, 1), (None, None, 1)]
+)
+def test_what_solved_the_task_is_not_given_up_for_a_higher_return(
+    familiar: bool, before: bool | None, after: bool | None, kept: int
+) -> None:
+    process = improve(candidate(0.0), Proposes(5.0), AdaptConfig(), NewTask(2, 0), FAMILIAR if familiar else STRANGE)
+    next(process)
+    process.send([replace(episode(0.0), success=before)])
+    with pytest.raises(StopIteration) as end:
+        process.send([replace(episode(5.0), success=after)])
+    assert end.value.value.report["accepted"] is bool(kept)
+
+
 def test_the_first_episode_says_whether_a_task_is_strange_whatever_comes_later() -> None:
     """From 0 to 1.2 crosses the line at 1; what is better by 0.3 is kept after it as before."""
     gate = Gate(noise=1.0, familiar_from=1.0, margin=0.1, familiar_margin=0.3)
