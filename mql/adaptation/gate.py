@@ -30,13 +30,11 @@ class Gate:
         noise: standard deviation of the return of one episode, where nothing changes but chance.
         familiar_from: returns from this one on are those of a familiar task.
         margin: standard errors by which a new agent has to be better.
-        familiar_margin: the same where returns are familiar; there it has to be better from every start, too.
     """
 
     noise: float
     familiar_from: float
     margin: float
-    familiar_margin: float
 
     def is_familiar(self, first: float) -> bool:
         """Tell whether a task in which the meta-trained agent's first episode got `first` is a familiar one."""
@@ -55,11 +53,11 @@ class Gate:
     def keeps(self, before: np.ndarray, after: np.ndarray, *, familiar: bool) -> bool:
         """Tell whether returns `after` [n] are better than `before` [n] by more than chance gives.
 
-        A standard error is the one that `noise` leads to, or that of the paired differences where these vary more.
+        In a familiar task each of them has to be better, too. A standard error is the one that `noise` leads to, or
+        that of the paired differences where these vary more.
         """
         difference = after - before
-        margin = self.familiar_margin if familiar else self.margin
-        better = difference.mean() > margin * self._error(difference)
+        better = difference.mean() > self.margin * self._error(difference)
         return bool(better and not self.rejects(before, after, familiar=familiar))
 
     def _error(self, difference: np.ndarray) -> float:
@@ -72,4 +70,4 @@ class Gate:
 def gate_of(trained: MetaTraining, config: AdaptConfig) -> Gate:
     """Return the gate that meta-training and `config` make."""
     noise, familiar_from = trained.return_noise(), trained.return_quantile(FAMILIAR_FROM)
-    return Gate(noise, familiar_from, config.gate_margin, config.familiar_margin)
+    return Gate(noise, familiar_from, config.gate_margin)

@@ -50,11 +50,7 @@ class AdaptConfig(Section):
         description="Try out what a round has learned, and keep it only if it is better; false: keep it unseen.",
     )
     gate_margin: NotNegative = Field(
-        default=0.1, description="Standard errors by which a new agent has to beat the one before to be kept."
-    )
-    familiar_margin: NotNegative = Field(
-        default=0.3,
-        description="The same in tasks that look like the training ones, by the return; there from every start, too.",
+        default=0.3, description="Standard errors by which a new agent has to beat the one before to be kept."
     )
     accept_unseen: bool = Field(
         default=False,

@@ -30,12 +30,12 @@ _WEIGHED = (
     "prior",
 )
 _CLASSIFIED = (*_WEIGHED, "scored_transitions")
-_GATED = ("gate", "gate_margin", "familiar_margin", "accept_unseen")
+_GATED = ("gate", "gate_margin", "accept_unseen")
 _ROUNDS = (*_PLAYED, "round_updates", "round_batch_size", "round_lr", *_GATED)
 _OLD = ("old_fraction", "old", *_CLASSIFIED)
 _LOOKED_AT: Mapping[str, tuple[str, ...]] = {
     "context": ("carry_episodes", "adaptation_episodes"),
-    "search": ("adaptation_episodes", "gate_margin", "familiar_margin", "scored_transitions", "reward"),
+    "search": ("adaptation_episodes", "gate_margin", "scored_transitions", "reward"),
     "finetune": (*_ROUNDS, *_OLD),
     "relabel": (*_ROUNDS, "reward"),
     "simulate": (*_ROUNDS, *_CLASSIFIED),
@@ -111,7 +111,7 @@ _RULES = (
         "adapt.old_fraction is 0",
     ),
     _Rule(
-        ("adapt.gate_margin", "adapt.familiar_margin", "adapt.accept_unseen"),
+        ("adapt.gate_margin", "adapt.accept_unseen"),
         lambda c: not c.adapt.gate,
         "adapt.gate is false",
     ),

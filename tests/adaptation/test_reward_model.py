@@ -174,7 +174,7 @@ def test_auto_learns_a_reward_only_after_the_new_episodes_alone(monkeypatch: pyt
     assert report("auto", given, adaptation_episodes=0, gate=True)["by"] == ["relabel"]
     monkeypatch.setattr(type(FAMILY), "reward", lambda *_: None)
     # A margin that nothing reaches: all is rolled back, and each way has its turn.
-    told = report("auto", given, gate=True, gate_margin=1e9, familiar_margin=1e9, adaptation_episodes=6)
+    told = report("auto", given, gate=True, gate_margin=1e9, adaptation_episodes=6)
     assert told["by"][:2] == ["finetune", "relabel"] and told["reward"] == "learned"
 
 

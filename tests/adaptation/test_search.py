@@ -71,7 +71,7 @@ def searched(value: Value, budget: int, noise: float = 0.0) -> tuple[AdaptationR
     """Search where an agent is worth `value` of (what is added to z, whether z itself counts)."""
     own, asked = agent(), []
     first = own.online.actor.tanh_layers()[0]
-    gate = Gate(noise=noise, familiar_from=np.inf, margin=0.1, familiar_margin=1.0)
+    gate = Gate(noise=noise, familiar_from=np.inf, margin=0.1)
     prepared = search.Prepared(None, training(), np.eye(3, 4, dtype=np.float32), gate)
     process = search.process(MetaTraining(own, None), prepared, AdaptConfig(method="search"), NewTask(budget, 0))  # type: ignore[arg-type]
 
