@@ -85,7 +85,7 @@ def _try_out(
     The first round learns from the meta-trained agent's own episodes; each later one collects about half as many as
     were played before. Where there was nothing to try, more episodes may tell more.
     """
-    best = start
+    best = current = start  # the agent that is kept, and the one that the next round goes on from
     measured = list((yield Request(best.agent, (0,))))
     familiar = gate.is_familiar(measured[0].episode_return)
     tried = gate.starts(new.episodes, familiar=familiar)
@@ -102,9 +102,9 @@ def _try_out(
                 collect = spare
             if collect:
                 starts = range(next_start, next_start + collect)
-                episodes += yield Request(best.agent, starts, config.exploration_noise)
+                episodes += yield Request(current.agent, starts, config.exploration_noise)
                 next_start, spent = starts.stop, spent + collect
-        candidate = improver.propose(best, episodes, turn)
+        candidate = improver.propose(current, episodes, turn)
         turn += 1
         if candidate is None:
             least = 1
@@ -123,6 +123,7 @@ def _try_out(
         rows.append({"episodes": len(episodes), **before_and_after, "accepted": accepted})
         if accepted:
             best, measured = candidate, played
+        current = candidate if config.rollback == "end" else best
     return Outcome(best, episodes, rows)
 
 

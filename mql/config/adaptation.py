@@ -52,6 +52,11 @@ class AdaptConfig(Section):
     gate_margin: NotNegative = Field(
         default=0.3, description="Standard errors by which a new agent has to beat the one before to be kept."
     )
+    rollback: Literal["round", "end"] = Field(
+        default="round",
+        description="What did no better is rolled back after every round; or only at the end, to the best of all: "
+        "where many rounds have to pass before it pays.",
+    )
     accept_unseen: bool = Field(
         default=False,
         description="Keep what was learned where the budget leaves no episode to try it out, in spite of the gate.",

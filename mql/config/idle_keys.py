@@ -30,7 +30,7 @@ _WEIGHED = (
     "prior",
 )
 _CLASSIFIED = (*_WEIGHED, "scored_transitions")
-_GATED = ("gate", "gate_margin", "accept_unseen")
+_GATED = ("gate", "gate_margin", "rollback", "accept_unseen")
 _ROUNDS = (*_PLAYED, "round_updates", "round_batch_size", "round_lr", *_GATED)
 _OLD = ("old_fraction", "old", *_CLASSIFIED)
 _LOOKED_AT: Mapping[str, tuple[str, ...]] = {
@@ -111,7 +111,7 @@ _RULES = (
         "adapt.old_fraction is 0",
     ),
     _Rule(
-        ("adapt.gate_margin", "adapt.accept_unseen"),
+        ("adapt.gate_margin", "adapt.rollback", "adapt.accept_unseen"),
         lambda c: not c.adapt.gate,
         "adapt.gate is false",
     ),

@@ -110,6 +110,15 @@ def test_what_is_worse_is_rolled_back_and_what_is_better_is_gone_on_from() -> No
     assert noisy and not {0, 1} & set(noisy) and len(set(noisy)) == len(noisy)
 
 
+def test_rounds_may_go_on_from_what_did_worse_and_the_best_of_all_is_kept() -> None:
+    improver = Proposes(-1.0, 2.0, -3.0, 1.5)
+    outcome, asked = spend(18, improver, STRANGE, rollback="end")
+    assert [value for value, _ in improver.shown] == [0.0, -1.0, 2.0, -3.0]
+    assert [row["accepted"] for row in outcome.rounds] == [False, True, False, False]
+    assert cast("Any", outcome.best.agent).value == 2.0
+    assert [cast("Any", request.agent).value for request in asked if request.noise] == [-1.0, 2.0, -3.0]
+
+
 def test_what_is_better_from_one_start_only_is_rolled_back() -> None:
     process = improve(candidate(0.0), Proposes(1.0), AdaptConfig(), NewTask(4, 0), FAMILIAR)
     assert tuple(next(process).starts) == (0,)
