@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from mql.adaptation.meta_training import MetaTraining
+from mql.agent.agent import Agent
 from mql.config.loading import override
 from mql.config.schema import Config
+from mql.learning.replay import Replay
 from mql.runs.run_dir import RunDir
+from mql.tasks.family import TaskFamily
 from mql.types import Episode
 
 CONFIG = override(Config(family="point-robot"), ["train.keep_checkpoints=2", "train.random_steps=0"])
@@ -48,3 +53,18 @@ def work(run: RunDir, until: int) -> None:
             episodes=episodes(run.next_episode),
             first_live_episode=max(0, run.next_episode + 2 - 6),
         )
+
+
+def meta_trained(of: Agent, family: TaskFamily, stored: Sequence[Episode], *, n_tasks: int) -> MetaTraining:
+    """What an agent without training leaves to adaptation: `stored` episodes of the family's first tasks."""
+    kept = Replay(
+        n_tasks=n_tasks,
+        obs_dim=of.obs_dim,
+        action_dim=of.action_dim,
+        capacity=2000,
+        episode_length=family.episode_length,
+        context_dim=of.state_dim,
+    )
+    for episode in stored:
+        kept.append(episode)
+    return MetaTraining(of, kept, family, of.learner(lr=1e-3).optimizer_tensors())

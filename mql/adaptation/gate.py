@@ -10,6 +10,7 @@ Shapes: n episodes of each agent, whose starts are the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from mql.adaptation.meta_training import MetaTraining
 from mql.config.schema import AdaptConfig
 
+NEWEST = 4  # episodes of each training task that the gate is made by
 FAMILIAR_FROM = 0.25  # the part of the training tasks' newest episodes that got less
 TRIED_OUT_FAMILIAR = ((4, 2), (2, 1))  # from this budget on, an agent is tried out from so many starts
 TRIED_OUT_STRANGE = ((8, 2), (2, 1))  # few, so that more rounds are left
@@ -69,5 +71,13 @@ class Gate:
 
 def gate_of(trained: MetaTraining, config: AdaptConfig) -> Gate:
     """Return the gate that meta-training and `config` make."""
-    noise, familiar_from = trained.return_noise(), trained.return_quantile(FAMILIAR_FROM)
-    return Gate(noise, familiar_from, config.gate_margin)
+    returns = trained.newest_returns(NEWEST)
+    familiar_from = float(np.quantile(np.concatenate(returns), FAMILIAR_FROM))
+    return Gate(_pooled_deviation(returns), familiar_from, config.gate_margin)
+
+
+def _pooled_deviation(returns: Sequence[np.ndarray]) -> float:
+    """Return the standard deviation within tasks, pooled over them; 0.0 where no task has two returns."""
+    squares = sum(float(np.square(own - own.mean()).sum()) for own in returns)
+    freedoms = sum(max(len(own) - 1, 0) for own in returns)
+    return float(np.sqrt(squares / freedoms)) if freedoms else 0.0

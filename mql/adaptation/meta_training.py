@@ -32,23 +32,8 @@ class MetaTraining:
     family: TaskFamily | None = None
     moments: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
-    def return_noise(self, *, episodes: int = 4) -> float:
-        """Return by how much returns of episodes of one task differ: their standard deviation, pooled over tasks.
-
-        Of the newest `episodes` of each task; they hold exploration noise, so a policy without it varies less.
-        0.0 where no task has two.
-        """
-        returns = self._returns(episodes)
-        squares = sum(float(np.square(own - own.mean()).sum()) for own in returns)
-        freedoms = sum(max(len(own) - 1, 0) for own in returns)
-        return float(np.sqrt(squares / freedoms)) if freedoms else 0.0
-
-    def return_quantile(self, share: float, *, episodes: int = 4) -> float:
-        """Return what a `share` of the newest `episodes` of each training task, with exploration noise, fall below."""
-        return float(np.quantile(np.concatenate(self._returns(episodes)), share))
-
-    def _returns(self, episodes: int) -> list[FloatArray]:
-        """Return the returns of the newest `episodes` of each task that has some."""
+    def newest_returns(self, episodes: int) -> list[FloatArray]:
+        """Return the returns of the newest `episodes` of each task that has some; they hold exploration noise."""
         of_task: dict[int, list[float]] = {}
         for episode in newest_of_each_task(self.replay, episodes):
             of_task.setdefault(episode.task, []).append(episode.episode_return)

@@ -109,16 +109,16 @@ def _try_out(
         if candidate is None:
             least = 1
             continue
-        least, played = 0, []
+        least, played, accepted = 0, [], False
         for place in range(tried):
             played += yield Request(candidate.agent, (place,))
             worse = gate.rejects(_returns(measured[: place + 1]), _returns(played), familiar=familiar)
             if worse or _gives_up_success(measured[place], played[place]):
                 break
+        else:
+            accepted = gate.keeps(_returns(measured), _returns(played), familiar=familiar)
         episodes, spent = [*episodes, *played], spent + len(played)
         before, after = _returns(measured[: len(played)]), _returns(played)
-        lost = _gives_up_success(measured[len(played) - 1], played[-1])
-        accepted = not lost and len(played) == tried and gate.keeps(before, after, familiar=familiar)
         before_and_after: dict[str, JSON] = {"before": float(before.mean()), "after": float(after.mean())}
         rows.append({"episodes": len(episodes), **before_and_after, "accepted": accepted})
         if accepted:

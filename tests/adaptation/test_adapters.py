@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from small_runs import meta_trained
 
 from mql.adaptation.adapters import ADAPTERS, Adaptation, prepare
 from mql.adaptation.meta_training import MetaTraining
@@ -20,7 +21,6 @@ from mql.collecting.rollout import collect
 from mql.config.schema import AdaptConfig, AgentConfig
 from mql.errors import UserError
 from mql.evaluation.held_out import FIGURES, evaluate, summarize_results
-from mql.learning.replay import Replay
 from mql.tasks import registry
 from mql.types import Episode
 
@@ -42,18 +42,9 @@ def config(method: str, **settings: Any) -> AdaptConfig:
 
 def trained(of: Agent) -> MetaTraining:
     """Two episodes of random actions of each task."""
-    kept = Replay(
-        n_tasks=len(TASKS),
-        obs_dim=of.obs_dim,
-        action_dim=of.action_dim,
-        capacity=1000,
-        episode_length=FAMILY.episode_length,
-        context_dim=of.state_dim,
-    )
     rng, explorer = np.random.default_rng(0), random_actions(FAMILY)
-    for episode in collect(of, FAMILY, [*TASKS, *TASKS], range(8), explorer=explorer, rng=rng):
-        kept.append(episode)
-    return MetaTraining(of, kept, FAMILY, of.learner(lr=1e-3).optimizer_tensors())
+    episodes = collect(of, FAMILY, [*TASKS, *TASKS], range(8), explorer=explorer, rng=rng)
+    return meta_trained(of, FAMILY, episodes, n_tasks=len(TASKS))
 
 
 def adapted(adaptation: Adaptation, place: int = 0, seed: int = 2) -> AdaptationResult:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_runs import meta_trained
 
 from mql.adaptation.adapters import prepare
 from mql.adaptation.meta_training import MetaTraining
@@ -19,7 +20,6 @@ from mql.collecting.exploration import random_actions
 from mql.collecting.rollout import collect
 from mql.config.schema import AdaptConfig, AgentConfig
 from mql.errors import UserError
-from mql.learning.replay import Replay
 from mql.tasks import registry
 from mql.tasks.family import Task
 from mql.types import Episode
@@ -124,17 +124,8 @@ def test_too_few_transitions_or_rewards_that_never_change_give_no_model() -> Non
 def trained() -> MetaTraining:
     """Two episodes of random actions of each of 10 tasks."""
     own, tasks = agent(), FAMILY.tasks("train")[:10]
-    kept = Replay(
-        n_tasks=len(tasks),
-        obs_dim=own.obs_dim,
-        action_dim=own.action_dim,
-        capacity=2000,
-        episode_length=FAMILY.episode_length,
-        context_dim=own.state_dim,
-    )
-    for episode in played([*tasks, *tasks], first=100):
-        kept.append(replace(episode, task=episode.task % len(tasks)))
-    return MetaTraining(own, kept, FAMILY, own.learner(lr=1e-3).optimizer_tensors())
+    episodes = [replace(each, task=each.task % len(tasks)) for each in played([*tasks, *tasks], first=100)]
+    return meta_trained(own, FAMILY, episodes, n_tasks=len(tasks))
 
 
 def report(method: str, given: Sequence[Episode], **settings: Any) -> dict[str, Any]:
