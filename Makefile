@@ -77,7 +77,7 @@ endef
 $(STAMP): pyproject.toml constraints.txt
 	$(call make_venv,$(VENV))
 	$(RUN) -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \
-	    -e '.[meta-world,gymnasium-robotics,wandb,video,bench,test]'
+	    -e '.[meta-world,gymnasium-robotics,wandb,video,data,export,report,tensorboard,bench,test]'
 	@echo "$(CURDIR)" > $(STAMP)
 
 # The core alone, with the newest MuJoCo and all else as pinned.

@@ -13,10 +13,18 @@ _LONGEST_TEXT = 500  # characters of an exception's text
 # The packages that the core does without, and the extra of this project that brings each: `module: extra`.
 EXTRAS = {
     "gymnasium_robotics": "gymnasium-robotics",
+    "h5py": "data",
     "imageio_ffmpeg": "video",
+    "jinja2": "report",
     "metaworld": "meta-world",
+    "minari": "data",
     "mujoco_menagerie": "robots",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
+    "pyarrow": "data",
     "stable_baselines3": "bench",
+    "tensorboard": "tensorboard",
     "wandb": "wandb",
 }
 

@@ -11,17 +11,17 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mql.cli.commands.bench import bench
+from mql.cli.commands.learning import adapt, evaluate, train
+from mql.cli.commands.robots import robots_app
+from mql.cli.commands.tasks import tasks_app
 from mql.cli.results import guard
-from mql.cli.robot_commands import robots_app
-from mql.cli.task_commands import SPLITS, AsJson, Trust, tasks_app
 from mql.errors import UserError, nearest
 
 # Typer brings the parser's exceptions from click, or from its own copy of it; only this one has a public name.
@@ -33,29 +33,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+for command in (train, evaluate, adapt, bench):
+    app.command()(command)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(robots_app, name="robots")
-
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory created by mql train.", show_default=False)]
-RunOrAdapted = Annotated[
-    Path,
-    typer.Argument(
-        metavar="RUN",
-        help="A run directory created by mql train, or an adapted agent written by mql adapt --out.",
-        show_default=False,
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE ...", help="Override configuration keys.", show_default=False),
-]
-AdaptationEpisodes = Annotated[
-    int | None, typer.Option(min=1, metavar="K", help="Episodes to collect on each new task.", show_default=False)
-]
-Episodes = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="K", help="Evaluation episodes, before and after adaptation.", show_default=False),
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -71,168 +52,6 @@ def _mql(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command()
-def train(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="FAMILY|FILE.yaml",
-            help="A task family, a file that defines one, or an experiment file.",
-            show_default=False,
-        ),
-    ],
-    settings: Settings = None,
-    run_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Directory to write the run to.", show_default="runs/FAMILY-SETTINGS-SEED-TIME"
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed for all random numbers.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in --run-dir with its own configuration.")
-    ] = False,
-    checkpoint: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="With --resume: continue from the checkpoint at N env steps, and delete later ones."
-        ),
-    ] = None,
-    trust: Trust = False,
-    no_check: Annotated[
-        bool,
-        typer.Option("--no-check", help="Train on a family of your own without the short checks that come first."),
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Meta-train an agent on a family of tasks."""
-    from mql.cli.train import train
-
-    train(
-        target,
-        settings=settings or [],
-        run_dir=run_dir,
-        seed=seed,
-        resume=resume,
-        checkpoint=checkpoint,
-        trust=trust,
-        check=not no_check,
-        as_json=as_json,
-    )
-
-
-@app.command()
-def evaluate(
-    run: RunOrAdapted,
-    split: Annotated[str | None, typer.Option(metavar="SPLIT", help=f"Tasks to evaluate on: {SPLITS}.")] = None,
-    tasks: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Use only the first N tasks of the split.")
-    ] = None,
-    adaptation_episodes: AdaptationEpisodes = None,
-    episodes: Episodes = None,
-    no_adapt: Annotated[bool, typer.Option("--no-adapt", help="Evaluate zero-shot only.")] = False,
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            metavar="meta-world",
-            help="Follow Meta-World's own protocol, with an exact count beside it.",
-            show_default=False,
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        int | None, typer.Option(metavar="N", help="Use the checkpoint at N environment steps.")
-    ] = None,
-    settings: Settings = None,
-    trust: Trust = False,
-    as_json: AsJson = False,
-) -> None:
-    """Evaluate a run's agent, zero-shot and after adaptation."""
-    from mql.cli.evaluate import evaluate, evaluate_by_protocol
-
-    if no_adapt and adaptation_episodes is not None:
-        raise UserError("--no-adapt and --adaptation-episodes contradict each other", mend="give only one of them")
-    command: Callable[..., None] = evaluate if protocol is None else partial(evaluate_by_protocol, protocol=protocol)
-    command(
-        run,
-        split=split,
-        tasks=tasks,
-        adaptation_episodes=adaptation_episodes,
-        episodes=episodes,
-        adapting=not no_adapt,
-        checkpoint=checkpoint,
-        settings=settings or [],
-        trust=trust,
-        as_json=as_json,
-    )
-
-
-@app.command()
-def adapt(
-    run: Run,
-    task: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE ...",
-            help="Set every task parameter, a vector as NAME=1,2 or 'NAME=(1, 2)'; "
-            "or take a listed task: test:0 is the first of the test tasks.",
-            show_default=False,
-        ),
-    ] = None,
-    adaptation_episodes: AdaptationEpisodes = None,
-    episodes: Episodes = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Directory to write the adapted agent to.", show_default=False)
-    ] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Draw the weight of each training task's stored data.", show_default=False),
-    ] = None,
-    checkpoint: Annotated[
-        int | None, typer.Option(metavar="N", help="Use the checkpoint at N environment steps.")
-    ] = None,
-    settings: Settings = None,
-    trust: Trust = False,
-    as_json: AsJson = False,
-) -> None:
-    """Adapt a run's agent to a task of your choice."""
-    from mql.cli.evaluate import adapt
-
-    adapt(
-        run,
-        given=task or [],
-        adaptation_episodes=adaptation_episodes,
-        episodes=episodes,
-        out=out,
-        picture=picture,
-        checkpoint=checkpoint,
-        settings=settings or [],
-        trust=trust,
-        as_json=as_json,
-    )
-
-
-@app.command()
-def bench(
-    part: Annotated[
-        str,
-        typer.Argument(
-            metavar="learner|gru|replay|simulation|acting|adaptation|growth",
-            help="What to measure.",
-            show_default=False,
-        ),
-    ],
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, metavar="N", help="CPU threads to use.", show_default="all cores available"),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure how fast one part runs, compared with its peers. The machine should be idle."""
-    from mql.cli.bench import bench
-
-    bench(part, threads=threads, as_json=as_json)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mql.cli.task_commands import AsJson, Camera, Size
+from mql.cli.commands.arguments import AsJson, Camera, Size
 
 robots_app = typer.Typer(help="List, show, check and render robots.", rich_markup_mode=None)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-SPLITS = "train, validation, test, ood or validation-ood"  # in helps
+from mql.cli.commands.arguments import SPLITS, AsJson, Camera, Size, Trust
 
 tasks_app = typer.Typer(help="List, show, check, draw, view and create task families.", rich_markup_mode=None)
 
@@ -15,14 +15,6 @@ Family = Annotated[
     str,
     typer.Argument(metavar="NAME|FILE.yaml", help="A task family, or the file that defines one.", show_default=False),
 ]
-Trust = Annotated[bool, typer.Option("--trust", help="Allow a family definition to run its own Python code.")]
-Camera = Annotated[
-    str | None, typer.Option(metavar="NAME", help="One of the model's cameras.", show_default="as the family says")
-]
-Size = Annotated[
-    str | None, typer.Option(metavar="WxH", help="Width and height of a picture in pixels.", show_default="480x480")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
 
 
 @tasks_app.command("list")

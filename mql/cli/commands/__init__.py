@@ -1,0 +1,1 @@
+"""The arguments of every command, one file per group; a command's work is imported when it runs."""

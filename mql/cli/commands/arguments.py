@@ -1,0 +1,39 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SPLITS = "train, validation, test, ood or validation-ood"  # in helps
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory created by mql train.", show_default=False)]
+RunOrAdapted = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run directory created by mql train, or an adapted agent written by mql adapt --out.",
+        show_default=False,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE ...", help="Override configuration keys.", show_default=False),
+]
+AdaptationEpisodes = Annotated[
+    int | None, typer.Option(min=1, metavar="K", help="Episodes to collect on each new task.", show_default=False)
+]
+Episodes = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="K", help="Evaluation episodes, before and after adaptation.", show_default=False),
+]
+Trust = Annotated[bool, typer.Option("--trust", help="Allow a family definition to run its own Python code.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
+Camera = Annotated[
+    str | None, typer.Option(metavar="NAME", help="One of the model's cameras.", show_default="as the family says")
+]
+Size = Annotated[
+    str | None, typer.Option(metavar="WxH", help="Width and height of a picture in pixels.", show_default="480x480")
+]
