@@ -56,6 +56,7 @@ class Layout:
         columns: pictures side by side.
         picture: width and height of one, as it is drawn.
         lines: of parameters, at most.
+        clock: whether there is a footer.
     """
 
     title: str
@@ -63,14 +64,22 @@ class Layout:
     columns: int
     picture: tuple[int, int]
     lines: int = 2
+    clock: bool = True
 
     @classmethod
     def around(
-        cls, title: str, parameters: Sequence[str], columns: int, picture: Picture, width: int = PANEL
+        cls,
+        title: str,
+        parameters: Sequence[str],
+        columns: int,
+        picture: Picture,
+        *,
+        width: int = PANEL,
+        clock: bool = True,
     ) -> Layout:
-        """Return the layout for pictures like this one, enlarged or made smaller to about `width` pixels each."""
+        """Return the layout for pictures like this one, enlarged or made smaller to `width` pixels each."""
         height, own = picture.shape[:2]
-        return cls(title, parameters, columns, (width, max(2, round(height * width / own))))
+        return cls(title, parameters, columns, (width, max(2, round(height * width / own))), clock=clock)
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -88,7 +97,7 @@ class Layout:
 
     @cached_property
     def _margin(self) -> int:
-        return max(4, self._text // 2)
+        return max(6, self._text // 2)
 
     @cached_property
     def _row(self) -> int:
@@ -112,9 +121,9 @@ class Layout:
 
     @cached_property
     def _footer(self) -> int:
-        return self._row + self._margin
+        return self._row + self._margin if self.clock else self._margin
 
-    def frame(self, panels: Sequence[Panel], *, note: str, clock: str, done: float) -> Picture:
+    def frame(self, panels: Sequence[Panel], *, note: str = "", clock: str = "", done: float = 0.0) -> Picture:
         """Draw a frame.
 
         Args:
@@ -128,7 +137,8 @@ class Layout:
         self._draw_header(draw, note)
         for column, panel in enumerate(panels):
             self._draw_panel(image, draw, column, panel)
-        self._draw_footer(draw, clock, done)
+        if self.clock:
+            self._draw_footer(draw, clock, done)
         return np.asarray(image)
 
     def _draw_header(self, draw: ImageDraw.ImageDraw, note: str) -> None:
@@ -145,7 +155,7 @@ class Layout:
     def _draw_panel(self, image: Image.Image, draw: ImageDraw.ImageDraw, column: int, panel: Panel) -> None:
         moment, (width, height) = panel.moment, self.picture
         left = self._margin + column * (width + self._margin)
-        top, right, inset = self._header, left + width, self._margin // 2
+        top, right, inset = self._header, left + width, max(5, self._margin // 2)
         draw.rectangle((left, top, right - 1, top + self._panel - 1), _PANEL_GROUND)
         text, bold = font(self._text), font(self._text, bold=True)
         room: float = width - 2 * inset
@@ -154,7 +164,7 @@ class Layout:
             told = f"{_TICK} success"
             draw.text((right - inset, middle), told, _SUCCESS, bold, anchor="rm")
             room -= bold.getlength(told) + inset
-        accent = _ACCENTS[column % len(_ACCENTS)] if self.columns > 1 else _TEXT
+        accent = _ACCENTS[column % len(_ACCENTS)] if self.columns > 1 and self.clock else _TEXT
         draw.text((left + inset, middle), shortened(panel.label, bold, room), accent, bold, anchor="lm")
         image.paste(fitted(moment.picture, self.picture), (left, top + self._row))
         middle = top + self._row + height + self._row / 2

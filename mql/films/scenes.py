@@ -87,7 +87,7 @@ class _Filming:
             for now in zip_longest(*playing):
                 shown = [new or old for new, old in zip_longest(now, shown)]
                 if layout is None:
-                    layout = self.layout(len(scene), shown[0].picture, width)
+                    layout = self.layout(title(self.task), len(scene), shown[0].picture, width)
                 note = f"episode {number + 1} of {len(self.scenes)}" if len(self.scenes) > 1 else ""
                 frame = self.frame(layout, scene, shown, length, note)
                 yield frame
@@ -104,20 +104,23 @@ class _Filming:
                 length = self.length(take)
                 at = sorted({round(step) for step in np.linspace(0, length, _STRIP)})
                 shown = list(moments(self.family, self.task, take, wanted=at, shot=self.shot))
+                label = f"{title(self.task)}: {take.label or self.actions}"
+                layout = self.layout(label, _STRIP, shown[0].picture, _STRIP_PANEL, clock=False)
                 shown += [shown[-1]] * (_STRIP - len(shown))  # where it ended early
-                layout = self.layout(1, shown[0].picture, _STRIP_PANEL)
-                frames = [self.frame(layout, [take], [moment], length, "") for moment in shown[:_STRIP]]
-                rows.append(np.concatenate(frames, axis=1))
+                seconds = self.family.control_timestep
+                panels = [Panel(f"{moment.step * seconds:.2f} s", moment) for moment in shown[:_STRIP]]
+                rows.append(layout.frame(panels))
                 self.tell([take], shown[-1:])
         return png(np.concatenate(rows))
 
     def length(self, take: Take) -> int:
         return self.family.episode_length if take.actions is None else len(take.actions)
 
-    def layout(self, columns: int, picture: Picture, width: int) -> Layout:
+    def layout(self, name: str, columns: int, picture: Picture, width: int, *, clock: bool = True) -> Layout:
         if self.shot is not None:
             width = self.shot.width
-        return Layout.around(title(self.task), parameter_texts(self.family, self.task), columns, picture, width)
+        texts = parameter_texts(self.family, self.task)
+        return Layout.around(name, texts, columns, picture, width=width, clock=clock)
 
     def frame(self, layout: Layout, scene: Scene, shown: Sequence[Moment], length: int, note: str) -> Picture:
         step = max(moment.step for moment in shown)

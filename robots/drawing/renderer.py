@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mql.errors import UserError
 
 SIZE = 480  # pixels, both ways
+_SHADOWS = 2048  # pixels of the map of shadows: more is not seen, and takes a third longer where there is no GPU
 _DRAWN = 3  # groups of geoms below this are drawn
 
 
@@ -23,6 +24,8 @@ def open_renderer(model: mujoco.MjModel, width: int = SIZE, height: int = SIZE) 
     """
     buffer = model.vis.global_  # what the model says of its off-screen pictures only bounds their size
     buffer.offwidth, buffer.offheight = max(buffer.offwidth, width), max(buffer.offheight, height)
+    quality = model.vis.quality
+    quality.shadowsize = min(quality.shadowsize, _SHADOWS)
     try:
         return mujoco.Renderer(model, height=height, width=width)
     except (mujoco.FatalError, AttributeError, ImportError, RuntimeError) as error:

@@ -44,6 +44,8 @@ def cart(make_env: Any = Cart) -> TaskFamily:
         parameters={"gain": Parameter(distribution=Uniform(0.5, 1.5), unit="1", doc="gain")},
         splits={"train": Split(n=3, seed=1), "test": Split(n=3, seed=2)},
         make_env=make_env,
+        has_success=True,
+        success_key="is_success",
     )
 
 
