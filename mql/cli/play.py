@@ -59,19 +59,21 @@ def play(
     if out is None:
         _show(agent_of, task, adapted, checkpoint, seed, camera, settings)
         return
-    with task_bar("adapting" if adapted else "playing"):
-        result = play_task(
-            agent_of,
-            task,
-            adapt=adapted,
-            episodes=episodes or 1,
-            seed=seed,
-            checkpoint=checkpoint,
-            settings=settings,
-        )
+    with Studio() as studio:
+        studio.try_out(agent_of.family, shot)
+        with task_bar("adapting" if adapted else "playing"):
+            result = play_task(
+                agent_of,
+                task,
+                adapt=adapted,
+                episodes=episodes or 1,
+                seed=seed,
+                checkpoint=checkpoint,
+                settings=settings,
+            )
         scenes = scenes_of(result, label="adapted agent" if isinstance(agent_of, Adapted) else "zero-shot")
-    with task_bar("drawing"), Studio() as studio:
-        film = studio.make(out, agent_of.family, result.task, scenes, shot)
+        with task_bar("drawing"):
+            film = studio.make(out, agent_of.family, result.task, scenes, shot)
     _warn(film.told, out)
     if as_json:
         print_json(as_data({**result.to_json(), **_named(result.task), **_film_facts(film)}))
@@ -82,7 +84,11 @@ def play(
 
 
 def film_evaluation(
-    folder: Path, family: TaskFamily, results: Iterable[TaskResult], on_task: Callable[[int, int], None]
+    studio: Studio,
+    folder: Path,
+    family: TaskFamily,
+    results: Iterable[TaskResult],
+    on_task: Callable[[int, int], None],
 ) -> list[dict[str, object]]:
     """Write a film of each task of an evaluation; return what is said of each, in order ({} where an episode failed).
 
@@ -90,27 +96,34 @@ def film_evaluation(
         UserError: the family can't be drawn here, or the files not be written.
     """
     results, said = list(results), list[dict[str, object]]()
-    with Studio() as studio:
-        for number, result in enumerate(results):
-            on_task(number, len(results))
-            if result.fault is not None:
-                said.append({})
-                continue
-            film = film_result(studio, folder / film_name(result.task), family, result)
-            _warn(film.told, film.path)
-            said.append(_film_facts(film))
+    for number, result in enumerate(results):
+        on_task(number, len(results))
+        if result.fault is not None:
+            said.append({})
+            continue
+        film = film_result(studio, folder / film_name(result.task), family, result)
+        _warn(film.told, film.path)
+        said.append(_film_facts(film))
     return said
 
 
-def open_video_folder(folder: Path) -> None:
-    """Create the folder of an evaluation's films, before anything is played.
+def open_studio(folder: Path, family: TaskFamily) -> Studio:
+    """Open what makes an evaluation's films, and create their folder, before anything is played.
 
     Raises:
-        UserError: it can't be, or the package that writes videos is missing.
+        UserError: the family can't be drawn here, the package that writes videos is missing, or the folder can't be
+            created.
     """
     ffmpeg()
-    with user_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    studio = Studio()
+    try:
+        studio.try_out(family)
+        with user_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except BaseException:
+        studio.close()
+        raise
+    return studio
 
 
 def film_name(task: Task) -> str:

@@ -51,6 +51,9 @@ def film(
     """
     path = Path(out)
     check_sides(check_name(path), shot)
-    played = play(agent_of, task, adapt=adapt, episodes=episodes, seed=seed, checkpoint=checkpoint, settings=settings)
     with Studio() as studio:
+        studio.try_out(agent_of.family, shot)
+        played = play(
+            agent_of, task, adapt=adapt, episodes=episodes, seed=seed, checkpoint=checkpoint, settings=settings
+        )
         return studio.make(path, agent_of.family, played.task, scenes_of(played), shot).path

@@ -6,7 +6,7 @@ import os
 
 from mql.collecting.workers import Workers
 from mql.errors import UserError
-from mql.tasks.checks.opengl import NO_OPENGL, opengl_choices, opengl_fault
+from mql.robots.drawing.opengl import NO_OPENGL, opengl_choices, opengl_fault
 
 _OPENGL_SECONDS = 60.0  # importing MuJoCo and opening a tiny picture
 

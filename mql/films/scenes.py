@@ -17,9 +17,9 @@ from mql.films.files import MOST_FRAMES_PER_SECOND, frame_rate, gif, mp4, png
 from mql.films.frames import PANEL, Layout, Panel
 from mql.films.grid import draw_grid
 from mql.films.replay import Moment, Picture, Take, moments
+from mql.robots.drawing.opengl import opengl_fault
 from mql.robots.drawing.shot import Shot
 from mql.tasks.checks.inspection import value_text
-from mql.tasks.checks.opengl import opengl_fault
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.types import JSON
@@ -174,6 +174,16 @@ def draw_tasks(
     family = _built(source)
     with _drawing(family):
         return draw_grid(family, family.tasks(split)[:n], seed, shot)
+
+
+def try_out(family: TaskFamily, shot: Shot | None = None) -> None:
+    """Take one picture of a test task.
+
+    Raises:
+        UserError: the family can't be drawn here.
+    """
+    with _drawing(family):
+        next(moments(family, family.tasks("test")[0], Take("", 0), wanted=(), steps=1, shot=shot))
 
 
 def _built(source: TaskFamily | Callable[[], TaskFamily]) -> TaskFamily:

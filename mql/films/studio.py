@@ -12,9 +12,9 @@ from mql.errors import UserError
 from mql.files import user_errors, write_atomic
 from mql.films.files import check_name
 from mql.films.opengl import open_opengl
-from mql.films.scenes import Scene, Told, draw, draw_tasks
+from mql.films.scenes import Scene, Told, draw, draw_tasks, try_out
+from mql.robots.drawing.opengl import NO_OPENGL
 from mql.robots.drawing.shot import Shot
-from mql.tasks.checks.opengl import NO_OPENGL
 from mql.tasks.family import Task, TaskFamily
 
 _SECONDS = 600.0  # for an episode of a film: a long one, where drawing is slow
@@ -43,7 +43,19 @@ class Studio:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
         self._workers.close()
+
+    def try_out(self, family: TaskFamily, shot: Shot | None = None) -> None:
+        """Find out whether a family can be drawn, before anybody waits for what is to be drawn.
+
+        Raises:
+            UserError: it can't.
+        """
+        self._made(Path(), try_out, _SECONDS, family, shot)
 
     def make(
         self,
@@ -88,7 +100,9 @@ class Studio:
     def _made(self, out: Path, function: Callable[..., Any], seconds: float, *args: Any) -> Any:
         made = self._workers.bound(function, timeout=seconds)(*args)
         if isinstance(made, WorkerLost):
-            raise UserError("the process that draws died", where=str(out), mend=f"{made}; {NO_OPENGL}")
+            raise UserError(
+                "the process that draws died", where=str(out) if out.name else None, mend=f"{made}; {NO_OPENGL}"
+            )
         return made
 
 

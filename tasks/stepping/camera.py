@@ -87,7 +87,7 @@ def _move_floors(model: mujoco.MjModel, scene: mujoco.MjvScene) -> None:
         material = int(model.geom_matid[geom.objid])
         repeat = np.asarray(model.mat_texrepeat[material], np.float64) if material >= 0 else np.zeros(2)
         uniform = material >= 0 and bool(model.mat_texuniform[material])
-        period = np.where(repeat > 0.0, (1.0 if uniform else 2.0 * size) / np.maximum(repeat, 1e-9), 1.0)
+        period = np.where(repeat > 0.0, 2.0 * (1.0 if uniform else size) / np.maximum(repeat, 1e-9), 1.0)
         geom.pos[:] = np.asarray(geom.pos) + axes @ (np.round(away / period) * period)
 
 

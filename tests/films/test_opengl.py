@@ -8,7 +8,7 @@ import pytest
 
 from mql.errors import UserError
 from mql.films import opengl
-from mql.tasks.checks import opengl as choices
+from mql.robots.drawing import opengl as choices
 
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL")
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 NO_OPENGL = (
-    "no OpenGL library opens a picture here: install EGL (on Debian and Ubuntu libegl1 and libgl1-mesa-dri) "
-    "and set MUJOCO_GL=egl, or OSMesa (libosmesa6) and MUJOCO_GL=osmesa"
+    "no OpenGL library draws here: install EGL (on Debian and Ubuntu libegl1 and libgl1-mesa-dri) "
+    "and set MUJOCO_GL=egl before Python starts, or OSMesa (libosmesa6) and MUJOCO_GL=osmesa"
 )
 
 WITHOUT_A_SCREEN = ("egl", "osmesa")  # values of MUJOCO_GL, the faster one first
@@ -28,8 +31,22 @@ def opengl_fault() -> str | None:
         import mujoco
     except Exception:  # MuJoCo looks for the library that MUJOCO_GL names as soon as it is imported
         return f"MuJoCo can't be imported with MUJOCO_GL={chosen}: unset it, or install that OpenGL library"
-    try:
-        mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 8, 8).close()
-    except Exception:
-        return NO_OPENGL
+    with quietly():
+        try:
+            mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 8, 8).close()
+        except Exception:
+            return NO_OPENGL
     return None
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Meanwhile, let MuJoCo say nothing of a library that is missing: it warns, and trips over what it half opened."""
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.unraisablehook = before
