@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
+import numpy as np
 import pytest
 from PIL import Image
 from tiny_runs import TINY
@@ -136,3 +137,26 @@ def test_mistakes_are_one_line_before_anything_is_played(
         capsys, "evaluate", run_dir, "--protocol", "meta-world", "--video", tmp_path / "films"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_with_a_display_the_agent_acts_in_a_window(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shown is the task, and the agent: its first action there is that of its policy."""
+    monkeypatch.setattr(view, "has_display", lambda: True)
+    assert "no simulation of MuJoCo's" in fails(capsys, "play", run_dir)
+    shown: list[Any] = []
+    monkeypatch.setattr(
+        view, "show_in_window", lambda family, task, actor_of, **more: shown.append((task, actor_of(None), more))
+    )
+    run, obs = mql.open_run(run_dir), np.zeros(2, np.float32)
+    for options, agent in (
+        (("--task", "test:1", "--seed", "4"), run.policy()),
+        (("--task", "test:1", "--adapted"), run.adapt(task="test:1").policy()),
+    ):
+        assert cli.run(["play", str(run_dir), *options]) == 0
+        task, actor, more = shown.pop()
+        assert task == run.family.tasks("test")[1] and more["seed"] == (4 if "--seed" in options else 0)
+        actor.begin(0)
+        agent.reset()
+        np.testing.assert_array_equal(actor.act(obs, None, 0), agent.act(obs))
