@@ -1,7 +1,7 @@
 """The named containers that are passed from folder to folder.
 
 Shapes: B transitions in a batch, S context sequences, T context elements in a sequence, L states read per sequence
-(B = S * L), O observation, A action, C = O + A + 1 context element.
+(B = S * L), O observation, A action, C context element (`mql.agent.elements`).
 """
 
 from __future__ import annotations
@@ -71,10 +71,11 @@ class Transition:
 class Context:
     """Context sequences and the places where their encoding is read.
 
-    ``elements`` [T, S, C] holds (o_i, a_i, r_i) of consecutive steps. State k of a sequence is the encoder's state
-    after its first k elements; state 0 is ``initial`` [S, Z] (None: zero, as at an episode's start). Elements before
-    ``start`` [S] (None: 0) are padding of histories shorter than T and leave the state as it is. ``read`` [S, L] says
-    which states are the context variables z of the batch's S * L transitions (None: the last one, L = 1).
+    ``elements`` [T, S, C] holds (o_i, a_i, r_i) of consecutive steps, or parts of these. State k of a sequence is the
+    encoder's state after its first k elements; state 0 is ``initial`` [S, Z] (None: zero, as at an episode's start).
+    Elements before ``start`` [S] (None: 0) are padding of histories shorter than T and leave the state as it is.
+    ``read`` [S, L] says which states are the context variables z of the batch's S * L transitions (None: the last one,
+    L = 1).
     """
 
     elements: torch.Tensor

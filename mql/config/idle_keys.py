@@ -81,6 +81,7 @@ _RULES = (
         (
             "agent.encoder",
             "agent.context_length",
+            "agent.context_elements",
             "agent.context_mode",
             "agent.context_dim",
             "agent.segment_length",

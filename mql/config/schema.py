@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -43,6 +43,26 @@ ENCODERS: Mapping[str, EncoderChoice] = MappingProxyType(
 ALGORITHMS: Mapping[str, str] = MappingProxyType({"td3": "mql.learning.td3:TD3", "sac": "mql.learning.sac:SAC"})
 
 
+# What a context element may have of a step, in the order in which it has it.
+ContextPart = Literal["obs", "action", "reward"]
+CONTEXT_PARTS: tuple[ContextPart, ...] = ("obs", "action", "reward")
+
+
+def _context_parts(parts: tuple[ContextPart, ...]) -> tuple[ContextPart, ...]:
+    """Return the parts in their order; refuse one that is named twice, and those that can't tell a task."""
+    twice = [part for place, part in enumerate(parts) if part in parts[:place]]
+    mend = "name it once"
+    if not {"obs", "reward"} & set(parts):
+        what = f"is [{', '.join(parts)}], and nothing in it tells the task"
+        mend = "add obs or reward, or set agent.use_context to false"
+    elif twice:
+        what = f"names {twice[0]} twice"
+    else:
+        return tuple(part for part in CONTEXT_PARTS if part in parts)
+    what, keys = f"agent.context_elements {what}", ["agent.context_elements"]
+    raise PydanticCustomError("conflict", "{what}: {mend}", {"keys": keys, "what": what, "mend": mend})
+
+
 class AgentConfig(Section):
     """What is learned, and how."""
 
@@ -57,6 +77,10 @@ class AgentConfig(Section):
     context_mode: Literal["carry", "window"] = Field(
         default="carry",
         description="z from the encoder's state carried since the reset, or from a window of the last steps.",
+    )
+    context_elements: Annotated[tuple[ContextPart, ...], AfterValidator(_context_parts)] = Field(
+        default=CONTEXT_PARTS,
+        description="What z is computed from at every step; without reward, the policy acts where none is measured.",
     )
     segment_length: Count = Field(
         default=16, description="Transitions learned from per encoder pass (context_mode carry)."
@@ -201,6 +225,7 @@ BEFORE: Mapping[str, Any] = MappingProxyType(
     {
         "agent.algorithm": "td3",
         "agent.encoder": "gru",
+        "agent.context_elements": CONTEXT_PARTS,
         "agent.exploration": "white",
         "agent.normalize": False,
         "adapt.method": "paper",
