@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,10 @@ IntArray = npt.NDArray[np.int64]
 JSON = Any  # whatever json.dumps takes
 REWARD_TERM = "reward_"  # what the names of reward terms begin with in a step's info
 COLLECTED_TERM = "collected_reward_"  # and those of their sums over an episode in metrics.jsonl
+
+# What a context element may have of a step, in the order in which it has it.
+ContextPart = Literal["obs", "action", "reward"]
+CONTEXT_PARTS: tuple[ContextPart, ...] = ("obs", "action", "reward")
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mql.config.schema import CONTEXT_PARTS, AgentConfig
-from mql.types import FloatArray
+from mql.types import CONTEXT_PARTS, ContextPart, FloatArray
 
-if TYPE_CHECKING:  # worker processes act without PyTorch
+if TYPE_CHECKING:  # worker processes act without PyTorch and without configurations
     import torch
+
+    from mql.config.schema import AgentConfig
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ContextElements:
 
     obs_dim: int
     action_dim: int
-    parts: tuple[str, ...] = CONTEXT_PARTS
+    parts: tuple[ContextPart, ...] = CONTEXT_PARTS
 
     @classmethod
     def of(cls, obs_dim: int, action_dim: int, config: AgentConfig) -> ContextElements:

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from mql.config.adaptation import AdaptConfig as AdaptConfig
 from mql.config.disturbances import TASK_NUMBER, EnvConfig, RandomiseConfig
 from mql.config.section import Count, Fraction, NotNegative, Positive, Section, Whole, whole_number
+from mql.types import CONTEXT_PARTS, ContextPart
 
 
 class EncoderChoice(NamedTuple):
@@ -41,11 +42,6 @@ ENCODERS: Mapping[str, EncoderChoice] = MappingProxyType(
     }
 )
 ALGORITHMS: Mapping[str, str] = MappingProxyType({"td3": "mql.learning.td3:TD3", "sac": "mql.learning.sac:SAC"})
-
-
-# What a context element may have of a step, in the order in which it has it.
-ContextPart = Literal["obs", "action", "reward"]
-CONTEXT_PARTS: tuple[ContextPart, ...] = ("obs", "action", "reward")
 
 
 def _context_parts(parts: tuple[ContextPart, ...]) -> tuple[ContextPart, ...]:
