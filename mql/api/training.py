@@ -24,9 +24,10 @@ from mql.api.families import (
     made_harder,
     source_of,
 )
+from mql.api.mirror import Mirror
 from mql.config.idle_keys import idle_keys
 from mql.config.loading import Overrides, is_path, load_experiment, override, with_values
-from mql.config.schema import WHILE_TRAINING, Config
+from mql.config.schema import Config
 from mql.errors import UserError
 from mql.learning.replay_size import ReplaySize
 from mql.learning.trainer import replay_size
@@ -34,7 +35,6 @@ from mql.runs.available_memory import available_memory
 from mql.runs.definition import digest_entry, kept_definition
 from mql.runs.naming import default_run_path
 from mql.runs.run_dir import RunDir
-from mql.runs.tracking import Tracker, Warn, open_tracker
 from mql.tasks import registry
 from mql.tasks.definitions.family import check_trust, load_definition
 from mql.tasks.definitions.file import read_definition
@@ -87,7 +87,7 @@ class Job:
             UserError: the run directory can't be written, training diverged, or no episode could be finished.
         """
         limit_threads(self.config.threads)
-        mirror = _Mirror(self.run, self.config, warn=display.note if display else say)
+        mirror = Mirror(self.run, self.config, say=display.note if display else say)
         watchers: tuple[Watcher, ...] = (display, mirror) if display else (_Remarks(), mirror)
         where = shown(self.run.path)
         if display:
@@ -332,39 +332,3 @@ class _Remarks:
 
     def on_evaluation(self, record: Mapping[str, JSON]) -> None:
         """Nothing is said."""
-
-
-class _Mirror:
-    """Sends a run's records to a tracker: a `Watcher`."""
-
-    def __init__(self, run: RunDir, config: Config, *, warn: Warn) -> None:
-        self._path, self._config, self._warn = run.path, config, warn
-        self._tracker: Tracker | None = None
-
-    def close(self) -> None:
-        """Hand over what is left."""
-        if self._tracker:
-            self._tracker.close()
-
-    def on_start(self, learning: Learning) -> None:
-        """Open the tracker."""
-        config = self._config
-        self._tracker = open_tracker(
-            config.tracking, run_path=self._path, config=config.model_dump(mode="json"), warn=self._warn
-        )
-
-    def on_iteration(self, record: Mapping[str, JSON]) -> None:
-        """Send a line of metrics."""
-        assert self._tracker
-        self._tracker.log(record)
-
-    def on_task(self, done: int, tasks: int) -> None:
-        """Nothing is sent while an evaluation is under way."""
-
-    def on_evaluation(self, record: Mapping[str, JSON]) -> None:
-        """Send the summary of an evaluation."""
-        assert self._tracker
-        # What was measured on other tasks is another curve: the last evaluation is mostly on the test tasks.
-        split = record.get("split", WHILE_TRAINING)
-        name = "evaluation" if split == WHILE_TRAINING else f"evaluation_{split}"
-        self._tracker.log({"env_steps": record["env_steps"], name: record.get("summary", record)})
