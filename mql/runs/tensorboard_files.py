@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mql.runs.tracking import Numbers
 from mql.types import JSON
+
+Numbers = Mapping[str, float]
 
 
 class TensorBoardSession:

@@ -12,7 +12,7 @@ import math
 import os
 import shlex
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,8 +20,10 @@ from typing import Any
 from mql.config.schema import WandbConfig
 from mql.errors import told
 from mql.files import write_atomic
-from mql.runs.tracking import Numbers, Say
 from mql.types import JSON
+
+Numbers = Mapping[str, float]
+Say = Callable[[str], None]
 
 
 class WandbSession:

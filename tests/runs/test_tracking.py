@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -318,7 +319,7 @@ def test_the_last_evaluation_and_the_one_on_validation_tasks_are_told_apart(
 
 
 def logged(data: bytes) -> Iterator[bytes]:
-    """The entries of a wandb file: LevelDB's log format (blocks of 32 KiB; checksum, length and kind before a piece)."""
+    """The entries of a wandb file, LevelDB's log format: blocks of pieces with a checksum, a length and a kind."""
     at, entry = 7, b""  # after wandb's own head
     while at < len(data):
         left = BLOCK - at % BLOCK
@@ -331,6 +332,16 @@ def logged(data: bytes) -> Iterator[bytes]:
         if kind in (1, 4):  # whole, or the last piece
             yield entry
             entry = b""
+
+
+def written(file: Path) -> list[bytes]:
+    """The entries of a finished run's file; wandb's own process writes it, and is done a moment after `finish`."""
+    for _ in range(200):
+        data = file.read_bytes()
+        time.sleep(0.1)
+        if len(found := list(logged(data))) > 1 and file.stat().st_size == len(data):
+            return found
+    raise AssertionError("the file stays empty")
 
 
 def test_a_real_offline_run_holds_every_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -353,19 +364,17 @@ def test_a_real_offline_run_holds_every_record(monkeypatch: pytest.MonkeyPatch, 
     (folder,) = (tmp_path / "reacher-0" / "wandb").glob("offline-run-*")
     assert notes[0].endswith(f"wandb sync {folder}")
     (file,) = folder.glob("*.wandb")
-    steps, kinds, run = [], set(), None
-    for data in logged(file.read_bytes()):
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        kinds.add(record.WhichOneof("record_type"))
-        if record.WhichOneof("record_type") == "run":
-            run = record.run
+    records = [wandb_internal_pb2.Record.FromString(data) for data in written(file)]
+    by_kind = {record.WhichOneof("record_type"): record for record in records}
+    steps = []
+    for record in records:
         if record.WhichOneof("record_type") == "history":
             items = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
-            steps.append((record.history.step.num, items.get("env_steps")))
+            steps.append((record.history.step.num, items["env_steps"]))
     assert steps == [(0, "100"), (1, "200"), (2, "300"), (3, "300"), (4, "300")]
-    assert run is not None and (run.project, list(run.tags), run.display_name) == ("lab", ["a"], "reacher-0")
-    assert "artifact" in kinds
+    run = by_kind["run"].run
+    assert (run.project, list(run.tags), run.display_name) == ("lab", ["a"], "reacher-0")
+    assert "artifact" in by_kind
     assert len(list(folder.glob("files/media/**/*.*"))) == 2
 
 
