@@ -40,12 +40,14 @@ LEAST_STEPS = 2  # of new data: fewer tell the adaptation nothing
 
 
 def train(
-    target: str | os.PathLike[str] | TaskFamily,
+    target: str | os.PathLike[str] | TaskFamily | None = None,
     *,
     run_dir: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     settings: Overrides | None = None,
     resume: bool = False,
+    start_from: str | os.PathLike[str] | None = None,
+    keep_replay: bool | None = None,
     trust: bool = False,
     check: bool = True,
     progress: bool = False,
@@ -53,11 +55,14 @@ def train(
     """Meta-train an agent, evaluate it, and return its run: what `mql train` does.
 
     Args:
-        target: a family's name, the path of a YAML file that defines one or describes an experiment, or a family.
+        target: a family's name, the path of a YAML file that defines one or describes an experiment, or a family. With
+            `start_from` it can be left out: the new run then has that run's family and settings.
         run_dir: where the run is to be; None: a new folder below ``runs/``.
         seed: of all random numbers.
         settings: values by key, such as ``{"train.env_steps": 10_000}`` (docs/configuration.md).
         resume: continue the run in `run_dir` with its own configuration; a finished one stays as it is.
+        start_from: a run, or ``RUN@STEPS``, whose agent training starts from, in a run of its own (`mql train --from`).
+        keep_replay: take that run's stored episodes, too; None: where they are of the same family and tasks.
         trust: a definition's Python may be run.
         check: do the cheap checks of `mql tasks check` first, where the family is not this package's own.
         progress: show on standard error how it goes.
@@ -72,6 +77,8 @@ def train(
         seed=seed,
         settings={} if settings is None else settings,
         resume=resume,
+        start_from=start_from,
+        keep_replay=keep_replay,
         trust=trust,
         check=check,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mql.errors import UserError
-from mql.files import TEMPORARY, read_json, sync_folder, user_errors, write_file
+from mql.files import TEMPORARY, copy_file, read_json, sync_folder, user_errors, write_file
 
 FORMAT = "mql.run"
 FORMAT_VERSION = 2  # 1: agent.reward_scale did not reach the context (`mql.runs.checkpoint`)
@@ -66,8 +66,8 @@ class WriterLock:
         self.release()
 
 
-def create_run_folder(path: Path, files: Mapping[str, bytes], *, replace: bool) -> WriterLock:
-    """Make a run's folder with `files` in it and return the lock of its writer.
+def create_run_folder(path: Path, files: Mapping[str, bytes | Path], *, replace: bool) -> WriterLock:
+    """Make a run's folder with `files` in it (a path stands for a file to copy) and return the lock of its writer.
 
     The folder appears under its name when it is complete. With `replace`, a run that has this name is deleted then,
     if nobody writes it; another kind of folder never is.
@@ -85,7 +85,10 @@ def create_run_folder(path: Path, files: Mapping[str, bytes], *, replace: bool) 
             lock = WriterLock(unfinished / "lock")
             for name, data in files.items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
-                write_file(unfinished / name, data)
+                if isinstance(data, Path):
+                    copy_file(data, unfinished / name)
+                else:
+                    write_file(unfinished / name, data)
             for folder in sorted(folder for folder in unfinished.rglob("*") if folder.is_dir()):
                 sync_folder(folder)
             sync_folder(unfinished)
