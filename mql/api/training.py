@@ -54,8 +54,8 @@ from mql.types import JSON
 class Job:
     """A run that is open for writing, and all that its training needs; a context manager, which closes the run.
 
-    ``resume``: it has a checkpoint already, from an earlier time or as a fork; ``checkpoint`` is the earlier one to go on
-    from (None: the newest).
+    ``resume``: it has a checkpoint already, from an earlier time or as a fork; ``checkpoint`` is the earlier one to go
+    on from (None: the newest).
     """
 
     run: RunDir
@@ -153,9 +153,11 @@ def open_job(
     if resume:
         if run_dir is None:
             raise UserError("there is no run to continue", mend="give its run_dir")
-        if start_from is not None or target is None:
-            what = "a run that is continued goes on from its own checkpoint" if target else "no family is named"
-            raise UserError(what, where="--resume", mend=f"write mql train FAMILY --run-dir {run_dir} --resume")
+        if start_from is not None:
+            what = "--from begins a new run, and --resume goes on with an old one"
+            raise UserError(what, mend="give only one of them")
+        if target is None:
+            raise UserError("no family is named", mend=f"write mql train FAMILY --run-dir {run_dir} --resume")
         return _reopen(target, run_dir, settings, seed, checkpoint, trust=trust)
     request = ForkRequest.of(target, settings, None if start_from is None else str(start_from))
     target, settings = request.target, request.settings
