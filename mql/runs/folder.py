@@ -7,8 +7,10 @@ import fcntl
 import os
 import secrets
 import shutil
+import time
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from mql.files import TEMPORARY, copy_file, read_json, sync_folder, user_errors,
 FORMAT = "mql.run"
 FORMAT_VERSION = 2  # 1: agent.reward_scale did not reach the context (`mql.runs.checkpoint`)
 READABLE = (1, FORMAT_VERSION)
+
+LOOKING_SECONDS = 0.05  # longer than it takes to look whether a run is locked
 
 
 class NameTaken(UserError):
@@ -37,7 +41,7 @@ class WriterLock:
         with user_errors(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BlockingIOError:
             owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
@@ -64,6 +68,14 @@ class WriterLock:
 
     def __del__(self) -> None:
         self.release()
+
+
+def _lock(descriptor: int) -> None:
+    """Take the lock, at a second try where somebody only looked whether it is taken (`mql runs list`)."""
+    with suppress(BlockingIOError):
+        return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    time.sleep(LOOKING_SECONDS)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def create_run_folder(path: Path, files: Mapping[str, bytes | Path], *, replace: bool) -> WriterLock:
