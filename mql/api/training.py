@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -81,6 +82,12 @@ class Job:
         if self.checkpoint is not None or not self.run.finished:
             return False
         return int(self.run.summary["env_steps"]) >= self.config.train.env_steps
+
+    def finish(self, *, progress: bool) -> None:
+        """Train, if there is something left to do; with `progress`, standard error shows how it goes."""
+        if not self.complete:
+            with Display(self.run, self.config) if progress else nullcontext() as display:
+                self.train(display)
 
     def train(self, display: Display | None = None) -> Record:
         """Train, and return the last evaluation: a line of evaluations.jsonl.

@@ -25,6 +25,7 @@ def read(run: mql.Run) -> Any:
     return EventAccumulator(str(run.path / "tensorboard"), size_guidance=sizes).Reload()
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_what_the_runs_files_say_also_after_a_resume(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     for steps in (400, 600):
