@@ -140,7 +140,6 @@ def _changed(config: Config) -> dict[str, list[JSON]]:
     """Return the settings that differ from the family's default experiment: key -> [value, default]."""
     values = flat(config)
     defaults = flat(load_config(config.family, overrides={"profile": config.profile}))
-    # What is left to the program is resolved by the machine (collect.workers), which is no choice.
     return {
         key: [_plain(value), _plain(defaults[key])]
         for key, value in values.items()
