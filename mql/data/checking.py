@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mql.data.dynamics import moves_compared
 from mql.data.findings import Finding, Level
 from mql.data.logged import Column, LoggedEpisode
-from mql.data.reference import Reference, compared, reference_of
+from mql.data.reference import FEW_STEPS, Reference, reference_of, sizes_compared
 from mql.data.resampling import COARSEST, FINEST, GAP, at_control_rate
 from mql.data.rewarding import KnownTask, computed_rewards, known_parameters
 from mql.data.signals import observed_signals
@@ -21,7 +22,6 @@ from mql.tasks.family import TaskFamily
 ROUNDING = 1e-3  # by which an action may lie outside [-1, 1]
 _AT_THE_LIMIT = 0.999
 _OFTEN = 0.5  # the part of all steps at a limit that is told
-_FEW_STEPS = 20  # of a file: fewer tell nothing about constant or clipped values
 
 
 def check(
@@ -48,10 +48,12 @@ def check(
         if family is not None:
             found += _rewards(known, family, task)
     found += _over_all(seen)
-    if family is not None and not any(each.key.startswith("obs") and each.level == "error" for each in found):
+    if family is not None and seen and not any(each.level == "error" and each.key != "reward" for each in found):
         reference = reference_of(family)
-        found += compared(seen, reference)
+        found += sizes_compared(seen, reference)
         found += _constant_observations(seen, reference)
+        if not any(each.level == "error" and each.key.startswith("obs") for each in found):
+            found += moves_compared(seen, reference, family.control_timestep)
     return sorted(found, key=lambda each: each.level != "error")
 
 
@@ -189,7 +191,7 @@ def _rewards(episode: LoggedEpisode, family: TaskFamily, task: KnownTask) -> Ite
 def _over_all(logged: Sequence[LoggedEpisode]) -> Iterator[Finding]:
     """Yield what only all episodes of a file together show of their actions."""
     actions = _stacked([episode.action for episode in logged])
-    if actions is None or len(actions) < _FEW_STEPS:
+    if actions is None or len(actions) < FEW_STEPS:
         return
     file = logged[0].file
     for place in range(actions.shape[1]):
@@ -207,7 +209,7 @@ def _over_all(logged: Sequence[LoggedEpisode]) -> Iterator[Finding]:
 
 def _constant_observations(logged: Sequence[LoggedEpisode], reference: Reference) -> Iterator[Finding]:
     obs = _stacked([episode.obs for episode in logged if episode.obs is not None])
-    if obs is None or len(obs) < _FEW_STEPS:
+    if obs is None or len(obs) < FEW_STEPS:
         return
     for place in range(obs.shape[1]):
         values = obs[:, place]

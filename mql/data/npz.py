@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import zipfile
@@ -146,10 +145,3 @@ def task_of(text: str, where: str) -> dict[str, Any]:
         mend = """write JSON, such as '{"payload": 1.5}'"""
         raise UserError("the task parameters can't be read", where=f"{where} task", mend=mend)
     return found
-
-
-def archive_of(arrays: dict[str, Column], path: Path) -> bytes:
-    """Return arrays as the bytes of an NPZ file."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()
