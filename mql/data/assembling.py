@@ -288,8 +288,17 @@ class _Assembly:
             if not (values == values[0]).all():
                 raise self._error(column, "the value changes within the episode", "a task parameter stays as it is")
             if str(values[0]) not in ("", "nan"):
-                known.setdefault(name, values[0].item())
+                known.setdefault(name, self._vector_or_value(column, values[0].item()))
         return known or None
+
+    def _vector_or_value(self, column: str, value: JSON) -> JSON:
+        """Return a cell as it is, and one such as ``[0.1, 0.2]`` as a list."""
+        if not isinstance(value, str) or not value.startswith("["):
+            return value
+        try:
+            return [float(part) for part in value.strip("[]").split(",")]
+        except ValueError:
+            raise self._error(column, f"{value[:40]!r} is no list of numbers", "write [0.1, 0.2]") from None
 
     def _check_rows(self, key: str, values: Column, rows: int) -> None:
         if len(values) != rows:

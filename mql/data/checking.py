@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,7 +55,19 @@ def check(
         found += _constant_observations(seen, reference)
         if not any(each.level == "error" and each.key.startswith("obs") for each in found):
             found += moves_compared(seen, reference, family.control_timestep)
-    return sorted(found, key=lambda each: each.level != "error")
+    return sorted(_merged(found), key=lambda each: each.level != "error")
+
+
+def _merged(found: Sequence[Finding]) -> list[Finding]:
+    """Tell what is the same in many episodes once, with the first of them."""
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for each in found:
+        at = "" if each.episode is None or each.step is None else str(each.step)
+        groups.setdefault((each.level, each.file, each.what, each.key, at), []).append(each)
+    return [
+        replace(group[0], what=f"{group[0].what}, in {len(group):,} episodes") if len(group) > 1 else group[0]
+        for group in groups.values()
+    ]
 
 
 def faults(episode: LoggedEpisode, family: TaskFamily | None) -> Iterator[Finding]:

@@ -18,6 +18,8 @@ from mql.errors import UserError, missing_package
 from mql.files import user_errors, write_atomic
 from mql.types import JSON
 
+_WORTH_PACKING = 2**16  # bytes of a column: packing has a price of its own
+
 
 def write(path: Path, episodes: Sequence[LoggedEpisode]) -> None:
     """Write episodes to a file, whose suffix chooses the layout: .npz, .h5 (or .hdf5), or .csv.
@@ -54,11 +56,12 @@ def _hdf5(path: Path, episodes: Sequence[LoggedEpisode]) -> bytes:
         raise missing_package("h5py", where=str(path)) from None
 
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
+    with h5py.File(buffer, "w", libver=("v110", "v110")) as file:
         for name, episode in _named(episodes):
             group = file.create_group(f"episode_{name}")
             for key, values in _columns(episode).items():
-                group.create_dataset(key, data=values, compression="gzip", shuffle=True)
+                packed = {"compression": "gzip", "shuffle": True} if values.nbytes > _WORTH_PACKING else {}
+                group.create_dataset(key, data=values, **packed)
             for key, value in _facts(episode).items():
                 group.attrs[key] = value
     return buffer.getvalue()
@@ -75,11 +78,7 @@ def _csv(path: Path, episodes: Sequence[LoggedEpisode]) -> bytes:
             if widths.setdefault(key, wide) != wide:
                 what = f"{key} has {wide} values in a step, and {widths[key]} in other episodes"
                 raise UserError(what, where=episode.where(), mend="write a .npz or .h5 file, or two files")
-        for name, value in (episode.task or {}).items():
-            if isinstance(value, list | tuple | dict):
-                mend = "write a .npz or .h5 file"
-                raise UserError("a CSV file has no lists in a cell", where=episode.where(key=f"task.{name}"), mend=mend)
-            tasks[name] = None
+        tasks |= dict.fromkeys(episode.task or {})
         flags |= dict.fromkeys(key for key in _facts(episode) if key != "task")
     header = ["episode", *(column for key, wide in widths.items() for column in _heads(key, wide))]
     header += [*flags, *(f"task.{name}" for name in tasks)]
@@ -94,8 +93,8 @@ def _csv(path: Path, episodes: Sequence[LoggedEpisode]) -> bytes:
                 cells += _cells(known.get(key), row, max(wide, 1))
             last = row >= episode.length - 1
             cells += ["" if key not in facts else str(int(facts[key] and last)) for key in flags]
-            values = episode.task or {}
-            cells += [_cell(values[task]) if task in values else "" for task in tasks]
+            task = episode.task or {}
+            cells += [_cell(task[key]) if key in task else "" for key in tasks]
             writer.writerow(cells)
     return text.getvalue().encode()
 
@@ -143,4 +142,6 @@ def _cells(values: Column | None, row: int, wide: int) -> list[str]:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return json.dumps(list(value))
     return repr(value) if isinstance(value, float) else str(value)

@@ -72,8 +72,10 @@ def _draw(axes: Axes, time: Any, values: Column, name: str, first: int, *, held:
         column = values[:, place].astype(np.float64)
         fine = np.isfinite(column)
         text = name if name == "reward" else f"{first + place}"
-        style = {"drawstyle": "steps-post"} if held else {}
-        color = {"color": ADAPTED} if name == "reward" else {"color": ZERO_SHOT} if values.shape[1] == 1 else {}
+        style: dict[str, Any] = {"drawstyle": "steps-post"} if held else {}
+        color: dict[str, Any] = (
+            {"color": ADAPTED} if name == "reward" else {"color": ZERO_SHOT} if values.shape[1] == 1 else {}
+        )
         axes.plot(time, np.where(fine, column, np.nan), linewidth=1.2, label=text, **style, **color)
         if not fine.all():
             level = float(np.nanmedian(np.where(fine, column, np.nan))) if fine.any() else 0.0
