@@ -163,9 +163,7 @@ def _checked(
     try:
         logged = logged_in(file, columns=columns, max_mb=max_mb)
     except UserError as error:
-        where = error.where or ""
-        key = where.removeprefix(file).strip()
-        found = [Finding("error", error.what, error.mend, file if where.startswith(file) else "", None, None, key)]
+        found = [Finding("error", error.what, error.mend, error.where or file)]
     else:
         found = findings_in(logged, family, task=task)
         row |= _sizes(logged)

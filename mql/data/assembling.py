@@ -54,7 +54,8 @@ def assemble(table: Table, columns: Columns | None) -> list[LoggedEpisode]:
         [*wanted, *(name for name in dict.fromkeys(flags) if name not in wanted)],
         [name for name in (known.episode, *tasks.values()) if name is not None],
     )
-    return [_Assembly(table, known, rows, name, tasks).episode() for name, rows in _split(table, loaded, known.episode)]
+    parts = list(_split(table, loaded, known.episode))
+    return [_Assembly(table, known, rows, name, tasks).episode() for name, rows in parts]
 
 
 def resolve(table: Table, columns: Columns | None) -> ColumnMap:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mql.data.dynamics import moves_compared
+from mql.data.dynamics import move_found
 from mql.data.findings import Finding, Level
 from mql.data.logged import Column, LoggedEpisode
 from mql.data.reference import FEW_STEPS, Reference, reference_of, sizes_compared
@@ -50,12 +50,20 @@ def check(
             found += _rewards(known, family, task)
     found += _over_all(seen)
     if family is not None and seen and not any(each.level == "error" and each.key != "reward" for each in found):
-        reference = reference_of(family)
-        found += sizes_compared(seen, reference)
-        found += _constant_observations(seen, reference)
-        if not any(each.level == "error" and each.key.startswith("obs") for each in found):
-            found += moves_compared(seen, reference, family.control_timestep)
+        found += _compared(seen, family)
     return sorted(_merged(found), key=lambda each: each.level != "error")
+
+
+def _compared(logged: Sequence[LoggedEpisode], family: TaskFamily) -> Iterator[Finding]:
+    """Yield what doesn't look like the family's own episodes: the order of axes, signs, units, dead sensors."""
+    reference = reference_of(family)
+    sizes = list(sizes_compared(logged, reference))
+    move = move_found(logged, reference, family.control_timestep, sizes)
+    if move is not None and not list(sizes_compared([move.undone(episode) for episode in logged], reference)):
+        yield move.finding(logged[0].file, family.name)
+    else:
+        yield from (each.finding for each in sizes)
+    yield from _constant_observations(logged, reference)
 
 
 def _merged(found: Sequence[Finding]) -> list[Finding]:

@@ -10,16 +10,17 @@ Shapes: n steps, O observation, A action.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mql.data.findings import Finding
 from mql.data.logged import LoggedEpisode
-from mql.data.reference import FEW_STEPS, Reference
+from mql.data.reference import FEW_STEPS, Oversized, Reference
 from mql.data.resampling import acted_at, at_control_rate, control_times, observed_at
 
 Array = npt.NDArray[np.float64]
@@ -46,42 +47,81 @@ class _Linear:
         return found
 
 
-def moves_compared(logged: Sequence[LoggedEpisode], reference: Reference, control_timestep: float) -> Iterator[Finding]:
-    """Yield the exchange of two axes, or the change of a sign, after which logged steps move as the family's do."""
+@dataclass(frozen=True)
+class Move:
+    """Two places of ``obs`` or ``action`` that are exchanged, or one whose sign is the other way round."""
+
+    key: str
+    places: tuple[int, ...]
+
+    def undone(self, episode: LoggedEpisode) -> LoggedEpisode:
+        """Return an episode with it put right."""
+        if self.key == "action":
+            return replace(episode, action=self._of(episode.action))
+        return episode if episode.obs is None else replace(episode, obs=self._of(episode.obs))
+
+    def finding(self, file: str, family: str) -> Finding:
+        """Say what was found."""
+        if len(self.places) == 2:
+            one, other = self.places
+            what = (
+                f"{self.key} {one} moves like the family's {self.key} {other}, and {other} like {one}: axes are swapped"
+            )
+            mend = f"name the columns in the order of {family} in a column map"
+        else:
+            what = f"{self.key} {self.places[0]} moves like minus the family's: its sign is the other way round"
+            mend = "turn it in a column map (scale: -1)"
+        return Finding("error", what, mend, file, None, None, f"{self.key}[{self.places[0]}]")
+
+    def applied(self, obs: Array, action: Array, next_obs: Array) -> tuple[Array, Array, Array]:
+        """Return steps with it put right."""
+        if self.key == "obs":
+            return self._of(obs), action, self._of(next_obs)
+        return obs, self._of(action), next_obs
+
+    def _of(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        changed = values.copy()
+        if len(self.places) == 2:
+            changed[:, list(self.places)] = values[:, list(reversed(self.places))]
+        else:
+            changed[:, self.places[0]] *= -1
+        return changed
+
+
+def move_found(
+    logged: Sequence[LoggedEpisode],
+    reference: Reference,
+    control_timestep: float,
+    oversized: Sequence[Oversized] = (),
+) -> Move | None:
+    """Return what has to be exchanged, or turned round, before logged steps move as the family's do; None: nothing.
+
+    Args:
+        logged: the episodes.
+        reference: of the family.
+        control_timestep: the family's.
+        oversized: observations that may be in another unit instead, where that explains the steps better.
+    """
     steps = _steps(logged, control_timestep)
     if steps is None or not len(reference.obs):
-        return
-    obs, action, next_obs = steps
+        return None
     model = _fitted(reference)
-    misfit = model.misfit(obs, action, next_obs)
-    found: list[tuple[float, str, tuple[int, ...]]] = []
-    worst = sorted(np.argsort(-misfit, kind="stable")[:_MOST_AXES].tolist())
-    for pair in combinations(worst, 2):
-        order = _exchanged(obs.shape[1], pair)
-        found.append((float(model.misfit(obs[:, order], action, next_obs[:, order]).sum()), "obs", pair))
-    for pair in combinations(range(action.shape[1]), 2):
-        found.append(
-            (float(model.misfit(obs, action[:, _exchanged(action.shape[1], pair)], next_obs).sum()), "action", pair)
-        )
-    for place in worst:
-        sign = np.where(np.arange(obs.shape[1]) == place, -1.0, 1.0)
-        found.append((float(model.misfit(obs * sign, action, next_obs * sign).sum()), "obs", (place,)))
-    for place in range(action.shape[1]):
-        sign = np.where(np.arange(action.shape[1]) == place, -1.0, 1.0)
-        found.append((float(model.misfit(obs, action * sign, next_obs).sum()), "action", (place,)))
-    if not found:
-        return
-    best, key, places = min(found)
-    if misfit.sum() - best < _SURE:
-        return
-    if len(places) == 2:
-        one, other = places
-        what = f"{key} {one} moves like the family's {key} {other}, and {other} like {one}: axes are swapped"
-        mend = f"name the columns in the order of {reference.family} in a column map"
-    else:
-        what = f"{key} {places[0]} moves like minus the family's: its sign is the other way round"
-        mend = "turn it in a column map (scale: -1)"
-    yield Finding("error", what, mend, logged[0].file, None, None, f"{key}[{places[0]}]")
+    misfit = model.misfit(*steps)
+    places = {
+        "obs": sorted(np.argsort(-misfit, kind="stable")[:_MOST_AXES].tolist()),
+        "action": list(range(steps[1].shape[1])),
+    }
+    moves = [Move(key, pair) for key, known in places.items() for pair in combinations(known, 2)]
+    moves += [Move(key, (place,)) for key, known in places.items() for place in known]
+    left = [float(model.misfit(*move.applied(*steps)).sum()) for move in moves]
+    best = int(np.argmin(left))
+    unchanged = float(misfit.sum())
+    if oversized:
+        factor = np.ones(steps[0].shape[1])
+        factor[[each.place for each in oversized]] = [1 / each.factor for each in oversized]
+        if float(model.misfit(steps[0] * factor, steps[1], steps[2] * factor).sum()) <= left[best]:
+            return None
+    return moves[best] if unchanged - left[best] >= _SURE else None
 
 
 def _steps(logged: Sequence[LoggedEpisode], control_timestep: float) -> tuple[Array, Array, Array] | None:
@@ -122,9 +162,3 @@ def _fitted(reference: Reference) -> _Linear:
 
 def _inputs(obs: Array, action: Array) -> Array:
     return np.concatenate([obs, action, np.ones((len(obs), 1))], axis=1)
-
-
-def _exchanged(count: int, pair: tuple[int, int]) -> list[int]:
-    order = list(range(count))
-    order[pair[0]], order[pair[1]] = pair[1], pair[0]
-    return order

@@ -80,7 +80,16 @@ def reference_of(family: TaskFamily, *, seed: int = 0) -> Reference:
     return Reference(family.name, seen, np.concatenate(acted), later, quantiles, varies, tells)
 
 
-def sizes_compared(logged: Sequence[LoggedEpisode], reference: Reference) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class Oversized:
+    """An observation that is `factor` times as large as the family's: the nearest unit's, or what it is."""
+
+    place: int
+    factor: float
+    finding: Finding
+
+
+def sizes_compared(logged: Sequence[LoggedEpisode], reference: Reference) -> Iterator[Oversized]:
     """Yield which logged observations are so large that they look like those in another unit."""
     rows = [episode.obs for episode in logged if episode.obs is not None]
     if sum(map(len, rows)) < FEW_STEPS:
@@ -98,7 +107,8 @@ def sizes_compared(logged: Sequence[LoggedEpisode], reference: Reference) -> Ite
         guess = f"; {text}?" if alike else ""
         what = f"values from {seen[0, place]:.3g} to {seen[-1, place]:.3g}, where {ours}{guess}"
         mend = f"state the unit in a column map (unit: {unit if alike else 'UNIT'})"
-        yield Finding("error", what, mend, logged[0].file, None, None, f"obs[{place}]")
+        finding = Finding("error", what, mend, logged[0].file, None, None, f"obs[{place}]")
+        yield Oversized(place, factor if alike else ratio, finding)
 
 
 def _nearest(ratio: float) -> float:
