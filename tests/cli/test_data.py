@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.image
@@ -44,7 +45,7 @@ def test_the_episodes_of_a_run_are_written(run: Path, suffix: str, tmp_path: Pat
 def test_one_format_becomes_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "log.npz", list(good_log()))
     names = ["log.npz", "log.h5", "log.csv", "again.npz"]
-    for one, other in zip(names[:-1], names[1:], strict=True):
+    for one, other in pairwise(names):
         assert cli.run(["data", "convert", str(tmp_path / one), "-o", str(tmp_path / other), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["steps"] == 150
     for one, two in zip(read(tmp_path / "again.npz"), good_log(), strict=True):
@@ -74,7 +75,7 @@ def test_several_files_are_checked_though_one_is_broken(tmp_path: Path, capsys: 
 
 def test_a_known_task_lets_the_family_compute_rewards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "map.yaml").write_text("schema: mql.columns/1\nreward: null\n")
-    log = [episode for episode in good_log()[:1]]
+    log = good_log()
     arrays = {f"episode_0/{key}": getattr(log[0], key) for key in ("obs", "action", "time")}
     np.savez(tmp_path / "log.npz", **arrays)
     line = ["data", "check", str(tmp_path / "log.npz"), "--family", FAMILY]

@@ -179,29 +179,43 @@ def test_a_lerobot_data_set(tmp_path: Path) -> None:
     assert first.action[:, 0].tolist() == pytest.approx([0, 0.1, 0.2]) and first.time is not None
 
 
-def test_a_minari_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    minari = pytest.importorskip("minari")
-    import gymnasium
+@pytest.mark.parametrize("data_format", ["hdf5", "arrow"])
+def test_a_minari_data_set(data_format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Minari itself writes it."""
+    pytest.importorskip("minari")
+    from gymnasium.spaces import Box
+    from minari.data_collector.episode_buffer import EpisodeBuffer
+    from minari.dataset.minari_storage import MinariStorage
 
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    env = minari.DataCollector(gymnasium.make("Pendulum-v1", max_episode_steps=5))
-    seen = []
-    for seed in range(2):
-        obs, _ = env.reset(seed=seed)
-        seen.append([obs])
-        env.action_space.seed(seed)
-        for _ in range(5):
-            seen[-1].append(env.step(env.action_space.sample())[0])
-    env.create_dataset(
-        dataset_id="test/pendulum-v0", algorithm_name="random", code_permalink="-", author="-", author_email="-"
-    )
-    env.close()
-    for path in ("minari:test/pendulum-v0", str(tmp_path / "test" / "pendulum-v0")):
+    folder = tmp_path / "test" / "push-v0"
+    (folder / "data").mkdir(parents=True)
+    spaces = {"observation_space": Box(-9, 9, (3,)), "action_space": Box(-2, 2, (1,))}
+    storage = MinariStorage.new(folder / "data", env_spec=None, data_format=data_format, **spaces)
+    rng = np.random.default_rng(0)
+    buffers = [
+        EpisodeBuffer(
+            id=number,
+            observations=list(rng.normal(size=(6, 3)).astype(np.float32)),
+            actions=list(rng.uniform(-1, 1, (5, 1)).astype(np.float32)),
+            rewards=list(range(5)),
+            terminations=[False] * 4 + [number == 1],
+            truncations=[False] * 4 + [number == 0],
+            infos={},
+        )
+        for number in range(2)
+    ]
+    storage.update_episodes(buffers)
+    storage.update_metadata({"dataset_id": "test/push-v0", "minari_version": "0.5.4"})
+    for path in ("minari:test/push-v0", str(folder)):
         found = read(path)
-        assert len(found) == 2
-        for episode, rows in zip(found, seen, strict=True):
-            assert episode.obs is not None and np.array_equal(episode.obs, np.asarray(rows, episode.obs.dtype))
-            assert episode.length == 5 and episode.truncated and not episode.terminated
+        assert [each.name for each in found] == ["0", "1"]
+        assert [each.terminated for each in found] == [False, True]
+        for episode, buffer in zip(found, buffers, strict=True):
+            assert episode.obs is not None and episode.reward is not None and isinstance(buffer.observations, list)
+            assert np.array_equal(episode.obs, np.asarray(buffer.observations))
+            assert np.array_equal(episode.action, np.asarray(buffer.actions))
+            assert episode.reward.tolist() == [0, 1, 2, 3, 4]
     with pytest.raises(UserError, match="minari download test/other-v0"):
         read("minari:test/other-v0")
 
