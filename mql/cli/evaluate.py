@@ -66,7 +66,7 @@ def evaluate(
                 )
         if studio is not None and video is not None:
             with task_bar("filming") as on_task:
-                films = film_evaluation(studio, video, agent_of.family, results, on_task)
+                films = film_evaluation(studio, video, agent_of, results, on_task)
             record["tasks"] = [{**row, **film} for row, film in zip(record["tasks"], films, strict=True)]
     if isinstance(agent_of, Adapted) and adapting:
         print("note: zero-shot is the agent as it was saved; it cannot adapt again without its run", file=sys.stderr)

@@ -18,8 +18,8 @@ from mql.files import as_data, user_errors
 from mql.films.files import check_name, ffmpeg
 from mql.films.film import film_result
 from mql.films.frames import number_text
+from mql.films.playing import label_of, scenes_of
 from mql.films.playing import play as play_task
-from mql.films.playing import scenes_of
 from mql.films.scenes import Told
 from mql.films.studio import Film, Studio, check_sides
 from mql.robots.drawing.shot import shot_of
@@ -71,7 +71,7 @@ def play(
                 checkpoint=checkpoint,
                 settings=settings,
             )
-        scenes = scenes_of(result, label="adapted agent" if isinstance(agent_of, Adapted) else "zero-shot")
+        scenes = scenes_of(result, label=label_of(agent_of))
         with task_bar("drawing"):
             film = studio.make(out, agent_of.family, result.task, scenes, shot)
     _warn(film.told, out)
@@ -86,7 +86,7 @@ def play(
 def film_evaluation(
     studio: Studio,
     folder: Path,
-    family: TaskFamily,
+    agent_of: Run | Adapted,
     results: Iterable[TaskResult],
     on_task: Callable[[int, int], None],
 ) -> list[dict[str, object]]:
@@ -101,7 +101,7 @@ def film_evaluation(
         if result.fault is not None:
             said.append({})
             continue
-        film = film_result(studio, folder / film_name(result.task), family, result)
+        film = film_result(studio, folder / film_name(result.task), agent_of.family, result, label=label_of(agent_of))
         _warn(film.told, film.path)
         said.append(_film_facts(film))
     return said

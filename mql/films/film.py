@@ -10,20 +10,31 @@ from mql.api.run import Run
 from mql.config.loading import Overrides
 from mql.evaluation.held_out import TaskResult
 from mql.films.files import check_name
-from mql.films.playing import TaskGiven, play, scenes_of
+from mql.films.playing import TaskGiven, label_of, play, scenes_of
 from mql.films.studio import Film, Studio, check_sides
 from mql.robots.drawing.shot import Shot
 from mql.tasks.family import TaskFamily
 
 
-def film_result(studio: Studio, out: Path, family: TaskFamily, result: TaskResult, shot: Shot | None = None) -> Film:
+def film_result(
+    studio: Studio,
+    out: Path,
+    family: TaskFamily,
+    result: TaskResult,
+    *,
+    label: str = "zero-shot",
+    shot: Shot | None = None,
+) -> Film:
     """Write what an evaluation played on one task: its first episode, before and after adaptation side by side.
+
+    Args:
+        label: of the episode where there was no adaptation.
 
     Raises:
         UserError: see `Studio.make`.
         EpisodeFault: an episode could not be finished, so that there is nothing to show.
     """
-    return studio.make(out, family, result.task, scenes_of(result, episodes=1), shot)
+    return studio.make(out, family, result.task, scenes_of(result, label=label, episodes=1), shot)
 
 
 def film(
@@ -56,4 +67,4 @@ def film(
         played = play(
             agent_of, task, adapt=adapt, episodes=episodes, seed=seed, checkpoint=checkpoint, settings=settings
         )
-        return studio.make(path, agent_of.family, played.task, scenes_of(played), shot).path
+        return studio.make(path, agent_of.family, played.task, scenes_of(played, label=label_of(agent_of)), shot).path

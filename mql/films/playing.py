@@ -81,6 +81,11 @@ def play(
     )[0]
 
 
+def label_of(agent_of: Run | Adapted) -> str:
+    """Return what stands above episodes of an agent that adapts no further."""
+    return "adapted agent" if isinstance(agent_of, Adapted) else "zero-shot"
+
+
 def scenes_of(result: TaskResult, *, label: str = "zero-shot", episodes: int | None = None) -> list[list[Take]]:
     """Return what a film shows of a result: for each evaluation episode, before and after adaptation side by side.
 

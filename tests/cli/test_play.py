@@ -107,6 +107,8 @@ def test_an_adapted_agent_is_played_on_its_own_task(
     assert told["parameters"] == {"goal": [0.5, 0.25]}
     assert [one["label"] for one in told["shown"]] == ["adapted agent"]
     assert told["zero_shot_return"] == row["adapted_return"]
+    films = printed(capsys, "evaluate", tmp_path / "adapted", "--json", "--video", tmp_path / "films")["tasks"]
+    assert Path(films[0]["video"]).name == "custom-00.mp4" and films[0]["shown"] == told["shown"]
     assert "give the run" in fails(capsys, "play", tmp_path / "adapted", "--adapted", "-o", tmp_path / "b.png")
     assert "give the run" in fails(capsys, "play", tmp_path / "adapted", "--checkpoint", 3, "-o", tmp_path / "b.png")
     with pytest.raises(UserError, match="give the run"):
