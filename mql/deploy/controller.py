@@ -1,4 +1,4 @@
-"""Runs an exported policy on a robot's computer: an observation in, an action out, and nothing that surprises the robot.
+"""Runs an exported policy on a robot's computer: an observation in, an action out, and no surprises.
 
 This file needs numpy and onnxruntime alone, and nothing else of the package that wrote it: a copy of it stands in every
 exported folder. ``card.json`` there says what goes in and comes out::
@@ -147,7 +147,7 @@ class Controller:
             else:
                 problem = "output_not_finite", "the policy computed numbers that are not finite"
         if problem is not None:
-            self.fault(*problem)
+            self._fail(*problem)
         assert self._last is not None
         self._note(self._clock() - now)
         return self._last.copy()
@@ -157,12 +157,15 @@ class Controller:
 
         Call it in place of `act`.
         """
+        self._called = self._clock()
+        return self._fail(kind, text).copy()
+
+    def _fail(self, kind: str, text: str) -> Row:
         self.faults[kind] = self.faults.get(kind, 0) + 1
         self.last_fault, self._known = f"{kind}: {text}", False
-        self._called = self._clock() if self._called is None else self._called
         wanted = self._last if self._hold and self._last is not None else self._safe
         self._last = self._limited(wanted)
-        return self._last.copy()
+        return self._last
 
     def statistics(self) -> dict[str, Any]:
         """Return how long calls took (microseconds; percentiles of the last 10,000), and the faults by kind.
@@ -269,7 +272,7 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
         sizes.get("state") == sizes.get("next_state") and sizes.get("last_action", sizes["action"]) == sizes["action"]
     )
     ones = all(sizes.get(name, 1) == 1 for name in ("first", "known", "last_reward"))
-    if not (whole and alike and ones and [*sizes][0] == "obs" and card["outputs"][0]["name"] == "action"):
+    if not (whole and alike and ones and next(iter(sizes)) == "obs" and card["outputs"][0]["name"] == "action"):
         _refuse("inputs and outputs don't fit together", where, "export the policy again")
     for end in ("low", "high"):
         _numbers(f"limits.{end}", _at(card, "limits", end), sizes["action"])
