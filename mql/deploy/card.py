@@ -31,7 +31,7 @@ class About:
             None: the family doesn't say.
         action: likewise of an action.
         reward_file: the text of a ``reward.py``; None: the reward can't be written as a file.
-        reward_text: the family's own words about what it rewards.
+        family_text: what the family says of itself: what is observed, done and rewarded.
         task: what the agent was adapted to; None: it is the meta-trained one, or that is not known.
         facts: more of where the agent comes from, such as ``training`` and ``versions``.
     """
@@ -39,7 +39,7 @@ class About:
     observation: Sequence[Mapping[str, JSON]] | None = None
     action: Sequence[Mapping[str, JSON]] | None = None
     reward_file: str | None = None
-    reward_text: str = ""
+    family_text: str = ""
     task: Mapping[str, JSON] | None = None
     facts: Mapping[str, JSON] = field(default_factory=dict)
 
@@ -118,8 +118,8 @@ def readme_of(card: Mapping[str, Any], about: About) -> str:
         "",
         card["summary"],
         "",
-        f"It acts every {card['control_timestep']:g} s ({rate:g} Hz); in training, episodes had {card['episode_length']} "
-        "steps. " + _of_task(card),
+        f"It acts every {card['control_timestep']:g} s ({rate:g} Hz); in training, episodes had "
+        f"{card['episode_length']} steps. {_of_task(card)}",
         "",
         "| file | what it is |",
         "| --- | --- |",
@@ -143,8 +143,9 @@ def readme_of(card: Mapping[str, Any], about: About) -> str:
         card["reward"]["text"],
         "",
     ]
-    if card["reward"]["needed"] and about.reward_text:
-        lines += ["The family's own text:", "", *(f"    {line}".rstrip() for line in about.reward_text.splitlines()), ""]
+    if about.family_text:
+        text = (f"    {line}".rstrip() for line in about.family_text.splitlines())
+        lines += ["## The family in its own words", "", *text, ""]
     lines += ["## The tasks", "", "| parameter | unit | training range | what it is |", "| --- | --- | --- | --- |"]
     for name, each in card["parameters"].items():
         hidden = "; hidden" if each["hidden"] else ""
@@ -170,7 +171,11 @@ _UNLISTED = ("card.json", "SHA256SUMS")
 def _of_task(card: Mapping[str, Any]) -> str:
     if card["adapted_to"] is None:
         return "It finds out within an episode which task it has, from what it observes."
-    return "It was adapted to the task " + ", ".join(f"{name} = {value}" for name, value in card["adapted_to"].items()) + "."
+    return (
+        "It was adapted to the task "
+        + ", ".join(f"{name} = {value}" for name, value in card["adapted_to"].items())
+        + "."
+    )
 
 
 def _port_lines(card: Mapping[str, Any]) -> list[str]:
@@ -191,16 +196,14 @@ def _number_lines(
 ) -> list[str]:
     head = [f"## {title}", ""]
     if numbers is None:
-        text = f"{port['shape'][1]} numbers, in the order and units of the family, which does not name them one by one."
+        text = f"{port['shape'][1]} numbers in the order and units of the family, which does not name them one by one."
         return [*head, text, ""]
     rows = [
         f"| {place} | `{each['name']}` | {each['unit']} | {each['minus']:g} | {each['per']:g} |"
         for place, each in enumerate(numbers)
     ]
-    return [*head, f"A number {rule}.", "", "| place | name | unit | minus | per |", "| --- | --- | --- | --- | --- |"] + [
-        *rows,
-        "",
-    ]
+    table = ["| place | name | unit | minus | per |", "| --- | --- | --- | --- | --- |", *rows, ""]
+    return [*head, f"A number {rule}.", "", *table]
 
 
 def _range(distribution: Mapping[str, Any]) -> str:

@@ -254,13 +254,13 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(card, dict) or card.get("format") != FORMAT or card.get("format_version") != FORMAT_VERSION:
         _refuse(f"it is no {FORMAT} of version {FORMAT_VERSION}", where, "use the controller.py that lies beside it")
     timestep, file = card.get("control_timestep"), _at(card, "files", MODEL)
-    if not _is_number(timestep) or not 0.0 < timestep < math.inf:
+    if not isinstance(timestep, int | float) or isinstance(timestep, bool) or not 0.0 < timestep < math.inf:
         _refuse("control_timestep is no time in seconds", where, "export the policy again")
     if not isinstance(_at(file, "sha256"), str):
         _refuse(f"there is no checksum of {MODEL}", where, "export the policy again")
     for key, known in zip(("inputs", "outputs"), _PORTS, strict=True):
-        ports = card.get(key)
-        names = [_at(port, "name") for port in ports] if isinstance(ports, list) else []
+        ports = card[key] if isinstance(card.get(key), list) else []
+        names = [_at(port, "name") for port in ports]
         if not names or not all(isinstance(name, str) and name in known for name in names):
             _refuse(f"{key} are not those of a policy", where, "export the policy again")
         if len({*names}) < len(names) or names[0] not in ("obs", "action") or not all(map(_is_row, ports)):
@@ -350,10 +350,6 @@ def _is_row(port: Any) -> bool:
     shape = _at(port, "shape")
     whole = isinstance(shape, list) and len(shape) == 2 and all(type(size) is int for size in shape)
     return whole and shape[0] == 1 and 1 <= shape[1] <= MOST_NUMBERS
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 STEPS = 100  # of an example's loop, at most
 
-_PYTHON = Template('''"""A control loop for $family: put your robot in place of the functions. Needs numpy and onnxruntime."""
+_PYTHON = Template('''"""A control loop for $family: put your robot in place of the functions."""
 
 import time
 from pathlib import Path
@@ -40,7 +40,7 @@ for step in range($steps):
 print(controller.statistics())
 ''')
 
-_CPP = Template("""// A control loop for $family: put your robot in place of the functions. Build and run it in this folder:
+_CPP = Template("""// A control loop for $family: put your robot in place of the functions. In this folder:
 //   g++ -std=c++17 example.cpp -I ORT/include -L ORT/lib -lonnxruntime -o example && ./example
 // It checks nothing: see controller.py for what a robot should refuse, limit and count.
 #include <onnxruntime_cxx_api.h>
