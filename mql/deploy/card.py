@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mql.agent.agent import Agent
-from mql.deploy.comparison import STEPS
+from mql.deploy.comparison import STEPS, Comparison
 from mql.deploy.controller import FORMAT, FORMAT_VERSION
 from mql.deploy.graph import Graph
 from mql.errors import UserError
@@ -44,7 +44,7 @@ class About:
     facts: Mapping[str, JSON] = field(default_factory=dict)
 
 
-def card_of(agent: Agent, family: TaskFamily, graph: Graph, about: About, *, difference: float) -> dict[str, Any]:
+def card_of(agent: Agent, family: TaskFamily, graph: Graph, about: About, *, checked: Comparison) -> dict[str, Any]:
     """Return the card, but for the checksums of files."""
     names = [port.name for port in graph.inputs]
     return {
@@ -67,7 +67,7 @@ def card_of(agent: Agent, family: TaskFamily, graph: Graph, about: About, *, dif
         "adapted_to": None if about.task is None else dict(about.task),
         "agent": agent.config.model_dump(mode="json"),
         "carries_context": agent.carried is not None,
-        "checked": {"steps": STEPS, "largest_difference": difference},
+        "checked": {"steps": STEPS, "largest_difference": checked.difference, "rounding": checked.rounding},
         **about.facts,
     }
 
@@ -220,7 +220,8 @@ def _origin_lines(card: Mapping[str, Any]) -> list[str]:
     checked = card["checked"]
     lines.append(
         f"- checked: over {checked['steps']} steps its actions differ from the agent's by at most "
-        f"{checked['largest_difference']:.2g}"
+        f"{checked['largest_difference']:.1g}; the agent itself, in float32, is {checked['rounding']:.1g} from what "
+        "it is in float64"
     )
     lines += ["", "| file | SHA-256 |", "| --- | --- |"]
     lines += [f"| `{name}` | `{each['sha256']}` |" for name, each in card["files"].items()]

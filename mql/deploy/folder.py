@@ -9,7 +9,7 @@ from typing import Any
 
 from mql.agent.agent import Agent
 from mql.deploy.card import About, card_of, readme_of
-from mql.deploy.comparison import check_equal
+from mql.deploy.comparison import checked
 from mql.deploy.controller import CARD, MODEL
 from mql.deploy.examples import cpp_example, python_example, ros2_node
 from mql.deploy.graph import to_graph
@@ -36,6 +36,7 @@ def export(
     Raises:
         UserError: something stands there, a package is missing, the agent has a part that can't be exported, or what
             was exported acts otherwise than the agent.
+        EpisodeFault: an episode of the family, in which both are compared, could not be played.
     """
     path = Path(folder)
     check_free(path, mend="choose another folder")
@@ -44,7 +45,7 @@ def export(
         mend = f"give the family that it was trained on; {family.name} has {family.obs_dim} and {family.action_dim}"
         raise UserError(what, where="family", mend=mend)
     graph = to_graph(agent)
-    card = card_of(agent, family, graph, about, difference=check_equal(agent, graph))
+    card = card_of(agent, family, graph, about, checked=checked(agent, graph, family))
     written = {MODEL: graph.model, "controller.py": (files("mql.deploy") / "controller.py").read_bytes()}
     if about.reward_file is not None and card["reward"]["needed"]:
         written["reward.py"] = about.reward_file.encode()
