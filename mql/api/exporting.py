@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol
 
+from mql.agent.agent import Agent
+from mql.config.schema import Config
 from mql.deploy.card import About
 from mql.deploy.folder import export
 from mql.runs.folder import read_environment
@@ -18,12 +21,41 @@ from mql.tasks.disturbances.family import undisturbed
 from mql.tasks.family import Task, TaskFamily
 from mql.types import JSON
 
-if TYPE_CHECKING:
-    from mql.api.adapted import Adapted
-    from mql.api.run import Run
+
+class Exportable(Protocol):
+    """What is known of a run."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def config(self) -> Config: ...
+    @property
+    def family(self) -> TaskFamily: ...
+    @property
+    def checkpoints(self) -> list[int]: ...
+
+    def evaluations(self) -> list[dict[str, JSON]]: ...
+    def agent(self, checkpoint: int | None = None) -> Agent: ...
 
 
-def export_run(run: Run, folder: str | os.PathLike[str], *, checkpoint: int | None = None) -> dict[str, Any]:
+class ExportableAdapted(Protocol):
+    """What is known of an adapted agent."""
+
+    @property
+    def agent(self) -> Agent: ...
+    @property
+    def config(self) -> Config: ...
+    @property
+    def family(self) -> TaskFamily: ...
+    @property
+    def report(self) -> Mapping[str, JSON]: ...
+    @property
+    def task(self) -> Mapping[str, JSON] | None: ...
+    @property
+    def facts(self) -> Mapping[str, JSON]: ...
+
+
+def export_run(run: Exportable, folder: str | os.PathLike[str], *, checkpoint: int | None = None) -> dict[str, Any]:
     """Write the agent's zero-shot policy into a new folder for a robot's computer; return its card (docs/export.md).
 
     Args:
@@ -48,7 +80,7 @@ def export_run(run: Run, folder: str | os.PathLike[str], *, checkpoint: int | No
     return export(agent, folder, family=run.family, about=_about(run.family, training, None))
 
 
-def export_adapted(adapted: Adapted, folder: str | os.PathLike[str]) -> dict[str, Any]:
+def export_adapted(adapted: ExportableAdapted, folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Write the adapted policy into a new folder for a robot's computer; return its card (docs/export.md).
 
     Args:

@@ -25,11 +25,4 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'mql.deploy' has no attribute {name!r}")
-    try:
-        return getattr(import_module(_HOMES[name]), name)
-    except ModuleNotFoundError as error:
-        if error.name != "onnxruntime":
-            raise
-        from mql.errors import missing_package
-
-        raise missing_package("onnxruntime") from error
+    return getattr(import_module(_HOMES[name]), name)

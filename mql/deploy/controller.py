@@ -23,7 +23,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 FORMAT, FORMAT_VERSION = "mql.controller", 1
 CARD, MODEL = "card.json", "policy.onnx"
@@ -279,7 +278,7 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return card
 
 
-def _session(folder: str | os.PathLike[str], card: Mapping[str, Any]) -> onnxruntime.InferenceSession:
+def _session(folder: str | os.PathLike[str], card: Mapping[str, Any]) -> Any:
     """Load the model on one thread, once its checksum is that of the card and it needs no other file."""
     where = os.path.join(folder, MODEL)
     model = _bytes(where, MOST_MODEL_BYTES)
@@ -287,6 +286,10 @@ def _session(folder: str | os.PathLike[str], card: Mapping[str, Any]) -> onnxrun
         _refuse("the model is damaged: its checksum is not that of the card", where, "copy the whole folder again")
     if _ELSEWHERE in model:
         _refuse("the model wants to read another file", where, "use the folder as mql export wrote it")
+    try:
+        import onnxruntime  # here, since the package that this file is a part of does without it
+    except ModuleNotFoundError:
+        _refuse("package onnxruntime is missing", "Controller", "install it with pip install onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False
