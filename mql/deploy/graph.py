@@ -24,7 +24,7 @@ from torch import nn
 from mql.agent.agent import Agent
 from mql.errors import UserError, missing_package, told
 from mql.kernels.loading import plain_operators
-from mql.types import Context, FloatArray
+from mql.types import Context
 
 OPSET = 18  # of onnxruntime 1.14 and later; nothing here needs a newer one
 
@@ -212,9 +212,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def initial_state(agent: Agent) -> FloatArray:
-    """Return the state [1, S] that an episode begins with."""
-    state: FloatArray = Step(agent).initial.numpy()
-    return state
