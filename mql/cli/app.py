@@ -20,6 +20,7 @@ import typer
 from mql.cli.commands.bench import bench
 from mql.cli.commands.learning import adapt, evaluate, export, train
 from mql.cli.commands.robots import robots_app
+from mql.cli.commands.runs import runs_app
 from mql.cli.commands.tasks import tasks_app
 from mql.cli.results import guard
 from mql.errors import UserError, nearest
@@ -37,6 +38,7 @@ for command in (train, evaluate, adapt, export, bench):
     app.command()(command)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(robots_app, name="robots")
+app.add_typer(runs_app, name="runs")
 
 
 def _print_version(wanted: bool) -> None:

@@ -95,7 +95,7 @@ def _reward(family: TaskFamily, about: About, *, needed: bool) -> dict[str, Any]
         return {"needed": True, "from": FROM_MQL, "text": begin + text}
     text = (
         "It does not follow from the observation: the robot has to measure what the text of the family says. Where it "
-        "can't, train with an agent whose context has no rewards."
+        "can't, train with agent.context_elements=[obs, action], and no reward is needed."
     )
     return {"needed": True, "from": MEASURED, "text": begin + text}
 

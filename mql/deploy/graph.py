@@ -63,7 +63,7 @@ class Step(nn.Module):
     def __init__(self, agent: Agent) -> None:
         super().__init__()
         self.actor, self.encoder = agent.online.actor, agent.online.actor_encoder
-        self.obs_dim, self.action_dim, self.parts = agent.obs_dim, agent.action_dim, element_parts(agent)
+        self.obs_dim, self.action_dim, self.parts = agent.obs_dim, agent.action_dim, agent.elements.parts
         self.scales = agent.scaling.acts
         self.window = agent.config.context_length if agent.config.context_mode == "window" else 0
         context = agent.begin(1)
@@ -138,14 +138,6 @@ class Step(nn.Module):
         start = (self.window - length[:, 0]).to(torch.int64)
         z = self.encoder(Context(elements.view(self.window, 1, -1), start=start))
         return z, torch.cat([elements, length], dim=1)
-
-
-def element_parts(agent: Agent) -> tuple[str, ...]:
-    """Return which of ``obs``, ``action`` and ``reward`` of every step the agent's context needs; none: it is blind."""
-    if not agent.online.actor_encoder.context_dim:
-        return ()
-    elements = getattr(agent, "elements", None)
-    return ("obs", "action", "reward") if elements is None else tuple(elements.parts)
 
 
 def to_graph(agent: Agent) -> Graph:

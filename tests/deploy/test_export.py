@@ -74,8 +74,24 @@ def test_every_encoder_and_algorithm_acts_as_the_agent(changes: dict[str, Any]) 
     agent = agent_of(**changes)
     graph = to_graph(agent)
     assert compare(agent, graph).difference <= BOUND
-    needed = {port.name for port in graph.inputs}
-    assert ("last_reward" in needed) == bool(agent.online.actor_encoder.context_dim)
+    assert ("last_reward" in {port.name for port in graph.inputs}) == bool(agent.online.actor_encoder.context_dim)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("obs", "action"),
+        pytest.param(("action", "reward"), marks=pytest.mark.slow),
+        pytest.param(("obs",), marks=pytest.mark.slow),
+    ],
+)
+def test_only_what_the_context_sees_goes_in(parts: tuple[str, ...]) -> None:
+    agent = agent_of(context_elements=parts, context_mode="window")
+    graph = to_graph(agent)
+    assert compare(agent, graph).difference <= BOUND
+    names = {port.name for port in graph.inputs}
+    assert ("last_reward" in names, "last_action" in names) == ("reward" in parts, "action" in parts)
+    assert ("last_obs" in graph.state) == ("obs" in parts)
 
 
 def an_episode(length: int) -> Episode:
