@@ -18,6 +18,7 @@ from mql.adaptation.playing import NewTask, Request, carry_out, in_environment, 
 from mql.agent.agent import Agent
 from mql.agent.robot_policy import RobotPolicy
 from mql.api.adapted import Adapted, Comparison, changed_config, evaluation_seed, tasks_of
+from mql.api.exporting import export_run
 from mql.api.families import FamilySource, check_same_tasks, source_of
 from mql.api.training import last_evaluation, open_job
 from mql.config.loading import Overrides, override
@@ -191,6 +192,8 @@ class Run:
     def policy(self, checkpoint: int | None = None) -> RobotPolicy:
         """Return the zero-shot policy for one robot: it infers the task from the running episode alone."""
         return RobotPolicy(self.agent(checkpoint))
+
+    export = export_run
 
     def evaluate(
         self,
@@ -376,11 +379,9 @@ def _checked(agent: Agent, episodes: Sequence[Episode]) -> list[Episode]:
                 raise UserError(f"{name} has shape {arrays[name].shape}", where=where, mend=mend)
             if not np.isfinite(arrays[name]).all():
                 raise UserError(f"{name} holds numbers that are not finite", where=where, mend="leave the episode out")
-        checked.append(
-            dataclasses.replace(episode, obs=arrays["obs"], action=arrays["action"], reward=arrays["reward"])
-        )
-        largest = float(np.abs(arrays["action"]).max())
-        if largest > 1 + ROUNDING:
+        obs, action, reward = arrays.values()
+        checked.append(dataclasses.replace(episode, obs=obs, action=action, reward=reward))
+        if (largest := float(np.abs(action).max())) > 1 + ROUNDING:
             mend = "give actions in [-1, 1], as the policy returns them"
             raise UserError(f"action holds numbers as large as {largest:g}", where=where, mend=mend)
     if not checked:

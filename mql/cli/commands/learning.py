@@ -1,4 +1,4 @@
-"""`mql train`, `mql evaluate` and `mql adapt`."""
+"""`mql train`, `mql evaluate`, `mql adapt` and `mql export`."""
 
 from __future__ import annotations
 
@@ -177,3 +177,20 @@ def adapt(
         trust=trust,
         as_json=as_json,
     )
+
+
+def export(
+    run: RunOrAdapted,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="DIR", help="Directory to write the policy to.", show_default=False)
+    ],
+    checkpoint: Annotated[
+        int | None, typer.Option(metavar="N", help="Use the checkpoint at N environment steps.")
+    ] = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a policy as ONNX, with a controller that needs no PyTorch, for a robot's computer."""
+    from mql.cli.export import export
+
+    export(run, out=out, checkpoint=checkpoint, trust=trust, as_json=as_json)
