@@ -19,6 +19,7 @@ import typer
 
 from mql.cli.commands.bench import bench
 from mql.cli.commands.learning import adapt, evaluate, train
+from mql.cli.commands.report import report
 from mql.cli.commands.robots import robots_app
 from mql.cli.commands.tasks import tasks_app
 from mql.cli.results import guard
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, evaluate, adapt, bench):
+for command in (train, evaluate, adapt, report, bench):
     app.command()(command)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(robots_app, name="robots")
