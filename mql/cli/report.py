@@ -41,7 +41,8 @@ def report(
         notes += _look(runs, trust=trust)
     else:
         notes.append("Contexts and weights of stored data that no evaluation recorded: left out by --no-compute.")
-    folder = (figures or out.with_name(f"{out.stem}_files")) if with_figures else None
+    # Of one run the page alone, quickly; of several, what a paper needs, too.
+    folder = figures or (out.with_name(f"{out.stem}_files") if with_figures and len(runs) > 1 else None)
     if folder is not None:
         _make(folder)
     pictures = Pictures(folder)

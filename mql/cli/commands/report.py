@@ -21,10 +21,14 @@ def report(
     figures: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Where figures (PNG, PDF) and tables (CSV, LaTeX, JSON) go.", show_default="FILE_files"
+            metavar="DIR",
+            help="Where figures (PNG, PDF) and tables (CSV, LaTeX, JSON) go.",
+            show_default="FILE_files, of several runs",
         ),
     ] = None,
-    no_figures: Annotated[bool, typer.Option("--no-figures", help="Write the .html file alone.")] = False,
+    no_figures: Annotated[
+        bool, typer.Option("--no-figures", help="Of several runs, too, write the .html file alone.")
+    ] = False,
     films: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Show the .mp4 files of this folder in the report.", show_default=False),

@@ -85,10 +85,10 @@ def family_part(pictures: Pictures, groups: Sequence[Group], cells: Sequence[Rec
     for group in groups if not several else ():
         adaptation.pictures += of_tasks.before_and_after(pictures, group, units, name=f"{family}-tasks")
     adaptation.pictures += _study(pictures, cells, f"{family}-study")
-    found = [(run.name, table) for group in groups for run in group.runs if (table := tables.tasks(run))]
-    adaptation.folded = [(f"Task by task: {name}", table) for name, table in found]
-    if len(found) == 1:
-        adaptation.tables, adaptation.folded = [found[0][1]], []
+    for group in groups:
+        for run in group.runs:
+            table = tables.tasks(run)
+            adaptation.folded += [(f"Task by task: {run.name}", table)] if table else []
 
     sections = [results, learning, adaptation, *_looked(pictures, groups, family, prefix)]
     lead = sentences.result_in_words(groups)

@@ -266,6 +266,7 @@ def _checked(row: Record) -> Record:
     wrong = [key for key in FIGURES_OF_A_ROW if row[key] is not None and numeric(row[key]) is None]
     if "fault" not in row and (wrong or row["zero_shot_return"] is None):
         row["fault"] = f"its record has no {(wrong or ['zero_shot_return'])[0]}"
-    if not isinstance(row["parameters"], Mapping):
-        row["parameters"] = {}
+    for key in ("parameters", "zero_shot_final", "adapted_final"):
+        row[key] = row[key] if isinstance(row.get(key), Mapping) else {}
+    row["rounds"] = row["rounds"] if isinstance(row.get("rounds"), list) else []
     return row

@@ -91,13 +91,13 @@ def _groups_of_family(family: str, runs: Sequence[RunFacts]) -> list[Group]:
     members = list(by_settings.values())
     settings = [settings_of(own[0]) for own in members]
     differing = _differing(settings)
+    telling = _telling(settings, differing)
     groups = []
-    for own, values in zip(members, settings, strict=True):
-        chosen = {key: values.get(key) for key in differing}
-        groups.append(Group(family, _label(chosen), own, chosen))
-    for number, group in enumerate(groups, start=1):
-        if [other.label for other in groups].count(group.label) > 1:
-            group.label = f"group {number}" + (f" ({group.label})" if group.label else "")
+    for number, (own, values) in enumerate(zip(members, settings, strict=True), start=1):
+        label = ", ".join(f"{key}={plain(values.get(key))}" for key in telling)
+        if len(label) > LONGEST_LABEL:
+            label = f"group {number}"  # a table says which settings it has
+        groups.append(Group(family, label, own, {key: values.get(key) for key in differing}))
     split = _common_split([run for group in groups for run in group.runs])
     for group in groups:
         group.result, group.curve = _result(group.runs, split), _curve(group.runs)
@@ -121,9 +121,16 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [key for key in keys if any(v.get(key, missing) != settings[0].get(key, missing) for v in settings)]
 
 
-def _label(settings: Mapping[str, Any]) -> str:
-    text = ", ".join(f"{key}={plain(value)}" for key, value in settings.items())
-    return text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 2]} …"
+def _telling(settings: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
+    """Return as few of the keys as tell all settings apart: one after another the key that tells most."""
+    chosen: list[str] = []
+
+    def kinds(some: Sequence[str]) -> int:
+        return len({json.dumps([values.get(key) for key in some], default=str) for values in settings})
+
+    while kinds(chosen) < kinds(keys):
+        chosen.append(max(keys, key=lambda key: kinds([*chosen, key])))
+    return chosen
 
 
 def plain(value: Any) -> str:

@@ -21,6 +21,7 @@ from mql.report.page.words import (
     number,
     share,
     signed,
+    value_text,
     values_of,
     values_text,
 )
@@ -76,16 +77,18 @@ def tasks(run: RunFacts) -> Table | None:
     rows = run.result["tasks"]
     solved = any(row.get("zero_shot_success") is not None for row in rows)
     final = list(dict.fromkeys(key for row in rows for key in (row.get("zero_shot_final") or {})))[:3]
-    head = ["task", "random", "zero-shot", "adapted", "gain"]
+    names = list(dict.fromkeys(name for row in rows for name in row["parameters"]))
+    head = ["task", *names, "random", "zero-shot", "adapted", "gain"]
     head += ["solved before", "solved after"] if solved else []
-    head += [f"{name} at the end, {when}" for name in final for when in ("before", "after")]
-    head += ["ESS", "AUC", "episodes", "kept"]
+    head += [f"{name}, {when}" for name in final for when in ("before", "after")]
+    head += ["fault", "ESS", "AUC", "episodes", "kept"]
     body = []
-    for row in rows:
+    for place, row in enumerate(rows):
         before, after = numeric(row["zero_shot_return"]), numeric(row.get("adapted_return"))
         gain = None if before is None or after is None else after - before
         cells = [
-            values_text(row["parameters"]),
+            str(place),
+            *(value_text(row["parameters"].get(name)) for name in names),
             number(numeric(row.get("random_return"))),
             number(before),
             number(after),
@@ -96,14 +99,17 @@ def tasks(run: RunFacts) -> Table | None:
         for name in final:
             values = [(row.get(f"{when}_final") or {}).get(name) for when in ("zero_shot", "adapted")]
             cells += [number(numeric(value)) for value in values]
+        cells += ["fault" if "fault" in row else DASH]
         cells += [number(numeric(row.get(key))) for key in ("normalized_ess", "classifier_auc")]
         charged, kept = numeric(row.get("episodes_charged")), row.get("accepted")
         cells += [DASH if charged is None else f"{charged:g}", {True: "yes", False: "no"}.get(kept, DASH)]
-        body.append([row["fault"], *[DASH] * (len(head) - 1)] if "fault" in row and before is None else cells)
+        body.append(cells)
     empty = {place for place in range(1, len(head)) if all(cells[place] == DASH for cells in body)}
     keep = [place for place in range(len(head)) if place not in empty]
     return Table(
-        f"{run.name}: its last evaluation, task by task.",
+        f"{run.name}, its last evaluation: {run.result['split']} tasks, before and after adaptation; what the family "
+        "reports at the end of an episode."
+        + (" Tasks with a fault count in no summary." if any("fault" in row for row in rows) else ""),
         [head[place] for place in keep],
         [[cells[place] for place in keep] for cells in body],
     )

@@ -17,6 +17,8 @@ def number(value: float | None) -> str:
     size = abs(value)
     if size >= 1e6 or 0 < size < 1e-3:
         text = f"{value:.{3 if size > 1 else 2}g}"
+    elif size == 0.0:
+        text = "0"
     elif size >= 1000:
         text = f"{value:,.0f}"
     else:
@@ -26,7 +28,7 @@ def number(value: float | None) -> str:
 
 def signed(value: float) -> str:
     """Return a number with its sign."""
-    return number(value) if value < 0 else f"+{number(value)}"
+    return number(value) if value <= 0 else f"+{number(value)}"
 
 
 def share(value: float | None) -> str:
@@ -45,7 +47,7 @@ def interval(estimate: Estimate, *, form: Any = number) -> str:
 
 def values_of(estimate: Estimate) -> str:
     """Say how many values a figure is of."""
-    return f"{count(estimate['runs'], 'run')} {TIMES} {count(estimate['tasks'], 'task')}"
+    return f"{count(estimate['runs'], 'run')} {TIMES} {count(estimate['tasks'], 'task')}".replace(" ", "\u00a0")
 
 
 def count(many: int, name: str) -> str:
@@ -68,10 +70,11 @@ def listed(names: Sequence[str], at_most: int = 4) -> str:
 
 def values_text(parameters: Mapping[str, Any]) -> str:
     """Return a task's parameters in one line."""
-    return ", ".join(f"{name} {_value(value)}" for name, value in parameters.items())
+    return ", ".join(f"{name} {value_text(value)}" for name, value in parameters.items())
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Return a parameter's value."""
     if isinstance(value, list | tuple):
-        return "(" + ", ".join(map(_value, value)) + ")"
+        return "(" + ", ".join(map(value_text, value)) + ")"
     return f"{value:.3g}".replace("-", MINUS) if isinstance(value, float) else str(value)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT = 4.9, 3.3  # in: its text is still legible where a telephone shows it
+WIDTH, HEIGHT = 4.5, 3.1  # in: its text is still legible where a telephone shows it
 INK, MUTED, GRID, PAPER = "#1b1c1d", "#5a5b5c", "#e4e5e6", "#fdfdfe"
 # Okabe and Ito's, told apart by colour-blind readers, then two of Tol's; groups take them in turn.
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
@@ -149,8 +149,10 @@ def _finish(figure: Figure) -> None:
         axes.set_axisbelow(True)
         if axes.get_label() != "<colorbar>":
             axes.grid(visible=True, color=GRID, linewidth=0.8)
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def _svg(figure: Figure, name: str, alt: str) -> str:

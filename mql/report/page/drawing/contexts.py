@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mql.report.page.drawing.canvas import GROUPS, INK, SHADES, Picture, Pictures, legend, shades
+from mql.report.page.drawing.canvas import GROUPS, INK, SHADES, WIDTH, Picture, Pictures, legend, shades
 from mql.report.page.drawing.parameters import Column, columns
 from mql.report.page.facts import Contexts
 from mql.report.page.words import count, share
@@ -93,7 +93,7 @@ def draw_contexts(
             _plot(axes, places, held, column, values)
 
         title, file = f"Context, coloured by {column.name}", f"{name}-{column.name}"
-        found.append(pictures.draw(file, title, plot, alt=alt, caption=said.strip(), size=(4.9, 3.6)))
+        found.append(pictures.draw(file, title, plot, alt=alt, caption=said.strip(), size=(WIDTH, 3.6)))
     return found, r2
 
 

@@ -14,6 +14,7 @@ from mql.report.page.drawing.canvas import (
     MARKERS,
     MUTED,
     PAPER,
+    WIDTH,
     ZERO_SHOT,
     Picture,
     Pictures,
@@ -73,7 +74,7 @@ def learning_curve(pictures: Pictures, group: Group, *, name: str) -> Picture | 
 
     what = statistic_name(statistic)
     runs = count(len(group.runs), "run")
-    picture = pictures.draw(name, "Learning curve", plot, alt="", caption="", size=(4.9, 3.9))
+    picture = pictures.draw(name, "Learning curve", plot, alt="", caption="", size=(WIDTH, 3.6))
     alt = f"Return over environment steps up to {short_number(last)}: {'; '.join(said)}."
     over = "tasks" if len(group.runs) == 1 else "runs, drawn anew within each task"
     caption = f"{what.capitalize()} of {runs}; bands and bars: 95 % bootstrap over {over}, of at least 5 values."
@@ -101,7 +102,7 @@ def compared_curves(pictures: Pictures, groups: Sequence[Group], column: str, *,
         legend(axes, columns=1)
 
     label = STYLES[column][0]
-    size = (4.9, 3.1 + 0.2 * len(there))
+    size = (WIDTH, 3.1 + 0.2 * len(there))
     picture = pictures.draw(name, f"Learning curves, {label}", plot, alt="", size=size)
     kind = there[0].curve.kind if there[0].curve else ""
     caption = (
@@ -135,7 +136,7 @@ def logged(pictures: Pictures, groups: Sequence[Group], *, name: str) -> list[Pi
 
         ends = [values[-1] for _, _, _, values in lines]
         alt = f"{title} over environment steps, {count(len(lines), 'run')}; at the end {number(float(np.mean(ends)))}."
-        found.append(pictures.draw(f"{name}-{key}", title, plot, alt=alt, caption=note, size=(4.9, 2.8)))
+        found.append(pictures.draw(f"{name}-{key}", title, plot, alt=alt, caption=note, size=(WIDTH, 2.8)))
     return found
 
 

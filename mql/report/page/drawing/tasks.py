@@ -15,6 +15,7 @@ from mql.report.page.drawing.canvas import (
     INK,
     MARKERS,
     MUTED,
+    WIDTH,
     ZERO_SHOT,
     Picture,
     Pictures,
@@ -132,8 +133,6 @@ def before_and_after(pictures: Pictures, group: Group, units: Mapping[str, str],
         def plot(axes: Axes, x: Any = column.values, column: Any = column) -> None:
             if after is not None:
                 axes.vlines(x, before, after, color=MUTED, linewidth=1.2, zorder=1)
-            if chance is not None:
-                axes.plot(x, chance, "x", color=MUTED, markersize=4, linestyle="none", label="random actions")
             axes.plot(x, before, "o", color=ZERO_SHOT, label="zero-shot")
             if after is not None:
                 axes.plot(x, after, "s", color=ADAPTED, markersize=4.5, label="adapted")
@@ -144,11 +143,10 @@ def before_and_after(pictures: Pictures, group: Group, units: Mapping[str, str],
         alt = f"Return of {count(len(before), result.split + ' task')} against {column.label}: " + _trend(
             column.values, before, "zero-shot"
         )
-        found.append(
-            pictures.draw(
-                f"{name}-{column.name}", f"Before and after, by {column.name}", plot, alt=alt, size=(4.9, 3.1)
-            )
-        )
+        title = f"Before and after, by {column.name}"
+        caption = "" if chance is None else f"Random actions get {number(float(chance.mean()))} on average."
+        picture = pictures.draw(f"{name}-{column.name}", title, plot, alt=alt, caption=caption, size=(WIDTH, 2.9))
+        found.append(picture)
     return found
 
 
@@ -177,7 +175,7 @@ def gains(pictures: Pictures, groups: Sequence[Group], units: Mapping[str, str],
         average = [float((r.returns["adapted"] - r.returns["zero_shot"]).mean()) for r in results]
         words = "; ".join(f"{g.label or g.family} {signed(a)}" for g, a in zip(there, average, strict=True))
         alt = f"Adapted minus zero-shot return against {column.label}; on average {words}."
-        size = (4.9, 2.9 + 0.2 * len(there))
+        size = (WIDTH, 2.9 + 0.2 * len(there))
         found.append(pictures.draw(f"{name}-{column.name}", f"Gain, by {column.name}", plot, alt=alt, size=size))
     return found
 
@@ -220,7 +218,7 @@ def compared(pictures: Pictures, groups: Sequence[Group], *, name: str) -> Pictu
         axes.set_xlabel("return of an episode")
         legend(axes, columns=3)
 
-    size = (4.9, 1.5 + 0.5 * len(there))
+    size = (WIDTH, 1.5 + 0.5 * len(there))
     alt = f"{statistic_name(statistic).capitalize()} of returns"
     picture = pictures.draw(name, "Returns by group", plot, alt=alt, size=size)
     caption = f"{alt} over runs and held-out tasks; bars: 95 % bootstrap intervals, where there are at least 5 values."
@@ -247,7 +245,7 @@ def improvement(pictures: Pictures, rows: Sequence[Record], *, name: str) -> Pic
         f"{row['better']} over {row['than']} {row['value']:.2f}" for row in rows
     )
     caption = "0.5: neither is better. Bars: 95 % stratified bootstrap, where there are at least 5 values and 2 runs."
-    size = (4.9, 1.2 + 0.5 * len(rows))
+    size = (WIDTH, 1.2 + 0.5 * len(rows))
     return pictures.draw(name, "Probability of improvement", plot, alt=f"{alt}.", caption=caption, size=size)
 
 
@@ -287,5 +285,5 @@ def by_budget(pictures: Pictures, rows: Sequence[Record], *, name: str) -> Pictu
     alt = f"Return against the budget of episodes on {first['split']} tasks, {count(len(variants), 'way')} to adapt."
     of = f"{count(first['runs'], 'run')} {TIMES} {count(first['tasks'], 'task')}"
     caption = f"{first['split']} tasks, {of}. Bands: 95 % bootstrap of the gain, runs and tasks drawn anew."
-    size = (4.9, 3.4 + 0.1 * len(variants))
+    size = (WIDTH, 3.4 + 0.1 * len(variants))
     return pictures.draw(name, f"Ways to adapt, {first['split']}", plot, alt=alt, caption=caption, size=size)

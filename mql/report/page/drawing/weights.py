@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mql.report.page.drawing.canvas import BLUE, INK, MUTED, ORANGE, SHADES, Picture, Pictures, legend, shades
+from mql.report.page.drawing.canvas import BLUE, INK, MUTED, ORANGE, SHADES, WIDTH, Picture, Pictures, legend, shades
 from mql.report.page.drawing.parameters import Column, columns
 from mql.report.page.facts import Record
 from mql.report.page.words import count
@@ -106,7 +106,7 @@ def _map(pictures: Pictures, weights: Array, column: Column | None, held_out: Ar
         f"{half:.0f} of {tasks} training tasks, on average."
     )
     caption = "Each row is a held-out task: how much the stored data of each training task counts for it."
-    size = (4.9, min(3.6, 2.0 + 0.15 * rows))
+    size = (WIDTH, min(3.6, 2.0 + 0.15 * rows))
     return pictures.draw(name, "Where the reused data came from", plot, alt=alt, caption=caption, size=size)
 
 
@@ -137,4 +137,4 @@ def _pull(pictures: Pictures, column: Column, own: Array, reused: Array, *, name
     said = f"correlation {_correlation(own, reused):.2f} over {len(own)} tasks" if known else count(len(own), "task")
     alt = f"Weighted mean {column.name} of the reused tasks against the held-out task's: {said}."
     caption = "On the dashed line, the reused data are of tasks like the new one; on the dotted line, of any."
-    return pictures.draw(name, f"What is reused, by {column.name}", plot, alt=alt, caption=caption, size=(4.9, 3.1))
+    return pictures.draw(name, f"What is reused, by {column.name}", plot, alt=alt, caption=caption, size=(WIDTH, 3.1))
