@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import mql
 from mql.cli.results import output
 from mql.cli.tables import print_json
 from mql.errors import UserError
@@ -46,7 +46,9 @@ def report(
     if folder is not None:
         _make(folder)
     pictures = Pictures(folder)
-    done = build(runs, version=mql.__version__, pictures=pictures, cells=cells, films=shown, notes=notes)
+    done = build(
+        runs, version=str(import_module("mql").__version__), pictures=pictures, cells=cells, films=shown, notes=notes
+    )
     write(out, done)
     files = [] if folder is None else [*pictures.files, *write_tables(folder, done)]
     if not as_json:

@@ -26,6 +26,7 @@ from mql.report.page.words import (
     values_text,
 )
 
+RUN_NUMBERS = ("env steps", "wall clock", "evaluations", "faults")
 RETURNS = (("random", "random"), ("zero_shot", "zero-shot"), ("adapted", "adapted"))
 
 
@@ -46,7 +47,7 @@ def results(groups: Sequence[Group]) -> Table | None:
     if not found:
         return None
     success = any(f"{key}_success" in own for _, own in found for key, _ in RETURNS)
-    head = ["runs" if len(groups) == 1 else "group", "tasks", "random actions", "zero-shot", "adapted", "gain"]
+    head = ["family" if len(groups) == 1 else "group", "tasks", "random actions", "zero-shot", "adapted", "gain"]
     head += ["solved zero-shot", "solved adapted"] if success else []
     rows = []
     for group, own in found:
@@ -104,15 +105,20 @@ def tasks(run: RunFacts) -> Table | None:
         charged, kept = numeric(row.get("episodes_charged")), row.get("accepted")
         cells += [DASH if charged is None else f"{charged:g}", {True: "yes", False: "no"}.get(kept, DASH)]
         body.append(cells)
-    empty = {place for place in range(1, len(head)) if all(cells[place] == DASH for cells in body)}
-    keep = [place for place in range(len(head)) if place not in empty]
+    head, body = _filled(head, body)
     return Table(
         f"{run.name}, its last evaluation: {run.result['split']} tasks, before and after adaptation; what the family "
         "reports at the end of an episode."
         + (" Tasks with a fault count in no summary." if any("fault" in row for row in rows) else ""),
-        [head[place] for place in keep],
-        [[cells[place] for place in keep] for cells in body],
+        head,
+        body,
     )
+
+
+def _filled(head: Sequence[str], body: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Leave out columns in which nothing stands."""
+    keep = [place for place in range(len(head)) if place == 0 or any(row[place] not in ("", DASH) for row in body)]
+    return [head[place] for place in keep], [[row[place] for place in keep] for row in body]
 
 
 def propensity(rows: Sequence[Record]) -> Table:
@@ -162,8 +168,8 @@ def runs(all_runs: Sequence[RunFacts], label: Mapping[str, str]) -> Table:
                 str(len(faults([run]))),
             ]
         )
-    head = ["run", "group", "seed", "method", "state", "env steps", "wall clock", "evaluations", "faults"]
-    return Table("Runs of this report.", head, body, numbers=5)
+    head, body = _filled(["run", "group", "seed", "method", "state", *RUN_NUMBERS], body)
+    return Table("Runs of this report.", head, body, numbers=head.index(RUN_NUMBERS[0]))
 
 
 def timings(all_runs: Sequence[RunFacts]) -> Table | None:
@@ -179,19 +185,19 @@ def timings(all_runs: Sequence[RunFacts]) -> Table | None:
         speed = [v for r in run.metrics if (v := numeric(r.get("env_steps_per_s")))]
         machine = run.environment.get("machine")
         machine = machine if isinstance(machine, dict) else {}
+        cores = f", {count(machine['cores'], 'core')}" if isinstance(machine.get("cores"), int) else ""
         body.append(
             [
                 run.name,
+                ", ".join(str(machine[key]) for key in ("cpu", "gpu") if machine.get(key)) + cores,
                 duration(run.wall_seconds),
                 *(duration(value) if run.metrics else DASH for value in parts.values()),
                 number(sum(speed) / len(speed)) if speed else DASH,
                 f"{sum(adapting) / len(adapting):.2g} s" if adapting else DASH,
-                ", ".join(str(machine[key]) for key in ("cpu", "gpu") if machine.get(key))
-                + (f", {count(machine['cores'], 'core')}" if isinstance(machine.get("cores"), int) else ""),
             ]
         )
-    head = ["run", "whole", "collecting", "updates", "env steps per s", "adapting to a task", "machine"]
-    return Table("Wall clock.", head, body) if body else None
+    head = ["run", "machine", "whole", "collecting", "updates", "env steps per s", "adapting to a task"]
+    return Table("Wall clock.", head, body, numbers=2) if body else None
 
 
 def _numbers(values: Any) -> list[float]:

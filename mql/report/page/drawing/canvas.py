@@ -48,6 +48,7 @@ VARIABLES = {
 }
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "svg.hashsalt": "mql",  # the same figure gets the same ids
     "text.parse_math": False,  # a name with a dollar sign is a name
     "font.size": 9.0,
     "axes.titlesize": 10.0,
@@ -147,7 +148,7 @@ def _finish(figure: Figure) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_axisbelow(True)
-        if axes.get_label() != "<colorbar>":
+        if axes.get_label() != "<colorbar>" and not axes.images:
             axes.grid(visible=True, color=GRID, linewidth=0.8)
     engine = figure.get_layout_engine()
     if engine is not None:
@@ -165,6 +166,7 @@ def _svg(figure: Figure, name: str, alt: str) -> str:
     opening, rest = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', opening)
     opening = f'<svg {box[0] if box else ""} role="img" {_labelled(alt)}>'
+    rest = re.sub(r"<style.*?</style>", "", rest, flags=re.DOTALL)  # it would be one for the whole page
     # Ids stand once in a page: each figure has a name of its own before them.
     rest = re.sub(r'\bid="([^"]*)"', rf'id="{name}.\1"', rest)
     rest = re.sub(r'xlink:href="#([^"]*)"', rf'href="#{name}.\1"', rest)

@@ -45,7 +45,7 @@ def learning_curve(pictures: Pictures, group: Group, *, name: str) -> Picture | 
     if curve is None:
         return None
     statistic = statistic_of([group])
-    last = max(steps for own in curve.values.values() for steps in own) if curve.values else 0
+    last = max([run.env_steps for run in group.runs] + [steps for own in curve.values.values() for steps in own])
     said = []
 
     def plot(axes: Axes) -> None:
@@ -58,8 +58,7 @@ def learning_curve(pictures: Pictures, group: Group, *, name: str) -> Picture | 
                 said.append(f"{label} from {_of(values[0], statistic)} to {_of(values[-1], statistic)}")
             if ended and result is not None:
                 estimate = across_runs(result.returns[column], statistic)
-                ends = max(run.env_steps for run in group.runs)
-                x = ends * (1.04 + 0.05 * place)
+                x = last * (1.04 + 0.05 * place)
                 text = f"{label}, at the end: {count(estimate['tasks'], result.split + ' task')}"
                 _point(axes, x, estimate["value"], estimate["ci95"], colour, final_marker, text)
                 said.append(f"{label} {number(estimate['value'])} on {result.split} tasks at the end")

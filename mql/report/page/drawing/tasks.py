@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_PARAMETERS = 6
+SHORT = 32  # characters
 MOST_LINES = 40  # of single tasks, behind a mean
 
 Progress = list[tuple[float, float]]  # episodes played so far, and the return of what is kept then
@@ -191,8 +192,7 @@ def compared(pictures: Pictures, groups: Sequence[Group], *, name: str) -> Pictu
     there = [group for group in groups if group.result]
     if len(there) < 2:
         return None
-    kinds = (("random", "random actions", MUTED, "x"), ("zero_shot", "zero-shot", ZERO_SHOT, "o"),
-             ("adapted", "adapted", ADAPTED, "s"))  # fmt: skip
+    kinds = (("zero_shot", "zero-shot", ZERO_SHOT, "o"), ("adapted", "adapted", ADAPTED, "s"))
     said = []
     statistic = statistic_of(there)
 
@@ -204,21 +204,19 @@ def compared(pictures: Pictures, groups: Sequence[Group], *, name: str) -> Pictu
                     continue
                 estimate = across_runs(group.result.returns[column], statistic)
                 ci95 = estimate["ci95"]
-                y = place + 0.22 * (shift - 1)
+                y = place + 0.2 * shift
                 errors = None if ci95 is None else [[estimate["value"] - ci95[0]], [ci95[1] - estimate["value"]]]
                 text = None if shown else label
                 axes.errorbar(
                     [estimate["value"]], [y], xerr=errors, color=colour, marker=marker, capsize=2.5, label=text
                 )
                 shown = True
-                if column != "random":
-                    said.append(f"{group.label or group.family} {label} {number(estimate['value'])}")
-        axes.set_yticks(range(len(there)), [_short(group.label or group.family) for group in there])
-        axes.set_ylim(len(there) - 0.4, -0.6)
+                said.append(f"{group.label or group.family} {label} {number(estimate['value'])}")
+        _rows(axes, [group.label or group.family for group in there])
         axes.set_xlabel("return of an episode")
         legend(axes, columns=3)
 
-    size = (WIDTH, 1.5 + 0.5 * len(there))
+    size = (WIDTH, 1.1 + 0.6 * len(there))
     alt = f"{statistic_name(statistic).capitalize()} of returns"
     picture = pictures.draw(name, "Returns by group", plot, alt=alt, size=size)
     caption = f"{alt} over runs and held-out tasks; bars: 95 % bootstrap intervals, where there are at least 5 values."
@@ -231,13 +229,14 @@ def improvement(pictures: Pictures, rows: Sequence[Record], *, name: str) -> Pic
         return None
 
     def plot(axes: Axes) -> None:
-        axes.axvline(0.5, color=MUTED, linewidth=1.0, linestyle="--")
+        axes.vlines(
+            [0.5] * len(rows), np.arange(len(rows)) - 0.15, np.arange(len(rows)) + 0.3, color=MUTED, linestyle="--"
+        )
         for place, row in enumerate(rows):
             value, ci95 = row["value"], row["ci95"]
             errors = None if ci95 is None else [[value - ci95[0]], [ci95[1] - value]]
             axes.errorbar([value], [place], xerr=errors, color=INK, marker="o", capsize=2.5)
-        axes.set_yticks(range(len(rows)), [f"{_short(row['better'])}\nover {_short(row['than'])}" for row in rows])
-        axes.set_ylim(len(rows) - 0.4, -0.6)
+        _rows(axes, [f"{_short(row['better'])} over {_short(row['than'])}" for row in rows])
         axes.set_xlim(0, 1.02)
         axes.set_xlabel("probability of improvement")
 
@@ -249,8 +248,17 @@ def improvement(pictures: Pictures, rows: Sequence[Record], *, name: str) -> Pic
     return pictures.draw(name, "Probability of improvement", plot, alt=f"{alt}.", caption=caption, size=size)
 
 
+def _rows(axes: Axes, labels: Sequence[str]) -> None:
+    """Write a label above each row: beside the axes, a long one would leave them no room."""
+    for place, label in enumerate(labels):
+        text = label if len(label) <= 2 * SHORT else f"{label[: 2 * SHORT - 2]} …"
+        axes.text(0.01, place - 0.2, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=8.5)
+    axes.set_yticks([])
+    axes.set_ylim(len(labels) - 0.45, -0.65)
+
+
 def _short(text: str) -> str:
-    return text if len(text) <= 28 else f"{text[:26]} …"
+    return text if len(text) <= SHORT else f"{text[: SHORT - 2]} …"
 
 
 def by_budget(pictures: Pictures, rows: Sequence[Record], *, name: str) -> Picture | None:
