@@ -60,15 +60,23 @@ def test_a_page_says_its_result_first_in_one_sentence_with_numbers(tmp_path: Pat
         assert part in text, part
 
 
+def two_groups(folder: Path) -> list[Path]:
+    first = [usual(folder / f"a{seed}", seed=seed) for seed in (1, 2, 3)]
+    return first + [usual(folder / f"b{s}", seed=s, shift=5.0, settings={"agent.lr": 0.01}) for s in (1, 2, 3)]
+
+
 def test_several_runs_give_intervals_with_their_n_and_an_improvement(tmp_path: Path) -> None:
-    first = [usual(tmp_path / f"a{seed}", seed=seed) for seed in (1, 2, 3)]
-    other = [usual(tmp_path / f"b{s}", seed=s, shift=5.0, settings={"agent.lr": 0.01}) for s in (1, 2, 3)]
-    folder = tmp_path / "files"
-    folder.mkdir()
-    html = page(*first, *other, folder=folder)
+    html = page(*two_groups(tmp_path))
     text = text_of(html)
     assert "with probability 1.00 [1.00, 1.00]" in text and "3\u00a0runs" in html
     assert "has 3 runs: intervals over so few are too narrow" in text
+
+
+@pytest.mark.slow
+def test_every_figure_is_written_for_a_paper_too(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    html = page(*two_groups(tmp_path), folder=folder)
     names = {path.name for path in folder.iterdir()}
     assert {"results.csv", "results.tex", "results.json"} <= names
     figures = {name.rsplit(".", 1)[0] for name in names if name.endswith(".png")}
@@ -226,7 +234,8 @@ addEventListener("load", () => {
   const found = {
     inner: innerWidth, scroll: root.scrollWidth, wide, blocked,
     asked: performance.getEntriesByType("resource").map(e => e.name).filter(name => !name.startsWith("data:")),
-    paper: style("body").backgroundColor, ink: style("body").color, figures_ink: [...new Set([...document.querySelectorAll("svg text")].map(part => getComputedStyle(part).fill))],
+    paper: style("body").backgroundColor, ink: style("body").color,
+    figures_ink: [...document.querySelectorAll("svg text")].map(part => getComputedStyle(part).fill),
     smallest: Math.min(...text.map(box => Math.max(box.width, box.height))),
     figures: document.querySelectorAll("svg").length,
   }
