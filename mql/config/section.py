@@ -33,6 +33,9 @@ Count = Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=MOST)]
 Real = Annotated[float, BeforeValidator(_real_number)]
 Positive = Annotated[float, BeforeValidator(_real_number), Field(gt=0)]
 NotNegative = Annotated[float, BeforeValidator(_real_number), Field(ge=0)]
+LABEL = r"^[^\x00-\x1f]{1,64}$"
+Label = Annotated[str, Field(pattern=LABEL)]  # what a person calls something: one line of text
+PATH = r"^[^\x00-\x1f]{1,4096}$"
 Fraction = Annotated[float, BeforeValidator(_real_number), Field(ge=0, le=1)]
 
 

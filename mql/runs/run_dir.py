@@ -75,6 +75,7 @@ class RunDir:
         command: Sequence[str],
         definition: DefinitionCopy | None = None,
         facts: Mapping[str, JSON] = MappingProxyType({}),
+        begins_with: Mapping[str, bytes | Path] = MappingProxyType({}),
         replace: bool = False,
         numbered: bool = False,
     ) -> RunDir:
@@ -87,12 +88,16 @@ class RunDir:
             command: the command line, for the record.
             definition: of the family, where a file defines it; the run keeps it.
             facts: more for ``environment.json``.
+            begins_with: a first checkpoint and its episodes, by path in the folder (`mql.runs.fork`); training then
+                begins as if the run went on.
             replace: remove an earlier run of this name (of no other folder).
             numbered: where the name is taken, take the first free one of ``<name>-2``, ``<name>-3`` and so on.
         """
         path = Path(os.path.abspath(path))
         named, copied = (definition.facts, definition.in_run) if definition else ({}, {})
-        files = copied | {
+        files: dict[str, bytes | Path] = {
+            **copied,
+            **begins_with,
             "environment.json": to_json(describe_environment(command) | named | dict(facts), indent=1),
             "config.yaml": to_yaml(config).encode(),
             "tasks.json": to_json(tasks, indent=1),
@@ -102,7 +107,8 @@ class RunDir:
         free, number = path, 1
         while True:
             try:
-                return cls(free, create_run_folder(free, files, replace=replace), at_checkpoint=True)
+                lock = create_run_folder(free, files, replace=replace)
+                return cls(free, lock, at_checkpoint=not begins_with)
             except NameTaken:
                 if not numbered:
                     raise
