@@ -20,6 +20,7 @@ import typer
 from mql.cli.commands.bench import bench
 from mql.cli.commands.data import data_app
 from mql.cli.commands.learning import adapt, evaluate, export, train
+from mql.cli.commands.report import report
 from mql.cli.commands.robots import robots_app
 from mql.cli.commands.runs import runs_app
 from mql.cli.commands.tasks import tasks_app
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, evaluate, adapt, export, bench):
+for command in (train, evaluate, adapt, report, export, bench):
     app.command()(command)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(robots_app, name="robots")
