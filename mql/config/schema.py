@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from mql.config.adaptation import AdaptConfig as AdaptConfig
 from mql.config.disturbances import TASK_NUMBER, EnvConfig, RandomiseConfig
-from mql.config.section import Count, Fraction, NotNegative, Positive, Section, Whole, whole_number
+from mql.config.section import Count, FilePath, Fraction, NotNegative, Positive, Section, Whole, whole_number
 
 
 class EncoderChoice(NamedTuple):
@@ -125,6 +125,13 @@ class TrainConfig(Section):
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
     keep_checkpoints: Count = Field(default=5, description="Newest checkpoints that are kept.")
+    prior_data: tuple[FilePath, ...] = Field(
+        default=(),
+        description="Files of episodes that were recorded earlier: tasks of their own that are learned from, too.",
+    )
+    prior_columns: FilePath | None = Field(
+        default=None, description="A column map for these files, where they need one (docs/own-data.md)."
+    )
 
     @property
     def anneal_start(self) -> int:
@@ -324,6 +331,8 @@ def _allowed(kind: Any, metadata: tuple[Any, ...]) -> str:
         return "null"
     if kind is str and (name := _named_number(metadata)):
         return name
+    if kind is str and any(getattr(each, "min_length", None) for each in _flat(metadata)):
+        return "the path of a file"
     if kind is str:
         return "a name of letters, digits, '-', '_' and '.'"
     return " ".join(["a whole number" if kind is int else "a number", *_bounds(metadata)])

@@ -28,6 +28,7 @@ def _real_number(value: object) -> object:
     return value
 
 
+FilePath = Annotated[str, Field(min_length=1)]
 Whole = Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=MOST)]
 Count = Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=MOST)]
 Real = Annotated[float, BeforeValidator(_real_number)]

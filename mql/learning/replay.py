@@ -37,10 +37,12 @@ class Replay:
     On the CPU, memory is taken up as episodes come in; a GPU gives all of it at once.
 
     Args:
-        n_tasks, obs_dim, action_dim, capacity, episode_length, context_dim: as for `ReplaySize`; without a
-            `context_dim`, segments start from an empty state.
+        n_tasks, obs_dim, action_dim, capacity, episode_length, context_dim, longest: as for `ReplaySize`; without
+            a `context_dim`, segments start from an empty state.
         device: where the table lives and batches are made.
         scaling: of what batches and states are made from (None: none); the table itself keeps its units.
+        prior: names of the last of the tasks, whose episodes are no run's own (`mql.learning.prior`): their numbers
+            are below 0.
     """
 
     def __init__(
@@ -52,11 +54,14 @@ class Replay:
         capacity: int,
         episode_length: int,
         context_dim: int = 0,
+        longest: int = 0,
         device: str = "cpu",
         scaling: Scaling | None = None,
+        prior: Sequence[str] = (),
     ) -> None:
         self._scaling = scaling or Scaling(obs_dim, action_dim, reward_scale=1.0, normalize=False, device=device)
         self.n_tasks, self.obs_dim, self.action_dim = n_tasks, obs_dim, action_dim
+        self.prior = tuple(prior)
         size = ReplaySize(
             n_tasks=n_tasks,
             obs_dim=obs_dim,
@@ -64,6 +69,7 @@ class Replay:
             capacity=capacity,
             episode_length=episode_length,
             context_dim=context_dim,
+            longest=longest,
         )
         self.rows = size.rows
         self.table = _zeros(*size.on_device["table"], device)
@@ -99,14 +105,20 @@ class Replay:
         return int(self._size.sum()) - len(self._at)
 
     @property
+    def n_trained(self) -> int:
+        """Tasks whose episodes a run collects: the training tasks, which come before those of `prior`."""
+        return self.n_tasks - len(self.prior)
+
+    @property
     def first_live_episode(self) -> int:
-        """Number of the oldest episode held (`appended` when none is)."""
-        return min((stored[0].number for stored in self._stored if stored), default=self.appended)
+        """Number of the oldest episode held that a run has collected (`appended` when none is)."""
+        own = self._stored[: self.n_trained]
+        return min((stored[0].number for stored in own if stored), default=self.appended)
 
     def append(self, episode: Episode, *, number: int | None = None) -> None:
         """Store one whole episode in its task's ring, forgetting that task's oldest ones if it is full.
 
-        `number` is the episode's number in its run, by default the next one.
+        `number` is the episode's number in its run, by default the next one; below 0 for one that is not the run's.
 
         Raises:
             ValueError: the episode is longer than the ring, its task is unknown, or restored states are not its own.
