@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from mql.config.adaptation import AdaptConfig as AdaptConfig
 from mql.config.disturbances import TASK_NUMBER, EnvConfig, RandomiseConfig
-from mql.config.section import Count, FilePath, Fraction, NotNegative, Positive, Section, Whole, whole_number
+from mql.config.section import Count, FilePath, Files, Fraction, NotNegative, Positive, Section, Whole, whole_number
 
 
 class EncoderChoice(NamedTuple):
@@ -125,7 +125,7 @@ class TrainConfig(Section):
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
     keep_checkpoints: Count = Field(default=5, description="Newest checkpoints that are kept.")
-    prior_data: tuple[FilePath, ...] = Field(
+    prior_data: Files = Field(
         default=(),
         description="Files of episodes that were recorded earlier: tasks of their own that are learned from, too.",
     )

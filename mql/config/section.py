@@ -29,6 +29,7 @@ def _real_number(value: object) -> object:
 
 
 FilePath = Annotated[str, Field(min_length=1)]
+Files = Annotated[tuple[FilePath, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 Whole = Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=MOST)]
 Count = Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=MOST)]
 Real = Annotated[float, BeforeValidator(_real_number)]

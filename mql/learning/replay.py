@@ -62,15 +62,8 @@ class Replay:
         self._scaling = scaling or Scaling(obs_dim, action_dim, reward_scale=1.0, normalize=False, device=device)
         self.n_tasks, self.obs_dim, self.action_dim = n_tasks, obs_dim, action_dim
         self.prior = tuple(prior)
-        size = ReplaySize(
-            n_tasks=n_tasks,
-            obs_dim=obs_dim,
-            action_dim=action_dim,
-            capacity=capacity,
-            episode_length=episode_length,
-            context_dim=context_dim,
-            longest=longest,
-        )
+        sizes = {"capacity": capacity, "episode_length": episode_length, "context_dim": context_dim, "longest": longest}
+        size = ReplaySize(n_tasks=n_tasks, obs_dim=obs_dim, action_dim=action_dim, **sizes)
         self.rows = size.rows
         self.table = _zeros(*size.on_device["table"], device)
         # Of every row: the encoder's state before its step, as of the last `refresh_states` that reached its episode.
@@ -106,7 +99,7 @@ class Replay:
 
     @property
     def n_trained(self) -> int:
-        """Tasks whose episodes a run collects: the training tasks, which come before those of `prior`."""
+        """Tasks whose episodes a run collects; they come before those of `prior`."""
         return self.n_tasks - len(self.prior)
 
     @property
@@ -179,8 +172,9 @@ class Replay:
         return rows
 
     def observations_and_rewards(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Observations [n, O] and rewards [n] of all stored transitions, in their own units."""
-        rows = self._rows(self.all_rows())
+        """Observations [n, O] and rewards [n] of all transitions that a run has collected, in their own units."""
+        stored = self.all_rows()
+        rows = self._rows(stored[stored < self.n_trained * self.rows])
         return rows[:, : self.obs_dim], rows[:, -1]
 
     def sample_rows(self, n: int, rng: np.random.Generator) -> IntArray:

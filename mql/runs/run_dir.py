@@ -2,7 +2,8 @@
 
 ``config.yaml`` (resolved), ``tasks.json`` (parameters of every split), ``environment.json`` (versions, machine,
 command), ``definition/`` (`mql.runs.definition`), ``metrics.jsonl`` and ``evaluations.jsonl`` (one JSON object a line),
-``prior/`` (`mql.runs.prior_files`), ``checkpoints/``, ``replay/``, ``lock``, at the end ``finished.json``. Names ending in ``.tmp`` are leftovers of a kill.
+``prior/`` (`mql.runs.prior_files`), ``checkpoints/``, ``replay/``, ``lock``, at the end ``finished.json``. Names ending
+in ``.tmp`` are leftovers of a kill.
 
 To resume: ``open_for_resume``, ``load_checkpoint`` (if there is one), ``cut_back``, then write on.
 """
