@@ -20,7 +20,7 @@ ORDER = (
     {"mql.types", "mql.seeding", "mql.threads", "mql.files"},
     {"mql.config", "mql.kernels"},
     {"mql.agent"},
-    {"mql.collecting"},
+    {"mql.collecting", "mql.data"},
     {"mql.learning"},
     {"mql.adaptation"},
     {"mql.evaluation"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -49,12 +50,11 @@ def assemble(table: Table, columns: Columns | None) -> list[LoggedEpisode]:
     wanted = dict.fromkeys(name for _, source in known.sources() for name in source.names)
     flags = [name for name in (known.terminated, known.truncated, known.success) if name is not None]
     tasks = {name.removeprefix(f"{TASK}."): name for name in table.names if name.startswith(f"{TASK}.")}
-    loaded = table.load([*wanted, *(name for name in dict.fromkeys(flags) if name not in wanted)],
-                        [name for name in (known.episode, *tasks.values()) if name is not None])
-    return [
-        _Assembly(table, known, rows, name, tasks).episode()
-        for name, rows in _split(table, loaded, known.episode)
-    ]
+    loaded = table.load(
+        [*wanted, *(name for name in dict.fromkeys(flags) if name not in wanted)],
+        [name for name in (known.episode, *tasks.values()) if name is not None],
+    )
+    return [_Assembly(table, known, rows, name, tasks).episode() for name, rows in _split(table, loaded, known.episode)]
 
 
 def resolve(table: Table, columns: Columns | None) -> ColumnMap:
@@ -77,8 +77,8 @@ def resolve(table: Table, columns: Columns | None) -> ColumnMap:
     for key in ALIASES:
         if key not in given.model_fields_set and (names := _usual(table, key)):
             several = key in ("obs", "next_obs", "action")
-            source = Source(columns=tuple(names)) if several or key in ("time", "reward") else names[0]
-            found[key] = (source,) if several else source
+            source = Source(columns=tuple(names))
+            found[key] = (source,) if several else source if key in ("time", "reward") else names[0]
     if "signals" not in given.model_fields_set:
         found["signals"] = {name: (Source(columns=tuple(names)),) for name, names in _usual_signals(table).items()}
     known = given.model_copy(update=found)
@@ -135,7 +135,7 @@ def _split(table: Table, loaded: Mapping[str, Column], by: str | None) -> Iterat
         raise UserError(f"the column {by!r} doesn't fit the others", where=table.where, mend=mend)
     begins = [0, *(np.flatnonzero(labels[1:] != labels[:-1]) + 1).tolist(), len(labels)]
     seen: set[str] = set()
-    for first, last in zip(begins[:-1], begins[1:], strict=True):
+    for first, last in pairwise(begins):
         if first == last:
             break
         name = _label(labels[first])
@@ -160,6 +160,7 @@ class _Assembly:
         self._table, self._known, self._rows, self._tasks = table, known, rows, tasks
         self._episode = LoggedEpisode(np.zeros((0, 0)), file=table.file, name=name)
         self._notes: list[str] = []
+        self._left_out: int | None = None  # the row of an action that led to nothing recorded
 
     def episode(self) -> LoggedEpisode:
         known = self._known
@@ -182,6 +183,7 @@ class _Assembly:
                 dropped, action = action[-1:], action[:-1]
                 reward = reward[:-1] if reward is not None and len(reward) == actions else reward
                 if np.isfinite(dropped).all() and actions:
+                    self._left_out = actions - 1
                     self._notes.append("the last row's action is left out: nothing was recorded after it")
         elif rows != actions + 1:
             what = f"{key} has {rows} rows and action {actions}"
@@ -255,6 +257,8 @@ class _Assembly:
         flags = self._flag(key)
         if flags is None:
             return None
+        if self._left_out is not None and len(flags) == self._left_out + 1 > 1:
+            flags = flags[:-1]  # the action that ended the episode is the one that is left out
         if flags.size > 1 and len(flags) not in (steps, steps + 1):
             self._check_rows(key, flags, steps)
         if flags.size > 1 and flags[: steps - 1].any():

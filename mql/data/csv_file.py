@@ -46,7 +46,9 @@ class _CsvTable(Table):
                     found[name].append(_number(row[place], f"{self.file}:{line} {name}"))
                 for name, place in labels.items():
                     told[name].append(row[place].strip())
-        loaded: dict[str, Column] = {name: np.frombuffer(values, np.float64) for name, values in found.items() if values}
+        loaded: dict[str, Column] = {
+            name: np.frombuffer(values, np.float64) for name, values in found.items() if values
+        }
         loaded |= {name: np.zeros(0) for name, values in found.items() if not values}
         return loaded | {name: _as_numbers(values) for name, values in told.items()}
 
@@ -110,7 +112,9 @@ def _number(cell: str, where: str) -> float:
     except ValueError:
         known = _WORDS.get(text.lower())
     if known is None:
-        hint = "write decimal points, not commas" if "," in text else "leave the column out of the column map, or fix it"
+        hint = (
+            "write decimal points, not commas" if "," in text else "leave the column out of the column map, or fix it"
+        )
         raise UserError(f"{text[:40]!r} is not a number", where=where, mend=hint)
     return known
 

@@ -107,7 +107,9 @@ def _read(group: Any, name: str, budget: Budget, where: str, *, text: bool) -> C
         if dtype.hasobject:
             raise not_numbers(dtype, where=where)
         if dataset.is_virtual or dataset.external:
-            raise UserError("its data are in another file, which is not read", where=where, mend="store the data itself")
+            raise UserError(
+                "its data are in another file, which is not read", where=where, mend="store the data itself"
+            )
         _check_filters(dataset, where)
         numbers(np.empty(0, dtype), where=where)
         if dataset.shape is None:

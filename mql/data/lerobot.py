@@ -64,7 +64,7 @@ def tables(path: Path, budget: Budget) -> Iterator[Table]:
 
 
 def _size(metadata: Any, wanted: Sequence[str]) -> int:
-    """Return the bytes that columns take, as far as the file says: at least its rows, and what their pages unpack to."""
+    """Return the bytes that columns take: what the file says, or at least what its values need."""
     size = int(metadata.num_rows) * 8 * len(wanted)
     for group in range(metadata.num_row_groups):
         chunks = metadata.row_group(group)
