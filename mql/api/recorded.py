@@ -22,6 +22,7 @@ from mql.types import JSON, Episode, FloatArray
 
 if TYPE_CHECKING:
     from mql.data.column_map import Columns
+    from mql.data.fitting import Fitted
     from mql.data.logged import LoggedEpisode
 
 ROUNDING = 1e-3  # by which an action may be larger than 1
@@ -76,7 +77,9 @@ def recorded(family: TaskFamily, data: Data, *, columns: ColumnMap | None = None
             found.sources.append(MEMORY)
             continue
         logged = _read(each, columns) if isinstance(each, str | os.PathLike) else [each]
-        episodes += _converted(family, logged, task, found.notes)
+        fitted = _fitted(family, logged, task)
+        episodes += fitted.episodes
+        found.notes.extend(fitted.notes)
         found.sources.append(os.fspath(each) if isinstance(each, str | os.PathLike) else MEMORY)
     sources = list(dict.fromkeys(found.sources))
     checked = checked_episodes(episodes, obs_dim=family.obs_dim, action_dim=family.action_dim, where="data")
@@ -98,12 +101,9 @@ def prior_of(config: Config, family: TaskFamily) -> Prior:
         for episode in _read(path, config.train.prior_columns):
             by_task.setdefault(repr(as_data(episode.task)) if episode.task else "", []).append(episode)
         for logged in by_task.values():
-            known = logged[0].task
-            notes: list[str] = []
-            episodes = _converted(family, logged, _named_task(family, known), notes)
-            episodes = checked_episodes(episodes, obs_dim=family.obs_dim, action_dim=family.action_dim, where=path)
-            facts = {"file": path, "task": as_data(known) if known else None, "notes": list(dict.fromkeys(notes))}
-            prior.append(PriorTask(f"prior:{len(prior)}", episodes, facts))
+            known, fitted = logged[0].task, _fitted(family, logged, None)
+            facts = {"file": path, "task": as_data(known) if known else None, "notes": list(fitted.notes)}
+            prior.append(PriorTask(f"prior:{len(prior)}", fitted.episodes, facts))
     return tuple(prior)
 
 
@@ -164,45 +164,12 @@ def _read(path: FilePath, columns: ColumnMap | None) -> list[LoggedEpisode]:
     return read(path, columns=columns_of(columns) if isinstance(columns, Mapping) else columns)
 
 
-def _converted(
-    family: TaskFamily, logged: Sequence[LoggedEpisode], task: Task | None, notes: list[str]
-) -> list[Episode]:
-    """Return logged episodes in the family's form, and note what was done to them."""
-    converted = []
+def _fitted(family: TaskFamily, logged: Sequence[Any], task: Task | None) -> Fitted:
+    from mql.data.fitting import fit
+    from mql.data.logged import LoggedEpisode
+
     for each in logged:
-        notes.extend(each.notes)
-        obs = each.obs
-        if obs is None:
-            obs = family.observed({"actions": each.action, **each.signals})
-            notes.append("observations were computed from logged joints by the family's model")
-        if obs is None:
-            what = "there are no observations, and the family can't compute them from joints"
-            raise UserError(what, where=each.where(), mend="log observations, too")
-        obs, action = np.asarray(obs, np.float32), np.asarray(each.action, np.float32)
-        reward = each.reward
-        if reward is None:
-            reward = None if task is None else family.reward(obs[:-1], obs[1:], action, task)
-            notes.append("rewards were computed by the family's function")
-        if reward is None:
-            mend = "log it, or name the task where the family says its reward as a function"
-            raise UserError("there is no reward", where=each.where(), mend=mend)
-        converted.append(
-            Episode(
-                obs=obs,
-                action=action,
-                reward=np.asarray(reward, np.float32),
-                terminated=each.terminated,
-                truncated=each.truncated,
-                task=0,
-                seed=0,
-                success=each.success,
-            )
-        )
-    return converted
-
-
-def _named_task(family: TaskFamily, known: Mapping[str, JSON] | None) -> Task | None:
-    """Return the task of which an episode gives every parameter; None: it does not."""
-    if known is None or not set(family.parameters) <= set(known):
-        return None
-    return family.task({name: known[name] for name in family.parameters})
+        if not isinstance(each, LoggedEpisode):
+            what = f"an episode is {type(each).__name__}"
+            raise UserError(what, where="data", mend="give the path of a file, or an mql.Episode")
+    return fit(family, logged, task=task)

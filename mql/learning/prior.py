@@ -33,8 +33,3 @@ class PriorTask:
 
 
 Prior = tuple[PriorTask, ...]
-
-
-def longest_of(prior: Prior) -> int:
-    """Return the steps of the longest episode; 0 without any."""
-    return max((episode.length for task in prior for episode in task.episodes), default=0)

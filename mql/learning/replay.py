@@ -37,8 +37,8 @@ class Replay:
     On the CPU, memory is taken up as episodes come in; a GPU gives all of it at once.
 
     Args:
-        n_tasks, obs_dim, action_dim, capacity, episode_length, context_dim, longest: as for `ReplaySize`; without
-            a `context_dim`, segments start from an empty state.
+        n_tasks, obs_dim, action_dim, capacity, episode_length, context_dim: as for `ReplaySize`; without a
+            `context_dim`, segments start from an empty state.
         device: where the table lives and batches are made.
         scaling: of what batches and states are made from (None: none); the table itself keeps its units.
         prior: names of the last of the tasks, whose episodes are no run's own (`mql.learning.prior`): their numbers
@@ -54,7 +54,6 @@ class Replay:
         capacity: int,
         episode_length: int,
         context_dim: int = 0,
-        longest: int = 0,
         device: str = "cpu",
         scaling: Scaling | None = None,
         prior: Sequence[str] = (),
@@ -62,7 +61,7 @@ class Replay:
         self._scaling = scaling or Scaling(obs_dim, action_dim, reward_scale=1.0, normalize=False, device=device)
         self.n_tasks, self.obs_dim, self.action_dim = n_tasks, obs_dim, action_dim
         self.prior = tuple(prior)
-        sizes = {"capacity": capacity, "episode_length": episode_length, "context_dim": context_dim, "longest": longest}
+        sizes = {"capacity": capacity, "episode_length": episode_length, "context_dim": context_dim}
         size = ReplaySize(n_tasks=n_tasks, obs_dim=obs_dim, action_dim=action_dim, **sizes)
         self.rows = size.rows
         self.table = _zeros(*size.on_device["table"], device)

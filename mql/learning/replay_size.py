@@ -21,8 +21,7 @@ class ReplaySize:
         n_tasks: each gets a ring of its own.
         obs_dim, action_dim: of one transition.
         capacity: transitions over all tasks, shared out equally.
-        episode_length: of an episode; a task's ring has a final row for each that has this length.
-        longest: steps of the longest episode; a task's ring holds at least one, however small its share is.
+        episode_length: the longest episode; a task's ring holds at least one, however small its share is.
         context_dim: size of the encoder state kept for every row (0: none is kept).
     """
 
@@ -32,12 +31,11 @@ class ReplaySize:
     capacity: int
     episode_length: int
     context_dim: int = 0
-    longest: int = 0
 
     @property
     def rows(self) -> int:
         """Rows in a task's ring (R): its share of the transitions, and a final row for each episode."""
-        steps = max(self.capacity // self.n_tasks, self.episode_length, self.longest)
+        steps = max(self.capacity // self.n_tasks, self.episode_length)
         return steps + -(-steps // self.episode_length)
 
     @property

@@ -17,7 +17,7 @@ from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import Config, TrainConfig
 from mql.learning.contexts import carried_state_dim, context_plan
-from mql.learning.prior import Prior, longest_of
+from mql.learning.prior import Prior
 from mql.learning.replay import Replay
 from mql.learning.replay_size import ReplaySize
 from mql.learning.reward_size import reward_remark
@@ -209,7 +209,6 @@ def replay_size(config: Config, family: TaskFamily, prior: Prior = ()) -> Replay
         capacity=config.train.replay_capacity,
         episode_length=family.episode_length,
         context_dim=carried_state_dim(config.agent),
-        longest=longest_of(prior),
     )
 
 

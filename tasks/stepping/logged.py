@@ -17,7 +17,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from mql.errors import UserError, nearest
+from mql.errors import UserError
 from mql.robots.mjcf.lookup import driven_joint, joint_freedoms, joint_width
 from mql.tasks.control.controller import Controller
 from mql.tasks.family import Array, TaskFamily
@@ -30,6 +30,7 @@ JOINT, SPEED = "joint_", "speed_"
 COMPARED = 8  # tasks whose models are compared
 TRIED_ROWS = 2  # of a log
 OTHER_PLACE, OTHER_SPEED = 0.05, 0.3  # m or rad, and these a second, by which what is not known is changed
+RATE_TOLERANCE = 0.25  # part of a control step by which the time between two rows may differ from it
 SAME = 1e-9  # a smaller difference is rounding
 FROM_FORCES = Needs.MOTORS | Needs.CONTACTS | Needs.FORCES
 
@@ -143,10 +144,7 @@ def _read(mechanics: Mechanics, signals: Mapping[str, npt.ArrayLike], constant: 
         values = signal(signals[VELOCITIES], rows, VELOCITIES, where)
         _put_all(model, log.qvel, log.unknown_speeds, values, VELOCITIES, where)
     joints = {f"{kind}{_plain(model, n)}": (kind, n) for n in range(model.njnt) for kind in (JOINT, SPEED)}
-    known = {POSITIONS, VELOCITIES, ACTIONS, TIME, *joints, *mechanics.known, *constant}
     for name, given in signals.items():
-        if name not in known:
-            raise UserError(f"nothing observed follows from a signal {name!r}", where=where, mend=nearest(name, known))
         if name in mechanics.known or name in constant:
             log.given[name] = signal(given, rows, name, where)
         if name in joints:
@@ -214,15 +212,31 @@ def _missing(mechanics: Mechanics, log: _Log) -> list[str]:
             found.append(f"{SPEED}{_plain(model, joint)}")
     if found and VELOCITIES not in found and len(log.unknown_speeds) == model.njnt:
         found = [name for name in found if not name.startswith(SPEED)] + [VELOCITIES]
-    if log.actions is None and len(head.qpos) == asked == TRIED_ROWS:
-        full = np.ones((TRIED_ROWS - 1, mechanics.family.action_dim))
+    if len(head.qpos) == asked == TRIED_ROWS:
+        none, full = (np.full((TRIED_ROWS - 1, mechanics.family.action_dim), value) for value in (0.0, 1.0))
+        reference = _seen(mechanics, model, replace(head, actions=none))
         if changed(_seen(mechanics, model, replace(head, actions=full))):
-            found.append(ACTIONS)
+            _check_control_steps(mechanics.family, log.times)
+            found += [ACTIONS] if log.actions is None else []
+        reference = _seen(mechanics, model, head)
     told = {name for other in mechanics.models[1:] for name in changed(_seen(mechanics, other, head))}
     if model.nmocap:
         moved_bodies = np.array(_mocap(mechanics)) + OTHER_PLACE
         told |= set(changed(_seen(mechanics, model, head, mocap=moved_bodies)))
     return [*needed, *found, *(name or "what depends on the task" for name in sorted(told))]
+
+
+def _check_control_steps(family: TaskFamily, times: Array) -> None:
+    """Refuse rows that are no control steps: what was asked for in between is not known.
+
+    Raises:
+        UserError: they were logged at another rate.
+    """
+    steps = np.diff(times)
+    if np.abs(steps - family.control_timestep).max(initial=0.0) > RATE_TOLERANCE * family.control_timestep:
+        what = f"rows are {np.median(steps):.4g} s apart, and what was asked for is known at control steps only"
+        mend = f"log one row every {family.control_timestep:.4g} s, or give what is observed of it as signals"
+        raise UserError(what, where=f"family {family.name}", mend=mend)
 
 
 def _seen(mechanics: Mechanics, model: mujoco.MjModel, log: _Log, *, mocap: Array | None = None) -> Parts:

@@ -285,7 +285,7 @@ def test_a_log_that_does_not_fit_is_refused_before_the_run_begins(run: mql.Run, 
     assert not (tmp_path / "run").exists()
 
 
-def test_an_episode_longer_than_the_familys_fits(run: mql.Run, tmp_path: Path) -> None:
+def test_an_episode_longer_than_the_familys_is_cut(run: mql.Run, tmp_path: Path) -> None:
     one, two = acted(run.family, 3)
     joined = dataclasses.replace(
         one,
@@ -294,7 +294,7 @@ def test_an_episode_longer_than_the_familys_fits(run: mql.Run, tmp_path: Path) -
         reward=np.concatenate([one.reward, two.reward]),
     )
     path = store(tmp_path / "log.npz", [joined])
-    settings = TINY | {"train.prior_data": str(path), "train.replay_capacity": 100}
-    trained = mql.train("point-robot", run_dir=tmp_path / "run", settings=settings)
-    replay = trained.load().trainer.replay
-    assert replay.rows > 2 * run.family.episode_length
+    config = run.config.model_copy(update={"train": run.config.train.model_copy(update={"prior_data": (str(path),)})})
+    [task] = prior_of(config, run.family)
+    assert [episode.length for episode in task.episodes] == [run.family.episode_length] * 2
+    np.testing.assert_array_equal(task.episodes[1].obs, two.obs)

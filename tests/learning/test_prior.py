@@ -12,20 +12,20 @@ from tiny_runs import TINY
 from mql.config.loading import override
 from mql.config.schema import Config
 from mql.learning.prior import PriorTask
-from mql.learning.trainer import Trainer, replay_size
+from mql.learning.trainer import Trainer
 from mql.tasks import registry
 from mql.types import Episode
 
 LENGTH = 20
 
 
-def logged(value: float, count: int = 2, length: int = LENGTH) -> list[Episode]:
+def logged(value: float, count: int = 2) -> list[Episode]:
     rng = np.random.default_rng(int(10 * value))
     return [
         Episode(
-            obs=rng.standard_normal((length + 1, 2)).astype(np.float32),
-            action=rng.uniform(-1, 1, (length, 2)).astype(np.float32),
-            reward=np.full(length, value, np.float32),
+            obs=rng.standard_normal((LENGTH + 1, 2)).astype(np.float32),
+            action=rng.uniform(-1, 1, (LENGTH, 2)).astype(np.float32),
+            reward=np.full(LENGTH, value, np.float32),
             terminated=False,
             truncated=True,
             task=0,
@@ -90,13 +90,6 @@ def test_a_task_with_more_than_its_share_keeps_its_newest_episodes() -> None:
     assert 0 < len(own) <= one.replay.rows and len(own) % LENGTH == 0
     newest = torch.from_numpy(many.episodes[-1].obs[0])
     assert torch.equal(one.replay.table[int(own[0]), :2], newest)
-
-
-def test_a_ring_holds_the_longest_episode() -> None:
-    long = PriorTask("prior:0", logged(1.0, 1, length=500), {})
-    one = trainer("train.replay_capacity=100", prior=(long,))
-    assert one.replay.transitions == 500
-    assert replay_size(one.config, one.family).rows < replay_size(one.config, one.family, (long,)).rows
 
 
 def test_no_prior_data_is_a_run_as_before() -> None:
