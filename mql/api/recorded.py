@@ -49,7 +49,16 @@ class Recorded:
         return {"files": self.sources, "episodes": len(self.episodes), "steps": steps, "notes": self.notes}
 
 
-def recorded(family: TaskFamily, data: Data, *, columns: ColumnMap | None = None, task: Task | None = None) -> Recorded:
+def in_memory(family: TaskFamily, episodes: object) -> Recorded:
+    """Take episodes of one task that are there as objects.
+
+    Raises:
+        UserError: they are something else, or don't fit the family.
+    """
+    return Recorded(checked_episodes(episodes, obs_dim=family.obs_dim, action_dim=family.action_dim), [MEMORY])
+
+
+def recorded(family: TaskFamily, data: Data, columns: ColumnMap | None = None, task: Task | None = None) -> Recorded:
     """Read episodes of one task.
 
     Args:
@@ -107,9 +116,7 @@ def prior_of(config: Config, family: TaskFamily) -> Prior:
     return tuple(prior)
 
 
-def checked_episodes(
-    episodes: Sequence[Episode], *, obs_dim: int, action_dim: int, where: str = "episodes"
-) -> list[Episode]:
+def checked_episodes(episodes: object, *, obs_dim: int, action_dim: int, where: str = "episodes") -> list[Episode]:
     """Return episodes in float32; refuse those that an agent can't learn from.
 
     Raises:

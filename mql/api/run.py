@@ -18,7 +18,7 @@ from mql.agent.robot_policy import RobotPolicy
 from mql.api.adapted import Adapted, Comparison, changed_config, evaluation_seed, tasks_of
 from mql.api.display import Display
 from mql.api.families import FamilySource, check_same_tasks, source_of
-from mql.api.recorded import ColumnMap, Data, recorded
+from mql.api.recorded import ColumnMap, Data, Recorded, in_memory, recorded
 from mql.api.training import last_evaluation, open_job
 from mql.config.loading import Overrides, override
 from mql.config.schema import AdaptConfig, Config
@@ -250,7 +250,7 @@ class Run:
                 several, or a list of `mql.Episode`. Nothing else is played, so what is learned from them is kept
                 without being tried out.
             columns: a column map for the files of `data`, or the YAML file that holds one.
-            episodes: the same as `data`.
+            episodes: the same, as a list of `mql.Episode` only.
             env: an environment with the family's spaces, in which as many episodes are played.
             seed: of all random numbers; None: the run's.
             checkpoint: env steps of the checkpoint to use; None: the newest.
@@ -260,11 +260,8 @@ class Run:
             UserError: none or several of these, or something about it does not fit the run.
             EpisodeFault: an episode could not be finished.
         """
-        if data is None:
-            data = episodes
-        elif episodes is not None:
-            raise UserError("episodes and data are the same", mend="give only one of them")
-        if (data is None) + (env is None) + (task is None or data is not None) != 2:
+        alone = task if data is None else None  # a task that is to be simulated
+        if sum(given is not None for given in (alone, data, episodes, env)) != 1:
             mend = "give exactly one of task, data, episodes and env (a task beside data tells its reward)"
             raise UserError("it takes one thing to adapt to", mend=mend)
         if columns is not None and data is None:
@@ -280,12 +277,13 @@ class Run:
         if task is None and config.adapt.reward == "known":
             what = "nobody says which task it is, so its reward is not known"
             raise UserError(what, where="adapt.reward", mend="give the task, or use adapt.reward=hidden")
-        if data is not None:
+        found: Recorded | None = None
+        if data is not None or episodes is not None:
             _check_learns_from_data(config.adapt)
-        found = None if data is None else recorded(self.family, data, columns=columns, task=task)
+            found = in_memory(self.family, episodes) if data is None else recorded(self.family, data, columns, task)
         trainer = self.load(config, checkpoint=checkpoint).trainer
-        simulates = task is not None and found is None
-        agent, begin = trainer.agent, evaluation_seed(config, task.split if task and simulates else "custom")
+        played = task if found is None else None
+        agent, begin = trainer.agent, evaluation_seed(config, played.split if played else "custom")
         adaptation = self._adaptation(trainer, config.adapt)
         budget = config.adapt.adaptation_episodes
         play: Play = nobody
@@ -295,15 +293,15 @@ class Run:
         elif env is not None:
             new, play = NewTask(budget, begin), in_environment(env, self.family, seed=begin)
         else:
-            assert task is not None
-            new = new_task(adaptation, task, seed=begin)
-            play = simulated(self.family, task, seed=begin, workers=config.workers)
+            assert played is not None
+            new = new_task(adaptation, played, seed=begin)
+            play = simulated(self.family, played, seed=begin, workers=config.workers)
         learned = list(new.given)
 
         def record(request: Request) -> Sequence[Episode]:
-            played = play(request)
-            learned.extend(played)
-            return played
+            more = play(request)
+            learned.extend(more)
+            return more
 
         outcome = carry_out(adaptation.begin(new), record)
         facts = {
@@ -320,7 +318,7 @@ class Run:
             task=task.to_json() if task else None,
             facts=facts,
             source=self._source,
-            comparison=Comparison(agent, task, begin, outcome.report) if task and simulates else None,
+            comparison=Comparison(agent, played, begin, outcome.report) if played else None,
         )
 
     def changed_config(self, settings: Overrides | None = None) -> Config:

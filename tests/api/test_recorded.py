@@ -160,7 +160,8 @@ def test_the_command_says_that_nothing_was_tried_out(
 def test_what_is_no_data_is_refused(run: mql.Run, tmp_path: Path) -> None:
     episodes = acted(run.family, 7, count=1)
     for given, message in (
-        ({"data": episodes, "episodes": episodes}, "give only one"),
+        ({"data": episodes, "episodes": episodes}, "exactly one"),
+        ({"task": "test:0", "episodes": episodes}, "exactly one"),
         ({}, "exactly one"),
         ({"data": []}, "no episodes"),
         ({"data": tmp_path / "none.npz"}, "no such file"),
