@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from mql.cli.commands.bench import bench
+from mql.cli.commands.data import data_app
 from mql.cli.commands.learning import adapt, evaluate, train
 from mql.cli.commands.robots import robots_app
 from mql.cli.commands.tasks import tasks_app
@@ -39,6 +40,7 @@ for command in (train, evaluate, adapt, bench):
     app.command()(command)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(robots_app, name="robots")
+app.add_typer(data_app, name="data")
 
 
 def _print_version(wanted: bool) -> None:

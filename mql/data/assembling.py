@@ -54,7 +54,8 @@ def assemble(table: Table, columns: Columns | None) -> list[LoggedEpisode]:
         [*wanted, *(name for name in dict.fromkeys(flags) if name not in wanted)],
         [name for name in (known.episode, *tasks.values()) if name is not None],
     )
-    return [_Assembly(table, known, rows, name, tasks).episode() for name, rows in _split(table, loaded, known.episode)]
+    parts = list(_split(table, loaded, known.episode))
+    return [_Assembly(table, known, rows, name, tasks).episode() for name, rows in parts]
 
 
 def resolve(table: Table, columns: Columns | None) -> ColumnMap:
@@ -288,8 +289,17 @@ class _Assembly:
             if not (values == values[0]).all():
                 raise self._error(column, "the value changes within the episode", "a task parameter stays as it is")
             if str(values[0]) not in ("", "nan"):
-                known.setdefault(name, values[0].item())
+                known.setdefault(name, self._vector_or_value(column, values[0].item()))
         return known or None
+
+    def _vector_or_value(self, column: str, value: JSON) -> JSON:
+        """Return a cell as it is, and one such as ``[0.1, 0.2]`` as a list."""
+        if not isinstance(value, str) or not value.startswith("["):
+            return value
+        try:
+            return [float(part) for part in value.strip("[]").split(",")]
+        except ValueError:
+            raise self._error(column, f"{value[:40]!r} is no list of numbers", "write [0.1, 0.2]") from None
 
     def _check_rows(self, key: str, values: Column, rows: int) -> None:
         if len(values) != rows:

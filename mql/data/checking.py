@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from mql.data.dynamics import move_found
 from mql.data.findings import Finding, Level
 from mql.data.logged import Column, LoggedEpisode
-from mql.data.reference import Reference, compared, reference_of
+from mql.data.reference import FEW_STEPS, Reference, reference_of, sizes_compared
 from mql.data.resampling import COARSEST, FINEST, GAP, at_control_rate
 from mql.data.rewarding import KnownTask, computed_rewards, known_parameters
 from mql.data.signals import observed_signals
@@ -21,7 +23,6 @@ from mql.tasks.family import TaskFamily
 ROUNDING = 1e-3  # by which an action may lie outside [-1, 1]
 _AT_THE_LIMIT = 0.999
 _OFTEN = 0.5  # the part of all steps at a limit that is told
-_FEW_STEPS = 20  # of a file: fewer tell nothing about constant or clipped values
 
 
 def check(
@@ -48,11 +49,33 @@ def check(
         if family is not None:
             found += _rewards(known, family, task)
     found += _over_all(seen)
-    if family is not None and not any(each.key.startswith("obs") and each.level == "error" for each in found):
-        reference = reference_of(family)
-        found += compared(seen, reference)
-        found += _constant_observations(seen, reference)
-    return sorted(found, key=lambda each: each.level != "error")
+    if family is not None and seen and not any(each.level == "error" and each.key != "reward" for each in found):
+        found += _compared(seen, family)
+    return sorted(_merged(found), key=lambda each: each.level != "error")
+
+
+def _compared(logged: Sequence[LoggedEpisode], family: TaskFamily) -> Iterator[Finding]:
+    """Yield what doesn't look like the family's own episodes: the order of axes, signs, units, dead sensors."""
+    reference = reference_of(family)
+    sizes = list(sizes_compared(logged, reference))
+    move = move_found(logged, reference, family.control_timestep, sizes)
+    if move is not None and not list(sizes_compared([move.undone(episode) for episode in logged], reference)):
+        yield move.finding(logged[0].file, family.name)
+    else:
+        yield from (each.finding for each in sizes)
+    yield from _constant_observations(logged, reference)
+
+
+def _merged(found: Sequence[Finding]) -> list[Finding]:
+    """Tell what is the same in many episodes once, with the first of them."""
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for each in found:
+        at = "" if each.episode is None or each.step is None else str(each.step)
+        groups.setdefault((each.level, each.file, each.what, each.key, at), []).append(each)
+    return [
+        replace(group[0], what=f"{group[0].what}, in {len(group):,} episodes") if len(group) > 1 else group[0]
+        for group in groups.values()
+    ]
 
 
 def faults(episode: LoggedEpisode, family: TaskFamily | None) -> Iterator[Finding]:
@@ -189,7 +212,7 @@ def _rewards(episode: LoggedEpisode, family: TaskFamily, task: KnownTask) -> Ite
 def _over_all(logged: Sequence[LoggedEpisode]) -> Iterator[Finding]:
     """Yield what only all episodes of a file together show of their actions."""
     actions = _stacked([episode.action for episode in logged])
-    if actions is None or len(actions) < _FEW_STEPS:
+    if actions is None or len(actions) < FEW_STEPS:
         return
     file = logged[0].file
     for place in range(actions.shape[1]):
@@ -207,7 +230,7 @@ def _over_all(logged: Sequence[LoggedEpisode]) -> Iterator[Finding]:
 
 def _constant_observations(logged: Sequence[LoggedEpisode], reference: Reference) -> Iterator[Finding]:
     obs = _stacked([episode.obs for episode in logged if episode.obs is not None])
-    if obs is None or len(obs) < _FEW_STEPS:
+    if obs is None or len(obs) < FEW_STEPS:
         return
     for place in range(obs.shape[1]):
         values = obs[:, place]

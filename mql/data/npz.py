@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import zipfile
@@ -32,9 +31,8 @@ class _Archive:
     file: str
     budget: Budget
 
-    def read(self, name: str) -> Column:
+    def read(self, name: str, where: str) -> Column:
         """Return an array, whose header was compared with its size first."""
-        where = f"{self.file} {name}"
         try:
             with self.zip.open(name + _SUFFIX) as member:
                 shape, fortran, dtype = _header(member, where)
@@ -63,7 +61,10 @@ class _NpzTable(Table):
 
     def load(self, names: Sequence[str], texts: Sequence[str] = ()) -> dict[str, Column]:
         assert self.archive is not None
-        found = {name: self.archive.read(self.prefix + name) for name in dict.fromkeys((*names, *texts))}
+        found = {
+            name: self.archive.read(self.prefix + name, f"{self.where} {name}")
+            for name in dict.fromkeys((*names, *texts))
+        }
         return {
             name: values if name in texts else numbers(values, where=f"{self.where} {name}")
             for name, values in found.items()
@@ -89,7 +90,7 @@ def tables(path: Path, budget: Budget) -> Iterator[Table]:
             where = str(path) if episode is None else f"{path} episode {episode}"
             facts = {}
             for key in facts_of(columns):
-                value = known.read(prefix + key)
+                value = known.read(prefix + key, f"{where} {key}")
                 facts[key] = _fact(key, value, where)
             yield _NpzTable(str(path), columns, episode, facts, known, prefix)
 
@@ -146,10 +147,3 @@ def task_of(text: str, where: str) -> dict[str, Any]:
         mend = """write JSON, such as '{"payload": 1.5}'"""
         raise UserError("the task parameters can't be read", where=f"{where} task", mend=mend)
     return found
-
-
-def archive_of(arrays: dict[str, Column], path: Path) -> bytes:
-    """Return arrays as the bytes of an NPZ file."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()

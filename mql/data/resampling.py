@@ -30,7 +30,8 @@ def control_times(time: Column, control_timestep: float) -> Array:
     """Return the times [K+1] of control steps within the log, from its first time on."""
     begin, end = float(time[0]), float(time[-1])
     count = int(np.floor((end - begin) / control_timestep + 1e-6))
-    return np.minimum(begin + control_timestep * np.arange(count + 1), end)
+    times: Array = np.minimum(begin + control_timestep * np.arange(count + 1), end)
+    return times
 
 
 def observed_at(times: Array, time: Column, values: Column) -> Array:
@@ -62,4 +63,5 @@ def earned_in(times: Array, time: Column, reward: Column, how: Rewards) -> Array
     rates = np.asarray(reward, np.float64) * (steps if how == "mean" else 1.0)
     total = np.concatenate([[0.0], np.cumsum(rates)])
     shares = np.diff(np.interp(times, known, total))
-    return shares / np.diff(times) if how == "mean" else shares
+    earned: Array = shares / np.diff(times) if how == "mean" else shares
+    return earned
