@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Report = Mapping[str, Any]
-ADVISABLE = 20  # recorded episodes: of fewer, an agent that nobody tries out is as likely to lose as to gain
+ADVISABLE = 20  # recorded episodes: what learning from them alone takes where dynamics differ (docs/adaptation.md)
 
 
 def in_words(report: Report) -> str:
