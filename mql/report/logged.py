@@ -33,7 +33,7 @@ def draw_logged(path: Path, episode: LoggedEpisode, *, title: str = "", step: fl
     figure = new_figure(9.0, 1.2 + 1.7 * len(panels))
     time, label = _time(episode, step)
     for axes, (name, values, first) in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True):
-        _draw(axes, time[: len(values)], values, name, first, held=name in ("action", "reward"))
+        _draw(axes, time, values, name, first, held=name in ("action", "reward"), steps=episode.length)
         axes.set_xlim(time[0], time[-1])
     figure.axes[-1].set_xlabel(label)
     if title:
@@ -67,7 +67,10 @@ def _time(episode: LoggedEpisode, step: float | None) -> tuple[Any, str]:
     return np.arange(episode.length + 1), "step"
 
 
-def _draw(axes: Axes, time: Any, values: Column, name: str, first: int, *, held: bool) -> None:
+def _draw(axes: Axes, time: Any, values: Column, name: str, first: int, *, held: bool, steps: int) -> None:
+    if held and len(values) == steps:  # the last one holds until the episode's end
+        values = np.concatenate([values, values[-1:]])
+    time = time[: len(values)]
     for place in range(values.shape[1]):
         column = values[:, place].astype(np.float64)
         fine = np.isfinite(column)
