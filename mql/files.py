@@ -63,6 +63,16 @@ def write_file(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
+def copy_file(source: Path, path: Path) -> None:
+    """Copy a file to a new one and wait until it is on the disk."""
+    shutil.copyfile(source, path)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write or replace a file: at any moment its name stands for all old or all new bytes."""
     temporary = path.with_name(path.name + TEMPORARY)

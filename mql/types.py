@@ -1,14 +1,14 @@
 """The named containers that are passed from folder to folder.
 
 Shapes: B transitions in a batch, S context sequences, T context elements in a sequence, L states read per sequence
-(B = S * L), O observation, A action, C = O + A + 1 context element.
+(B = S * L), O observation, A action, C context element (`mql.agent.elements`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,10 @@ IntArray = npt.NDArray[np.int64]
 JSON = Any  # whatever json.dumps takes
 REWARD_TERM = "reward_"  # what the names of reward terms begin with in a step's info
 COLLECTED_TERM = "collected_reward_"  # and those of their sums over an episode in metrics.jsonl
+
+# What a context element may have of a step, in the order in which it has it.
+ContextPart = Literal["obs", "action", "reward"]
+CONTEXT_PARTS: tuple[ContextPart, ...] = ("obs", "action", "reward")
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,11 @@ class Transition:
 class Context:
     """Context sequences and the places where their encoding is read.
 
-    ``elements`` [T, S, C] holds (o_i, a_i, r_i) of consecutive steps. State k of a sequence is the encoder's state
-    after its first k elements; state 0 is ``initial`` [S, Z] (None: zero, as at an episode's start). Elements before
-    ``start`` [S] (None: 0) are padding of histories shorter than T and leave the state as it is. ``read`` [S, L] says
-    which states are the context variables z of the batch's S * L transitions (None: the last one, L = 1).
+    ``elements`` [T, S, C] holds (o_i, a_i, r_i) of consecutive steps, or parts of these. State k of a sequence is the
+    encoder's state after its first k elements; state 0 is ``initial`` [S, Z] (None: zero, as at an episode's start).
+    Elements before ``start`` [S] (None: 0) are padding of histories shorter than T and leave the state as it is.
+    ``read`` [S, L] says which states are the context variables z of the batch's S * L transitions (None: the last one,
+    L = 1).
     """
 
     elements: torch.Tensor

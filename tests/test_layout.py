@@ -26,7 +26,7 @@ ORDER = (
     {"mql.evaluation"},
     {"mql.runs"},
     {"mql.training"},
-    {"mql.report"},
+    {"mql.report", "mql.deploy"},
     {"mql.api"},
     {"mql.bench", "mql.cli"},
 )

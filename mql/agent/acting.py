@@ -7,7 +7,7 @@ no PyTorch there.
 
 An episode begins with an empty context, or, where an agent carries one, with that (`CarryingPolicy`).
 
-Shapes: N tasks side by side, O observation, A action, C = O + A + 1 context element, Z context variable,
+Shapes: N tasks side by side, O observation, A action, C context element (`ContextElements`), Z context variable,
 H context length.
 """
 
@@ -22,6 +22,7 @@ import numpy as np
 from mql.types import FloatArray
 
 if TYPE_CHECKING:
+    from mql.agent.elements import ContextElements
     from mql.agent.protocols import Actor, Encoder
     from mql.agent.scaling import Scaling
 
@@ -61,45 +62,50 @@ class CarriedContext:
 class Policy(Protocol):
     """Acts in N episodes side by side: `begin` once, then `act` and `observe` in turn."""
 
-    def begin(self, n: int, element_dim: int) -> ActingContext:
-        """Return the context of `n` episodes that start now, for elements of C numbers; it is empty as a rule."""
+    def begin(self, n: int) -> ActingContext:
+        """Return the context of `n` episodes that start now; it is empty as a rule."""
         ...
 
     def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
         """Return deterministic actions [N, A] for observations [N, O]."""
         ...
 
-    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
-        """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
+    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray | None) -> None:
+        """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place.
+
+        `reward` may be None where an element has none.
+        """
         ...
 
 
-def make_policy(actor: Actor, encoder: Encoder, *, window: int, scaling: Scaling) -> Policy:
+def make_policy(actor: Actor, encoder: Encoder, *, elements: ContextElements, window: int, scaling: Scaling) -> Policy:
     """Return the policy of these modules, which acts on what they learn later, too (on the CPU).
 
     Args:
         actor: maps observation and context variable to an action.
         encoder: maps the steps so far to the context variable.
+        elements: what it sees of a step.
         window: the last steps that the encoder looks at, H; 0: it carries its state from the episode's start.
         scaling: of what they read.
     """
-    policy = _modules_policy(actor, encoder, window=window)
+    policy = _modules_policy(actor, encoder, elements=elements, window=window)
     if not scaling.may_act:
         return policy
     return ScaledPolicy(policy, _array(scaling.shift), _array(scaling.scale))
 
 
-def _modules_policy(actor: Actor, encoder: Encoder, *, window: int) -> Policy:
+def _modules_policy(actor: Actor, encoder: Encoder, *, elements: ContextElements, window: int) -> Policy:
     from mql.agent.encoders import GRUEncoder, NoEncoder
 
     layers = actor.tanh_layers()
     if layers is None or not isinstance(encoder, (GRUEncoder, NoEncoder)):
-        return TorchPolicy(actor, encoder, window=window)
+        return TorchPolicy(actor, encoder, elements=elements, window=window)
     gru = list(encoder.gru.parameters()) if isinstance(encoder, GRUEncoder) else []
     return NumpyPolicy(
         [tuple(_array(p) for p in layer.parameters()) for layer in layers],
         [_array(p) for p in gru],
         context_dim=encoder.context_dim,
+        elements=elements,
         window=window,
     )
 
@@ -115,23 +121,24 @@ class ScaledPolicy:
 
     Args:
         policy: acts on scaled numbers.
-        shift, scale: [C], of the elements; on the CPU those of the agent (shared memory).
+        shift, scale: [O + A + 1], of rows (o, a, r); on the CPU those of the agent (shared memory).
     """
 
     def __init__(self, policy: Policy, shift: FloatArray, scale: FloatArray) -> None:
         self._policy, self._shift, self._scale = policy, shift, scale
 
-    def begin(self, n: int, element_dim: int) -> ActingContext:
-        """Return the empty context of `n` episodes that start now, for elements of C numbers."""
-        return replace(self._policy.begin(n, element_dim), policy=self)
+    def begin(self, n: int) -> ActingContext:
+        """Return the empty context of `n` episodes that start now."""
+        return replace(self._policy.begin(n), policy=self)
 
     def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
         """Return deterministic actions [N, A] for observations [N, O]."""
         return self._policy.act(self._scaled(obs), context)
 
-    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
+    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray | None) -> None:
         """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
-        self._policy.observe(context, self._scaled(obs), action, (reward - self._shift[-1]) * self._scale[-1])
+        scaled = None if reward is None else (reward - self._shift[-1]) * self._scale[-1]
+        self._policy.observe(context, self._scaled(obs), action, scaled)
 
     def _scaled(self, obs: FloatArray) -> FloatArray:
         size = obs.shape[1]
@@ -145,9 +152,9 @@ class CarryingPolicy:
     def __init__(self, policy: Policy, carried: CarriedContext) -> None:
         self._policy, self._carried = policy, carried
 
-    def begin(self, n: int, element_dim: int) -> ActingContext:
-        """Return the context of `n` episodes that start now, for elements of C numbers: each has a copy of its own."""
-        context, carried = self._policy.begin(n, element_dim), self._carried
+    def begin(self, n: int) -> ActingContext:
+        """Return the context of `n` episodes that start now: each has a copy of its own."""
+        context, carried = self._policy.begin(n), self._carried
         elements = context.elements
         length = len(carried.elements)
         if length:
@@ -159,7 +166,7 @@ class CarryingPolicy:
         """Return deterministic actions [N, A] for observations [N, O]."""
         return self._policy.act(obs, context)
 
-    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
+    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray | None) -> None:
         """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
         self._policy.observe(context, obs, action, reward)
 
@@ -167,25 +174,25 @@ class CarryingPolicy:
 class TorchPolicy:
     """The policy of any actor and encoder, computed by the modules themselves; see `make_policy`."""
 
-    def __init__(self, actor: Actor, encoder: Encoder, *, window: int) -> None:
-        self._actor, self._encoder, self._window = actor, encoder, window
+    def __init__(self, actor: Actor, encoder: Encoder, *, elements: ContextElements, window: int) -> None:
+        self._actor, self._encoder, self._elements, self._window = actor, encoder, elements, window
 
     def __getstate__(self) -> dict[str, Any]:
         # Copied, parameters have memory of their own; else each would bring along the vector that all of them lie in.
         return {name: copy.deepcopy(value) for name, value in self.__dict__.items()}
 
-    def begin(self, n: int, element_dim: int) -> ActingContext:
-        """Return the empty context of `n` episodes that start now, for elements of C numbers."""
-        elements = np.zeros((self._window, n, element_dim), dtype=np.float32)
+    def begin(self, n: int) -> ActingContext:
+        """Return the empty context of `n` episodes that start now."""
+        elements = np.zeros((self._window, n, self._elements.dim), dtype=np.float32)
         return ActingContext(state=self._encode(elements[:0]), elements=elements, policy=self)
 
     def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
         """Return deterministic actions [N, A] for observations [N, O]."""
         return self._computed(lambda tensor: self._actor.act(tensor(obs), tensor(context.state)))
 
-    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
+    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray | None) -> None:
         """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
-        element: FloatArray = np.concatenate((obs, action, reward[:, None]), axis=1)
+        element = self._elements.of_step(obs, action, reward)
         if not self._window:
             context.state = self._computed(lambda tensor: self._encoder.step(tensor(element), tensor(context.state)))
             return
@@ -220,20 +227,26 @@ class NumpyPolicy:
         layers: weight [in, out] and bias [out] of each.
         gru: its four parameters, transposed; empty: no context.
         context_dim: Z.
-        window: see `make_policy`.
+        elements, window: see `make_policy`.
     """
 
     def __init__(
-        self, layers: list[tuple[FloatArray, ...]], gru: list[FloatArray], *, context_dim: int, window: int
+        self,
+        layers: list[tuple[FloatArray, ...]],
+        gru: list[FloatArray],
+        *,
+        context_dim: int,
+        elements: ContextElements,
+        window: int,
     ) -> None:
         self._layers, self._gru = layers, gru
-        self._context_dim, self._window = context_dim, window
+        self._context_dim, self._elements, self._window = context_dim, elements, window
 
-    def begin(self, n: int, element_dim: int) -> ActingContext:
-        """Return the empty context of `n` episodes that start now, for elements of C numbers."""
+    def begin(self, n: int) -> ActingContext:
+        """Return the empty context of `n` episodes that start now."""
         return ActingContext(
             state=np.zeros((n, self._context_dim), dtype=np.float32),
-            elements=np.zeros((self._window, n, element_dim), dtype=np.float32),
+            elements=np.zeros((self._window, n, self._elements.dim), dtype=np.float32),
             policy=self,
         )
 
@@ -249,9 +262,9 @@ class NumpyPolicy:
         x += bias
         return np.tanh(x, out=x)
 
-    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
+    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray | None) -> None:
         """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
-        element: FloatArray = np.concatenate((obs, action, reward[:, None]), axis=1)
+        element = self._elements.of_step(obs, action, reward)
         if not self._window:
             context.state = self._step(element, context.state)
             return

@@ -17,6 +17,7 @@ from torch import nn
 
 from mql.agent import saving
 from mql.agent.acting import ActingContext, CarriedContext, CarryingPolicy, Policy, make_policy
+from mql.agent.elements import ContextElements
 from mql.agent.parameter_vector import ParameterVector
 from mql.agent.protocols import Algorithm, Learner, find
 from mql.agent.scaling import Scaling
@@ -40,18 +41,21 @@ class Agent:
     ``parts`` holds the parameters by the loss that trains them, each part's end to end in one vector. They lie there
     from the start, so that learners come and go, and policies stay current.
 
+    ``elements`` says what its context has of every step: observation, action, reward, or some of them.
+
     ``carried`` is the context that its episodes begin with (`after`); None: an empty one. Learning knows nothing of it.
     """
 
     def __init__(self, obs_dim: int, action_dim: int, config: AgentConfig, *, seed: int, device: str = "cpu") -> None:
         self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
+        self.elements = ContextElements.of(obs_dim, action_dim, config)
         self.device = torch.device(device)
         with torch.random.fork_rng(devices=[]):  # initial weights depend on `seed` alone
             torch.default_generator.manual_seed(seed)  # (torch.manual_seed would seed the GPU's generators, too)
             self.online: Any = self._algorithm.networks(obs_dim, action_dim, config).to(self.device)
         self.target: Any = copy.deepcopy(self.online).requires_grad_(False)
         self.scaling = Scaling(
-            obs_dim, action_dim, reward_scale=config.reward_scale, normalize=config.normalize, device=device
+            self.elements, reward_scale=config.reward_scale, normalize=config.normalize, device=device
         )
         self.parts = self._laid_out()
         self.carried: CarriedContext | None = None
@@ -155,25 +159,29 @@ class Agent:
             return None
         state, elements = (tensors[f"carried.{name}"].cpu().numpy().copy() for name in ("state", "elements"))
         fits = state.shape == (self.online.actor_encoder.context_dim,) and len(elements) <= self._window
-        if not fits or elements.shape[1:] != (self.obs_dim + self.action_dim + 1,):
+        if not fits or elements.shape[1:] != (self.elements.dim,):
             raise ValueError(f"the carried context has shapes {state.shape} and {elements.shape}")
         return CarriedContext(state, elements)
 
     def policy(self) -> Policy:
         """Return the deterministic policy; on the CPU it shares this agent's parameters."""
-        policy = make_policy(self.online.actor, self.online.actor_encoder, window=self._window, scaling=self.scaling)
+        actor, encoder = self.online.actor, self.online.actor_encoder
+        policy = make_policy(actor, encoder, elements=self.elements, window=self._window, scaling=self.scaling)
         return policy if self.carried is None else CarryingPolicy(policy, self.carried)
 
     def begin(self, n: int) -> ActingContext:
         """Return the context of `n` episodes that start now: an empty one, or the one carried."""
-        return self.policy().begin(n, self.obs_dim + self.action_dim + 1)
+        return self.policy().begin(n)
 
     def act(self, obs: FloatArray, context: ActingContext) -> FloatArray:
         """Return deterministic actions [N, A] for observations [N, O]."""
         return context.policy.act(obs, context)
 
-    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray) -> None:
-        """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place."""
+    def observe(self, context: ActingContext, obs: FloatArray, action: FloatArray, reward: FloatArray | None) -> None:
+        """Add one step of each episode, (o [N, O], a [N, A], r [N]), to `context` in place.
+
+        `reward` may be None where ``elements`` have none.
+        """
         context.policy.observe(context, obs, action, reward)
 
     @property

@@ -1,7 +1,7 @@
 """Context encoders: from the steps of an episode so far to the context variable z (see `protocols.Encoder`).
 
 Shapes: B transitions, S context sequences, T elements in a sequence, L states read per sequence (B = S * L),
-C = O + A + 1 context element, Z context variable.
+C context element (`elements.py`), Z context variable.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def make_encoder(element_dim: int, config: AgentConfig) -> Encoder:
 
 
 class GRUEncoder(nn.Module):
-    """One-layer GRU over (o_i, a_i, r_i); its state after the elements seen so far is z."""
+    """One-layer GRU over the elements, (o_i, a_i, r_i) as a rule; its state after the elements seen so far is z."""
 
     def __init__(self, element_dim: int, config: AgentConfig) -> None:
         super().__init__()

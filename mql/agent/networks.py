@@ -3,7 +3,7 @@
 They are plain modules. Products of matrices are PyTorch's; what follows them in a hidden layer is one pass of a
 compiled kernel where that can be used (`layers.py`), and so is a GRU's recurrence (`gru.py`).
 
-Shapes: B transitions, O observation, A action, C = O + A + 1 context element, Z context variable.
+Shapes: B transitions, O observation, A action, C context element, Z context variable.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from mql.agent.elements import ContextElements
 from mql.agent.encoders import make_encoder
 from mql.config.schema import AgentConfig
 from mql.kernels.layers import hidden, hidden_values
@@ -112,7 +113,7 @@ class Networks(nn.Module):
 
     def __init__(self, obs_dim: int, action_dim: int, config: AgentConfig) -> None:
         super().__init__()
-        element_dim = obs_dim + action_dim + 1
+        element_dim = ContextElements.of(obs_dim, action_dim, config).dim
         self.actor_encoder = make_encoder(element_dim, config)
         self.critic_encoder = self.actor_encoder if config.shared_encoder else make_encoder(element_dim, config)
         z, sizes, dtype = self.actor_encoder.context_dim, config.hidden_sizes, getattr(torch, config.precision)

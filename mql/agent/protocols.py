@@ -3,8 +3,8 @@
 A new one is one new file, a name in the key's ``Literal`` and a row in the table beside it (``ENCODERS`` and
 ``ALGORITHMS`` in `mql.config.schema`), which says where the class stands.
 
-Shapes: N tasks side by side, B transitions, S context sequences, T elements in a sequence, C = O + A + 1 context
-element, Z context variable.
+Shapes: N tasks side by side, B transitions, S context sequences, T elements in a sequence, C context element
+(`mql.agent.elements`), Z context variable.
 """
 
 from __future__ import annotations

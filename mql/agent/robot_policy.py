@@ -27,15 +27,20 @@ class RobotPolicy:
 
     def __init__(self, agent: Agent) -> None:
         self.obs_dim, self.action_dim = agent.obs_dim, agent.action_dim
-        self._policy = agent.policy()
+        self._policy, self._elements = agent.policy(), agent.elements
         self.reset()
+
+    @property
+    def needs_reward(self) -> bool:
+        """Whether `act` needs the reward of the action before (configuration key ``agent.context_elements``)."""
+        return self._elements.has_reward
 
     def reset(self) -> None:
         """Forget the running episode: the next `act` is the first of a new one.
 
         An agent that carries a context begins each with that (`Agent.after`).
         """
-        self._context = self._policy.begin(1, self.obs_dim + self.action_dim + 1)
+        self._context = self._policy.begin(1)
         self._obs: FloatArray | None = None  # of the step before [1, O]
         self._action: FloatArray | None = None  # of the step before [1, A]
 
@@ -46,7 +51,8 @@ class RobotPolicy:
 
         Args:
             obs: what is seen now.
-            last_reward: what the action before was rewarded with; None in the first step of an episode.
+            last_reward: what the action before was rewarded with; None in the first step of an episode. Where
+                `needs_reward` is false it may always be None, and is not looked at.
             last_action: the action [A] that was taken, where it was another one than `act` returned.
 
         Raises:
@@ -56,11 +62,14 @@ class RobotPolicy:
         if self._obs is None or self._action is None:
             if last_reward is not None or last_action is not None:
                 raise UserError("an episode begins with a last_reward or a last_action", mend="leave both out there")
-        elif last_reward is None:
+        elif last_reward is None and self.needs_reward:
             raise UserError("last_reward is missing", mend="give the reward of the last action, or call reset() first")
         else:
             action = self._action if last_action is None else _row("last_action", last_action, self.action_dim)
-            self._policy.observe(self._context, self._obs, action, _row("last_reward", [last_reward], 1)[0])
+            reward = None
+            if last_reward is not None and self.needs_reward:
+                reward = _row("last_reward", [last_reward], 1)[0]
+            self._policy.observe(self._context, self._obs, action, reward)
         self._obs, self._action = seen, self._policy.act(seen, self._context)
         chosen: FloatArray = self._action[0].copy()
         return chosen

@@ -3,10 +3,11 @@
 Everything that a network reads passes through one `Scaling`: the batches and states that a replay makes, and what a
 policy sees while it acts. What is stored (replay, episodes, logs) keeps its units.
 
-An element (o, a, r) becomes ``(element - shift) * scale``. The reward that a loss sees is only multiplied, never
-shifted: a constant added to every reward would change what an early end of an episode is worth.
+A row (o, a, r) becomes ``(row - shift) * scale``, and a context's element is what `ContextElements` takes of it. The
+reward that a loss sees is only multiplied, never shifted: a constant added to every reward would change what an early
+end of an episode is worth.
 
-Shapes: O observation, A action, C = O + A + 1 element of a context.
+Shapes: O observation, A action, D = O + A + 1 row, C element of a context.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 
 import torch
 
+from mql.agent.elements import ContextElements
 from mql.types import Transition
 
 # A quantity that varies by less than this part of its largest magnitude, or of 1, counts as constant: dividing by such
@@ -24,17 +26,18 @@ CONSTANT_SPREAD = 1e-6
 
 
 class Scaling:
-    """``shift`` and ``scale`` [C], shared by all that reads or writes them; without `fit` only `reward_scale` acts.
+    """``shift`` and ``scale`` [D], shared by all that reads or writes them; without `fit` only `reward_scale` acts.
 
     Args:
+        elements: what contexts have of a row.
         reward_scale: a factor on rewards, in the context and in the losses.
         normalize: `fit` may standardise observations and rewards.
     """
 
-    def __init__(self, obs_dim: int, action_dim: int, *, reward_scale: float, normalize: bool, device: str) -> None:
-        self.obs_dim, self.normalize = obs_dim, normalize
-        self._reward_scale = reward_scale
-        self.shift = torch.zeros(obs_dim + action_dim + 1, device=device)
+    def __init__(self, elements: ContextElements, *, reward_scale: float, normalize: bool, device: str) -> None:
+        self.obs_dim, self.normalize = elements.obs_dim, normalize
+        self._elements, self._reward_scale = elements, reward_scale
+        self.shift = torch.zeros(elements.obs_dim + elements.action_dim + 1, device=device)
         self.scale = torch.ones_like(self.shift)
         self.scale[-1] = reward_scale
         self.fitted = torch.zeros((), dtype=torch.bool, device=device)
@@ -75,9 +78,10 @@ class Scaling:
             return obs
         return (obs - self.shift[: self.obs_dim]) * self.scale[: self.obs_dim]
 
-    def elements(self, elements: torch.Tensor) -> torch.Tensor:
-        """Scale elements [..., C] of contexts."""
-        return (elements - self.shift) * self.scale if self.acts else elements
+    def elements(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the scaled elements [..., C] of contexts that rows [..., D] are in."""
+        of = self._elements.of_rows
+        return (of(rows) - of(self.shift)) * of(self.scale) if self.acts else of(rows)
 
     def transition(self, transition: Transition) -> Transition:
         """Scale what a loss sees: observations, and rewards by their factor alone."""

@@ -2,8 +2,8 @@
 
 It looks at windows only (`agent.context_mode: window`): it has no state to carry from step to step.
 
-Shapes: S context sequences, T elements in a sequence (at most H, the context length), C = O + A + 1 context element,
-Z context variable, which is the width of all layers too; D heads of Z / D numbers each.
+Shapes: S context sequences, T elements in a sequence (at most H, the context length), C context element, Z context
+variable, which is the width of all layers too; D heads of Z / D numbers each.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SPREAD = 0.1  # standard deviation of places at first: an element weighs more th
 
 
 class TransformerEncoder(nn.Module):
-    """Pre-norm layers over a learned token and the elements (o_i, a_i, r_i) behind it; z is read at the newest one.
+    """Pre-norm layers over a learned token and the elements behind it; z is read at the newest one.
 
     All see one another; padding is seen by none. A history without elements is read at the token. What says where an
     element stands is its distance to the newest, so that a step looks the same however long the history is. As a GRU's

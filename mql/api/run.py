@@ -16,7 +16,7 @@ from mql.adaptation.playing import NewTask, Play, Request, carry_out, in_environ
 from mql.agent.agent import Agent
 from mql.agent.robot_policy import RobotPolicy
 from mql.api.adapted import Adapted, Comparison, changed_config, evaluation_seed, tasks_of
-from mql.api.display import Display
+from mql.api.exporting import export_run
 from mql.api.families import FamilySource, check_same_tasks, source_of
 from mql.api.recorded import ColumnMap, Data, Recorded, in_memory, recorded
 from mql.api.training import last_evaluation, open_job
@@ -36,12 +36,14 @@ from mql.types import JSON, Episode
 
 
 def train(
-    target: str | os.PathLike[str] | TaskFamily,
+    target: str | os.PathLike[str] | TaskFamily | None = None,
     *,
     run_dir: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     settings: Overrides | None = None,
     resume: bool = False,
+    start_from: str | os.PathLike[str] | None = None,
+    keep_replay: bool | None = None,
     trust: bool = False,
     check: bool = True,
     progress: bool = False,
@@ -49,11 +51,13 @@ def train(
     """Meta-train an agent, evaluate it, and return its run: what `mql train` does.
 
     Args:
-        target: a family's name, the path of a YAML file that defines one or describes an experiment, or a family.
+        target: a family, its name, or the path of a YAML file that defines one or describes an experiment; None: family
+            and settings are those of the run to start from.
         run_dir: where the run is to be; None: a new folder below ``runs/``.
         seed: of all random numbers.
         settings: values by key, such as ``{"train.env_steps": 10_000}`` (docs/configuration.md).
         resume: continue the run in `run_dir` with its own configuration; a finished one stays as it is.
+        start_from, keep_replay: as for `mql.api.training.open_job`: ``RUN@STEPS``, whose agent a new run starts from.
         trust: a definition's Python may be run.
         check: do the cheap checks of `mql tasks check` first, where the family is not this package's own.
         progress: show on standard error how it goes.
@@ -68,16 +72,13 @@ def train(
         seed=seed,
         settings={} if settings is None else settings,
         resume=resume,
+        start_from=start_from,
+        keep_replay=keep_replay,
         trust=trust,
         check=check,
     )
     with job:
-        if not job.complete:
-            if progress:
-                with Display(job.run, job.config) as display:
-                    job.train(display)
-            else:
-                job.train()
+        job.finish(progress=progress)
     return Run(RunDir.open_readonly(job.run.path), job.source)
 
 
@@ -187,6 +188,8 @@ class Run:
     def policy(self, checkpoint: int | None = None) -> RobotPolicy:
         """Return the zero-shot policy for one robot: it infers the task from the running episode alone."""
         return RobotPolicy(self.agent(checkpoint))
+
+    export = export_run
 
     def evaluate(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,20 +25,22 @@ from mql.api.families import (
     made_harder,
     source_of,
 )
+from mql.api.forking import Fork, ForkRequest
+from mql.api.mirror import Mirror
 from mql.api.recorded import prior_of
 from mql.config.idle_keys import idle_keys
 from mql.config.loading import Overrides, is_path, load_experiment, override, with_values
-from mql.config.schema import WHILE_TRAINING, Config
+from mql.config.schema import Config
 from mql.errors import UserError
 from mql.learning.prior import Prior
 from mql.learning.replay_size import ReplaySize
 from mql.learning.trainer import replay_size
 from mql.runs.available_memory import available_memory
 from mql.runs.definition import digest_entry, kept_definition
+from mql.runs.fork import Parent
 from mql.runs.naming import default_run_path
 from mql.runs.prior_files import files_of
 from mql.runs.run_dir import RunDir
-from mql.runs.tracking import Tracker, Warn, open_tracker
 from mql.tasks import registry
 from mql.tasks.definitions.family import check_trust, load_definition
 from mql.tasks.definitions.file import read_definition
@@ -55,7 +58,8 @@ from mql.types import JSON
 class Job:
     """A run that is open for writing, and all that its training needs; a context manager, which closes the run.
 
-    ``resume``: it was begun before; ``checkpoint`` is the earlier one to go on from (None: the newest).
+    ``resume``: it has a checkpoint already, from an earlier time or as a fork; ``checkpoint`` is the earlier one to go
+    on from (None: the newest).
     """
 
     run: RunDir
@@ -82,6 +86,12 @@ class Job:
             return False
         return int(self.run.summary["env_steps"]) >= self.config.train.env_steps
 
+    def finish(self, *, progress: bool) -> None:
+        """Train, if there is something left to do; with `progress`, standard error shows how it goes."""
+        if not self.complete:
+            with Display(self.run, self.config) if progress else nullcontext() as display:
+                self.train(display)
+
     def train(self, display: Display | None = None) -> Record:
         """Train, and return the last evaluation: a line of evaluations.jsonl.
 
@@ -90,7 +100,7 @@ class Job:
             UserError: the run directory can't be written, training diverged, or no episode could be finished.
         """
         limit_threads(self.config.threads)
-        mirror = _Mirror(self.run, self.config, warn=display.note if display else say)
+        mirror = Mirror(self.run, self.config, say=display.note if display else say)
         watchers: tuple[Watcher, ...] = (display, mirror) if display else (_Remarks(), mirror)
         where = shown(self.run.path)
         if display:
@@ -117,13 +127,15 @@ class Job:
 
 
 def open_job(
-    target: str | os.PathLike[str] | TaskFamily,
+    target: str | os.PathLike[str] | TaskFamily | None,
     *,
     run_dir: Path | None,
     seed: int | None,
     settings: Overrides,
     resume: bool = False,
     checkpoint: int | None = None,
+    start_from: str | os.PathLike[str] | None = None,
+    keep_replay: bool | None = None,
     trust: bool = False,
     check: bool = True,
     command: Sequence[str] = (),
@@ -131,12 +143,15 @@ def open_job(
     """Make a new run directory, or open one to go on with it.
 
     Args:
-        target: a family's name, the path of a YAML file that defines one or describes an experiment, or a family.
+        target: a family's name, the path of a YAML file that defines one or describes an experiment, or a family; None,
+            with `start_from`: the family and all settings of that run.
         run_dir: None: a new one below ``runs/``, named after family, settings, seed and time.
         seed: of all random numbers; None: as the settings say.
         settings: ``key=value`` texts, or values by key.
         resume: go on with the run in `run_dir`.
         checkpoint: with `resume`, the one to go on from; later ones are deleted when training begins.
+        start_from: a run, or ``RUN@STEPS``, whose agent the new run starts from.
+        keep_replay: take its stored episodes, too; None: where they are of the same family and tasks.
         trust: a definition's Python may be run.
         check: a family that is not this package's own is checked before a new run begins.
         command: for the record; by default this process's.
@@ -145,15 +160,33 @@ def open_job(
         UserError: anything that would not work, in one line; nothing has been written then.
     """
     keep_freed_memory()
-    given = target if isinstance(target, TaskFamily) else None
     if resume:
         if run_dir is None:
             raise UserError("there is no run to continue", mend="give its run_dir")
+        if start_from is not None:
+            what = "--from begins a new run, and --resume goes on with an old one"
+            raise UserError(what, mend="give only one of them")
+        if target is None:
+            raise UserError("no family is named", mend=f"write mql train FAMILY --run-dir {run_dir} --resume")
         return _reopen(target, run_dir, settings, seed, checkpoint, trust=trust)
+    request = ForkRequest.of(target, settings, None if start_from is None else str(start_from))
+    target, settings = request.target, request.settings
+    given = target if isinstance(target, TaskFamily) else None
     name = given.name if given else str(target)
     config, definition, said = load_experiment(
-        name, overrides=settings, seed=seed, families=None if given else registry.names()
+        name,
+        overrides=settings,
+        seed=seed,
+        families=None if given or request.definition else registry.names(),
+        inherited=request.inherited,
     )
+    definition = definition or request.definition
+    fork = None
+    if config.start_from is not None:
+        fork = Fork(Parent.open(config.start_from), keep_replay)
+        config = fork.settled(config, said)
+    elif keep_replay is not None:
+        raise UserError("there is no replay to keep", where="--keep-replay", mend="add --from RUN")
     for line in idle_keys(config, said):
         say(f"note: {line}")
     if given is not None and config.family != given.name:
@@ -169,6 +202,7 @@ def open_job(
         given=given,
         trust=trust,
         check=check,
+        fork=fork,
         numbered=run_dir is None,
         command=command,
     )
@@ -177,7 +211,7 @@ def open_job(
             check_trust(read_definition(definition), given=trust)
         source = source_of(run, given=given, trust=trust or definition is not None)
         _ = source.family  # what is wrong with it is found now
-        return Job(run, config, source)
+        return Job(run, config, source, resume=fork is not None)
     except BaseException:
         run.close()
         raise
@@ -191,6 +225,7 @@ def create_run(
     given: TaskFamily | None = None,
     trust: bool = False,
     check: bool = True,
+    fork: Fork | None = None,
     replace: bool = False,
     numbered: bool = False,
     command: Sequence[str] = (),
@@ -204,6 +239,7 @@ def create_run(
         given: the family, where the caller has it as an object.
         trust: the definition's Python may be run.
         check: do the cheap checks of a family that is not this package's own.
+        fork: the start from another run's agent.
         replace: remove an earlier run of this name.
         numbered: where the name is taken, add a number.
         command: for the record; by default this process's.
@@ -219,18 +255,24 @@ def create_run(
     for final in (False, True):
         harder.tasks(config.evaluate.split_of(final=final))
     check_device(config)
-    prior = prior_of(config, harder)
+    prior = None if fork is None else fork.prior(config)
+    if prior is None:
+        prior = prior_of(config, harder)
     check_memory(config, harder, prior)
     if check:
         check_before_training(family, definition, processes=config.workers)
+    copy = None if definition is None else copy_of(definition)
+    from_python = {} if given is None or _has_name(given) else FROM_PYTHON
+    fork = None if fork is None else fork.check(config, family, harder, copy)
     return RunDir.create(
         path,
         config=config,
         tasks={split: [task.to_json() for task in family.tasks(split)] for split in family.split_names},
         command=command or ["python", *sys.argv],
-        definition=None if definition is None else copy_of(definition),
-        facts={} if given is None or _has_name(given) else FROM_PYTHON,
+        definition=copy,
+        facts=from_python if fork is None else {**from_python, **fork.facts()},
         prior=files_of(prior),
+        begins_with={} if fork is None else fork.begins_with(),
         replace=replace,
         numbered=numbered,
     )
@@ -341,39 +383,3 @@ class _Remarks:
 
     def on_evaluation(self, record: Mapping[str, JSON]) -> None:
         """Nothing is said."""
-
-
-class _Mirror:
-    """Sends a run's records to a tracker: a `Watcher`."""
-
-    def __init__(self, run: RunDir, config: Config, *, warn: Warn) -> None:
-        self._path, self._config, self._warn = run.path, config, warn
-        self._tracker: Tracker | None = None
-
-    def close(self) -> None:
-        """Hand over what is left."""
-        if self._tracker:
-            self._tracker.close()
-
-    def on_start(self, learning: Learning) -> None:
-        """Open the tracker."""
-        config = self._config
-        self._tracker = open_tracker(
-            config.tracking, run_path=self._path, config=config.model_dump(mode="json"), warn=self._warn
-        )
-
-    def on_iteration(self, record: Mapping[str, JSON]) -> None:
-        """Send a line of metrics."""
-        assert self._tracker
-        self._tracker.log(record)
-
-    def on_task(self, done: int, tasks: int) -> None:
-        """Nothing is sent while an evaluation is under way."""
-
-    def on_evaluation(self, record: Mapping[str, JSON]) -> None:
-        """Send the summary of an evaluation."""
-        assert self._tracker
-        # What was measured on other tasks is another curve: the last evaluation is mostly on the test tasks.
-        split = record.get("split", WHILE_TRAINING)
-        name = "evaluation" if split == WHILE_TRAINING else f"evaluation_{split}"
-        self._tracker.log({"env_steps": record["env_steps"], name: record.get("summary", record)})

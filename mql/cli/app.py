@@ -19,8 +19,9 @@ import typer
 
 from mql.cli.commands.bench import bench
 from mql.cli.commands.data import data_app
-from mql.cli.commands.learning import adapt, evaluate, train
+from mql.cli.commands.learning import adapt, evaluate, export, train
 from mql.cli.commands.robots import robots_app
+from mql.cli.commands.runs import runs_app
 from mql.cli.commands.tasks import tasks_app
 from mql.cli.results import guard
 from mql.errors import UserError, nearest
@@ -36,10 +37,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, evaluate, adapt, bench):
+for command in (train, evaluate, adapt, export, bench):
     app.command()(command)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(robots_app, name="robots")
+app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
 
 

@@ -209,6 +209,23 @@ def tally(results: Iterable[str]) -> str:
     return ", ".join(f"{counts[result]} {result}" for result in ("pass", "warn", "fail") if counts[result])
 
 
+def print_rows(
+    rows: Iterable[Sequence[str]], *, left: Sequence[str], right: Sequence[str] = (), after: Sequence[str] = ()
+) -> None:
+    """Print a table of texts: columns of words, of numbers to the right, and of words after these."""
+    table = _table(*left, right=right)
+    for title in after:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    _print(table)
+
+
+def print_lines(*lines: str) -> None:
+    """Print lines and an empty one."""
+    _print(*lines)
+
+
 def _success_rate(rows: Sequence[Row], key: str) -> float | None:
     """Return the share of episodes that succeed, over the tasks that count; None where there is no success."""
     rates = [row.get(f"{key}_success") for row in rows if "fault" not in row]

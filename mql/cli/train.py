@@ -17,13 +17,15 @@ from mql.training.loop import Interrupted
 
 
 def train(
-    target: str,
+    target: str | None,
     *,
     settings: Sequence[str],
     run_dir: Path | None,
     seed: int | None,
     resume: bool,
     checkpoint: int | None,
+    start_from: str | None,
+    keep_replay: bool | None,
     trust: bool,
     check: bool,
     as_json: bool,
@@ -40,6 +42,8 @@ def train(
         settings=settings,
         resume=resume,
         checkpoint=checkpoint,
+        start_from=start_from,
+        keep_replay=keep_replay,
         trust=trust,
         check=check,
         command=["mql", *sys.argv[1:]],

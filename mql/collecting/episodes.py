@@ -53,7 +53,7 @@ def play(
         running = np.ones(count, dtype=bool)
         follows_policy = exploration is None or exploration.follows_policy
         obs[0, own] = batch.reset(seeds)
-        context = policy.begin(rows, family.obs_dim + family.action_dim + 1)
+        context = policy.begin(rows)
         t = 0
         while running.any():
             act: FloatArray = (policy.act(obs[t], context) if follows_policy else action[t])[own]

@@ -81,6 +81,7 @@ _RULES = (
         (
             "agent.encoder",
             "agent.context_length",
+            "agent.context_elements",
             "agent.context_mode",
             "agent.context_dim",
             "agent.segment_length",
@@ -122,6 +123,11 @@ _RULES = (
     ),
     _Rule(("adapt.adaptation_episodes",), _carries_nothing, "adapt.method is context, without adapt.carry_episodes"),
     _Rule(("adapt.proximal_coef", "adapt.step1_penalty"), lambda c: c.adapt.pull == "step", "adapt.pull is step"),
+    _Rule(
+        tuple(f"wandb.{name}" for name in SECTIONS["wandb"]),
+        lambda c: c.tracking != "wandb",
+        "tracking is not wandb",
+    ),
     _Rule(("adapt.pull_radius",), lambda c: c.adapt.pull == "loss", "adapt.pull is loss"),
 )
 

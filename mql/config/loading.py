@@ -6,8 +6,9 @@ chosen profile (``profiles: {paper: {...}}``) comes right after the file's other
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -56,6 +57,7 @@ def load_experiment(
     overrides: Overrides = (),
     seed: int | None = None,
     families: Sequence[str] | None = None,
+    inherited: Callable[[str], Mapping[str, Any]] | None = None,
 ) -> Experiment:
     """Resolve the configuration of an experiment, and find the file that defines its family.
 
@@ -66,6 +68,7 @@ def load_experiment(
         overrides: ``key=value`` texts of ``--set``, of which a later one wins; or values by key.
         seed: ``--seed``, which wins over all else.
         families: the known family names, for the check of the name; None: names are not checked.
+        inherited: gives what the run that ``start_from`` names says by key; it comes right before the user's own.
 
     Raises:
         UserError: unknown key, wrong type or range, unreadable file, unknown family, values that do not agree.
@@ -89,11 +92,16 @@ def load_experiment(
         mend = "a configuration's file name ends in .yaml" if is_file else nearest(family, families)
         raise UserError(f"unknown family {family!r}", where=chosen["family"].where, mend=mend)
     packaged, packaged_profiles = _read_packaged(family)
-    profile = _checked("profile", {**packaged, **chosen}.get("profile", Given("fast", None)))
+    origin = chosen.get("start_from", Given(None, None)).value
+    parents: Layer = {}
+    if inherited is not None and isinstance(origin, str):
+        parents = {key: Given(value, None) for key, value in inherited(origin).items()}
+    profile = _checked("profile", {**packaged, **parents, **chosen}.get("profile", Given("fast", None)))
     config = _resolve(
         _flat(PROFILES[profile], where=None),
         packaged,
         packaged_profiles.get(profile, {}),
+        {key: value for key, value in parents.items() if key != "family"},
         user,
         user_profiles.get(profile, {}),
         last,
@@ -155,7 +163,7 @@ def with_values(overrides: Overrides, values: Mapping[str, Any]) -> Overrides:
     given = {key: value for key, value in values.items() if value is not None}
     if isinstance(overrides, Mapping):
         return {**overrides, **given}
-    return [*overrides, *(f"{key}={value}" for key, value in given.items())]
+    return [*overrides, *(f"{key}={json.dumps(value)}" for key, value in given.items())]
 
 
 def _checked_key(key: str, where: str) -> str:

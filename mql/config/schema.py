@@ -13,13 +13,27 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from mql.config.adaptation import AdaptConfig as AdaptConfig
 from mql.config.disturbances import TASK_NUMBER, EnvConfig, RandomiseConfig
-from mql.config.section import Count, FilePath, Files, Fraction, NotNegative, Positive, Section, Whole, whole_number
+from mql.config.section import (
+    LABEL,
+    PATH,
+    Count,
+    FilePath,
+    Files,
+    Fraction,
+    Label,
+    NotNegative,
+    Positive,
+    Section,
+    Whole,
+    whole_number,
+)
+from mql.types import CONTEXT_PARTS, ContextPart
 
 
 class EncoderChoice(NamedTuple):
@@ -43,6 +57,21 @@ ENCODERS: Mapping[str, EncoderChoice] = MappingProxyType(
 ALGORITHMS: Mapping[str, str] = MappingProxyType({"td3": "mql.learning.td3:TD3", "sac": "mql.learning.sac:SAC"})
 
 
+def _context_parts(parts: tuple[ContextPart, ...]) -> tuple[ContextPart, ...]:
+    """Return the parts in their order; refuse one that is named twice, and those that can't tell a task."""
+    twice = [part for place, part in enumerate(parts) if part in parts[:place]]
+    mend = "name it once"
+    if not {"obs", "reward"} & set(parts):
+        what = f"is [{', '.join(parts)}], and nothing in it tells the task"
+        mend = "add obs or reward, or set agent.use_context to false"
+    elif twice:
+        what = f"names {twice[0]} twice"
+    else:
+        return tuple(part for part in CONTEXT_PARTS if part in parts)
+    what, keys = f"agent.context_elements {what}", ["agent.context_elements"]
+    raise PydanticCustomError("conflict", "{what}: {mend}", {"keys": keys, "what": what, "mend": mend})
+
+
 class AgentConfig(Section):
     """What is learned, and how."""
 
@@ -57,6 +86,10 @@ class AgentConfig(Section):
     context_mode: Literal["carry", "window"] = Field(
         default="carry",
         description="z from the encoder's state carried since the reset, or from a window of the last steps.",
+    )
+    context_elements: Annotated[tuple[ContextPart, ...], AfterValidator(_context_parts)] = Field(
+        default=CONTEXT_PARTS,
+        description="What z is computed from at every step; without reward, the policy acts where none is measured.",
     )
     segment_length: Count = Field(
         default=16, description="Transitions learned from per encoder pass (context_mode carry)."
@@ -159,10 +192,29 @@ class EvaluateConfig(Section):
         return self.split if final else WHILE_TRAINING
 
 
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class WandbConfig(Section):
+    """How a run stands in Weights & Biases (`tracking: wandb`)."""
+
+    project: str = Field(default="mql", pattern=_NAME, description="The project that the run belongs to.")
+    entity: str | None = Field(
+        default=None, pattern=_NAME, description="The team or user that the project belongs to; null: your own."
+    )
+    group: Label | None = Field(default=None, description="The group of runs that it is shown in.")
+    tags: tuple[Label, ...] = Field(default=(), description="Its tags.")
+    name: Label | None = Field(default=None, description="Its name; null: that of the run directory.")
+    checkpoints: bool = Field(
+        default=False,
+        description="Upload the agent of each checkpoint as an artifact, without the replay; its size is said.",
+    )
+
+
 class Config(Section):
     """One experiment, resolved: everything that a run depends on."""
 
-    family: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the task family.")
+    family: str = Field(pattern=_NAME, description="Name of the task family.")
     method: Literal["mql"] = Field(default="mql", description="How it is learned; mql: Meta-Q-Learning.")
     profile: Literal["fast", "paper"] = Field(
         default="fast", description="Which set of defaults the other values start from."
@@ -176,8 +228,14 @@ class Config(Section):
         description="CPU threads for matrix products (another number rounds differently), and tasks adapted at once. "
         "More than 1 only helps on cores that are idle.",
     )
-    tracking: Literal["none", "wandb"] = Field(
-        default="none", description="Where metrics are sent besides the run directory."
+    tracking: Literal["none", "wandb", "tensorboard"] = Field(
+        default="none",
+        description="Where metrics are sent besides the run directory: to Weights & Biases (section wandb), or to "
+        "TensorBoard files in it.",
+    )
+    start_from: Annotated[str, Field(pattern=PATH)] | None = Field(
+        default=None,
+        description="A run, or RUN@STEPS, whose agent training starts from (`mql train --from`); null: a new agent.",
     )
     env: EnvConfig = Field(default=EnvConfig(), description="What makes the family harder.")
     collect: CollectConfig = Field(default=CollectConfig(), description="How episodes are collected.")
@@ -185,6 +243,7 @@ class Config(Section):
     train: TrainConfig = Field(default=TrainConfig(), description="The meta-training loop.")
     adapt: AdaptConfig = Field(default=AdaptConfig(), description="Adaptation to a new task.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Evaluations.")
+    wandb: WandbConfig = Field(default=WandbConfig(), description="Weights & Biases.")
 
     @property
     def workers(self) -> int:
@@ -208,6 +267,7 @@ BEFORE: Mapping[str, Any] = MappingProxyType(
     {
         "agent.algorithm": "td3",
         "agent.encoder": "gru",
+        "agent.context_elements": CONTEXT_PARTS,
         "agent.exploration": "white",
         "agent.normalize": False,
         "adapt.method": "paper",
@@ -273,7 +333,7 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     if train.random_steps > train.env_steps:
         what = f"train.random_steps is {train.random_steps}, more than the {train.env_steps} env_steps of the run"
         yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"
-    if agent.normalize and train.random_steps == 0:
+    if agent.normalize and train.random_steps == 0 and config.start_from is None:  # else the other run's are kept
         what = "agent.normalize is true, but there are no random steps to take mean and spread from"
         yield (
             ["agent.normalize", "train.random_steps"],
@@ -331,8 +391,8 @@ def _allowed(kind: Any, metadata: tuple[Any, ...]) -> str:
         return "null"
     if kind is str and (name := _named_number(metadata)):
         return name
-    if kind is str and any(getattr(each, "min_length", None) for each in _flat(metadata)):
-        return "the path of a file"
+    if kind is str and (text := _text(metadata)):
+        return text
     if kind is str:
         return "a name of letters, digits, '-', '_' and '.'"
     return " ".join(["a whole number" if kind is int else "a number", *_bounds(metadata)])
@@ -341,6 +401,13 @@ def _allowed(kind: Any, metadata: tuple[Any, ...]) -> str:
 def _named_number(metadata: tuple[Any, ...]) -> str | None:
     """Return how a number is written that is the value of a task parameter, or None: a text is no such number."""
     return "task.NAME" if any(getattr(each, "pattern", None) == TASK_NUMBER for each in _flat(metadata)) else None
+
+
+def _text(metadata: tuple[Any, ...]) -> str | None:
+    """Return what a text may be that is no name, or None."""
+    texts = {LABEL: "a line of at most 64 characters", PATH: "a path"}
+    found = (texts.get(getattr(each, "pattern", "")) for each in _flat(metadata))
+    return next((text for text in found if text), None)
 
 
 def _bounds(metadata: tuple[Any, ...]) -> list[str]:

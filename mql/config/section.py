@@ -28,13 +28,16 @@ def _real_number(value: object) -> object:
     return value
 
 
-FilePath = Annotated[str, Field(min_length=1)]
-Files = Annotated[tuple[FilePath, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 Whole = Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=MOST)]
 Count = Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=MOST)]
 Real = Annotated[float, BeforeValidator(_real_number)]
 Positive = Annotated[float, BeforeValidator(_real_number), Field(gt=0)]
 NotNegative = Annotated[float, BeforeValidator(_real_number), Field(ge=0)]
+LABEL = r"^[^\x00-\x1f]{1,64}$"
+Label = Annotated[str, Field(pattern=LABEL)]  # what a person calls something: one line of text
+PATH = r"^[^\x00-\x1f]{1,4096}$"
+FilePath = Annotated[str, Field(pattern=PATH)]
+Files = Annotated[tuple[FilePath, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 Fraction = Annotated[float, BeforeValidator(_real_number), Field(ge=0, le=1)]
 
 

@@ -1,9 +1,9 @@
 """Transitions stored once, per task; context sequences gathered when they are sampled.
 
-Shapes: N tasks, R rows in a task's ring, O observation, A action, C = O + A + 1; a batch has S context sequences of T
-elements with L transitions each (B = S * L).
+Shapes: N tasks, R rows in a task's ring, O observation, A action, D = O + A + 1; a batch has S context sequences of
+T elements of C numbers, parts of rows (`mql.agent.elements`), with L transitions each (B = S * L).
 
-Layout: one table [N * R, C] of rows (o_t, a_t, r_t), float32. An episode of n steps takes n + 1 consecutive rows of its
+Layout: one table [N * R, D] of rows (o_t, a_t, r_t), float32. An episode of n steps takes n + 1 consecutive rows of its
 task's ring; the last one holds the final observation and is no transition. A task whose ring is full forgets its oldest
 whole episodes, so a context never starts in the middle of an episode that is half overwritten.
 """
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mql.agent.elements import ContextElements
 from mql.agent.protocols import Encoder
 from mql.agent.scaling import Scaling
 from mql.learning.contexts import ContextPlan, Segments, Windows, reads
@@ -40,9 +41,9 @@ class Replay:
         n_tasks, obs_dim, action_dim, capacity, episode_length, context_dim: as for `ReplaySize`; without a
             `context_dim`, segments start from an empty state.
         device: where the table lives and batches are made.
-        scaling: of what batches and states are made from (None: none); the table itself keeps its units.
-        prior: names of the last of the tasks, whose episodes are no run's own (`mql.learning.prior`): their numbers
-            are below 0.
+        scaling: of what batches and states are made from (None: none), and what contexts have of a row (None: all);
+            the table itself keeps its units.
+        prior: names of the last tasks, whose episodes are no run's own (`mql.learning.prior`): numbers below 0.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Replay:
         scaling: Scaling | None = None,
         prior: Sequence[str] = (),
     ) -> None:
-        self._scaling = scaling or Scaling(obs_dim, action_dim, reward_scale=1.0, normalize=False, device=device)
+        self._scaling = scaling or Scaling(
+            ContextElements(obs_dim, action_dim), reward_scale=1.0, normalize=False, device=device
+        )
         self.n_tasks, self.obs_dim, self.action_dim = n_tasks, obs_dim, action_dim
         self.prior = tuple(prior)
         sizes = {"capacity": capacity, "episode_length": episode_length, "context_dim": context_dim}
@@ -362,7 +365,7 @@ class Replay:
         return torch.from_numpy(values.ravel().astype(np.float32)).to(self.device)
 
     def _transition(self, at: IntArray, now: torch.Tensor, after: torch.Tensor) -> Transition:
-        """The transitions in table rows `at` [B], whose contents are `now` and are followed by `after`, each [B, C]."""
+        """The transitions in table rows `at` [B], whose contents are `now` and are followed by `after`, each [B, D]."""
         task, row = np.divmod(at, self.rows)
         transition = Transition(
             obs=now[:, : self.obs_dim],

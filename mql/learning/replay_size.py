@@ -1,6 +1,6 @@
 """How large a replay is: the one place that says which arrays it has, for its allocation and for checks before a run.
 
-Shapes: N tasks, R rows in a task's ring, O observation, A action, C = O + A + 1, Z encoder state.
+Shapes: N tasks, R rows in a task's ring, O observation, A action, Z encoder state.
 """
 
 from __future__ import annotations

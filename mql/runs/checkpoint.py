@@ -107,6 +107,44 @@ def write_checkpoint(
     line_bytes: Mapping[str, int],
 ) -> Path:
     """Write the folder of a checkpoint under a temporary name, then rename it. An error leaves nothing of it."""
+    files = checkpoint_files(
+        env_steps,
+        tensors=tensors,
+        state=state,
+        first_live_episode=first_live_episode,
+        next_episode=next_episode,
+        chunks=chunks,
+        line_bytes=line_bytes,
+    )
+    folder = run / "checkpoints" / str(env_steps)
+    unfinished = folder.with_name(folder.name + TEMPORARY)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        os.mkdir(unfinished)
+        for name, data in files.items():
+            write_file(unfinished / name, data)
+        sync_folder(unfinished)
+        os.rename(unfinished, folder)
+        sync_folder(folder.parent)
+    except BaseException:
+        with suppress(OSError):
+            os.rename(folder, unfinished)  # the caller drops the chunks, so the checkpoint must go before them
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return folder
+
+
+def checkpoint_files(
+    env_steps: int,
+    *,
+    tensors: Mapping[str, torch.Tensor],
+    state: Mapping[str, JSON],
+    first_live_episode: int,
+    next_episode: int,
+    chunks: Sequence[Chunk],
+    line_bytes: Mapping[str, int],
+) -> dict[str, bytes]:
+    """Return the files of a checkpoint's folder by name, in the order in which they are written."""
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     agent = safetensors.torch.save(copies)
     manifest = {
@@ -120,23 +158,24 @@ def write_checkpoint(
         "sha256": {_TENSORS: sha256(agent)},
     }
     text = json.dumps(manifest, indent=1).encode() + b"\n"
-    folder = run / "checkpoints" / str(env_steps)
-    unfinished = folder.with_name(folder.name + TEMPORARY)
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        os.mkdir(unfinished)
-        write_file(unfinished / _TENSORS, agent)
-        write_file(unfinished / _MANIFEST, text)
-        write_file(unfinished / _DIGEST, _digest_line(text))
-        sync_folder(unfinished)
-        os.rename(unfinished, folder)
-        sync_folder(folder.parent)
-    except BaseException:
-        with suppress(OSError):
-            os.rename(folder, unfinished)  # the caller drops the chunks, so the checkpoint must go before them
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    return folder
+    return {_TENSORS: agent, _MANIFEST: text, _DIGEST: _digest_line(text)}
+
+
+def manifest_digest(run: Path, env_steps: int) -> str:
+    """Return the SHA-256 of a checkpoint's manifest, which holds that of every other file of it."""
+    path = run / "checkpoints" / str(env_steps) / _MANIFEST
+    return sha256(_read(run, env_steps, path))
+
+
+def episode_shapes(run: Path, env_steps: int) -> tuple[int, int] | None:
+    """Return how many numbers an observation and an action of the stored episodes have; None where there are none."""
+    chunks = _read_manifest(run, env_steps)["chunks"]
+    if not chunks:
+        return None
+    path = run / "replay" / chunks[-1]["file"]
+    with user_errors(path), path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return header["obs"]["shape"][1], header["action"]["shape"][1]
 
 
 def list_checkpoints(run: Path) -> list[int]:

@@ -7,17 +7,21 @@ import fcntl
 import os
 import secrets
 import shutil
+import time
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mql.errors import UserError
-from mql.files import TEMPORARY, read_json, sync_folder, user_errors, write_file
+from mql.files import TEMPORARY, copy_file, read_json, sync_folder, user_errors, write_file
 
 FORMAT = "mql.run"
 FORMAT_VERSION = 2  # 1: agent.reward_scale did not reach the context (`mql.runs.checkpoint`)
 READABLE = (1, FORMAT_VERSION)
+
+LOOKING_SECONDS = 0.05  # longer than it takes to look whether a run is locked
 
 
 class NameTaken(UserError):
@@ -37,7 +41,7 @@ class WriterLock:
         with user_errors(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BlockingIOError:
             owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
@@ -66,8 +70,16 @@ class WriterLock:
         self.release()
 
 
-def create_run_folder(path: Path, files: Mapping[str, bytes], *, replace: bool) -> WriterLock:
-    """Make a run's folder with `files` in it and return the lock of its writer.
+def _lock(descriptor: int) -> None:
+    """Take the lock, at a second try where somebody only looked whether it is taken (`mql runs list`)."""
+    with suppress(BlockingIOError):
+        return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    time.sleep(LOOKING_SECONDS)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def create_run_folder(path: Path, files: Mapping[str, bytes | Path], *, replace: bool) -> WriterLock:
+    """Make a run's folder with `files` in it (a path stands for a file to copy) and return the lock of its writer.
 
     The folder appears under its name when it is complete. With `replace`, a run that has this name is deleted then,
     if nobody writes it; another kind of folder never is.
@@ -85,7 +97,10 @@ def create_run_folder(path: Path, files: Mapping[str, bytes], *, replace: bool) 
             lock = WriterLock(unfinished / "lock")
             for name, data in files.items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
-                write_file(unfinished / name, data)
+                if isinstance(data, Path):
+                    copy_file(data, unfinished / name)
+                else:
+                    write_file(unfinished / name, data)
             for folder in sorted(folder for folder in unfinished.rglob("*") if folder.is_dir()):
                 sync_folder(folder)
             sync_folder(unfinished)

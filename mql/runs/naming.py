@@ -10,12 +10,13 @@ from mql.config.loading import Overrides, parse_overrides
 from mql.config.schema import Config
 from mql.config.yaml_text import FIELDS
 
+_SAID = ("family", "seed", "start_from")  # these stand in the name anyway
 _LONGEST_VALUE = 16  # characters of a value, such as a list's
 _LONGEST = 60  # characters of all settings; those that do not fit are counted
 
 
 def default_run_path(config: Config, now: datetime, *, settings: Overrides = (), experiment: str | None = None) -> Path:
-    """Return ``runs/<family>[-<experiment>][-<settings>]-seed<seed>-<date and time>``.
+    """Return ``runs/<family>[-<experiment>][-fork][-<settings>]-seed<seed>-<date and time>``.
 
     Two runs of one second get the same path: `RunDir.create` with `numbered` tells them apart.
 
@@ -26,13 +27,15 @@ def default_run_path(config: Config, now: datetime, *, settings: Overrides = (),
     parts = [config.family]
     if experiment and experiment != config.family:
         parts.append(_plain(experiment))
+    if config.start_from:
+        parts.append("fork")
     parts += _shortened(settings)
     return Path("runs") / "-".join([*parts, f"seed{config.seed}", f"{now:%Y%m%d-%H%M%S}"])
 
 
 def _shortened(settings: Overrides) -> list[str]:
     """Return ``key=value`` texts that are fit for a file name, as many as are not too long together."""
-    given = {key: value for key, (value, _) in parse_overrides(settings).items() if key not in ("family", "seed")}
+    given = {key: value for key, (value, _) in parse_overrides(settings).items() if key not in _SAID}
     names = [key.rpartition(".")[2] for key in FIELDS]
     shown: list[str] = []
     for index, (key, value) in enumerate(given.items()):

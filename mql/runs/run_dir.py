@@ -77,6 +77,7 @@ class RunDir:
         definition: DefinitionCopy | None = None,
         facts: Mapping[str, JSON] = MappingProxyType({}),
         prior: Mapping[str, bytes] = MappingProxyType({}),
+        begins_with: Mapping[str, bytes | Path] = MappingProxyType({}),
         replace: bool = False,
         numbered: bool = False,
     ) -> RunDir:
@@ -90,12 +91,17 @@ class RunDir:
             definition: of the family, where a file defines it; the run keeps it.
             facts: more for ``environment.json``.
             prior: files that keep the run's prior data, by their path within it (`mql.runs.prior_files`).
+            begins_with: a first checkpoint and its episodes, by path in the folder (`mql.runs.fork`); training then
+                begins as if the run went on.
             replace: remove an earlier run of this name (of no other folder).
             numbered: where the name is taken, take the first free one of ``<name>-2``, ``<name>-3`` and so on.
         """
         path = Path(os.path.abspath(path))
         named, copied = (definition.facts, definition.in_run) if definition else ({}, {})
-        files = {**copied, **prior} | {
+        files: dict[str, bytes | Path] = {
+            **copied,
+            **prior,
+            **begins_with,
             "environment.json": to_json(describe_environment(command) | named | dict(facts), indent=1),
             "config.yaml": to_yaml(config).encode(),
             "tasks.json": to_json(tasks, indent=1),
@@ -105,7 +111,8 @@ class RunDir:
         free, number = path, 1
         while True:
             try:
-                return cls(free, create_run_folder(free, files, replace=replace), at_checkpoint=True)
+                lock = create_run_folder(free, files, replace=replace)
+                return cls(free, lock, at_checkpoint=not begins_with)
             except NameTaken:
                 if not numbered:
                     raise

@@ -1,49 +1,87 @@
 """Sends metrics to a tracking service beside the run's own files.
 
-The run's metrics.jsonl is the truth; a sink only mirrors it. So a sink never raises and never makes training wait:
-Weights & Biases is imported, started and written to in a thread of its own, offline unless it is logged in, and the
-first failure switches it off with one warning.
+The run's metrics.jsonl and evaluations.jsonl are the truth; a sink only mirrors them. So a sink never raises and never
+makes training wait: the service is imported, started and written to in a thread of its own, and the first failure
+switches it off with one warning. A picture, film or checkpoint that can't be sent costs a warning and nothing else.
 """
 
 from __future__ import annotations
 
-import importlib
-import json
-import math
-import os
 import queue
 import sys
+import tempfile
 import threading
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from mql.errors import missing_package
-from mql.files import write_atomic
+from mql.config.schema import WandbConfig
+from mql.errors import missing_package, told
+from mql.types import JSON
 
-Warn = Callable[[str], None]
+Say = Callable[[str], None]
+Record = Mapping[str, Any]
+Numbers = Mapping[str, float]
 
 QUEUE_LENGTH = 10_000  # records that wait for a slow service before the sink is given up
 CLOSE_TIMEOUT = 30.0  # seconds that the end of training waits for the last records
+UPLOAD_TIMEOUT = 300.0  # the same where checkpoints are uploaded
 
 
 class Tracker(Protocol):
-    """A metric sink."""
+    """A metric sink. What is told of at ``env_steps`` stands there in the run."""
 
-    def log(self, record: Mapping[str, Any]) -> None:
+    def log(self, record: Record) -> None:
         """Take one record: numbers, or mappings of numbers; ``env_steps`` is its place in the run."""
+
+    def picture(self, name: str, env_steps: int, draw: Callable[[Path], object]) -> None:
+        """Take a picture, which `draw` writes to the .png path that it is given, some time later."""
+
+    def table(self, name: str, env_steps: int, rows: Sequence[Mapping[str, JSON]]) -> None:
+        """Take a table of rows with the same keys."""
+
+    def checkpoint(self, env_steps: int, files: Sequence[Path]) -> None:
+        """Take the files of a checkpoint's agent; they may be deleted later."""
+
+    def film(self, path: Path) -> None:
+        """Take a film's file."""
 
     def close(self) -> None:
         """Hand over what is left and end. Closing again does nothing."""
 
 
+class Session(Protocol):
+    """A service that was started; used in the sink's thread alone, where it may raise or hang."""
+
+    def write(self, record: Numbers) -> None:
+        """Hand over one record, unless it was handed over before the run was resumed."""
+
+    def picture(self, name: str, env_steps: int, path: Path) -> None:
+        """Hand over the .png at `path`, which is deleted afterwards."""
+
+    def table(self, name: str, env_steps: int, rows: Sequence[Mapping[str, JSON]]) -> None:
+        """Hand over a table."""
+
+    def checkpoint(self, env_steps: int, files: Sequence[Path]) -> None:
+        """Hand over the files of a checkpoint's agent."""
+
+    def film(self, path: Path) -> None:
+        """Hand over a film."""
+
+    def end(self) -> None:
+        """Wait until everything is where it belongs."""
+
+
 def open_tracker(
-    kind: Literal["none", "wandb"],
+    kind: Literal["none", "wandb", "tensorboard"],
     *,
     run_path: Path,
     config: Mapping[str, Any],
-    warn: Warn | None = None,
+    settings: WandbConfig | None = None,
+    earlier: Iterable[Record] = (),
+    begun: int = 0,
+    warn: Say | None = None,
+    note: Say | None = None,
 ) -> Tracker:
     """Open the sink that the configuration names.
 
@@ -51,151 +89,177 @@ def open_tracker(
         kind: ``config.tracking``.
         run_path: the run directory: its name is the run's name, and the sink's own files go below it.
         config: the resolved configuration as plain data, shown beside the metrics.
+        settings: ``config.wandb``.
+        earlier: the records that the run's files hold already, in order.
+        begun: the env steps that training goes on from.
         warn: takes the one line said when the sink fails; standard error when None.
+        note: takes the line that says where an offline run lies, and how large uploads are; standard error when None.
     """
-    if kind == "none":
-        return NoTracker()
-    return WandbTracker(run_path=run_path, config=config, warn=warn or _warn_on_stderr)
+    note = note or _on_stderr
+    if kind == "wandb":
+        from mql.runs.wandb_service import WandbSession
+
+        chosen = settings or WandbConfig()
+        return BackgroundTracker(
+            "wandb",
+            lambda: WandbSession(run_path=run_path, config=config, settings=chosen, note=note),
+            earlier=earlier,
+            warn=warn or _on_stderr,
+            patience_seconds=UPLOAD_TIMEOUT if chosen.checkpoints else CLOSE_TIMEOUT,
+        )
+    if kind == "tensorboard":
+        from mql.runs.tensorboard_files import TensorBoardSession
+
+        return BackgroundTracker(
+            "tensorboard",
+            lambda: TensorBoardSession(folder=run_path / "tensorboard", config=config, begun=begun),
+            earlier=earlier,
+            warn=warn or _on_stderr,
+        )
+    return NoTracker()
 
 
 class NoTracker:
     """Drops everything."""
 
-    def log(self, record: Mapping[str, Any]) -> None:
+    def log(self, record: Record) -> None:
+        """Do nothing."""
+
+    def picture(self, name: str, env_steps: int, draw: Callable[[Path], object]) -> None:
+        """Do nothing."""
+
+    def table(self, name: str, env_steps: int, rows: Sequence[Mapping[str, JSON]]) -> None:
+        """Do nothing."""
+
+    def checkpoint(self, env_steps: int, files: Sequence[Path]) -> None:
+        """Do nothing."""
+
+    def film(self, path: Path) -> None:
         """Do nothing."""
 
     def close(self) -> None:
         """Do nothing."""
 
 
-class WandbTracker:
-    """Mirrors metrics to Weights & Biases: online where it is logged in, else offline below the run directory.
+class BackgroundTracker:
+    """Hands everything to a session in a thread of its own; see the head of this file.
 
-    ``WANDB_MODE`` (online, offline, disabled) overrides that choice. A resumed run goes on under the same id, behind
-    its last row: what was handed over is counted in the run directory, and not handed over again.
+    Args:
+        name: the service's, for messages.
+        start: starts the service.
+        earlier: the records of the run so far.
+        warn: takes the line said when something fails.
+        patience_seconds: how long `close` waits.
     """
 
-    def __init__(self, *, run_path: Path, config: Mapping[str, Any], warn: Warn) -> None:
-        self._run_path, self._config, self._warn = run_path, dict(config), warn
-        self._records: queue.Queue[dict[str, float] | None] = queue.Queue(QUEUE_LENGTH)
+    def __init__(
+        self,
+        name: str,
+        start: Callable[[], Session],
+        *,
+        earlier: Iterable[Record] = (),
+        warn: Say,
+        patience_seconds: float = CLOSE_TIMEOUT,
+    ) -> None:
+        self._name, self._start, self._earlier, self._warn = name, start, earlier, warn
+        self._patience = patience_seconds
+        self._jobs: queue.Queue[Callable[[Session], None] | None] = queue.Queue(QUEUE_LENGTH)
         self._off = threading.Event()
         self._closed = False
+        self._complained: set[str] = set()
         # A daemon: a service that hangs can't keep a finished training alive.
-        self._thread = threading.Thread(target=self._run, name="mql-wandb", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"mql-{name}", daemon=True)
         self._thread.start()
 
-    def log(self, record: Mapping[str, Any]) -> None:
+    def log(self, record: Record) -> None:
         """Queue one record; what is not a number (lists, text, null) is left out."""
-        if self._off.is_set() or self._closed:
-            return
-        try:
-            self._records.put_nowait(dict(_numbers(record)))
-        except queue.Full:
-            self._switch_off(f"{QUEUE_LENGTH} records wait for it")
+        numbers = dict(_numbers(record))
+        self._put(lambda session: session.write(numbers))
 
-    def close(self, timeout_seconds: float = CLOSE_TIMEOUT) -> None:
-        """Wait until the last records are handed over, at most `timeout_seconds`."""
+    def picture(self, name: str, env_steps: int, draw: Callable[[Path], object]) -> None:
+        """Queue a picture, which is drawn in the sink's thread."""
+
+        def send(session: Session) -> None:
+            with tempfile.TemporaryDirectory(prefix="mql-") as folder:
+                path = Path(folder) / f"{name.replace('/', '-')}.png"
+                draw(path)
+                session.picture(name, env_steps, path)
+
+        self._put(lambda session: self._try("a picture", send, session))
+
+    def table(self, name: str, env_steps: int, rows: Sequence[Mapping[str, JSON]]) -> None:
+        """Queue a table."""
+        kept = [dict(row) for row in rows]
+        self._put(lambda session: self._try("a table", lambda to: to.table(name, env_steps, kept), session))
+
+    def checkpoint(self, env_steps: int, files: Sequence[Path]) -> None:
+        """Queue the files of a checkpoint; those that are deleted before their turn are left out."""
+
+        def send(session: Session) -> None:
+            if all(path.exists() for path in files):
+                session.checkpoint(env_steps, files)
+
+        self._put(lambda session: self._try("a checkpoint", send, session))
+
+    def film(self, path: Path) -> None:
+        """Queue a film."""
+        self._put(lambda session: self._try("a film", lambda to: to.film(path), session))
+
+    def close(self, timeout_seconds: float | None = None) -> None:
+        """Wait until everything is handed over, at most `timeout_seconds` (None: the tracker's own patience)."""
         if self._closed:
             return
         self._closed = True
+        patience = self._patience if timeout_seconds is None else timeout_seconds
         if not self._off.is_set():
             try:
-                self._records.put(None, timeout=timeout_seconds)
-                self._thread.join(timeout_seconds)
+                self._jobs.put(None, timeout=patience)
+                self._thread.join(patience)
             except queue.Full:
                 pass
             if self._thread.is_alive():
-                self._switch_off(f"it did not end within {timeout_seconds:g} s")
+                self._switch_off(f"it did not end within {patience:g} s")
+
+    def _put(self, job: Callable[[Session], None]) -> None:
+        if self._off.is_set() or self._closed:
+            return
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            self._switch_off(f"{QUEUE_LENGTH} records wait for it")
 
     def _run(self) -> None:
         try:
-            run = self._start()
-            place = _Place(self._run_path / "wandb" / "handed_over.json")
-            while (record := self._records.get()) is not None and not self._off.is_set():
-                if place.is_new(record):
-                    run.log(record, step=place.row, commit=True)
-                    place.passed(record)
-            run.finish()
+            session = self._start()
+            for record in self._earlier:
+                session.write(dict(_numbers(record)))
+            while (job := self._jobs.get()) is not None and not self._off.is_set():
+                job(session)
+            session.end()
         except ModuleNotFoundError as error:
-            self._switch_off(str(missing_package(error.name or "wandb")))
+            self._switch_off(str(missing_package(error.name or self._name)))
         except BaseException as error:  # wandb ends some failures with SystemExit
-            self._switch_off(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            self._switch_off(told(error)[:300])
 
-    def _start(self) -> Any:
-        wandb = importlib.import_module("wandb")
-        mode = os.environ.get("WANDB_MODE")
-        if not mode:
-            # Without a key and a terminal an online start fails; with a terminal it would ask, behind the progress bar.
-            mode = "online" if wandb.login(prompt=False) else "offline"
-        run = wandb.init(
-            project="mql",
-            name=self._run_path.name,
-            id=self._run_id(),
-            resume="allow",
-            dir=str(self._run_path),
-            mode=mode,
-            config=self._config,
-            settings=wandb.Settings(
-                console="off",
-                silent=True,  # it would write between progress lines
-                disable_git=True,
-                save_code=False,
-                x_disable_meta=True,
-                x_disable_stats=True,
-                init_timeout=20,
-            ),
-        )
-        run.define_metric("env_steps")
-        run.define_metric("*", step_metric="env_steps")
-        return run
-
-    def _run_id(self) -> str:
-        """Return the id kept in the run directory: a resumed run has the same one, a new run of that name has not."""
-        path = self._run_path / "wandb" / "run_id.txt"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
-        return path.read_text(encoding="utf-8").strip()
+    def _try(self, what: str, send: Callable[[Session], None], session: Session) -> None:
+        """Hand over something that the run does well without."""
+        try:
+            send(session)
+        except Exception as error:
+            if what not in self._complained and not self._off.is_set():
+                self._complained.add(what)
+                self._warn(f"warning: {what} could not be sent to {self._name} ({told(error)[:300]})")
 
     def _switch_off(self, reason: str) -> None:
         if not self._off.is_set():
             self._off.set()
             self._warn(
-                f"tracking with wandb is now off ({reason}); training continues, and metrics.jsonl has everything"
+                f"warning: tracking with {self._name} is now off ({reason}); training continues, and metrics.jsonl "
+                "has everything"
             )
 
 
-class _Place:
-    """How far a run's records were handed over, kept in a file: Weights & Biases forgets it offline.
-
-    A run that goes on makes some records again, those behind its checkpoint and the evaluation that was due there.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        known: dict[str, int] = {}
-        if path.exists():
-            known = json.loads(path.read_text(encoding="utf-8"))
-        self.row = known.pop("row", 0)  # of the next record
-        self._env_steps = known  # of the last record of each kind
-
-    def is_new(self, record: Mapping[str, float]) -> bool:
-        """Tell whether a record lies behind all of its kind."""
-        return record.get("env_steps", math.inf) > self._env_steps.get(_kind(record), -1)
-
-    def passed(self, record: Mapping[str, float]) -> None:
-        """Note that a record was handed over."""
-        self.row += 1
-        if "env_steps" in record:
-            self._env_steps[_kind(record)] = int(record["env_steps"])
-        write_atomic(self._path, json.dumps({"row": self.row, **self._env_steps}).encode())
-
-
-def _kind(record: Mapping[str, float]) -> str:
-    return "evaluation" if any(name.startswith("evaluation") for name in record) else "iteration"
-
-
-def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+def _numbers(record: Record, prefix: str = "") -> Iterator[tuple[str, float]]:
     for key, value in record.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{prefix}{key}/")
@@ -203,5 +267,5 @@ def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{key}", value
 
 
-def _warn_on_stderr(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr, flush=True)
+def _on_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -173,8 +173,7 @@ def test_it_comes_back_from_a_folder_and_from_a_pickle_and_acts_alike_bit_for_bi
     obs = np.ones((2, FAMILY.obs_dim), np.float32)
     policy = result.agent.policy()
     sent = pickle.loads(pickle.dumps(policy))  # what a worker process acts with
-    element_dim = FAMILY.obs_dim + FAMILY.action_dim + 1
-    assert np.array_equal(*(each.act(obs, each.begin(2, element_dim)) for each in (policy, sent)))
+    assert np.array_equal(*(each.act(obs, each.begin(2)) for each in (policy, sent)))
 
 
 def test_another_agent_s_context_is_refused_and_one_without_takes_it_away() -> None:

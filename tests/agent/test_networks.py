@@ -124,12 +124,13 @@ def test_modules_that_are_not_known_act_through_torch_as_in_numpy(mode: str) -> 
     config = AgentConfig(hidden_sizes=(8,), context_dim=4, context_mode=mode, context_length=3)  # type: ignore[arg-type]
     agent = Agent(3, 2, config, seed=0)
     known = agent.policy()
-    general = TorchPolicy(agent.online.actor, agent.online.actor_encoder, window=3 if mode == "window" else 0)
+    window = 3 if mode == "window" else 0
+    general = TorchPolicy(agent.online.actor, agent.online.actor_encoder, elements=agent.elements, window=window)
     data = cloudpickle.dumps(general)
     learned = sum(p.numel() for m in (agent.online.actor, agent.online.actor_encoder) for p in m.parameters())
     assert len(data) < 4 * learned + 20_000
     rng = np.random.default_rng(0)
-    contexts = [(policy, policy.begin(5, 6)) for policy in (known, general, pickle.loads(data))]
+    contexts = [(policy, policy.begin(5)) for policy in (known, general, pickle.loads(data))]
     for _ in range(5):
         obs, reward = rng.standard_normal((5, 3)).astype(np.float32), rng.standard_normal(5).astype(np.float32)
         actions = [policy.act(obs, context) for policy, context in contexts]

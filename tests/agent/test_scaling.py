@@ -14,6 +14,7 @@ import torch
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.paper import prepare
 from mql.agent.agent import Agent
+from mql.agent.elements import ContextElements
 from mql.agent.scaling import Scaling
 from mql.config.schema import AdaptConfig, AgentConfig
 from mql.learning.contexts import Segments, Windows
@@ -143,7 +144,7 @@ def test_acting_meets_the_same_numbers_as_learning(mode: str) -> None:
     data = episodes(4)
     agent, _ = fitted(data, mode=mode)
     policy = pickle.loads(pickle.dumps(agent.policy()))
-    context = policy.begin(1, OBS + ACTION + 1)
+    context = policy.begin(1)
     episode = data[0]
     for t in range(STEPS):
         policy.observe(context, episode.obs[t : t + 1], episode.action[t : t + 1], episode.reward[t : t + 1])
@@ -163,7 +164,7 @@ def test_a_policy_made_before_stays_current() -> None:
     agent.scaling.fit(*replay.observations_and_rewards())
     obs: FloatArray = np.full((1, OBS), 400.0, dtype=np.float32)
     late = agent.policy()
-    np.testing.assert_array_equal(early.act(obs, early.begin(1, 6)), late.act(obs, late.begin(1, 6)))
+    np.testing.assert_array_equal(early.act(obs, early.begin(1)), late.act(obs, late.begin(1)))
 
 
 def test_it_is_saved_and_copied_with_the_agent() -> None:
@@ -201,7 +202,7 @@ def test_reward_scale_reaches_the_context_without_normalisation() -> None:
 @pytest.mark.parametrize("noise", [1e-42, 1e-17, 1e-8])
 def test_a_body_at_rest_is_not_measured_by_its_rounding_noise(noise: float) -> None:
     """Once it is pushed, its velocity is a number that networks can read, not 1e16."""
-    scaling = Scaling(1, 1, reward_scale=1.0, normalize=True, device="cpu")
+    scaling = Scaling(ContextElements(1, 1), reward_scale=1.0, normalize=True, device="cpu")
     rng = np.random.default_rng(0)
     at_rest = torch.from_numpy((noise * rng.standard_normal((200, 1))).astype(np.float32))
     scaling.fit(at_rest, at_rest[:, 0])
@@ -210,9 +211,9 @@ def test_a_body_at_rest_is_not_measured_by_its_rounding_noise(noise: float) -> N
 
 
 def test_it_is_fitted_once_and_only_if_asked() -> None:
-    scaling = Scaling(1, 1, reward_scale=1.0, normalize=True, device="cpu")
+    scaling = Scaling(ContextElements(1, 1), reward_scale=1.0, normalize=True, device="cpu")
     scaling.fit(torch.tensor([[1.0], [3.0]]), torch.tensor([5.0, 5.0]))
     assert scaling.shift.tolist() == [2.0, 0.0, 5.0] and scaling.scale.tolist() == [1.0, 1.0, 1.0]
-    for each in (scaling, Scaling(1, 1, reward_scale=1.0, normalize=False, device="cpu")):
+    for each in (scaling, Scaling(ContextElements(1, 1), reward_scale=1.0, normalize=False, device="cpu")):
         with pytest.raises(RuntimeError, match="once"):
             each.fit(torch.zeros(2, 1), torch.zeros(2))

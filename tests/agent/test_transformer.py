@@ -138,7 +138,7 @@ def test_acting_encodes_what_learning_encodes(normalize: bool) -> None:
     z, next_z = (agent.online.actor_encoder(context) for context in (batch.context, batch.next_context))
     assert len(z) == steps and torch.allclose(z[1:], next_z[:-1], atol=1e-5)
     for policy in (agent.policy(), pickle.loads(cloudpickle.dumps(agent.policy()))):
-        context = policy.begin(1, ELEMENT)
+        context = policy.begin(1)
         for t in range(steps):
             assert np.allclose(context.state[0], z[t].detach(), atol=1e-5)
             action = policy.act(episode.obs[t : t + 1], context)

@@ -206,7 +206,7 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
         ("tasks", "a command is missing (mql tasks): choose one of check, list, new, render, schema, show"),
         ("train point-robot --sed 1", "there is no option --sed (mql train): did you mean '--seed'"),
         ("train point-robot --seed x", "(mql train): see 'mql train --help'"),
-        ("train", "Missing argument"),
+        ("train", "there is nothing to train on"),
         ("train point-robto", "unknown family 'point-robto': did you mean 'point-robot'"),
         ("train point-robot --set train.env_stpes=1", "(--set train.env_stpes): did you mean 'env_steps'"),
         ("train point-robot --set agent.lr=-1", "agent.lr is -1 (--set agent.lr): it must be a number above 0"),

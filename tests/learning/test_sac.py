@@ -129,9 +129,9 @@ def test_the_policy_acts_by_its_mean_in_numpy_and_stays_current() -> None:
     policy = agent.policy()
     assert isinstance(policy, NumpyPolicy)
     obs = np.random.default_rng(0).standard_normal((5, OBS)).astype(np.float32)
-    before = agent.act(obs, policy.begin(5, OBS + ACTION + 1))
+    before = agent.act(obs, policy.begin(5))
     updated(agent, lr=1e-2)
-    acted = agent.act(obs, policy.begin(5, OBS + ACTION + 1))
+    acted = agent.act(obs, policy.begin(5))
     assert not np.allclose(acted, before)
     with torch.no_grad():
         mean, _ = agent.online.actor.distribution(torch.from_numpy(obs), torch.zeros(5, Z))

@@ -173,10 +173,10 @@ def test_a_second_learner_trains_the_same_agent() -> None:
     obs = np.ones((1, OBS), dtype=np.float32)
     for seed, learner in enumerate((first, second, first)):
         before = [p.clone() for p in agent.online.parameters()]
-        acted = policy.act(obs, policy.begin(1, OBS + ACTION + 1))
+        acted = policy.act(obs, policy.begin(1))
         learner.update(random_batch(seed=seed), generator=torch.Generator().manual_seed(0))
         assert all(not torch.equal(p, q) for p, q in zip(agent.online.parameters(), before, strict=True))
-        now = policy.act(obs, policy.begin(1, OBS + ACTION + 1))
+        now = policy.act(obs, policy.begin(1))
         assert not np.array_equal(now, acted)
         assert np.array_equal(now, agent.act(obs, agent.begin(1)))
 

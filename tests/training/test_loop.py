@@ -206,6 +206,18 @@ def test_a_run_by_another_algorithm_goes_on_bit_for_bit_too(tmp_path: Path, algo
     assert_equal_runs(tmp_path / "whole", tmp_path / "run")
 
 
+@pytest.mark.parametrize("mode", ["carry", "window"])
+def test_a_run_without_the_reward_in_its_context_goes_on_bit_for_bit_too(tmp_path: Path, mode: str) -> None:
+    settings = ["agent.context_elements=[obs,action]", f"agent.context_mode={mode}", "agent.normalize=true"]
+    config = config_of(*settings, "train.env_steps=800", "train.evaluate_every=800")
+    start(tmp_path / "whole", config)
+    with pytest.raises(Interrupted):
+        start(tmp_path / "run", config, interrupt_at(500))
+    resume(tmp_path / "run")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+    assert last_checkpoint(tmp_path / "run").tensors["online.actor_encoder.gru.weight_ih_l0"].shape == (12, 4)
+
+
 def test_watchers_are_told_how_far_each_evaluation_is(tmp_path: Path) -> None:
     watcher = at(-1, lambda: None)
     config = config_of("train.env_steps=400", "evaluate.tasks=2", "evaluate.final_tasks=100000")

@@ -1,4 +1,4 @@
-"""`mql train`, `mql evaluate` and `mql adapt`."""
+"""`mql train`, `mql evaluate`, `mql adapt` and `mql export`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from mql.errors import UserError
 
 def train(
     target: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="FAMILY|FILE.yaml",
             help="A task family, a file that defines one, or an experiment file.",
             show_default=False,
         ),
-    ],
+    ] = None,
     settings: Settings = None,
     run_dir: Annotated[
         Path | None,
@@ -46,6 +46,24 @@ def train(
         int | None,
         typer.Option(
             metavar="N", help="With --resume: continue from the checkpoint at N env steps, and delete later ones."
+        ),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN[@STEPS]",
+            help="Start a new run from the agent of another run's checkpoint; without FAMILY, on its family and with "
+            "its settings.",
+            show_default=False,
+        ),
+    ] = None,
+    keep_replay: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-replay/--no-keep-replay",
+            help="With --from: take the other run's stored episodes, too.",
+            show_default="for the same family and tasks",
         ),
     ] = None,
     trust: Trust = False,
@@ -65,6 +83,8 @@ def train(
         seed=seed,
         resume=resume,
         checkpoint=checkpoint,
+        start_from=start_from,
+        keep_replay=keep_replay,
         trust=trust,
         check=not no_check,
         as_json=as_json,
@@ -171,3 +191,20 @@ def adapt(
         trust=trust,
         as_json=as_json,
     )
+
+
+def export(
+    run: RunOrAdapted,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="DIR", help="Directory to write the policy to.", show_default=False)
+    ],
+    checkpoint: Annotated[
+        int | None, typer.Option(metavar="N", help="Use the checkpoint at N environment steps.")
+    ] = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a policy as ONNX, with a controller that needs no PyTorch, for a robot's computer."""
+    from mql.cli.export import export
+
+    export(run, out=out, checkpoint=checkpoint, trust=trust, as_json=as_json)
