@@ -23,6 +23,8 @@ from mql.config.section import (
     LABEL,
     PATH,
     Count,
+    FilePath,
+    Files,
     Fraction,
     Label,
     NotNegative,
@@ -156,6 +158,13 @@ class TrainConfig(Section):
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
     keep_checkpoints: Count = Field(default=5, description="Newest checkpoints that are kept.")
+    prior_data: Files = Field(
+        default=(),
+        description="Files of episodes that were recorded earlier: tasks of their own that are learned from, too.",
+    )
+    prior_columns: FilePath | None = Field(
+        default=None, description="A column map for these files, where they need one (docs/own-data.md)."
+    )
 
     @property
     def anneal_start(self) -> int:

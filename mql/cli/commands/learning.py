@@ -146,6 +146,18 @@ def adapt(
             show_default=False,
         ),
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE ...",
+            help="Adapt to episodes that were recorded elsewhere instead: files, after RUN. Nothing is played.",
+            show_default=False,
+        ),
+    ] = None,
+    columns: Annotated[
+        Path | None,
+        typer.Option(metavar="MAP.yaml", help="What the columns of these files mean.", show_default=False),
+    ] = None,
     adaptation_episodes: AdaptationEpisodes = None,
     episodes: Episodes = None,
     out: Annotated[
@@ -162,12 +174,14 @@ def adapt(
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
-    """Adapt a run's agent to a task of your choice."""
+    """Adapt a run's agent to a task of your choice, or to recorded episodes of one."""
     from mql.cli.evaluate import adapt
 
     adapt(
         run,
         given=task or [],
+        data=data or [],
+        columns=columns,
         adaptation_episodes=adaptation_episodes,
         episodes=episodes,
         out=out,
