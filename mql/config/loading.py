@@ -16,9 +16,10 @@ from typing import Any, Literal, NamedTuple
 import yaml
 from pydantic import ValidationError
 
+from mql.config.allowed_values import allowed
 from mql.config.findings import shown
 from mql.config.marked_yaml import read_yaml
-from mql.config.schema import BEFORE, PROFILES, Config, allowed
+from mql.config.schema import BEFORE, PROFILES, Config
 from mql.config.yaml_text import EXPERIMENT, FIELDS, SECTIONS, Given, Layer, check_key, definition_name, read_text
 from mql.errors import UserError, nearest
 
