@@ -18,7 +18,8 @@ import typer
 import yaml
 
 from mql.cli.app import app
-from mql.config.schema import PROFILES, allowed
+from mql.config.allowed_values import allowed
+from mql.config.schema import PROFILES
 from mql.config.yaml_text import FIELDS, MODELS, SECTIONS, TOP
 from mql.tasks import registry
 from mql.tasks.definitions.schema import EnvSpec

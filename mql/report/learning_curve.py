@@ -62,16 +62,9 @@ def learning_curve(evaluations: Sequence[Record], *, finished: bool) -> Learning
     Raises:
         ValueError: there is no evaluation, or no task that each of them could finish.
     """
-    if not evaluations:
-        raise ValueError("a learning curve needs at least one evaluation")
-    last = evaluations[-1]
-    split = (evaluations[-2] if finished and len(evaluations) > 1 else last)["split"]
-    evaluations = [record for record in evaluations if record["split"] == split]
+    last = evaluations[-1] if evaluations else {}
+    evaluations, places = shared_tasks(evaluations, finished=finished)
     tables = [record["tasks"] for record in evaluations]
-    # A split is a fixed list, of which evaluations take the first tasks: a place in it names a task.
-    places = [place for place in range(min(map(len, tables))) if _same([table[place] for table in tables])]
-    if not places:
-        raise ValueError("the evaluations have no task in common that each of them could finish")
     points: dict[str, list[Point]] = {}
     for record in evaluations:
         for column, point in _points(record, [record["tasks"][place] for place in places]).items():
@@ -88,6 +81,24 @@ def learning_curve(evaluations: Sequence[Record], *, finished: bool) -> Learning
         random_return=_random(tables, places, "random_return"),
         random_success=_random(tables, places, "random_success"),
     )
+
+
+def shared_tasks(evaluations: Sequence[Record], *, finished: bool) -> tuple[list[Record], list[int]]:
+    """Return the evaluations that make a curve, and the places in their tables of the tasks that all of them share.
+
+    Raises:
+        ValueError: there is no evaluation, or no task that each of them could finish.
+    """
+    if not evaluations:
+        raise ValueError("a learning curve needs at least one evaluation")
+    split = (evaluations[-2] if finished and len(evaluations) > 1 else evaluations[-1])["split"]
+    chosen = [record for record in evaluations if record["split"] == split]
+    tables = [record["tasks"] for record in chosen]
+    # A split is a fixed list, of which evaluations take the first tasks: a place in it names a task.
+    places = [place for place in range(min(map(len, tables))) if _same([table[place] for table in tables])]
+    if not places:
+        raise ValueError("the evaluations have no task in common that each of them could finish")
+    return chosen, places
 
 
 def _kind(record: Record) -> str:

@@ -8,7 +8,15 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mql.evaluation.statistics import bootstrap_interval, iqm, paired_gain, summarize
+from mql.evaluation.statistics import (
+    across_runs,
+    bootstrap_interval,
+    iqm,
+    paired_gain,
+    probability_of_improvement,
+    stratified_interval,
+    summarize,
+)
 
 
 def test_summary_of_four_values() -> None:
@@ -91,3 +99,71 @@ def test_wrong_arguments_are_refused() -> None:
         paired_gain([1.0], [1.0, 2.0])
     with pytest.raises(ValueError, match="confidence"):
         bootstrap_interval([1.0, 2.0], confidence=95)
+
+
+def test_a_stratified_interval_is_that_of_all_resamples() -> None:
+    """Two runs, two tasks: 16 equally likely resamples, each task's runs drawn on their own."""
+    values = np.array([[0.0, 10.0], [1.0, 30.0]])
+    first, second = (list(product(column, repeat=2)) for column in values.T)
+    means = [np.mean([*one, *other]) for one in first for other in second]
+    low, high = stratified_interval(values, lambda drawn: np.mean(drawn, axis=-1), resamples=40_000)
+    assert (low, high) == pytest.approx(tuple(np.quantile(np.repeat(means, 100), [0.025, 0.975])))
+    # No difference between the runs of a task: no spread, however far apart the tasks are.
+    assert stratified_interval(np.tile([[0.0, 100.0]], (4, 1))) == (50.0, 50.0)
+
+
+def test_a_stratified_interval_over_one_task_is_scipys_bootstrap() -> None:
+    from scipy.stats import bootstrap, trim_mean
+
+    values = np.random.default_rng(3).normal(size=16)
+
+    def middle(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.asarray(trim_mean(drawn, 0.25, axis=axis))
+
+    theirs = bootstrap((values,), middle, method="percentile", rng=np.random.default_rng(1)).confidence_interval
+    assert stratified_interval(values[:, None], resamples=10_000) == pytest.approx((theirs.low, theirs.high), abs=0.05)
+    assert across_runs(values[:, None])["value"] == pytest.approx(float(trim_mean(values, 0.25)))
+
+
+def test_the_probability_of_improvement_is_mann_whitneys_u() -> None:
+    from scipy.stats import mannwhitneyu
+
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.integers(5, size=(4, 7)), rng.integers(5, size=(6, 7)) - 0.0  # with ties
+    expected = np.mean([mannwhitneyu(ours[:, task], theirs[:, task]).statistic / 24 for task in range(7)])
+    estimate = probability_of_improvement(ours, theirs)
+    assert estimate["value"] == pytest.approx(expected)
+    assert estimate["ci95"] is not None and estimate["ci95"][0] <= expected <= estimate["ci95"][1]
+    assert probability_of_improvement(theirs, ours)["value"] == pytest.approx(1 - expected)
+    assert probability_of_improvement(ours, ours)["value"] == 0.5
+    assert probability_of_improvement(ours + 10, theirs)["ci95"] == [1.0, 1.0]
+    with pytest.raises(ValueError, match="the same tasks"):
+        probability_of_improvement(ours, theirs[:, :3])
+
+
+def test_an_interval_of_an_improvement_is_that_of_all_resamples() -> None:
+    ours, theirs = [0.0, 2.0, 2.0], [1.0, 3.0]
+    every = [
+        np.mean([(a > b) + 0.5 * (a == b) for a in mine for b in other])
+        for mine in product(ours, repeat=3)
+        for other in product(theirs, repeat=2)
+    ]
+    table = np.tile(np.array(ours)[:, None], (1, 1)), np.tile(np.array(theirs)[:, None], (1, 1))
+    # Too few values for an interval by the rule; with five tasks alike, the spread of their mean.
+    assert probability_of_improvement(*table)["ci95"] is None
+    wide = probability_of_improvement(np.tile(table[0], (1, 5)), np.tile(table[1], (1, 5)), resamples=20_000)
+    drawn = np.random.default_rng(5).choice(every, size=(20_000, 5)).mean(axis=1)
+    assert wide["ci95"] == pytest.approx(list(np.quantile(drawn, [0.025, 0.975])), abs=0.02)
+
+
+def test_few_values_have_no_interval_and_one_run_has_that_of_its_tasks() -> None:
+    assert across_runs([[1.0, 2.0], [3.0, 4.0]])["ci95"] is None
+    assert across_runs([[1.0], [2.0], [3.0], [4.0]])["ci95"] is None
+    assert across_runs([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]])["ci95"] is not None
+    one = across_runs([[1.0, 2.0, 4.0, 8.0, 16.0]])
+    assert one["ci95"] == list(bootstrap_interval([1.0, 2.0, 4.0, 8.0, 16.0], iqm))
+    assert (one["runs"], one["tasks"]) == (1, 5)
+    with pytest.raises(ValueError, match="finite"):
+        across_runs([[1.0, float("nan")]])
+    with pytest.raises(ValueError, match=r"\[S, N\]"):
+        across_runs([1.0, 2.0])

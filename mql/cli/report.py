@@ -1,0 +1,143 @@
+"""`mql report`: one page of HTML about runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from mql.cli.results import output
+from mql.cli.tables import print_json
+from mql.errors import UserError
+from mql.report.page.drawing.canvas import Pictures
+from mql.report.page.facts import Record, RunFacts, find_runs, read_facts
+from mql.report.page.groups import group_runs
+from mql.report.page.page import build, check_target, read_films, write, write_tables
+
+MOST_LOOKED = 4  # runs that are loaded: the first one of each group, and no more than these
+
+
+def report(
+    paths: Sequence[Path],
+    *,
+    out: Path,
+    figures: Path | None,
+    with_figures: bool,
+    films: Path | None,
+    compute: bool,
+    trust: bool,
+    as_json: bool,
+) -> None:
+    """Do what `mql report` does; the arguments are the command's."""
+    begin = time.perf_counter()
+    check_target(out)
+    shown, notes = read_films(films) if films else ([], [])
+    runs, cells, unread = _runs(paths)
+    notes += unread
+    if compute:
+        notes += _look(runs, trust=trust)
+    else:
+        notes.append("Contexts and weights of stored data that no evaluation recorded: left out by --no-compute.")
+    # Of one run the page alone, quickly; of several, what a paper needs, too.
+    folder = figures or (out.with_name(f"{out.stem}_files") if with_figures and len(runs) > 1 else None)
+    if folder is not None:
+        _make(folder)
+    pictures = Pictures(folder)
+    done = build(
+        runs, version=str(import_module("mql").__version__), pictures=pictures, cells=cells, films=shown, notes=notes
+    )
+    write(out, done)
+    files = [] if folder is None else [*pictures.files, *write_tables(folder, done)]
+    if not as_json:
+        for family, sentence in done.sentences.items():
+            print(f"{family}: {sentence}", file=output())
+        print(f"wrote {out}" + (f", and figures and tables in {folder}" if folder else ""), file=output())
+        return
+    print_json(
+        {
+            "report": str(out),
+            "files": [str(path) for path in files],
+            "sentences": done.sentences,
+            "runs": [_run_data(run, done.groups) for run in runs],
+            "results": done.rows,
+            "improvements": done.improvements,
+            "notes": [*notes, *(f"{run.name}: {note}" for run in runs for note in (*run.notes, *run.looked.notes))],
+            "report_seconds": time.perf_counter() - begin,
+        }
+    )
+
+
+def _runs(paths: Sequence[Path]) -> tuple[list[RunFacts], list[Record], list[str]]:
+    """Read all runs that the paths are or hold; one that can't be read is a note where there are others.
+
+    Raises:
+        UserError: a path is no run and holds none, or no run can be read.
+    """
+    found: dict[Path, None] = {}
+    cells: list[Record] = []
+    for path in paths:
+        folders, more = find_runs(path)
+        found |= {folder.resolve(): None for folder in folders}
+        cells += more
+    folders = list(found)
+    names = _names(folders)
+    runs, notes = [], []
+    failure: UserError | None = None
+    for folder, name in zip(folders, names, strict=True):
+        try:
+            runs.append(read_facts(folder, name=name))
+        except UserError as error:
+            failure = error
+            notes.append(f"{name} is left out: {error}")
+    if not runs and failure is not None:
+        raise failure
+    return runs, cells, notes
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Return the folders' names; with those above them where two are the same."""
+    for depth in range(1, 5):
+        names = ["/".join(folder.parts[-depth:]) for folder in folders]
+        if len(set(names)) == len(names):
+            return names
+    return [str(folder) for folder in folders]
+
+
+def _look(runs: Sequence[RunFacts], *, trust: bool) -> list[str]:
+    """Load the first run of each group, a few at most, and return a note where others are left out."""
+    from mql.api.looking import look
+
+    groups = group_runs(runs)
+    chosen = [group.runs[0] for group in groups][:MOST_LOOKED]
+    for run in chosen:
+        if len(runs) > 1:
+            print(f"loading {run.name}", file=sys.stderr)
+        run.looked = look(run, trust=trust)
+    if len(chosen) == len(runs):
+        return []
+    names = ", ".join(run.name for run in chosen)
+    return [f"Contexts and computed weights are of {names} only; a report of another run shows its own."]
+
+
+def _make(folder: Path) -> None:
+    from mql.files import user_errors
+
+    with user_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _run_data(run: RunFacts, groups: Sequence[Any]) -> Record:
+    return {
+        "path": str(run.path),
+        "name": run.name,
+        "family": run.family,
+        "group": next(group.label for group in groups if run in group.runs),
+        "method": run.method,
+        "seed": run.seed,
+        "finished": run.finished,
+        "env_steps": run.env_steps,
+        "evaluations": len(run.evaluations) + len(run.other),
+    }
