@@ -1,7 +1,7 @@
 """Meta-Q-Learning for robots: meta-train on a family of tasks, adapt to a new one within a few episodes.
 
 The public names stand below. Each is read from its module at first use, so that ``import mql`` stays cheap: it only
-tells Gymnasium the names of the task families (``gymnasium.make("mql/<family>-v0")``).
+tells Gymnasium the names of the task families (``gymnasium.make("mql/<family>-v0")``), where that is installed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from mql.tasks import registry as _registry
+try:
+    from mql.tasks import registry as _registry
+except ModuleNotFoundError as _error:
+    if _error.name != "gymnasium":
+        raise
+    # A robot's computer, which has what `mql.deploy.Controller` needs and no more.
+else:
+    _registry.tell_gymnasium()
 
 if TYPE_CHECKING:
     from mql.agent.agent import Agent
@@ -62,6 +69,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-_registry.tell_gymnasium()

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import gymnasium
 import numpy as np
@@ -27,78 +27,18 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.tasks.distributions import Value
-from mql.tasks.name_choice import Name, NameChoice, all_names, plain_value
+from mql.tasks.name_choice import Name, NameChoice, all_names
 from mql.tasks.parameter import Parameter
 from mql.tasks.splits import Split as Split
 from mql.tasks.splits import derived
+from mql.tasks.task import Array as Array
+from mql.tasks.task import BatchStep as BatchStep
+from mql.tasks.task import BoolArray as BoolArray
+from mql.tasks.task import FloatArray as FloatArray
+from mql.tasks.task import Task as Task
+from mql.tasks.task import TaskBatch as TaskBatch
 
-Array = npt.NDArray[np.float64]
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 SuccessAt = Literal["any", "end"]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task: the values of a family's task parameters, and where they come from.
-
-    ``split`` is train, validation, test, ood, validation-ood or custom; ``index`` is the place in that split's list (0
-    for a custom task). ``in_training_range`` is False where a value lies outside what training tasks are drawn from.
-    """
-
-    family: str
-    split: str
-    index: int
-    parameters: Mapping[str, Value] = field(hash=False)
-    in_training_range: bool = True
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the task parameters as plain data: numbers, names, and lists where a parameter is a vector."""
-        return {name: plain_value(value) for name, value in self.parameters.items()}
-
-
-@dataclass
-class BatchStep:
-    """What one control step of N tasks returns.
-
-    obs [N, O] float32, reward [N] float32, terminated [N] and truncated [N] bool, and info: name -> [N].
-    """
-
-    obs: FloatArray
-    reward: FloatArray
-    terminated: BoolArray
-    truncated: BoolArray
-    info: dict[str, npt.NDArray[Any]]
-
-    def copy(self) -> BatchStep:
-        """Return a step with arrays of its own."""
-        info = {name: values.copy() for name, values in self.info.items()}
-        return BatchStep(self.obs.copy(), self.reward.copy(), self.terminated.copy(), self.truncated.copy(), info)
-
-
-class TaskBatch(Protocol):
-    """Many tasks of one family side by side.
-
-    There is no automatic reset. A task that has ended (terminated or truncated) is masked until the next reset: its
-    observation, flags and info stay what they were, its reward is 0 and its actions are ignored.
-    """
-
-    @property
-    def tasks(self) -> Sequence[Task]:
-        """The tasks, in the order of the rows."""
-        ...
-
-    def reset(self, seeds: Sequence[int]) -> FloatArray:
-        """Start an episode of every task, each from its own seed; return obs [N, O]."""
-        ...
-
-    def step(self, actions: npt.ArrayLike) -> BatchStep:
-        """Advance every task by one control step with actions [N, A]; values are clipped to [-1, 1]."""
-        ...
-
-    def close(self) -> None:
-        """Release threads, processes and rendering contexts; closing twice is harmless."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -195,6 +135,24 @@ class TaskFamily(ABC):
 
         Raises:
             UserError: arrays of other shapes, an action that is not finite, or a task of another family.
+        """
+        return None
+
+    def observed(self, signals: Mapping[str, npt.ArrayLike]) -> FloatArray | None:
+        """Return the observations [T+1, O] that this family would have shown for a log of T control steps.
+
+        A robot's log holds joint angles and speeds; what an agent sees is computed from them by the family's own model.
+        Sensors are taken to have measured what they did: no noise, bias or delay is added. None: the family can't.
+
+        Args:
+            signals: by name. ``positions`` [T+1, nq] and ``velocities`` [T+1, nv], of all joints in the model's order,
+                or, with fewer columns, of those that actuators drive. Further ones where these don't tell all:
+                ``joint_NAME`` and ``speed_NAME``, ``actions`` [T, A], an observed quantity or a visible task parameter
+                by its name [T+1, D]; a constant may be given without its axis of time.
+
+        Raises:
+            UserError: something that is observed does not follow from these (the message names what to give besides),
+                or an array is of another shape or not finite.
         """
         return None
 

@@ -18,7 +18,8 @@ import typer
 import yaml
 
 from mql.cli.app import app
-from mql.config.schema import PROFILES, allowed
+from mql.config.allowed_values import allowed
+from mql.config.schema import PROFILES
 from mql.config.yaml_text import FIELDS, MODELS, SECTIONS, TOP
 from mql.tasks import registry
 from mql.tasks.definitions.schema import EnvSpec
@@ -30,7 +31,7 @@ TASKS = ROOT / "docs" / "tasks.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGES = {"mql", "tasks", "robots"}
 TABLE_BEGINS, TABLE_ENDS = "<!-- families -->", "<!-- end of families -->"
-FILE_TYPES = {"yaml", "json", "jsonl", "png", "safetensors", "sha256"}
+FILE_TYPES = {"yaml", "json", "jsonl", "png", "html", "safetensors", "sha256"}
 PYTHON = ROOT / "docs" / "python.md"
 FULL, SHORT = '"train.env_steps": 10_000', '"train.env_steps": 2400, "evaluate.final_tasks": 2'  # and in their tests
 

@@ -26,7 +26,7 @@ ORDER = (
     {"mql.evaluation"},
     {"mql.runs"},
     {"mql.training"},
-    {"mql.report"},
+    {"mql.report", "mql.deploy"},
     {"mql.api"},
     {"mql.bench", "mql.cli"},
 )
@@ -50,6 +50,7 @@ ORDER_OF_TASKS = (
         "mql.tasks.distributions",
         "mql.tasks.parameter",
         "mql.tasks.splits",
+        "mql.tasks.task",
         "mql.tasks.family",
         "mql.tasks.fault",
         "mql.tasks.gymnasium_ids",

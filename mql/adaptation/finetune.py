@@ -15,7 +15,7 @@ import numpy as np
 from mql.adaptation.gate import Gate, gate_of
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.new_data import replay_of
-from mql.adaptation.old_data import ScoredData, WeightedRows
+from mql.adaptation.old_data import ScoredData, WeightedRows, named_shares
 from mql.adaptation.playing import NewTask, Process
 from mql.adaptation.rounds import adapt_in_rounds
 from mql.adaptation.tuning import Candidate, Source, Tuner
@@ -85,6 +85,6 @@ class Finetuning:
             "fraction_zero_weight": weighed.fraction_zero,
             "tasks_covered": scored.tasks_covered,
             "calibration": dict(scored.calibration),
-            "task_weights": scored.shares(weights),
+            **named_shares(scored.replay, scored.shares(weights)),
         }
         return None if weighed.all_zero else weights

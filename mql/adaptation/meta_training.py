@@ -21,7 +21,7 @@ class MetaTraining:
 
     Attributes:
         agent: theta_meta.
-        replay: episodes of the training tasks, numbered as in ``family.tasks("train")``.
+        replay: episodes of the training tasks, numbered as in ``family.tasks("train")``, and of prior ones behind them.
         family: of these tasks; None: nobody knows it, and methods that need rewards as a function, or a simulator,
             refuse.
         moments: of the optimisers at the end of meta-training (`Learner.optimizer_tensors`); empty: they start anew.

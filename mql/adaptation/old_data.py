@@ -5,7 +5,7 @@ Shapes: M scored rows of the meta-training replay, O observation, A action, F fe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,10 +52,20 @@ class ScoredData:
         return len(np.unique(self.tasks))
 
     def shares(self, weights: npt.NDArray[Any]) -> list[float]:
-        """Return each training task's share of `weights` [M]; all zero where these are."""
+        """Return each task's share of `weights` [M], training tasks first, then prior ones; all zero where these are.
+
+        See `named_shares` for what reports say.
+        """
         sums = np.bincount(self.tasks, np.asarray(weights, np.float64), minlength=self.replay.n_tasks)
         total = float(sums.sum())
         return [float(share) for share in (sums / total if total else sums)]
+
+
+def named_shares(replay: Replay, shares: Sequence[float]) -> dict[str, JSON]:
+    """Return what a report says of each task's share: of the training tasks in their order, of prior ones by name."""
+    own, prior = list(shares[: replay.n_trained]), shares[replay.n_trained :]
+    named = dict(zip(replay.prior, prior, strict=True))
+    return {"task_weights": own, **({"prior_weights": named} if named else {})}
 
 
 def score(agent: Agent, replay: Replay, config: AdaptConfig) -> ScoredData:
@@ -140,19 +150,29 @@ class WeightedRows:
 
 
 def newest_episodes(replay: Replay, at_most: int) -> list[Episode]:
-    """Return up to `at_most` stored episodes, newest first within a task, tasks in turn; each names its task."""
-    starts = replay.episode_starts(replay.all_rows())[:at_most]
+    """Return up to `at_most` stored episodes of training tasks, newest first within a task, tasks in turn.
+
+    Each names its task.
+    """
+    starts = _own_starts(replay)[:at_most]
     return [_episode(replay, *divmod(int(start), replay.rows)) for start in starts]
 
 
 def newest_of_each_task(replay: Replay, count: int) -> list[Episode]:
-    """Return up to `count` stored episodes of each task, its newest ones."""
-    starts = replay.episode_starts(replay.all_rows())
+    """Return up to `count` stored episodes of each training task, its newest ones."""
+    starts = _own_starts(replay)
     tasks = starts // replay.rows
     order = np.argsort(tasks, kind="stable")
     rank = np.empty(len(starts), np.int64)  # of each episode among those of its task
     rank[order] = np.arange(len(starts)) - np.searchsorted(tasks[order], tasks[order])
     return [_episode(replay, *divmod(int(start), replay.rows)) for start in starts[rank < count]]
+
+
+def _own_starts(replay: Replay) -> IntArray:
+    """Return the rows in which episodes of training tasks begin: what task a prior one is of, nobody knows."""
+    starts = replay.episode_starts(replay.all_rows())
+    own: IntArray = starts[starts // replay.rows < replay.n_trained]
+    return own
 
 
 def episode_at(replay: Replay, row: int) -> Episode:

@@ -23,7 +23,7 @@ import torch
 
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.new_data import batches_of, replay_of
-from mql.adaptation.old_data import ScoredData, WeightedRows
+from mql.adaptation.old_data import ScoredData, WeightedRows, named_shares
 from mql.adaptation.playing import NewTask, Process, Request
 from mql.adaptation.propensity import ImportanceWeights, uniform_weights
 from mql.adaptation.result import AdaptationResult, distance_moved
@@ -99,7 +99,7 @@ def learn(agent: Agent, scored: ScoredData, episodes: Sequence[Episode], config:
         "step2_skipped": weighed.all_zero,
         "tasks_covered": scored.tasks_covered,
         "calibration": dict(scored.calibration),
-        "task_weights": scored.shares(weighed.weights),
+        **named_shares(scored.replay, scored.shares(weighed.weights)),
         "new_transitions": new.transitions,
         **pulled,
     }

@@ -90,10 +90,11 @@ class _Simulating:
         model, _ = weigh_rows(self._trained.agent, scored, new, self._config, self._new.seed)
         log_odds = np.full(count, -np.inf)
         if model is None:
-            log_odds[np.unique(scored.tasks)] = 0.0
+            known = np.unique(scored.tasks)
+            log_odds[known[known < count]] = 0.0
         else:
             rows = model.log_weights(scored.features)
-            sums, sizes = (np.bincount(scored.tasks, w, minlength=count) for w in (rows, np.ones(len(rows))))
+            sums, sizes = (np.bincount(scored.tasks, w, minlength=count)[:count] for w in (rows, np.ones(len(rows))))
             log_odds[sizes > 0] = sums[sizes > 0] / sizes[sizes > 0]
         posterior: np.ndarray = np.exp(log_odds - log_odds.max())
         posterior /= posterior.sum()

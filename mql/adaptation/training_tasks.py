@@ -65,6 +65,7 @@ class TrainingTasks:
 def training_tasks(trained: MetaTraining, config: AdaptConfig) -> TrainingTasks:
     """Look up the training tasks' mean contexts, over ``config.scored_transitions`` rows, and newest episodes."""
     replay, rows = newest_rows(trained.agent, trained.replay, config)
+    rows = rows[rows // replay.rows < replay.n_trained]
     contexts = contexts_of(trained.agent, replay, rows).double().cpu().numpy()
     tasks = rows // replay.rows
     numbers = np.unique(tasks)

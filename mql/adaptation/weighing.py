@@ -77,6 +77,7 @@ def calibration(agent: Agent, scored: ScoredData, config: AdaptConfig) -> dict[s
     ``own_share`` is the part of the weight that these tasks' own rows get, and ``fair_share`` what equal weights give.
     """
     tasks = np.unique(scored.tasks)
+    tasks = tasks[tasks < scored.replay.n_trained]
     chosen = tasks[np.linspace(0, len(tasks) - 1, min(CALIBRATED, len(tasks))).astype(int)]
     figures: list[tuple[float, float, float, float]] = []
     for task in chosen:

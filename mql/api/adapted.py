@@ -17,6 +17,7 @@ from mql.adaptation.result import Report
 from mql.agent import saving
 from mql.agent.agent import Agent
 from mql.agent.robot_policy import RobotPolicy
+from mql.api.exporting import export_adapted
 from mql.api.families import FamilySource, source_in
 from mql.api.training import check_device
 from mql.config.loading import Overrides, override, parse_overrides, read_resolved, to_yaml
@@ -73,6 +74,8 @@ class Adapted:
     def policy(self) -> RobotPolicy:
         """Return the adapted policy for one robot."""
         return RobotPolicy(self.agent)
+
+    export = export_adapted
 
     def compare(self) -> dict[str, JSON]:
         """Play the evaluation episodes of its task before and after adaptation: the row that `mql adapt --json` prints.

@@ -13,9 +13,11 @@ from mql.config.loading import Overrides, with_values
 from mql.config.schema import Config
 from mql.config.yaml_text import Given
 from mql.errors import UserError
+from mql.learning.prior import Prior
 from mql.runs.checkpoint import Checkpoint
 from mql.runs.definition import DefinitionCopy, kept_definition
 from mql.runs.fork import Parent
+from mql.runs.prior_files import read_prior
 from mql.tasks import registry
 from mql.tasks.family import TaskFamily
 from mql.types import JSON
@@ -70,6 +72,15 @@ class Fork:
         same_definition = (kept.digest if kept else None) == (definition.digest if definition else None)
         same = old.family == config.family and old.env == config.env and same_definition and same_tasks
         return Fork(self.parent, keep_replay=same)
+
+    def prior(self, config: Config) -> Prior | None:
+        """Return the parent's prior data, where the new run names the same files; None: they are to be read.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        same = config.train.prior_data == self.parent.run.config.train.prior_data
+        return read_prior(self.parent.run) if same and config.train.prior_data else None
 
     def begins_with(self) -> dict[str, bytes | Path]:
         """Return the files that the new run begins with; after `check`."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import gymnasium
-import numpy as np
 
 from mql.adaptation.adapters import Adaptation, prepare
-from mql.adaptation.playing import NewTask, Request, carry_out, in_environment, nobody, simulated
+from mql.adaptation.playing import NewTask, Play, Request, carry_out, in_environment, nobody, simulated
 from mql.agent.agent import Agent
 from mql.agent.robot_policy import RobotPolicy
 from mql.api.adapted import Adapted, Comparison, changed_config, evaluation_seed, tasks_of
+from mql.api.exporting import export_run
 from mql.api.families import FamilySource, check_same_tasks, source_of
+from mql.api.recorded import ColumnMap, Data, Recorded, in_memory, recorded
 from mql.api.training import last_evaluation, open_job
 from mql.config.loading import Overrides, override
 from mql.config.schema import AdaptConfig, Config
@@ -32,10 +32,7 @@ from mql.tasks.family import Task, TaskFamily
 from mql.threads import keep_freed_memory, limit_threads
 from mql.training.learning import misfit
 from mql.training.meta_q_learning import evaluation_record, load_trainer, meta_training
-from mql.types import JSON, Episode, FloatArray
-
-ROUNDING = 1e-3  # by which an action may be larger than 1
-LEAST_STEPS = 2  # of new data: fewer tell the adaptation nothing
+from mql.types import JSON, Episode
 
 
 def train(
@@ -192,6 +189,8 @@ class Run:
         """Return the zero-shot policy for one robot: it infers the task from the running episode alone."""
         return RobotPolicy(self.agent(checkpoint))
 
+    export = export_run
+
     def evaluate(
         self,
         *,
@@ -236,30 +235,40 @@ class Run:
         self,
         *,
         task: Mapping[str, object] | str | Task | None = None,
+        data: Data | None = None,
+        columns: ColumnMap | None = None,
         episodes: Sequence[Episode] | None = None,
         env: gymnasium.Env[Any, Any] | None = None,
         seed: int | None = None,
         checkpoint: int | None = None,
         settings: Overrides | None = None,
     ) -> Adapted:
-        """Adapt the agent to a new task, of which exactly one of `task`, `episodes` and `env` tells; the run stays.
+        """Adapt the agent to a new task, of which one of `task`, `data`, `episodes` and `env` tells; the run stays.
 
         Args:
             task: the task's parameters, or a listed task such as ``test:3`` (counted from 0);
-                ``adapt.adaptation_episodes`` episodes of it are simulated, at most.
-            episodes: data of the new task, collected with the run's policy. Nothing else is played, so what is learned
-                from them is kept without being tried out.
+                ``adapt.adaptation_episodes`` episodes of it are simulated, at most. Beside `data`, nothing is
+                simulated: it tells rewards that were not recorded, and with ``adapt.reward=known`` stored ones.
+            data: episodes of the new task that were recorded elsewhere, by any policy: a file (docs/own-data.md) or
+                several, or a list of `mql.Episode`. Nothing else is played, so what is learned from them is kept
+                without being tried out.
+            columns: a column map for the files of `data`, or the YAML file that holds one.
+            episodes: the same, as a list of `mql.Episode` only.
             env: an environment with the family's spaces, in which as many episodes are played.
             seed: of all random numbers; None: the run's.
             checkpoint: env steps of the checkpoint to use; None: the newest.
             settings: of ``adapt``, ``evaluate``, ``collect``, ``threads`` and ``device``.
 
         Raises:
-            UserError: none or several of the three, or something about it does not fit the run.
+            UserError: none or several of these, or something about it does not fit the run.
             EpisodeFault: an episode could not be finished.
         """
-        if sum(given is not None for given in (task, episodes, env)) != 1:
-            raise UserError("it takes one thing to adapt to", mend="give exactly one of task, episodes and env")
+        alone = task if data is None else None  # a task that is to be simulated
+        if sum(given is not None for given in (alone, data, episodes, env)) != 1:
+            mend = "give exactly one of task, data, episodes and env (a task beside data tells its reward)"
+            raise UserError("it takes one thing to adapt to", mend=mend)
+        if columns is not None and data is None:
+            raise UserError("a column map is for files, and none is given", where="columns", mend="leave it out")
         config = self.changed_config(settings)
         if seed is not None:
             config = override(config, {"seed": seed})
@@ -271,23 +280,31 @@ class Run:
         if task is None and config.adapt.reward == "known":
             what = "nobody says which task it is, so its reward is not known"
             raise UserError(what, where="adapt.reward", mend="give the task, or use adapt.reward=hidden")
+        found: Recorded | None = None
+        if data is not None or episodes is not None:
+            _check_learns_from_data(config.adapt)
+            found = in_memory(self.family, episodes) if data is None else recorded(self.family, data, columns, task)
         trainer = self.load(config, checkpoint=checkpoint).trainer
-        agent, begin = trainer.agent, evaluation_seed(config, task.split if task else "custom")
+        played = task if found is None else None
+        agent, begin = trainer.agent, evaluation_seed(config, played.split if played else "custom")
         adaptation = self._adaptation(trainer, config.adapt)
         budget = config.adapt.adaptation_episodes
-        if task is not None:
-            new = new_task(adaptation, task, seed=begin)
-            play = simulated(self.family, task, seed=begin, workers=config.workers)
+        play: Play = nobody
+        if found is not None:
+            known = task if config.adapt.reward == "known" else None
+            new = NewTask(0, begin, found.episodes, known)
         elif env is not None:
             new, play = NewTask(budget, begin), in_environment(env, self.family, seed=begin)
         else:
-            new, play = NewTask(0, begin, _checked(agent, () if episodes is None else episodes)), nobody
-        data = list(new.given)
+            assert played is not None
+            new = new_task(adaptation, played, seed=begin)
+            play = simulated(self.family, played, seed=begin, workers=config.workers)
+        learned = list(new.given)
 
         def record(request: Request) -> Sequence[Episode]:
-            played = play(request)
-            data.extend(played)
-            return played
+            more = play(request)
+            learned.extend(more)
+            return more
 
         outcome = carry_out(adaptation.begin(new), record)
         facts = {
@@ -299,12 +316,12 @@ class Run:
         return Adapted(
             agent=outcome.agent,
             config=config,
-            report=as_data(outcome.report),
-            episodes=data,
+            report=as_data({**outcome.report, **({"data": found.facts} if found else {})}),
+            episodes=learned,
             task=task.to_json() if task else None,
             facts=facts,
             source=self._source,
-            comparison=Comparison(agent, task, begin, outcome.report) if task else None,
+            comparison=Comparison(agent, played, begin, outcome.report) if played else None,
         )
 
     def changed_config(self, settings: Overrides | None = None) -> Config:
@@ -351,49 +368,16 @@ class Run:
         return self._prepared[2]
 
 
-def _checked(agent: Agent, episodes: Sequence[Episode]) -> list[Episode]:
-    """Refuse episodes that the agent can't learn from.
+def _check_learns_from_data(config: AdaptConfig) -> None:
+    """Refuse a method that makes nothing of episodes if it can play none itself.
 
     Raises:
-        UserError: none, or one of other sizes or with numbers that are not finite.
+        UserError: it is one.
     """
-    if isinstance(episodes, Episode | str | Mapping) or not isinstance(episodes, Iterable):
-        what = f"the episodes are {type(episodes).__name__}, not a list"
-        raise UserError(what, where="episodes", mend="give a list of mql.Episode")
-    checked: list[Episode] = []
-    for number, episode in enumerate(episodes):
-        where = f"episodes[{number}]"
-        if not isinstance(episode, Episode):
-            raise UserError(f"it is {type(episode).__name__}", where=where, mend="give an mql.Episode")
-        steps = np.size(episode.reward)
-        if not steps:
-            raise UserError("it has no steps", where=where, mend="leave the episode out")
-        wanted = {"obs": (steps + 1, agent.obs_dim), "action": (steps, agent.action_dim), "reward": (steps,)}
-        arrays = {name: _numbers(getattr(episode, name), name, where) for name in wanted}
-        for name, shape in wanted.items():
-            if arrays[name].shape != shape:
-                mend = f"it must be {shape}: obs [T+1, O], action [T, A], reward [T], with T of at least 1"
-                raise UserError(f"{name} has shape {arrays[name].shape}", where=where, mend=mend)
-            if not np.isfinite(arrays[name]).all():
-                raise UserError(f"{name} holds numbers that are not finite", where=where, mend="leave the episode out")
-        checked.append(
-            dataclasses.replace(episode, obs=arrays["obs"], action=arrays["action"], reward=arrays["reward"])
-        )
-        largest = float(np.abs(arrays["action"]).max())
-        if largest > 1 + ROUNDING:
-            mend = "give actions in [-1, 1], as the policy returns them"
-            raise UserError(f"action holds numbers as large as {largest:g}", where=where, mend=mend)
-    if not checked:
-        raise UserError("there are no episodes to adapt to", mend="give at least one")
-    if sum(episode.length for episode in checked) < LEAST_STEPS:
-        raise UserError("there is only one step to adapt to", where="episodes", mend="give a longer episode, or more")
-    return checked
-
-
-def _numbers(values: object, name: str, where: str) -> FloatArray:
-    """Return an episode's numbers as float32."""
-    try:
-        return np.asarray(values, dtype=np.float32)
-    except (TypeError, ValueError):
-        mend = "give an array of numbers, [T+1, O], [T, A] or [T]"
-        raise UserError(f"{name} is no array of numbers", where=where, mend=mend) from None
+    mend = "use adapt.method=finetune or auto"
+    if config.method == "search":
+        what = "search tries contexts out on the new task, and recorded episodes alone try nothing out"
+        raise UserError(what, where="adapt.method", mend=mend)
+    if config.method == "context" and not config.carry_episodes:
+        what = "context looks at no episode of the new task"
+        raise UserError(what, where="adapt.method", mend=f"{mend}, or set adapt.carry_episodes to true")

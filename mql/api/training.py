@@ -27,16 +27,19 @@ from mql.api.families import (
 )
 from mql.api.forking import Fork, ForkRequest
 from mql.api.mirror import Mirror
+from mql.api.recorded import prior_of
 from mql.config.idle_keys import idle_keys
 from mql.config.loading import Overrides, is_path, load_experiment, override, with_values
 from mql.config.schema import Config
 from mql.errors import UserError
+from mql.learning.prior import Prior
 from mql.learning.replay_size import ReplaySize
 from mql.learning.trainer import replay_size
 from mql.runs.available_memory import available_memory
 from mql.runs.definition import digest_entry, kept_definition
 from mql.runs.fork import Parent
 from mql.runs.naming import default_run_path
+from mql.runs.prior_files import files_of
 from mql.runs.run_dir import RunDir
 from mql.tasks import registry
 from mql.tasks.definitions.family import check_trust, load_definition
@@ -252,7 +255,10 @@ def create_run(
     for final in (False, True):
         harder.tasks(config.evaluate.split_of(final=final))
     check_device(config)
-    check_memory(config, harder)
+    prior = None if fork is None else fork.prior(config)
+    if prior is None:
+        prior = prior_of(config, harder)
+    check_memory(config, harder, prior)
     if check:
         check_before_training(family, definition, processes=config.workers)
     copy = None if definition is None else copy_of(definition)
@@ -265,6 +271,7 @@ def create_run(
         command=command or ["python", *sys.argv],
         definition=copy,
         facts=from_python if fork is None else {**from_python, **fork.facts()},
+        prior=files_of(prior),
         begins_with={} if fork is None else fork.begins_with(),
         replace=replace,
         numbered=numbered,
@@ -278,9 +285,13 @@ def check_device(config: Config) -> None:
         raise UserError("PyTorch sees no CUDA device", where="device", mend=mend)
 
 
-def check_memory(config: Config, family: TaskFamily) -> None:
+def check_memory(config: Config, family: TaskFamily, prior: Prior = ()) -> None:
     """Refuse a replay that does not fit into the memory that is left: the machine's, the container's or the GPU's."""
-    size = replay_size(config, family)
+    size = replay_size(config, family, prior)
+    for task in prior:
+        if (rows := task.steps + len(task.episodes)) > size.rows:
+            what = f"{task.name} ({task.facts['file']}) has {rows:,} rows, of which the newest {size.rows:,} are used"
+            say(f"note: {what}: a task's share of train.replay_capacity holds no more")
     needs = [(size.nbytes, available_memory("cpu"))]
     if config.device == "cuda":
         needs = [(size.device_bytes, available_memory("cuda")), (size.nbytes - size.device_bytes, needs[0][1])]

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 Report = Mapping[str, Any]
+ADVISABLE = 20  # recorded episodes: what learning from them alone takes where dynamics differ (docs/adaptation.md)
 
 
 def in_words(report: Report) -> str:
     """Say in words what the report of an adaptation holds: what was played, tried out, kept and rolled back."""
+    if "data" in report:
+        return _learned_from_data(report)
     method, played = report["method"], _episodes(report["episodes_charged"])
     if method == "context" and report.get("carry_episodes") and report["episodes_charged"]:
         return f"context: it goes on from {played} of the new task into every episode to come; nothing was learned"
@@ -39,6 +42,19 @@ def in_words(report: Report) -> str:
     told = "; ".join(f"round {place}: {_went(one)}" for place, one in enumerate(rounds, start=1))
     end = f"moved by {report['distance_moved']:.1%}" if report["accepted"] else "the agent is as it was"
     return f"{begin}; {told}; {end}"
+
+
+def _learned_from_data(report: Report) -> str:
+    """Say what became of episodes that were recorded elsewhere: what is learned from them, nobody has tried out."""
+    data, method = report["data"], report["method"]
+    begin = f"{method}{_how(report)}: {_episodes(data['episodes'])} recorded elsewhere, {data['steps']} steps"
+    if method == "context":
+        return f"{begin}; the context goes on from them into every episode to come, and nothing was learned"
+    if method != "paper" and not report["accepted"]:
+        return f"{begin}; there was nothing to learn from them, and the agent is as it was"
+    few = f"; {ADVISABLE} or more are advisable" if data["episodes"] < ADVISABLE else ""
+    moved = f"moved by {report['distance_moved']:.1%}"
+    return f"{begin}; {moved}; kept unseen: nothing was tried out, so it may be worse than before{few}"
 
 
 def _how(report: Report) -> str:

@@ -19,7 +19,7 @@ import typer
 
 from mql.cli.commands.bench import bench
 from mql.cli.commands.data import data_app
-from mql.cli.commands.learning import adapt, evaluate, train
+from mql.cli.commands.learning import adapt, evaluate, export, train
 from mql.cli.commands.report import report
 from mql.cli.commands.robots import robots_app
 from mql.cli.commands.runs import runs_app
@@ -30,13 +30,15 @@ from mql.errors import UserError, nearest
 # Typer brings the parser's exceptions from click, or from its own copy of it; only this one has a public name.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
+FILES = "--data"  # the option that files follow
+
 app = typer.Typer(
     help="Meta-Q-Learning for robots: meta-train on a family of tasks, then adapt to a new one within a few episodes.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, evaluate, adapt, report, bench):
+for command in (train, evaluate, adapt, report, export, bench):
     app.command()(command)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(robots_app, name="robots")
@@ -97,13 +99,16 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _repeated(arguments: Sequence[str]) -> list[str]:
-    """Allow several values after one --set or --task: ``--set a=1 b=2`` is ``--set a=1 --set b=2``."""
+    """Allow several values after one --set, --task or --data: ``--set a=1 b=2`` is ``--set a=1 --set b=2``."""
     result: list[str] = []
     option = None
     for argument in _joined(arguments):
+        if option == FILES and not argument.startswith("-"):
+            result += [FILES, argument] if result[-1] != FILES else [argument]
+            continue
         if option and re.match(r"[A-Za-z_][\w.-]*=", argument) and result[-1] != option:
             result.append(option)
-        elif argument in ("--set", "--task"):
+        elif argument in ("--set", "--task", FILES):
             option = argument
         elif not option or result[-1] != option:
             option = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from mql.bench import acting, adaptation, growth, gru, learner, replay, simulation
+from mql.bench import acting, adaptation, controller, growth, gru, learner, replay, simulation
 from mql.bench.timing import Results, describe_machine, measure_sgemm, usable_cores
 from mql.cli.tables import WIDTH_OF_A_FILE, print_json
 from mql.errors import UserError, nearest
@@ -22,6 +22,7 @@ PARTS: Mapping[str, Callable[[int], Results]] = {
     "acting": acting.measure,
     "adaptation": adaptation.measure,
     "growth": growth.measure,
+    "controller": controller.measure,
 }
 PROFILE = "fast"  # every part measures it; what belongs to the paper's alone is named so in the results
 
@@ -39,6 +40,7 @@ UNITS_BY_ENDING = {
     "transitions_per_s": "transitions/s",
     "updates_per_s": "updates/s",
     "_us": "µs",
+    "_mb": "MB",
     "_ms": "ms",
     "_s": "s",
 }
@@ -61,7 +63,7 @@ def bench(part: str, *, threads: int | None, as_json: bool) -> None:
 
 def run(part: str, threads: int) -> Results:
     """Measure one part on `threads` threads and return the JSON value of the contract."""
-    threads = 1 if part == "acting" else threads  # a robot's control loop has one
+    threads = 1 if part in ("acting", "controller") else threads  # a robot's control loop has one
     keep_freed_memory()
     limit_threads(threads)
     results = PARTS[part](threads)

@@ -105,6 +105,8 @@ def adapt(
     path: Path,
     *,
     given: Sequence[str],
+    data: Sequence[str],
+    columns: Path | None,
     adaptation_episodes: int | None,
     episodes: int | None,
     out: Path | None,
@@ -118,13 +120,22 @@ def adapt(
     if is_adapted(path):
         raise _only_as_saved(path, "mql adapt")
     changes = _counts(settings, adaptation_episodes, episodes)
+    if data:
+        _check_nothing_is_played({"--adaptation-episodes": adaptation_episodes, "--episodes": episodes})
+    elif columns is not None:
+        raise UserError("--columns is for the files of --data", mend="give --data FILE, or leave it out")
     run = open_run(path, trust=trust)
-    task = chosen_task(run.family, given)
+    task = chosen_task(run.family, given) if given or not data else None
     if out is not None:
         check_free(out, mend="choose another --out")
     with task_bar("adapting"):
-        adapted = run.adapt(task=task, checkpoint=checkpoint, settings=changes)
-        row = {**adapted.compare(), "env_steps": adapted.facts["env_steps"], **digest_entry(run.path)}
+        if data:
+            adapted = run.adapt(task=task, data=data, columns=columns, checkpoint=checkpoint, settings=changes)
+            measured: Mapping[str, Any] = {"parameters": adapted.task, **adapted.report}
+        else:
+            adapted = run.adapt(task=task, checkpoint=checkpoint, settings=changes)
+            measured = adapted.compare()
+        row = {**measured, "env_steps": adapted.facts["env_steps"], **digest_entry(run.path)}
     if out is not None:
         adapted.save(out, facts=row)
     if picture is not None:
@@ -132,10 +143,25 @@ def adapt(
     if as_json:
         print_json(row)
     else:
-        print_task_rows([row])
+        if not data:
+            print_task_rows([row])
         print(in_words(row))
-    if not task.in_training_range:
+        for note in row.get("data", {}).get("notes", ()):
+            print(f"note: {note}", file=sys.stderr)
+    if task is not None and not task.in_training_range:
         print("note: the task is outside the range of the training tasks", file=sys.stderr)
+
+
+def _check_nothing_is_played(wanted: Mapping[str, int | None]) -> None:
+    """Refuse options that say how many episodes are to be played.
+
+    Raises:
+        UserError: one of them was given.
+    """
+    for option, value in wanted.items():
+        if value is not None:
+            what = f"{option} {value} asks for episodes, and with --data none is played"
+            raise UserError(what, where=option, mend="leave one of them out")
 
 
 def _draw_weights(picture: Path, training: Sequence[Task], row: Mapping[str, Any]) -> None:

@@ -16,13 +16,15 @@ from typing import Any, Literal, NamedTuple
 import yaml
 from pydantic import ValidationError
 
+from mql.config.allowed_values import allowed
 from mql.config.findings import shown
 from mql.config.marked_yaml import read_yaml
-from mql.config.schema import BEFORE, PROFILES, Config, allowed
+from mql.config.schema import BEFORE, PROFILES, Config
 from mql.config.yaml_text import EXPERIMENT, FIELDS, SECTIONS, Given, Layer, check_key, definition_name, read_text
 from mql.errors import UserError, nearest
 
 SUFFIXES = (".yaml", ".yml")
+PATHS = ("train.prior_data", "train.prior_columns")  # keys whose values are paths
 
 
 # Settings that win over all files: the ``key=value`` texts of ``--set``, or from Python a mapping of keys to values.
@@ -73,6 +75,8 @@ def load_experiment(
         UserError: unknown key, wrong type or range, unreadable file, unknown family, values that do not agree.
     """
     user, user_profiles = _read_target(target)
+    for layer in (user, *user_profiles.values()):
+        layer.update(_from_folder(layer, Path(target).parent))
     last = parse_overrides(overrides)
     if seed is not None:
         last["seed"] = Given(seed, "--seed")
@@ -202,6 +206,19 @@ def _read_target(target: str) -> tuple[Layer, dict[str, Layer]]:
     if definition_name(text, target) is not None:
         return {"family": Given(os.path.abspath(target), target)}, {}
     return read_text(text, target)
+
+
+def _from_folder(layer: Layer, folder: Path) -> Layer:
+    """Return the values of a file that are paths, which start at its own folder, as paths from here."""
+
+    def path(value: Any) -> Any:
+        return str(folder / value) if isinstance(value, str) and value and ":" not in value else value
+
+    return {
+        key: given._replace(value=[*map(path, given.value)] if isinstance(given.value, list) else path(given.value))
+        for key, given in layer.items()
+        if key in PATHS
+    }
 
 
 def _definition(target: str, given: Given) -> tuple[Given, Path | None]:

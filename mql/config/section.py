@@ -36,6 +36,8 @@ NotNegative = Annotated[float, BeforeValidator(_real_number), Field(ge=0)]
 LABEL = r"^[^\x00-\x1f]{1,64}$"
 Label = Annotated[str, Field(pattern=LABEL)]  # what a person calls something: one line of text
 PATH = r"^[^\x00-\x1f]{1,4096}$"
+FilePath = Annotated[str, Field(pattern=PATH)]
+Files = Annotated[tuple[FilePath, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 Fraction = Annotated[float, BeforeValidator(_real_number), Field(ge=0, le=1)]
 
 

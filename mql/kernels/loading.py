@@ -14,6 +14,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -70,9 +72,27 @@ class Kernels:
         self._functions[name](*[a if a is None or type(a) in _NUMBERS else a.data_ptr() for a in arguments])  # type: ignore[union-attr]
 
 
-@cache
+_plain = False
+
+
+@contextmanager
+def plain_operators() -> Iterator[None]:
+    """Compute with PyTorch's own operators alone in here: what traces them can't see into a kernel."""
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
+
+
 def kernels_for(dtype: torch.dtype) -> Kernels | None:
-    """The kernels for `dtype`, or None where there are none (`status` says why)."""
+    """The kernels for `dtype`, or None where there are none (`status` says why), or none may be used."""
+    return None if _plain else _kernels_for(dtype)
+
+
+@cache
+def _kernels_for(dtype: torch.dtype) -> Kernels | None:
     library = status().library
     return Kernels(library, dtype) if library is not None and dtype in _TYPES else None
 

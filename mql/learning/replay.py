@@ -43,6 +43,7 @@ class Replay:
         device: where the table lives and batches are made.
         scaling: of what batches and states are made from (None: none), and what contexts have of a row (None: all);
             the table itself keeps its units.
+        prior: names of the last tasks, whose episodes are no run's own (`mql.learning.prior`): numbers below 0.
     """
 
     def __init__(
@@ -56,19 +57,15 @@ class Replay:
         context_dim: int = 0,
         device: str = "cpu",
         scaling: Scaling | None = None,
+        prior: Sequence[str] = (),
     ) -> None:
         self._scaling = scaling or Scaling(
             ContextElements(obs_dim, action_dim), reward_scale=1.0, normalize=False, device=device
         )
         self.n_tasks, self.obs_dim, self.action_dim = n_tasks, obs_dim, action_dim
-        size = ReplaySize(
-            n_tasks=n_tasks,
-            obs_dim=obs_dim,
-            action_dim=action_dim,
-            capacity=capacity,
-            episode_length=episode_length,
-            context_dim=context_dim,
-        )
+        self.prior = tuple(prior)
+        sizes = {"capacity": capacity, "episode_length": episode_length, "context_dim": context_dim}
+        size = ReplaySize(n_tasks=n_tasks, obs_dim=obs_dim, action_dim=action_dim, **sizes)
         self.rows = size.rows
         self.table = _zeros(*size.on_device["table"], device)
         # Of every row: the encoder's state before its step, as of the last `refresh_states` that reached its episode.
@@ -103,14 +100,20 @@ class Replay:
         return int(self._size.sum()) - len(self._at)
 
     @property
+    def n_trained(self) -> int:
+        """Tasks whose episodes a run collects; they come before those of `prior`."""
+        return self.n_tasks - len(self.prior)
+
+    @property
     def first_live_episode(self) -> int:
-        """Number of the oldest episode held (`appended` when none is)."""
-        return min((stored[0].number for stored in self._stored if stored), default=self.appended)
+        """Number of the oldest episode held that a run has collected (`appended` when none is)."""
+        own = self._stored[: self.n_trained]
+        return min((stored[0].number for stored in own if stored), default=self.appended)
 
     def append(self, episode: Episode, *, number: int | None = None) -> None:
         """Store one whole episode in its task's ring, forgetting that task's oldest ones if it is full.
 
-        `number` is the episode's number in its run, by default the next one.
+        `number` is the episode's number in its run, by default the next one; below 0 for one that is not the run's.
 
         Raises:
             ValueError: the episode is longer than the ring, its task is unknown, or restored states are not its own.
@@ -171,8 +174,9 @@ class Replay:
         return rows
 
     def observations_and_rewards(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Observations [n, O] and rewards [n] of all stored transitions, in their own units."""
-        rows = self._rows(self.all_rows())
+        """Observations [n, O] and rewards [n] of all transitions that a run has collected, in their own units."""
+        stored = self.all_rows()
+        rows = self._rows(stored[stored < self.n_trained * self.rows])
         return rows[:, : self.obs_dim], rows[:, -1]
 
     def sample_rows(self, n: int, rng: np.random.Generator) -> IntArray:

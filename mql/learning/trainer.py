@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -17,6 +17,7 @@ from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import Config, TrainConfig
 from mql.learning.contexts import carried_state_dim, context_plan
+from mql.learning.prior import Prior
 from mql.learning.replay import Replay
 from mql.learning.replay_size import ReplaySize
 from mql.learning.reward_size import reward_remark
@@ -49,18 +50,19 @@ class Trainer:
     Args:
         config: resolved; ``config.family`` names `family`.
         family: meta-trained on its ``train`` tasks.
+        prior: logged episodes that are learned from besides, from the first update on.
     """
 
-    def __init__(self, config: Config, family: TaskFamily) -> None:
-        self.config, self.family = config, family
+    def __init__(self, config: Config, family: TaskFamily, prior: Prior = ()) -> None:
+        self.config, self.family, self.prior = config, family, prior
         self.tasks = family.tasks("train")
         seed = int(generator(config.seed, "agent").integers(2**31))
         self.agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=seed, device=config.device)
         self._warm_up = random_actions(family)
         self._explorer = explorer_for(family, config.agent.exploration, config.agent.exploration_noise)
         self.learner = self.agent.learner(lr=config.agent.lr)
-        size = replay_size(config, family)
-        self.replay = Replay(**asdict(size), device=config.device, scaling=self.agent.scaling)
+        self.replay = self._empty_replay()
+        self._append_prior()
         self.env_steps = 0
         self.iterations = 0
 
@@ -68,6 +70,19 @@ class Trainer:
     def updates(self) -> int:
         """Updates made so far."""
         return self.learner.updates
+
+    def _empty_replay(self) -> Replay:
+        size = replay_size(self.config, self.family, self.prior)
+        names = [task.name for task in self.prior]
+        return Replay(**asdict(size), device=self.config.device, scaling=self.agent.scaling, prior=names)
+
+    def _append_prior(self) -> None:
+        """Put prior episodes into the rings behind those of the training tasks; the last one has number -1."""
+        number = -sum(len(task.episodes) for task in self.prior)
+        for place, task in enumerate(self.prior, start=len(self.tasks)):
+            for episode in task.episodes:
+                self.replay.append(replace(episode, task=place), number=number)
+                number += 1
 
     def iterate(self) -> TrainerIteration:
         """Collect ``episodes_per_iteration`` episodes side by side, then make the updates that are due.
@@ -172,7 +187,10 @@ class Trainer:
         """
         self.agent.load_tensors(tensors)
         self.learner.load_optimizer_tensors({n: v for n, v in tensors.items() if n.startswith("adam.")})
+        if self.prior:  # whose kept states have to be there when they are appended
+            self.replay = self._empty_replay()
         self.replay.restore_states(tensors)
+        self._append_prior()
         self.learner.updates = int(counters["updates"])
         self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
 
@@ -182,10 +200,10 @@ def updates_after(train: TrainConfig, env_steps: int) -> int:
     return int(max(env_steps - train.random_steps, 0) / train.env_steps_per_update)
 
 
-def replay_size(config: Config, family: TaskFamily) -> ReplaySize:
-    """Return the size of the replay that a run with this configuration allocates."""
+def replay_size(config: Config, family: TaskFamily, prior: Prior = ()) -> ReplaySize:
+    """Return the size of the replay that a run with this configuration, and prior data, allocates."""
     return ReplaySize(
-        n_tasks=len(family.tasks("train")),
+        n_tasks=len(family.tasks("train")) + len(prior),
         obs_dim=family.obs_dim,
         action_dim=family.action_dim,
         capacity=config.train.replay_capacity,

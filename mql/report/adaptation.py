@@ -158,7 +158,7 @@ def draw_budgets(path: Path, rows: Sequence[Row]) -> Path:
 
 
 def draw_task_weights(
-    path: Path, tasks: Sequence[Mapping[str, Any]], weights: Sequence[float], new: Mapping[str, Any]
+    path: Path, tasks: Sequence[Mapping[str, Any]], weights: Sequence[float], new: Mapping[str, Any] | None
 ) -> Path:
     """Draw how much each training task's stored data counts for a new task, by the tasks' first numbers.
 
@@ -166,12 +166,12 @@ def draw_task_weights(
         path: where the picture goes.
         tasks: the training tasks' parameters.
         weights: the share of each, which sum to 1 (or are all 0).
-        new: the new task's parameters; it is marked by a star.
+        new: the new task's parameters, marked by a star; None: nobody knows them.
 
     Raises:
         ValueError: the tasks have no numbers.
     """
-    columns = numbers_of(new)
+    columns = numbers_of(tasks[0] if new is None else new)
     if not columns:
         raise ValueError("the tasks have no numbers to draw them by")
     x, *more = list(columns)[:2]
@@ -185,14 +185,17 @@ def draw_task_weights(
             [place[x] for place in places], [place[y] for place in places], c=relative, cmap="viridis", s=60
         )
         figure.colorbar(drawn, label="weight (1: average)")
-        axes.plot(here[x], here[y], "*", color="#D55E00", markersize=16)
+        if new is not None:
+            axes.plot(here[x], here[y], "*", color="#D55E00", markersize=16)
         axes.set_ylabel(y)
     else:
         axes.scatter([place[x] for place in places], relative, color="#0072B2", s=30)
-        axes.axvline(here[x], color="#D55E00", linestyle="--")
+        if new is not None:
+            axes.axvline(here[x], color="#D55E00", linestyle="--")
         axes.set_ylabel("weight (1: average)")
     axes.set_xlabel(x)
-    axes.set_title("Training tasks by the weight of their stored data; star or line: the new task")
+    marked = "" if new is None else "; star or line: the new task"
+    axes.set_title(f"Training tasks by the weight of their stored data{marked}")
     return save_figure(figure, path)
 
 

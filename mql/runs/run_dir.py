@@ -2,7 +2,8 @@
 
 ``config.yaml`` (resolved), ``tasks.json`` (parameters of every split), ``environment.json`` (versions, machine,
 command), ``definition/`` (`mql.runs.definition`), ``metrics.jsonl`` and ``evaluations.jsonl`` (one JSON object a line),
-``checkpoints/``, ``replay/``, ``lock``, at the end ``finished.json``. Names ending in ``.tmp`` are leftovers of a kill.
+``prior/`` (`mql.runs.prior_files`), ``checkpoints/``, ``replay/``, ``lock``, at the end ``finished.json``. Names ending
+in ``.tmp`` are leftovers of a kill.
 
 To resume: ``open_for_resume``, ``load_checkpoint`` (if there is one), ``cut_back``, then write on.
 """
@@ -75,6 +76,7 @@ class RunDir:
         command: Sequence[str],
         definition: DefinitionCopy | None = None,
         facts: Mapping[str, JSON] = MappingProxyType({}),
+        prior: Mapping[str, bytes] = MappingProxyType({}),
         begins_with: Mapping[str, bytes | Path] = MappingProxyType({}),
         replace: bool = False,
         numbered: bool = False,
@@ -88,6 +90,7 @@ class RunDir:
             command: the command line, for the record.
             definition: of the family, where a file defines it; the run keeps it.
             facts: more for ``environment.json``.
+            prior: files that keep the run's prior data, by their path within it (`mql.runs.prior_files`).
             begins_with: a first checkpoint and its episodes, by path in the folder (`mql.runs.fork`); training then
                 begins as if the run went on.
             replace: remove an earlier run of this name (of no other folder).
@@ -97,6 +100,7 @@ class RunDir:
         named, copied = (definition.facts, definition.in_run) if definition else ({}, {})
         files: dict[str, bytes | Path] = {
             **copied,
+            **prior,
             **begins_with,
             "environment.json": to_json(describe_environment(command) | named | dict(facts), indent=1),
             "config.yaml": to_yaml(config).encode(),

@@ -11,7 +11,9 @@ from mql.adaptation.meta_training import MetaTraining
 from mql.agent.agent import Agent
 from mql.config.schema import WHILE_TRAINING, Config
 from mql.evaluation.held_out import evaluate, mean_terms, summarize_results
+from mql.learning.prior import Prior
 from mql.learning.trainer import Trainer, updates_after
+from mql.runs.prior_files import read_prior
 from mql.runs.run_dir import RunDir
 from mql.seeding import generator
 from mql.tasks.family import Task, TaskFamily
@@ -22,8 +24,8 @@ from mql.types import COLLECTED_TERM, JSON, Episode
 class MetaQLearning:
     """A `Trainer` as a `Learning`; `evaluate` measures its agent zero-shot and adapted."""
 
-    def __init__(self, config: Config, family: TaskFamily) -> None:
-        self.trainer = Trainer(config, family)
+    def __init__(self, config: Config, family: TaskFamily, prior: Prior = ()) -> None:
+        self.trainer = Trainer(config, family, prior)
 
     @property
     def env_steps(self) -> int:
@@ -114,7 +116,7 @@ class MetaQLearning:
 
 def load_trainer(run: RunDir, family: TaskFamily, config: Config, *, env_steps: int | None = None) -> Trainer:
     """Load the agent and the replay of a run's checkpoint (by default the newest)."""
-    learning = MetaQLearning(config, family)
+    learning = MetaQLearning(config, family, read_prior(run))
     restore(learning, run.load_checkpoint(env_steps))
     return learning.trainer
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from mql.config.schema import Config
+from mql.runs.prior_files import read_prior
 from mql.runs.run_dir import RunDir
 from mql.tasks.family import TaskFamily
 from mql.training.learning import Learning
@@ -15,7 +16,8 @@ from mql.training.meta_q_learning import MetaQLearning
 from mql.types import JSON
 
 # A new method is a file with its `Learning`, a line here and its name in `Config.method`.
-METHODS: dict[str, Callable[[Config, TaskFamily], Learning]] = {"mql": MetaQLearning}
+# It is called with the configuration, the family and, where a run has some, prior data (`mql.learning.prior`).
+METHODS: dict[str, Callable[..., Learning]] = {"mql": MetaQLearning}
 
 
 def meta_train(
@@ -44,6 +46,7 @@ def meta_train(
             saved.
     """
     torch.set_num_threads(config.threads)
-    learning = METHODS[config.method](config, family)
+    prior = read_prior(run)
+    learning = METHODS[config.method](config, family, *([prior] if prior else []))
     changed = config if resume else None
     return train(learning, config.train, run, resume=resume, checkpoint=checkpoint, config=changed, watchers=watchers)

@@ -164,7 +164,7 @@ class DefinedFamily(GymnasiumFamily):
         read ``info``, which is not observed, or what a task itself puts somewhere.
         """
         given = checked_transitions(self, before, after, action, task)
-        found, scaling = _seen_reward(self)
+        found, scaling = stated_reward(self)
         if found is None:
             return None
         visible = visible_part(scaling, given.parameters, self.shown, len(given.action))
@@ -299,7 +299,7 @@ def _python_family(file: DefinitionFile) -> TaskFamily:
 
 
 @lru_cache(maxsize=64)
-def _seen_reward(family: DefinedFamily) -> tuple[SeenReward | None, Mapping[str, Scaling]]:
+def stated_reward(family: DefinedFamily) -> tuple[SeenReward | None, Mapping[str, Scaling]]:
     """Read the definition's reward again, and how visible parameters are scaled."""
     maker = family.make_env
     assert isinstance(maker, EnvironmentMaker)

@@ -55,8 +55,9 @@ from mql.tasks.physics.episode import EpisodePhysics
 from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.scenes.source import ModelSource
 from mql.tasks.stepping.checked import checked_transitions
-from mql.tasks.stepping.derived import Derived
+from mql.tasks.stepping.derived import Derived, name_of
 from mql.tasks.stepping.effector import ControlledDynamics, MocapDynamics
+from mql.tasks.stepping.logged import COMPARED, FROM_FORCES, Mechanics
 from mql.tasks.stepping.parallel import EpisodeJudge, ParallelFamily
 from mql.tasks.stepping.physics_state import PhysicsState
 from mql.tasks.stepping.state import Dynamics, Outcome, State
@@ -192,6 +193,27 @@ class ParallelDefinedFamily(ParallelFamily):
             name: scaled(known.scaling.get(name), value.reshape(len(state.qpos), -1))
             for name, value in read_rows(known.observed, _arrays(state)).items()
         }
+
+    def mechanics(self) -> Mechanics:
+        """Return what computes observations from logged joints."""
+        known, tasks = self.mechanism, self.tasks("train")[:COMPARED]
+        forced = [
+            name
+            for name, quantity in known.observed.items()
+            if quantity.derived is not None and quantity.derived.needs & FROM_FORCES
+        ]
+        seen = {quantity.source for quantity in known.observed.values()}
+        return Mechanics(
+            family=self,
+            models=[self.model(task) for task in tasks],
+            start=self.first_state(np.random.default_rng(0), tasks[0]),
+            begin=known.start.put,
+            derived=[each for each in known.derived if name_of(each) in seen],
+            controller=None if isinstance(known.commands, MocapEffector) else known.commands,
+            observe=self.observed_parts,
+            forced=forced,
+            known=list(known.observed),
+        )
 
     def reward(self, before: FloatArray, after: FloatArray, action: npt.ArrayLike, task: Task) -> FloatArray | None:
         """Return what transitions are worth in `task`, [n] float32, by the definition's expressions.

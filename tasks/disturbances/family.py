@@ -15,13 +15,14 @@ Shapes: N tasks, O observation, A action.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 
 from mql.tasks.disturbances.actuators import Actuators
 from mql.tasks.disturbances.batch import DisturbedBatch, DisturbedEnvironment
@@ -75,6 +76,20 @@ class DisturbedFamily(TaskFamily):
         """
         batch = self.inner.make_batch(tasks, threads=threads)
         return DisturbedBatch(self, batch, self._sensors(tasks), self._actuators(tasks))
+
+    def observed(self, signals: Mapping[str, npt.ArrayLike]) -> FloatArray | None:
+        """Return what the inner family would have shown, with its history; the log's sensors did the rest.
+
+        See `TaskFamily.observed`.
+        """
+        seen = self.inner.observed(signals)
+        if seen is None or not self.sensed:
+            return seen
+        width = sensed_width(self.inner)
+        layout = Layout.of(self.sensed, width)
+        rows = np.maximum(np.arange(len(seen))[:, None] - layout.age, 0)
+        stacked: FloatArray = np.concatenate([seen[rows, layout.columns], seen[:, width:]], axis=1)
+        return stacked
 
     def variant(self, suffix: str, note: str, **changes: Any) -> Any:
         """Return the variant of the inner family, disturbed likewise."""

@@ -71,6 +71,7 @@ _NEEDS = {
     "sensordata": Needs.SENSORS,
 }
 FROM_STATE = frozenset(_NEEDS)
+FROM_PLACES = FROM_STATE - {"qfrc_actuator"}  # what follows from positions and velocities alone
 # Contact forces on bodies [B, 6] N m and N, which only a simulation of its own that keeps them can tell.
 FROM_SOLVER = frozenset({"cfrc_ext"})
 # [N] s since an episode's start. Every simulation knows it; nothing is computed.

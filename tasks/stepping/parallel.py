@@ -25,6 +25,7 @@ from mql.tasks.family import Array, BatchStep, FloatArray, Task, TaskFamily
 from mql.tasks.parameter import visible_values
 from mql.tasks.physics.episode import EpisodePhysics
 from mql.tasks.stepping.checked import checked_actions, checked_seeds, checked_transitions
+from mql.tasks.stepping.logged import Mechanics, observed_parts
 from mql.tasks.stepping.physics_state import PhysicsState, stacked
 from mql.tasks.stepping.simulation import Simulating, Simulation
 from mql.tasks.stepping.single import TaskEnvironment
@@ -88,6 +89,25 @@ class ParallelFamily(TaskFamily):
         with np.errstate(invalid="ignore"):
             outcome = self.outcome(*states, transitions.action, transitions.parameters)
         return outcome.reward.astype(np.float32)
+
+    def mechanics(self) -> Mechanics | None:
+        """Return what computes observations from logged joints, for `observed`; None: nothing does."""
+        return None
+
+    def observed(self, signals: Mapping[str, npt.ArrayLike]) -> FloatArray | None:
+        """Return the observations that this family would have shown for a log; see `TaskFamily.observed`."""
+        known = self.mechanics()
+        if known is None:
+            return None
+        seen = observed_parts(known, signals, constant=self.visible)
+        rows = len(next(iter(seen.values())))
+        parts = [seen[name] for name in seen if name not in self.visible]
+        parameters = {
+            name: values if self.parameters[name].distribution.size is not None else values[:, 0]
+            for name, values in seen.items()
+            if name in self.visible
+        }
+        return np.concatenate([*parts, self.visible_part(parameters, rows)], axis=1).astype(np.float32)
 
     def judge(self, rows: int) -> EpisodeJudge:
         """Return what judges the episodes of a batch of N = `rows` tasks: `outcome`, which remembers nothing."""

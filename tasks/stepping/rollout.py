@@ -32,6 +32,7 @@ from mujoco.rollout import Rollout
 
 from mql.robots.description import Robot, View
 from mql.robots.mjcf.warnings import warn_on_stderr
+from mql.tasks.control.controller import Controller
 from mql.tasks.distributions import Value
 from mql.tasks.family import Array, Task
 from mql.tasks.physics.episode import EpisodePhysics
@@ -41,7 +42,8 @@ from mql.tasks.scenes.source import MjcfFile, ModelSource
 from mql.tasks.stepping import derived as derived_quantities
 from mql.tasks.stepping.camera import Camera
 from mql.tasks.stepping.contact import ContactDynamics
-from mql.tasks.stepping.derived import FROM_SOLVER, TIME, Derived, Deriver
+from mql.tasks.stepping.derived import FROM_PLACES, FROM_SOLVER, TIME, Derived, Deriver
+from mql.tasks.stepping.logged import COMPARED, Mechanics
 from mql.tasks.stepping.parallel import ParallelFamily
 from mql.tasks.stepping.physics_state import STATE, Begin, Layout, PhysicsState
 from mql.tasks.stepping.simulation import Simulation
@@ -113,6 +115,28 @@ class MujocoFamily(ParallelFamily):
         if physics is None or not physics.varies:
             return [model_of(self, task) for task in tasks]
         return Varying(physics, self.base(), [self.changed_to(task.parameters) for task in tasks])
+
+    def mechanics(self) -> Mechanics | None:
+        """Return what computes observations from logged joints; None where forces are seen."""
+        if not FROM_PLACES.issuperset(self.derived):
+            return None
+        tasks = self.tasks("train")[:COMPARED]
+        return Mechanics(
+            family=self,
+            models=[model_of(self, task) for task in tasks],
+            start=self.first_state(np.random.default_rng(0), tasks[0]),
+            derived=self.derived,
+            observe=self._seen_in_log,
+            controller=self.commands(),
+        )
+
+    def commands(self) -> Controller | None:
+        """Return the controller whose memory is seen; None: actions go to the motors."""
+        return None
+
+    def _seen_in_log(self, state: State) -> Mapping[str, Array]:
+        full = State(state.qpos, state.qvel, {**state.derived, **self.derive(state)})
+        return {"": self.observe(full)}
 
     def derive(self, state: State) -> Mapping[str, Array]:
         """Return further quantities for ``State.derived``, computed once a control step: name -> [N, ...]."""

@@ -110,7 +110,7 @@ def from_gymnasium(
             has_success=success_key is not None,
             make_env=make_env,
             set_task=set_task,
-            observed=observed,
+            observed_keys=observed,
             success_key=success_key,
             hold_steps=hold_steps,
             success_at=success_at,

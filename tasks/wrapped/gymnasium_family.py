@@ -33,7 +33,7 @@ class GymnasiumFamily(TaskFamily):
             ``render_mode=...`` only where pictures are wanted.
         set_task: called with (environment, task parameters) before every reset; whatever it changes it must set from
             saved original values, or tasks drift. None: ``make_env(**parameters)`` builds an environment for each task.
-        observed: keys of a Dict observation that the agent sees, in this order; () for all there is.
+        observed_keys: keys of a Dict observation that the agent sees, in this order; () for all there is.
         success_key: the entry of ``info`` that is true while a task is at its goal; None: the family has no success.
         info_keys: numbers of ``info`` that are reported; every step must give them.
         nuisances: what each episode draws of the numbers of the environment's MuJoCo model, on top of the task's.
@@ -42,7 +42,7 @@ class GymnasiumFamily(TaskFamily):
     native: bool = False
     make_env: Callable[..., Environment]
     set_task: Callable[[Environment, Mapping[str, Value]], None] | None = None
-    observed: tuple[str, ...] = ()
+    observed_keys: tuple[str, ...] = ()
     success_key: str | None = None
     info_keys: tuple[str, ...] = ()
     nuisances: tuple[Nuisance, ...] = ()
@@ -86,7 +86,7 @@ class GymnasiumFamily(TaskFamily):
         return EnvironmentSource(
             self.make_env,
             self.set_task,
-            observed=self.observed,
+            observed=self.observed_keys,
             success_key=self.success_key,
             info_keys=self.info_keys,
             oracle=self.oracle,

@@ -177,7 +177,7 @@ def test_mistakes_are_told_in_one_line(run: mql.Run, tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    assert "give exactly one of task, episodes and env" in said(run.adapt)
+    assert "give exactly one of task, data, episodes and env" in said(run.adapt)
     assert "exactly one" in said(lambda: run.adapt(task={"goal": [0, 0]}, episodes=[]))
     assert "there are no episodes" in said(lambda: run.adapt(episodes=[]))
     known = {"adapt.method": "relabel", "adapt.reward": "known"}

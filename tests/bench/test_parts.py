@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mql.agent.agent import Agent
-from mql.bench import acting, adaptation, growth, gru, learner, replay, simulation, timing
+from mql.bench import acting, adaptation, controller, growth, gru, learner, replay, simulation, timing
 from mql.bench.subjects import act_in_loop, agent_config, fill_replay
 from mql.cli import bench as cli_bench
 from mql.collecting.rollout import collect
@@ -63,6 +63,7 @@ REPLAY = replay.Sizes(
 )
 SIMULATION = simulation.Sizes(parallel=2, environments=1, peer_steps=3, overrides=SMALL_AGENT, rounds=1)
 ACTING = acting.Sizes(context_length=3, hidden_sizes=(8,), warm_up=1, steps=5, rounds=2)
+CONTROLLER = controller.Sizes(steps=50, waited=2, rounds=2, seconds=0.001, hidden_sizes=(8,))
 ADAPTATION = adaptation.Sizes(transitions=20_000, tasks=2, overrides=SMALL_ADAPTATION, rounds=1)
 GROWTH = growth.Sizes(
     context_lengths=(2, 3, 4),
@@ -220,6 +221,15 @@ def test_acting() -> None:
     for part in (results, results["paper"]):
         assert 0.0 < part["p50_us"] <= part["p99_us"]
     assert min(figures(results)) > 0.0
+
+
+@pytest.mark.needs_extra
+def test_controller() -> None:
+    results = controller.measure(1, CONTROLLER)
+    assert set(results) == {"back_to_back", "at_control_rate", "memory_mb"}
+    for part in ("back_to_back", "at_control_rate"):
+        assert 0.0 < results[part]["p50_us"] <= results[part]["p99_us"]
+    assert 20.0 < results["memory_mb"] < 100.0  # numpy and onnxruntime, and no PyTorch
 
 
 def test_adaptation() -> None:

@@ -65,6 +65,22 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
         ({**COMMON, "method": "paper", "normalized_ess": 0.12, "step2_skipped": False}, ["12% of their number"]),
         ({**COMMON, "method": "paper", "normalized_ess": 0.0, "step2_skipped": True}, ["step 2 was left out"]),
         (
+            {**COMMON, "method": "finetune", "rounds": [{**KEPT, "after": None}], "data": {"episodes": 5, "steps": 90}},
+            [
+                "5 episodes recorded elsewhere, 90 steps",
+                "kept unseen: nothing was tried out",
+                "20 or more are advisable",
+            ],
+        ),
+        (
+            {**COMMON, "method": "auto", "accepted": False, "rounds": [], "data": {"episodes": 30, "steps": 90}},
+            ["there was nothing to learn from them, and the agent is as it was"],
+        ),
+        (
+            {**COMMON, "method": "context", "carry_episodes": True, "data": {"episodes": 1, "steps": 90}},
+            ["1 episode recorded elsewhere", "nothing was learned"],
+        ),
+        (
             {**COMMON, "method": "paper", "normalized_ess": 0.1, "step2_skipped": False, "distance_free": 0.042},
             ["moved by 2.1%, without the pull by 4.2%"],
         ),

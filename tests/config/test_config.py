@@ -10,8 +10,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from mql.config.allowed_values import allowed
 from mql.config.loading import flat, load_config, override, parse_overrides, read_resolved, to_yaml
-from mql.config.schema import PROFILES, AgentConfig, Config, allowed
+from mql.config.schema import PROFILES, AgentConfig, Config
 from mql.config.yaml_text import FIELDS, MODELS, SECTIONS
 from mql.errors import UserError
 

@@ -13,7 +13,7 @@ def bench(
     part: Annotated[
         str,
         typer.Argument(
-            metavar="learner|gru|replay|simulation|acting|adaptation|growth",
+            metavar="learner|gru|replay|simulation|acting|adaptation|growth|controller",
             help="What to measure.",
             show_default=False,
         ),

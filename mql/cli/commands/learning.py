@@ -1,4 +1,4 @@
-"""`mql train`, `mql evaluate` and `mql adapt`."""
+"""`mql train`, `mql evaluate`, `mql adapt` and `mql export`."""
 
 from __future__ import annotations
 
@@ -146,6 +146,18 @@ def adapt(
             show_default=False,
         ),
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE ...",
+            help="Adapt to episodes that were recorded elsewhere instead: files, after RUN. Nothing is played.",
+            show_default=False,
+        ),
+    ] = None,
+    columns: Annotated[
+        Path | None,
+        typer.Option(metavar="MAP.yaml", help="What the columns of these files mean.", show_default=False),
+    ] = None,
     adaptation_episodes: AdaptationEpisodes = None,
     episodes: Episodes = None,
     out: Annotated[
@@ -162,12 +174,14 @@ def adapt(
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
-    """Adapt a run's agent to a task of your choice."""
+    """Adapt a run's agent to a task of your choice, or to recorded episodes of one."""
     from mql.cli.evaluate import adapt
 
     adapt(
         run,
         given=task or [],
+        data=data or [],
+        columns=columns,
         adaptation_episodes=adaptation_episodes,
         episodes=episodes,
         out=out,
@@ -177,3 +191,20 @@ def adapt(
         trust=trust,
         as_json=as_json,
     )
+
+
+def export(
+    run: RunOrAdapted,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="DIR", help="Directory to write the policy to.", show_default=False)
+    ],
+    checkpoint: Annotated[
+        int | None, typer.Option(metavar="N", help="Use the checkpoint at N environment steps.")
+    ] = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a policy as ONNX, with a controller that needs no PyTorch, for a robot's computer."""
+    from mql.cli.export import export
+
+    export(run, out=out, checkpoint=checkpoint, trust=trust, as_json=as_json)

@@ -55,6 +55,12 @@ class Expression:
         """Every place where it reads something."""
         return self._uses
 
+    @property
+    def code(self) -> str:
+        """What is compiled of it, as text: a function of a scope that calls `FOR_ONE` (see `functions.py`)."""
+        line = " ".join(self.text.split())
+        return ast.unparse(translate(ast.parse(line, mode="eval").body, line, self._where, self._choices)[0])
+
     def evaluate(self, scope: Scope) -> Any:
         """Return the value at one step of one environment: a float, or a bool where the expression asks something.
 

@@ -122,6 +122,10 @@ class ArmFamily(MujocoFamily):
         frame_skip, view = self.robot.frame_skip, self.robot.view
         return ControlledDynamics(models, frame_skip, threads, self.derived, self._controller, view=view)
 
+    def commands(self) -> ServoEffector:
+        """Return the controller, whose memory of what was asked for is seen."""
+        return self._controller
+
     def resting(self, task: Task) -> Resting:
         """Return the arm of a task that is asked to stay, as it starts without noise."""
         model, qpos = model_of(self, task), np.zeros(self._nominal.nq)

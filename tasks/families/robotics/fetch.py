@@ -130,7 +130,7 @@ def fetch(kind: str, variant: str = "") -> GymnasiumFamily:
         control_timestep=CONTROL_TIMESTEP,
         make_env=partial(make_fetch, facts.env_id, "sparse" if variant == "sparse" else "dense"),
         set_task=set_task,
-        observed=("observation",),
+        observed_keys=("observation",),
         success_key="is_success",
         success_at=facts.success_at,
         has_success=True,

@@ -87,7 +87,7 @@ def hand_reach() -> GymnasiumFamily:
         control_timestep=CONTROL_TIMESTEP,
         make_env=make_hand,
         set_task=set_task,
-        observed=("observation",),
+        observed_keys=("observation",),
         success_key="is_success",
         has_success=True,
         parameters={

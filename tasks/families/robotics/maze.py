@@ -84,7 +84,7 @@ def maze() -> GymnasiumFamily:
         control_timestep=CONTROL_TIMESTEP,
         make_env=make_maze,
         set_task=set_task,
-        observed=("observation",),
+        observed_keys=("observation",),
         success_key="success",
         has_success=True,
         parameters={
