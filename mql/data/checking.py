@@ -15,7 +15,7 @@ from mql.data.findings import Finding, Level
 from mql.data.logged import Column, LoggedEpisode
 from mql.data.reference import FEW_STEPS, Reference, reference_of, sizes_compared
 from mql.data.resampling import COARSEST, FINEST, GAP, at_control_rate
-from mql.data.rewarding import KnownTask, computed_rewards, known_parameters
+from mql.data.rewarding import KnownTask, computed_rewards, known_of
 from mql.data.signals import observed_signals
 from mql.errors import UserError
 from mql.tasks.family import TaskFamily
@@ -201,7 +201,7 @@ def _rewards(episode: LoggedEpisode, family: TaskFamily, task: KnownTask) -> Ite
         return
     where = episode.where()
     try:
-        known = known_parameters(family, task, where=where) | known_parameters(family, episode.task, where=where)
+        known = known_of(family, task, episode.task, where=where)
         computed_rewards(family, obs.astype(np.float32), action.astype(np.float32), known, where=where)
     except UserError as error:
         yield _of_error(error, episode, "reward")
