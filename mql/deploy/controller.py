@@ -128,8 +128,8 @@ class Controller:
 
         Args:
             obs: what is seen now, in the order and units of the card.
-            last_reward: of the action before; not looked at in an episode's first step, nor where `needs_reward` is
-                false.
+            last_reward: of the action before; not looked at in an episode's first step, after a fault (whose step the
+                context leaves out), nor where `needs_reward` is false.
             last_action: the action [A] that was taken, where it was not the one that `act` returned; in shadow mode
                 needed in every step but the first.
         """
@@ -202,7 +202,7 @@ class Controller:
         elif self.mode == "shadow" and self._called is not None:
             problem = problem or ("last_action_missing", "in shadow mode every step but the first needs last_action")
         going_on = self._begun and self._known
-        if self._begun and "last_reward" in feeds:
+        if going_on and "last_reward" in feeds:  # after a fault the context skips a step, and its reward with it
             if last_reward is None:
                 problem = problem or ("last_reward_missing", "the policy needs the reward of the action before")
             else:

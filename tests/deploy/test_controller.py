@@ -144,6 +144,16 @@ def test_a_fault_is_counted_and_leaves_no_trace(name: str, folder: Path, clock: 
         assert controller.last_fault is None and controller.statistics()["faults"] == {kind: 1}
 
 
+@pytest.mark.parametrize("reward", [math.nan, None])
+def test_a_reward_that_could_not_be_computed_after_a_fault_is_no_second_one(
+    reward: float | None, folder: Path, clock: Clock
+) -> None:
+    """A reward is a function of the observation before, which the fault has spoilt; the context leaves it out anyway."""
+    controller = Controller(folder, clock=clock)
+    assert acted(controller, clock, (1,), (math.nan, 0.2), (1, reward), (1, 0.4)) == [0.1, 0.1, 0.1, 0.5]
+    assert controller.faults == {"obs_not_finite": 1}
+
+
 def test_a_fault_before_the_first_action_stops_and_the_episode_begins_after_it(folder: Path, clock: Clock) -> None:
     controller = Controller(folder, clock=clock, on_fault="hold")
     assert acted(controller, clock, (math.nan,), (1, 0.5), (1, 0.2)) == [0.0, 0.1, 0.3]
