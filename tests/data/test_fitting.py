@@ -195,3 +195,5 @@ def test_a_task_that_contradicts_the_files_is_refused() -> None:
         fit(family(), log, task={"target": [0.1, 0.1]})
     fit(family(), log, task="train:0")  # the same one
     assert any("was given" in finding.what for finding in check(log, family(), task={"target": [0.1, 0.1]}))
+    logged = [replace(good_log()[0], task={"payload": 2.0})]  # with rewards, too
+    assert any("no such task parameter" in finding.what for finding in check(logged, family()))

@@ -247,3 +247,10 @@ def test_rows_of_two_episodes_are_not_taken_for_one(tmp_path: Path) -> None:
         read(path)
     np.savez(path, observations=obs[:6], next_observations=after[:6], actions=np.zeros((6, 1)), rewards=np.zeros(6))
     assert read(path)[0].length == 6
+
+
+@pytest.mark.parametrize("unit", ["deg", "m", "Hz"])
+def test_time_in_another_kind_of_unit_is_refused(unit: str) -> None:
+    with pytest.raises(UserError, match=f"time is in {unit} .*columns.* choose one of s, ms, us, ns, min, h"):
+        columns_of({"time": {"column": "t", "unit": unit}})
+    columns_of({"time": {"column": "t", "unit": "min"}})
