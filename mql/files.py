@@ -43,7 +43,7 @@ def user_errors(path: Path) -> Iterator[None]:
         elif error.errno == errno.ENOENT:
             what, mend = (
                 "the file or folder is missing",
-                "check the path; what a run has lost comes back from a copy only",
+                "check the path; what a run has lost comes back from a copy",
             )
         else:
             what, mend = f"cannot read or write ({reason})", "check the path and the file system"
