@@ -19,7 +19,7 @@ def test_each_term_is_logged_and_shown(tmp_path: Path, capsys: pytest.CaptureFix
     path = write_parallel(tmp_path / "lab", success=ends)
     assert cli.run(["train", str(path), "--run-dir", str(run), *SETTINGS]) == 0
     shown = capsys.readouterr()
-    assert "| terms near -" in shown.err and "reward term" in shown.out
+    assert "| collected terms near -" in shown.err and "reward term" in shown.out
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
         terms = line["collected_reward_near"], line["collected_reward_calm"]
