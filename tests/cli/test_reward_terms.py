@@ -50,4 +50,4 @@ def test_a_line_of_progress_shows_some_terms_only() -> None:
     progress = Progress(100, 10)
     record = {"env_steps": 10, "updates": 0, "collect_seconds": 1.0, "update_seconds": 0.0}
     progress.update(record | {f"collected_reward_t{n}": float(n) for n in range(6)})
-    assert "| terms t0 0.0, t1 1.0, t2 2.0, t3 3.0, ... |" in progress.status()
+    assert "| collected terms t0 0.0, t1 1.0, t2 2.0, t3 3.0, ... |" in progress.status()
