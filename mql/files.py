@@ -41,7 +41,10 @@ def user_errors(path: Path) -> Iterator[None]:
         elif error.errno == errno.EROFS:
             what, mend = "the file system is read-only", "choose another location"
         elif error.errno == errno.ENOENT:
-            what, mend = "the file or folder is missing", "restore it from a copy, or start the run again"
+            what, mend = (
+                "the file or folder is missing",
+                "check the path; what a run has lost comes back from a copy only",
+            )
         else:
             what, mend = f"cannot read or write ({reason})", "check the path and the file system"
         where = str(error.filename or path)

@@ -68,19 +68,27 @@ class Fork:
             raise UserError(what, where="--keep-replay", mend="leave it out")
         if self.keep_replay is not None:
             return self
-        kept, old = kept_definition(self.parent.run.path), self.parent.run.config
-        same_definition = (kept.digest if kept else None) == (definition.digest if definition else None)
-        same = old.family == config.family and old.env == config.env and same_definition and same_tasks
+        same = same_tasks and self.parent.run.config.env == config.env and self._same_family(config, definition)
         return Fork(self.parent, keep_replay=same)
 
-    def prior(self, config: Config) -> Prior | None:
-        """Return the parent's prior data, where the new run names the same files; None: they are to be read.
+    def prior(self, config: Config, definition: DefinitionCopy | None) -> Prior | None:
+        """Return the parent's prior data, where reading it again would give the same; None: it is to be read.
+
+        That is where the new run names the same files and column map, and its family, which computes what was not
+        logged, is the parent's.
 
         Raises:
             UserError: it is damaged.
         """
-        same = config.train.prior_data == self.parent.run.config.train.prior_data
+        old = self.parent.run.config
+        same = (config.train.prior_data, config.train.prior_columns) == (old.train.prior_data, old.train.prior_columns)
+        same = same and config.env == old.env and self._same_family(config, definition)
         return read_prior(self.parent.run) if same and config.train.prior_data else None
+
+    def _same_family(self, config: Config, definition: DefinitionCopy | None) -> bool:
+        kept = kept_definition(self.parent.run.path)
+        same_definition = (kept.digest if kept else None) == (definition.digest if definition else None)
+        return same_definition and self.parent.run.config.family == config.family
 
     def begins_with(self) -> dict[str, bytes | Path]:
         """Return the files that the new run begins with; after `check`."""

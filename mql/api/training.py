@@ -255,13 +255,13 @@ def create_run(
     for final in (False, True):
         harder.tasks(config.evaluate.split_of(final=final))
     check_device(config)
-    prior = None if fork is None else fork.prior(config)
+    copy = None if definition is None else copy_of(definition)
+    prior = None if fork is None else fork.prior(config, copy)
     if prior is None:
         prior = prior_of(config, harder)
     check_memory(config, harder, prior)
     if check:
         check_before_training(family, definition, processes=config.workers)
-    copy = None if definition is None else copy_of(definition)
     from_python = {} if given is None or _has_name(given) else FROM_PYTHON
     fork = None if fork is None else fork.check(config, family, harder, copy)
     return RunDir.create(

@@ -177,6 +177,7 @@ class _Assembly:
             after = self._matrix("next_obs", known.next_obs)
             if after is not None and obs is not None and actions:
                 self._check_rows("next_obs", after, actions)
+                self._check_follows(after, obs)
                 obs = np.concatenate([obs, after[-1:]])
                 if time is not None and len(time) == actions > 1:
                     time = np.append(time, 2 * time[-1] - time[-2])
@@ -305,6 +306,19 @@ class _Assembly:
         if len(values) != rows:
             what = f"{key} has {len(values)} rows, not {rows}"
             raise self._error(key, what, "there is one reward for each action, and one time for each observation")
+
+    def _check_follows(self, after: Column, obs: Column) -> None:
+        """Refuse rows of several episodes as one: what comes of an action is what is seen before the next one."""
+        if after.shape != obs.shape:
+            what = f"next_obs has {after.shape[1]} values in a step, and obs {obs.shape[1]}"
+            raise self._error("next_obs", what, "give both the same")
+        apart = ~np.isclose(after[:-1], obs[1:], rtol=1e-4, atol=1e-6, equal_nan=True)
+        rows = apart.any(axis=1)
+        if rows.any() and rows.mean() < 0.5:  # where most rows differ, both were measured, one after the other
+            step, place = (int(index) for index in np.argwhere(apart)[0])
+            what = f"the value is {after[step, place]:.6g}, and the next row's observation {obs[step + 1, place]:.6g}"
+            mend = "another episode begins there: name the column that counts episodes (episode: NAME) in a column map"
+            raise UserError(what, where=self._episode.where(step, f"next_obs[{place}]"), mend=mend)
 
     def _error(self, key: str, what: str, mend: str) -> UserError:
         return UserError(what, where=self._episode.where(key=key), mend=mend)

@@ -15,7 +15,7 @@ from mql.data.findings import Finding, Level
 from mql.data.logged import Column, LoggedEpisode
 from mql.data.reference import FEW_STEPS, Reference, reference_of, sizes_compared
 from mql.data.resampling import COARSEST, FINEST, GAP, at_control_rate
-from mql.data.rewarding import KnownTask, computed_rewards, known_parameters
+from mql.data.rewarding import KnownTask, computed_rewards, known_of
 from mql.data.signals import observed_signals
 from mql.errors import UserError
 from mql.tasks.family import TaskFamily
@@ -191,17 +191,20 @@ def _odd(episode: LoggedEpisode, family: TaskFamily | None) -> Iterator[Finding]
 
 
 def _rewards(episode: LoggedEpisode, family: TaskFamily, task: KnownTask) -> Iterator[Finding]:
-    """Say where rewards are missing, and whether the family computes them."""
-    obs, action = episode.obs, episode.action
+    """Say where rewards are missing, and whether the family computes them; and what is wrong with the task."""
+    obs, action, where = episode.obs, episode.action, episode.where()
+    try:
+        known = known_of(family, task, episode.task, where=where)
+    except UserError as error:
+        yield _of_error(error, episode, "task")
+        return
     if episode.reward is not None or obs is None:
         return
     if (obs.shape[1], action.shape[1]) != (family.obs_dim, family.action_dim):
         return
     if not np.isfinite(obs).all() or not np.isfinite(action).all():
         return
-    where = episode.where()
     try:
-        known = known_parameters(family, task, where=where) | known_parameters(family, episode.task, where=where)
         computed_rewards(family, obs.astype(np.float32), action.astype(np.float32), known, where=where)
     except UserError as error:
         yield _of_error(error, episode, "reward")

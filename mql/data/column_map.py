@@ -25,7 +25,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from mql.config.findings import first_finding, locate, shown, too_short, wish
 from mql.config.marked_yaml import MarkedYaml, Wanted, parse_marked, read_marked
 from mql.config.parts import Mistake, Names, Part, Real
-from mql.data.units import factor
+from mql.data.units import TIMES, factor
 from mql.errors import UserError, nearest
 from mql.types import JSON
 
@@ -108,6 +108,12 @@ class ColumnMap(Part):
         default={}, description="other columns, such as positions and velocities of joints"
     )
     task: dict[str, Any] = Field(default={}, description="values of task parameters that hold for the whole file")
+
+    @model_validator(mode="after")
+    def _time_is_time(self) -> ColumnMap:
+        if self.time is not None and self.time.unit not in ("1", *TIMES):
+            raise Mistake(f"time is in {self.time.unit}", f"choose one of {', '.join(TIMES)}", "time")
+        return self
 
     def sources(self) -> Iterator[tuple[str, Source]]:
         """Yield (key, source) of all that is named."""

@@ -10,7 +10,7 @@ import numpy as np
 from mql.data.checking import faults
 from mql.data.logged import Column, LoggedEpisode
 from mql.data.resampling import Rewards, acted_at, at_control_rate, control_times, earned_in, observed_at
-from mql.data.rewarding import KnownTask, computed_rewards, known_parameters
+from mql.data.rewarding import KnownTask, computed_rewards, known_of
 from mql.data.signals import observed_signals
 from mql.errors import UserError
 from mql.tasks.family import TaskFamily
@@ -105,7 +105,7 @@ def _fitted(
     for fault in faults(seen, family):
         raise fault.error()
     where = seen.where()
-    known = known_parameters(family, task, where=where) | known_parameters(family, seen.task, where=where)
+    known = known_of(family, task, seen.task, where=where)
     whole = _at_control_rate(family, seen, known, resample, rewards, notes)
     assert whole.obs is not None
     obs = whole.obs.astype(np.float32)
@@ -181,6 +181,7 @@ def _cut(episode: Episode, longest: int, notes: list[str]) -> list[Episode]:
     if episode.length <= longest:
         return [episode]
     pieces = []
+    success = None if episode.success else episode.success  # in which of them the goal was reached is not known
     for first in range(0, episode.length, longest):
         last = min(first + longest, episode.length)
         if last - first < LEAST_STEPS:
@@ -194,6 +195,7 @@ def _cut(episode: Episode, longest: int, notes: list[str]) -> list[Episode]:
                 reward=episode.reward[first:last].copy(),
                 terminated=episode.terminated and end,
                 truncated=episode.truncated if end else True,
+                success=success,
             )
         )
     notes.append(f"cut into pieces of {longest} steps, as long as an episode of the family")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mql.errors import UserError, nearest
+from mql.files import as_data
 from mql.tasks.family import Task, TaskFamily
 from mql.types import JSON, FloatArray
 
@@ -35,6 +36,24 @@ def known_parameters(family: TaskFamily, task: KnownTask, *, where: str) -> dict
                 f"{family.name} has no such task parameter", where=place, mend=nearest(name, family.parameters)
             )
     return dict(task)
+
+
+def known_of(
+    family: TaskFamily, task: KnownTask, logged: Mapping[str, JSON] | None, *, where: str
+) -> dict[str, object]:
+    """Return the task parameters that the user knows beside those that stand with an episode.
+
+    Raises:
+        UserError: as `known_parameters`, or the two contradict each other.
+    """
+    told, stored = (known_parameters(family, each, where=where) for each in (task, logged))
+    for name in told.keys() & stored.keys():
+        said, there = (np.asarray(values[name]) for values in (told, stored))
+        numbers = said.dtype.kind in "fiub" and there.dtype.kind in "fiub" and said.shape == there.shape
+        if not (np.allclose(said, there, rtol=1e-5, atol=1e-6) if numbers else np.array_equal(said, there)):
+            what = f"{name} is {as_data(stored)[name]} in the file, and {as_data(told)[name]} was given"
+            raise UserError(what, where=f"{where} task.{name}", mend="leave --task out, or correct the file")
+    return told | stored
 
 
 def computed_rewards(

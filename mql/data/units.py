@@ -42,6 +42,7 @@ PLAIN = {
     "Hz": 1.0,
     "rpm": 2 * math.pi / 60,
 }
+TIMES = ("s", "ms", "us", "ns", "min", "h")
 
 
 def factor(unit: str) -> float:

@@ -30,6 +30,7 @@ MODES = ("act", "shadow")
 
 MOST_CARD_BYTES, MOST_MODEL_BYTES = 4_000_000, 500_000_000
 MOST_NUMBERS = 1_000_000  # of an input or output
+ROUNDING = 1e-3  # by which an action that was taken may be outside the card's limits
 LATE = 1.5  # control steps after the last call: what comes later is a fault
 KEPT = 10_000  # latencies, of which percentiles are taken
 
@@ -87,7 +88,11 @@ class Controller:
         self._feeds = {port["name"]: np.zeros(port["shape"], np.float32) for port in self.card["inputs"]}
         self.obs_dim, self.action_dim = self._feeds["obs"].shape[1], self.card["outputs"][0]["shape"][1]
         least, most = (_numbers(f"limits.{end}", self.card["limits"][end], self.action_dim) for end in ("low", "high"))
-        low, high = (least, most) if limits is None else [_numbers("limits", each, self.action_dim) for each in limits]
+        ends = (least, most) if limits is None else limits
+        if not isinstance(ends, list | tuple | np.ndarray) or len(ends) != 2:
+            _refuse("it is no lowest and highest action", "limits", "give two: (lowest, highest)")
+        low, high = (_numbers("limits", each, self.action_dim) for each in ends)
+        self._least, self._most = least, most
         self._low, self._high = np.maximum(low, least), np.minimum(high, most)
         if not (self._low <= self._high).all():
             _refuse("the lowest action is above the highest", "limits", f"stay within {least[0]:g} and {most[0]:g}")
@@ -101,9 +106,9 @@ class Controller:
             _refuse(f"on_fault is {on_fault!r}", "on_fault", "give 'hold', 'stop' or an action")
         given = 0.0 if isinstance(on_fault, str) else on_fault
         self._safe = np.clip(_numbers("on_fault", given, self.action_dim), self._low, self._high)
-        self._deadline = LATE * self.control_timestep if deadline is None else float(deadline)
-        if not self._deadline > 0.0:
-            _refuse(f"it is {self._deadline:g}", "deadline", "give seconds, more than 0")
+        self._deadline = LATE * self.control_timestep if deadline is None else deadline
+        if not isinstance(self._deadline, int | float | np.number) or not self._deadline > 0.0:
+            _refuse(f"it is {self._deadline!r}", "deadline", "give seconds, more than 0")
         self.faults: dict[str, int] = {}
         self.last_fault: str | None = None
         self._latency, self._calls, self._busy, self._longest = np.zeros(KEPT), 0, 0.0, 0.0
@@ -128,8 +133,8 @@ class Controller:
 
         Args:
             obs: what is seen now, in the order and units of the card.
-            last_reward: of the action before; not looked at in an episode's first step, nor where `needs_reward` is
-                false.
+            last_reward: of the action before; not looked at in an episode's first step, after a fault (whose step the
+                context leaves out), nor where `needs_reward` is false.
             last_action: the action [A] that was taken, where it was not the one that `act` returned; in shadow mode
                 needed in every step but the first.
         """
@@ -194,7 +199,7 @@ class Controller:
         problem = _put("obs", obs, feeds["obs"])
         if last_action is not None:
             taken = np.zeros((1, self.action_dim), np.float32)
-            wrong = _put("last_action", last_action, taken)
+            wrong = _put("last_action", last_action, taken) or self._outside(taken[0])
             problem = problem or wrong
             if not wrong:
                 self._compare(taken[0])
@@ -202,7 +207,7 @@ class Controller:
         elif self.mode == "shadow" and self._called is not None:
             problem = problem or ("last_action_missing", "in shadow mode every step but the first needs last_action")
         going_on = self._begun and self._known
-        if self._begun and "last_reward" in feeds:
+        if going_on and "last_reward" in feeds:  # after a fault the context skips a step, and its reward with it
             if last_reward is None:
                 problem = problem or ("last_reward_missing", "the policy needs the reward of the action before")
             else:
@@ -215,6 +220,15 @@ class Controller:
             if going_on and "last_action" in feeds:
                 feeds["last_action"][0] = self._last
         return problem
+
+    def _outside(self, taken: Row) -> tuple[str, str] | None:
+        """Return what is wrong with an action that the policy's actions can't be, such as one in other units."""
+        within = (taken >= self._least - ROUNDING) & (taken <= self._most + ROUNDING)
+        if within.all():
+            return None
+        place = int(np.argmin(within))
+        limits = f"[{self._least[place]:g}, {self._most[place]:g}]"
+        return "last_action_outside", f"last_action[{place}] is {taken[place]:g}, outside {limits}"
 
     def _limited(self, action: Row) -> Row:
         """Return an action within the limits, and as near to the last one as the rate allows."""
@@ -334,7 +348,8 @@ def _put(name: str, values: npt.ArrayLike, row: Row) -> tuple[str, str] | None:
 def _numbers(name: str, given: object, size: int) -> Row:
     """Return one number, or one for each component, as [size]."""
     try:
-        array = np.asarray(given, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            array = np.asarray(given, dtype=np.float32)
         row = np.array(np.broadcast_to(array, (size,)))
     except (TypeError, ValueError):
         _refuse("it is no row of numbers", name, f"give one number, or {size}")

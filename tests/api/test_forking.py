@@ -17,7 +17,8 @@ from tiny_runs import TINY
 import mql
 from mql.cli import app as cli
 from mql.runs.checkpoint import read_checkpoint
-from mql.runs.run_dir import without_machine_keys
+from mql.runs.prior_files import read_prior
+from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.tasks.definitions.trust import Untrusted
 
 SHORT = {"train.env_steps": 300, "train.evaluate_every": 1000, "evaluate.final_tasks": 1}
@@ -190,3 +191,22 @@ def test_the_start_can_stand_in_an_experiment_file(parent: mql.Run, tmp_path: Pa
 def test_random_steps_are_made_where_they_are_asked_for(parent: mql.Run, tmp_path: Path) -> None:
     run = mql.train(start_from=parent.path, run_dir=tmp_path / "fork", settings=SHORT | {"train.random_steps": 200})
     assert [line["updates"] for line in run.metrics()] == [0, 0, 2]
+
+
+def test_prior_data_are_read_again_where_the_column_map_or_the_family_is_another(tmp_path: Path) -> None:
+    time = np.arange(21)
+    log, once, twice = tmp_path / "log.npz", tmp_path / "once.yaml", tmp_path / "twice.yaml"
+    seen, done = np.stack([0.01 * time, 0.02 * time], axis=1), np.stack([np.sin(time), np.cos(time)], axis=1)[:-1]
+    np.savez(log, obs=seen, action=done, reward=-0.1 * time[:-1])
+    for path, scale in ((once, 1.0), (twice, 2.0)):
+        path.write_text(f"schema: mql.columns/1\nreward: {{column: reward, scale: {scale}}}\n")
+    settings = TINY | SHORT | {"train.prior_data": [str(log)], "train.prior_columns": str(once)}
+    old = mql.train("point-robot", run_dir=tmp_path / "old", settings=settings)
+    for place, columns, factor in (("same", once, 1.0), ("other", twice, 2.0)):
+        changes = {"train.env_steps": 100, "train.prior_columns": str(columns)}
+        run = mql.train(start_from=str(old.path), run_dir=tmp_path / place, settings=changes)
+        (task,) = read_prior(RunDir.open_readonly(run.path))
+        assert np.allclose(task.episodes[0].reward, -0.1 * factor * time[:-1])
+    log.unlink()  # what the parent kept is enough where nothing would be read differently
+    run = mql.train(start_from=str(old.path), run_dir=tmp_path / "gone", settings={"train.env_steps": 100})
+    assert len(read_prior(RunDir.open_readonly(run.path))) == 1

@@ -180,3 +180,20 @@ def test_any_two_axes_of_a_cheetah_are_told_apart(pair: tuple[int, int]) -> None
     ]
     [finding] = check(log, registry.load("cheetah-vel"))
     assert finding.key == f"obs[{pair[0]}]" and f"obs {pair[1]}" in finding.what
+
+
+def test_success_of_a_cut_episode_is_not_that_of_every_piece() -> None:
+    log = good_log()[0]
+    long = replace(at_rate(log, 0.02, 120), success=True)
+    assert [piece.success for piece in episodes_for(family(), [long])] == [None, None, None]
+    assert [p.success for p in episodes_for(family(), [replace(long, success=False)])] == [False, False, False]
+
+
+def test_a_task_that_contradicts_the_files_is_refused() -> None:
+    log = [replace(good_log()[0], reward=None)]
+    with pytest.raises(UserError, match=r"target is \[.*\] in the file, and \[0.1, 0.1\] was given .*episode 0"):
+        fit(family(), log, task={"target": [0.1, 0.1]})
+    fit(family(), log, task="train:0")  # the same one
+    assert any("was given" in finding.what for finding in check(log, family(), task={"target": [0.1, 0.1]}))
+    logged = [replace(good_log()[0], task={"payload": 2.0})]  # with rewards, too
+    assert any("no such task parameter" in finding.what for finding in check(logged, family()))

@@ -236,3 +236,21 @@ def test_a_missing_package_is_one_line(
         (tmp_path / name).write_bytes(begins)
     with pytest.raises(UserError, match=rf"package {package} is missing .*pip install 'mql\[data\]'"):
         read(str(tmp_path / name) if begins is not None else name)
+
+
+def test_rows_of_two_episodes_are_not_taken_for_one(tmp_path: Path) -> None:
+    obs = np.concatenate([np.arange(6.0), 50 + np.arange(5.0)])[:, None]
+    after = obs + 1  # of row 5 (6) is not what row 6 begins with (50)
+    path = tmp_path / "flat.npz"
+    np.savez(path, observations=obs, next_observations=after, actions=np.zeros((11, 1)), rewards=np.zeros(11))
+    with pytest.raises(UserError, match=r"the value is 6, and the next row's observation 50 .*step 5 next_obs\[0\]"):
+        read(path)
+    np.savez(path, observations=obs[:6], next_observations=after[:6], actions=np.zeros((6, 1)), rewards=np.zeros(6))
+    assert read(path)[0].length == 6
+
+
+@pytest.mark.parametrize("unit", ["deg", "m", "Hz"])
+def test_time_in_another_kind_of_unit_is_refused(unit: str) -> None:
+    with pytest.raises(UserError, match=f"time is in {unit} .*columns.* choose one of s, ms, us, ns, min, h"):
+        columns_of({"time": {"column": "t", "unit": unit}})
+    columns_of({"time": {"column": "t", "unit": "min"}})

@@ -144,6 +144,26 @@ def test_a_fault_is_counted_and_leaves_no_trace(name: str, folder: Path, clock: 
         assert controller.last_fault is None and controller.statistics()["faults"] == {kind: 1}
 
 
+def test_an_action_that_no_policy_takes_is_no_last_action(folder: Path, clock: Clock) -> None:
+    """Commands in Nm, say, where actions are in [-1, 1]: they would enter the context as they are."""
+    controller = Controller(folder, clock=clock)
+    acted(controller, clock, (1,))
+    assert acted(controller, clock, (1, 0.2), last_action=[9.0]) == [0.1]  # held
+    assert controller.faults == {"last_action_outside": 1} and "9, outside [-1, 1]" in str(controller.last_fault)
+    acted(controller, clock, (1, 0.2), last_action=[1.0005])
+    assert controller.faults == {"last_action_outside": 1}
+
+
+@pytest.mark.parametrize("reward", [math.nan, None])
+def test_a_reward_that_could_not_be_computed_after_a_fault_is_no_second_one(
+    reward: float | None, folder: Path, clock: Clock
+) -> None:
+    """A reward is a function of the observation before, which the fault has spoilt; the context leaves it out."""
+    controller = Controller(folder, clock=clock)
+    assert acted(controller, clock, (1,), (math.nan, 0.2), (1, reward), (1, 0.4)) == [0.1, 0.1, 0.1, 0.5]
+    assert controller.faults == {"obs_not_finite": 1}
+
+
 def test_a_fault_before_the_first_action_stops_and_the_episode_begins_after_it(folder: Path, clock: Clock) -> None:
     controller = Controller(folder, clock=clock, on_fault="hold")
     assert acted(controller, clock, (math.nan,), (1, 0.5), (1, 0.2)) == [0.0, 0.1, 0.3]
@@ -208,6 +228,10 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "rate 0": ({"rate_limit": 0.0}, "rate_limit"),
     "rate nan": ({"rate_limit": math.nan}, "rate_limit"),
     "limits": ({"limits": (0.5, -0.5)}, "lowest action is above"),
+    "limits, one": ({"limits": (1.0,)}, "no lowest and highest action"),
+    "limits, a number": ({"limits": 1.0}, "no lowest and highest action"),
+    "rate beyond float32": ({"rate_limit": 1e39}, "rate_limit"),
+    "deadline, a text": ({"deadline": "soon"}, "it is 'soon'"),
     "deadline": ({"deadline": -1.0}, "deadline"),
     "deadline nan": ({"deadline": math.nan}, "deadline"),
 }

@@ -19,6 +19,7 @@ from mql.report.page.words import count, listed
 
 GENERATOR = "mql report"
 FILMS = {".mp4": "video/mp4", ".webm": "video/webm"}
+FILM_MARKS = (b"ftyp", b"\x1aE\xdf\xa3")  # of which one stands at the beginning of such a file
 MOST_FILM_BYTES = 60_000_000  # of all films together
 
 
@@ -130,7 +131,7 @@ def read_films(folder: Path) -> tuple[list[Film], list[str]]:
     with user_errors(folder):
         if not folder.is_dir():
             raise UserError("there is no such folder", where=str(folder), mend="give a folder with .mp4 files")
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FILMS and path.is_file())
+        files = sorted(path for path in folder.rglob("*") if _is_film(path))
         if not files:
             raise UserError("there is no film", where=str(folder), mend="give a folder with .mp4 files")
         films, notes, total = [], [], 0
@@ -140,10 +141,19 @@ def read_films(folder: Path) -> tuple[list[Film], list[str]]:
                 notes.append(f"the film {path.name} is left out: all together are more than {MOST_FILM_BYTES:,} bytes")
                 total -= path.stat().st_size
                 continue
-            data = base64.b64encode(path.read_bytes()).decode("ascii")
+            data = path.read_bytes()
             name = str(path.relative_to(folder).with_suffix(""))
-            films.append(Film(name, f"data:{FILMS[path.suffix.lower()]};base64,{data}"))
+            if not any(mark in data[:12] for mark in FILM_MARKS):
+                notes.append(f"{path.name} is left out: it is no film")
+                continue
+            encoded = base64.b64encode(data).decode("ascii")
+            films.append(Film(name, f"data:{FILMS[path.suffix.lower()]};base64,{encoded}"))
     return films, notes
+
+
+def _is_film(path: Path) -> bool:
+    """Tell whether a file is called a film and lies here: a link may lead to what nobody wants to show."""
+    return path.suffix.lower() in FILMS and path.is_file() and not path.is_symlink()
 
 
 def check_target(path: Path) -> None:

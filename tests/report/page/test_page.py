@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -188,13 +189,24 @@ def test_few_tasks_have_no_interval(tmp_path: Path) -> None:
 
 
 def test_films_are_part_of_the_page(tmp_path: Path) -> None:
-    (tmp_path / "test 0.mp4").write_bytes(b"film")
+    film = b"\0\0\0\x20ftypisom"
+    (tmp_path / "test 0.mp4").write_bytes(film)
     films, notes = read_films(tmp_path)
-    assert films == [Film("test 0", "data:video/mp4;base64,ZmlsbQ==")] and notes == []
+    assert films == [Film("test 0", f"data:video/mp4;base64,{base64.b64encode(film).decode()}")] and notes == []
     with pytest.raises(UserError, match="no film"):
         read_films(usual(tmp_path / "a"))
     with pytest.raises(UserError, match="no such folder"):
         read_films(tmp_path / "b")
+
+
+def test_nothing_but_films_gets_into_the_page(tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(b"\0\0\0\x20ftypisom secret")
+    (folder / "linked.mp4").symlink_to(tmp_path / "secret")
+    (folder / "text.mp4").write_text("no film at all")
+    films, notes = read_films(folder)
+    assert films == [] and notes == ["text.mp4 is left out: it is no film"]
 
 
 def test_only_a_report_is_replaced(tmp_path: Path) -> None:
