@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,10 +13,8 @@ from mql.deploy.card import About
 from mql.deploy.folder import export
 from mql.runs.folder import read_environment
 from mql.runs.machine import describe_environment
-from mql.tasks import families
-from mql.tasks.definitions.layout import commanded_numbers, observed_numbers
+from mql.tasks.definitions.layout import commanded_numbers, observed_numbers, own_text
 from mql.tasks.definitions.reward_file import reward_file
-from mql.tasks.disturbances.family import undisturbed
 from mql.tasks.family import Task, TaskFamily
 from mql.types import JSON
 
@@ -111,7 +108,7 @@ def _about(family: TaskFamily, training: Mapping[str, JSON], task: Mapping[str, 
         observation=observed_numbers(family),
         action=commanded_numbers(family),
         reward_file=reward_file(family, asked, adapted=task is not None),
-        family_text=_own_text(family),
+        family_text=own_text(family),
         task=task,
         facts={"training": training, "versions": now["versions"], "commit": now["git_commit"]},
     )
@@ -120,10 +117,3 @@ def _about(family: TaskFamily, training: Mapping[str, JSON], task: Mapping[str, 
 def _summary(evaluation: Mapping[str, JSON]) -> JSON:
     """Return an evaluation without its single tasks."""
     return {name: evaluation.get(name) for name in ("split", "summary") if name in evaluation}
-
-
-def _own_text(family: TaskFamily) -> str:
-    """Return what the modules of a family of mql's own say about it and what it has in common with others."""
-    classes = type(undisturbed(family)).__mro__
-    modules = dict.fromkeys(each.__module__ for each in classes if each.__module__.startswith(f"{families.__name__}."))
-    return "\n\n".join((sys.modules[name].__doc__ or "").strip() for name in modules)

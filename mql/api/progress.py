@@ -175,7 +175,7 @@ class Progress:
             parts.append(f"random actions {self._random:.1f}")
         if self._terms:
             shown = [f"{name} {value:.1f}" for name, value in self._terms.items()][:TERMS_SHOWN]
-            parts.append("terms " + ", ".join(shown) + (", ..." if len(self._terms) > TERMS_SHOWN else ""))
+            parts.append("collected terms " + ", ".join(shown) + (", ..." if len(self._terms) > TERMS_SHOWN else ""))
         if left := self._time_left():
             parts.append(left)
         if self._evaluating:

@@ -20,10 +20,13 @@ def in_words(report: Report) -> str:
         return "context: nothing was played and nothing learned; the running episode tells the agent its task"
     if method == "paper":
         step2 = (
-            "no stored transition looked like it, so step 2 was left out" if report["step2_skipped"] else "step 2 made"
+            "no stored transition looked like it, so none was used"
+            if report["step2_skipped"]
+            else "learned from them, too"
         )
-        ess = f"stored transitions are worth {report['normalized_ess']:.0%} of their number for it"
-        moved = f"moved by {report['distance_moved']:.1%}"
+        worth = f"stored transitions are worth {report['normalized_ess']:.0%} of their number"
+        ess = f"weighted by how much they look like it, {worth}"
+        moved = f"parameters moved by {report['distance_moved']:.1%}"
         if report.get("distance_free") is not None:
             moved += f", without the pull by {report['distance_free']:.1%}"
         return f"paper: {played} of the new task; {ess}; {step2}; {moved}"
@@ -40,7 +43,7 @@ def in_words(report: Report) -> str:
         why = "too few to learn and to try it out (give 2 or more)" if few else "there was nothing to learn from them"
         return f"{begin}; {why}, and the agent is as it was"
     told = "; ".join(f"round {place}: {_went(one)}" for place, one in enumerate(rounds, start=1))
-    end = f"moved by {report['distance_moved']:.1%}" if report["accepted"] else "the agent is as it was"
+    end = f"parameters moved by {report['distance_moved']:.1%}" if report["accepted"] else "the agent is as it was"
     return f"{begin}; {told}; {end}"
 
 
@@ -53,21 +56,22 @@ def _learned_from_data(report: Report) -> str:
     if method != "paper" and not report["accepted"]:
         return f"{begin}; there was nothing to learn from them, and the agent is as it was"
     few = f"; {ADVISABLE} or more are advisable" if data["episodes"] < ADVISABLE else ""
-    moved = f"moved by {report['distance_moved']:.1%}"
+    moved = f"parameters moved by {report['distance_moved']:.1%}"
     return f"{begin}; {moved}; kept unseen: nothing was tried out, so it may be worse than before{few}"
 
 
 def _how(report: Report) -> str:
     parts = []
     if "by" in report:
-        parts.append(f"by {report['by']}")
+        by = report["by"]
+        parts.append(f"by {by if isinstance(by, str) else ', then '.join(by)}")
     if report.get("reward") == "known":
         parts.append("reward known")
     elif report.get("reward") == "learned":
         parts.append(_learned(report))
     elif report.get("found_task"):
         found = ", ".join(f"{name} {_value(value)}" for name, value in report["found_task"].items())
-        parts.append(f"from its rewards the task is {found}")
+        parts.append(f"its rewards fit a task with {found}")
     elif report.get("reward_r2") is not None:
         parts.append(f"its rewards don't tell the task, R2 {report['reward_r2']:.2f}")
     return f" ({'; '.join(parts)})" if parts else ""
@@ -85,7 +89,7 @@ def _learned(report: Report) -> str:
 def _went(one: Report) -> str:
     if one["after"] is None:
         return "kept unseen"
-    change = f"return {one['before']:.4g} to {one['after']:.4g}"
+    change = f"return from {one['before']:.4g} to {one['after']:.4g}"
     return f"{change}, kept" if one["accepted"] else f"{change}, rolled back"
 
 

@@ -167,6 +167,9 @@ def adapt(
         print(in_words(row))
         for note in row.get("data", {}).get("notes", ()):
             print(f"note: {note}", file=sys.stderr)
+        for written in (out, picture):
+            if written is not None:
+                print(f"written: {written}")
     if task is not None and not task.in_training_range:
         print("note: the task is outside the range of the training tasks", file=sys.stderr)
 

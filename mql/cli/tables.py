@@ -58,7 +58,16 @@ def print_family(description: Row) -> None:
     for split, values in description["splits"].items():
         shown = "; ".join(_values(value) for value in values[:4]) + ("; ..." if len(values) > 4 else "")
         tasks.add_row(split, shown, str(len(values)))
-    _print(parameters, tasks)
+    _print(parameters)
+    _print(tasks)
+    for key, meaning in (("observation", "seen as (value - minus) / per"), ("action", "asks for minus + per * number")):
+        if numbers := description.get(key):
+            table = _table(f"{key}, {meaning}", "unit", right=("place", "minus", "per"))
+            for place, each in enumerate(numbers):
+                table.add_row(each["name"], each["unit"], str(place), f"{each['minus']:g}", f"{each['per']:g}")
+            _print(table)
+    if own := description.get("text"):
+        _print("in its own words:", *own.splitlines())
     if lines := description.get("episodes"):
         _print("in each episode:", *(f"  {line}" for line in lines))
 
@@ -128,7 +137,8 @@ def print_evaluation(record: Row) -> None:
         kept = [row["accepted"] for row in rows if row.get("accepted") is not None]
         told = f"; something was kept in {sum(kept)} of {len(kept)} tasks" if kept else ""
         mean = sum(charged) / len(charged)
-        _print(f"adapted by {rows[0].get('method')} with {mean:.3g} episodes of each new task{told}")
+        average = "" if len(set(charged)) == 1 else "on average "
+        _print(f"adapted by {rows[0].get('method')} with {average}{mean:.3g} episodes of each new task{told}")
     for row in rows:
         if "fault" in row:
             _print(f"left out: {row['fault']}")

@@ -23,6 +23,7 @@ from mql.tasks import registry
 from mql.tasks.checks.effort import FULL, QUICK
 from mql.tasks.checks.run import representatives
 from mql.tasks.definitions.family import outline
+from mql.tasks.definitions.layout import commanded_numbers, observed_numbers, own_text
 from mql.tasks.definitions.trust import Untrusted
 
 SLOTS = 2  # families checked at a time; each takes one core
@@ -52,7 +53,9 @@ def show(name: str, *, trust: bool, as_json: bool) -> None:
         UserError: there is no such family, or a package that it needs is missing.
     """
     try:
-        description = find_family(name, trust=trust).describe()
+        family = find_family(name, trust=trust)
+        numbers = {"observation": observed_numbers(family), "action": commanded_numbers(family)}
+        description = family.describe() | numbers | {"text": own_text(family)}
     except Untrusted as error:
         print(f"sizes are unknown: {error}", file=sys.stderr)
         description = outline(Path(name)).describe() | {"obs_dim": None, "action_dim": None}

@@ -75,8 +75,9 @@ def reference_of(family: TaskFamily, *, seed: int = 0) -> Reference:
     width, size = quantiles[-1] - quantiles[0], np.abs(quantiles).max(axis=0)
     # What random actions hardly move, such as an object that has to be pushed, tells nothing of what is right.
     tells = size > 0.1 * np.median(size)
-    varies = tells & (width > 0.01 * size)
     later = np.concatenate(after).astype(np.float64)
+    # What stands still in every episode, such as a task parameter that is seen, may do so in a log, too.
+    varies = tells & (width > 0.01 * size) & (later != seen).any(axis=0)
     return Reference(family.name, seen, np.concatenate(acted), later, quantiles, varies, tells)
 
 

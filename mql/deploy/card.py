@@ -87,9 +87,12 @@ def _reward(family: TaskFamily, about: About, *, needed: bool) -> dict[str, Any]
         f"the family {family.name} gives in training (the policy scales them itself). "
     )
     if _is_seen(family):
+        source = (
+            "as the text of the family says" if about.family_text else "as `reward` in the family's definition says"
+        )
         text = (
             "It is a function of what is observed, but not one that can be written as a file of its own: compute it "
-            "on the robot's computer as the text of the family says, and compare with mql's "
+            f"on the robot's computer {source}, and compare with mql's "
             "family.reward(before, after, action, task)."
         )
         return {"needed": True, "from": FROM_MQL, "text": begin + text}

@@ -8,13 +8,16 @@ Shapes: O observation, A action.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass, replace
+from inspect import cleandoc
 from typing import Any
 
 import mujoco
 import numpy as np
 
 from mql.robots.mjcf.lookup import actuator_kind, actuator_name, driven_joint, joint_freedoms, joint_width
+from mql.tasks import families
 from mql.tasks.control.controller import Controller
 from mql.tasks.control.effector import EndEffector
 from mql.tasks.control.joints import EffortControl, JointControl, RangeControl, Ranges, SpeedControl, TargetControl
@@ -24,7 +27,7 @@ from mql.tasks.definitions.model import reopened
 from mql.tasks.definitions.parallel import ParallelDefinedFamily
 from mql.tasks.definitions.quantities import Quantity
 from mql.tasks.definitions.schema import Scaling
-from mql.tasks.disturbances.family import DisturbedFamily, sensed_width
+from mql.tasks.disturbances.family import DisturbedFamily, sensed_width, undisturbed
 from mql.tasks.disturbances.sensors import Layout
 from mql.tasks.family import TaskFamily
 
@@ -79,6 +82,17 @@ def commanded_numbers(family: TaskFamily) -> list[dict[str, Any]] | None:
         return None
     found = _commanded(inner.mechanism.commands, inner.mechanism.model)
     return None if found is None or len(found) != family.action_dim else [asdict(number) for number in found]
+
+
+def own_text(family: TaskFamily) -> str:
+    """Return what the modules of a family of mql's own say of it and of others like it, and what is observed."""
+    classes = type(undisturbed(family)).__mro__
+    modules = dict.fromkeys(each.__module__ for each in classes if each.__module__.startswith(f"{families.__name__}."))
+    texts = [(sys.modules[name].__doc__ or "").strip() for name in modules]
+    observe = getattr(classes[0], "observe", None)
+    if observe is not None and observe.__module__ in modules and observe.__doc__:
+        texts.append("Observation: " + cleandoc(observe.__doc__).removeprefix("Return "))
+    return "\n\n".join(texts)
 
 
 def _observed(family: TaskFamily) -> list[Number] | None:

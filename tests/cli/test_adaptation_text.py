@@ -21,20 +21,31 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
         ({"method": "context", "episodes_charged": 2, "carry_episodes": True}, ["it goes on from 2 episodes"]),
         (
             {**COMMON, "method": "finetune", "rounds": [KEPT, BACK]},
-            ["5 episodes", "round 1: return -120 to -80, kept", "round 2: return -80 to -95, rolled back", "by 2.1%"],
+            [
+                "5 episodes",
+                "round 1: return from -120 to -80, kept",
+                "round 2: return from -80 to -95, rolled back",
+                "by 2.1%",
+            ],
         ),
         ({**COMMON, "method": "finetune", "accepted": False, "rounds": [BACK]}, ["the agent is as it was"]),
         ({**COMMON, "method": "finetune", "episodes_charged": 1, "accepted": False, "rounds": []}, ["give 2 or more"]),
         (
-            {**COMMON, "method": "auto", "by": "relabel", "found_task": {"velocity": 2.8}, "rounds": [KEPT]},
-            ["auto (by relabel; from its rewards the task is velocity 2.8)"],
+            {
+                **COMMON,
+                "method": "auto",
+                "by": ["fixed context", "relabel"],
+                "found_task": {"velocity": 2.8},
+                "rounds": [KEPT],
+            },
+            ["auto (by fixed context, then relabel; its rewards fit a task with velocity 2.8)"],
         ),
         (
-            {**COMMON, "method": "auto", "by": "finetune", "reward_r2": 0.412, "rounds": [KEPT]},
+            {**COMMON, "method": "auto", "by": ["finetune"], "reward_r2": 0.412, "rounds": [KEPT]},
             ["its rewards don't tell the task, R2 0.41"],
         ),
         (
-            {**COMMON, "method": "auto", "by": "finetune", "reward": "learned", "reward_r2": 0.71, "rounds": [KEPT]},
+            {**COMMON, "method": "auto", "by": ["finetune"], "reward": "learned", "reward_r2": 0.71, "rounds": [KEPT]},
             ["by finetune; a learned model explains its rewards with R2 0.71, too little"],
         ),
         (
@@ -58,12 +69,15 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
         ),
         (
             {**COMMON, "method": "search", "tried": 13, "rounds": [KEPT]},
-            ["13 other contexts were tried", "return -120 to -80, kept"],
+            ["13 other contexts were tried", "return from -120 to -80, kept"],
         ),
         ({**COMMON, "method": "search", "tried": 13, "accepted": False, "rounds": [BACK]}, ["none was better"]),
         ({**COMMON, "method": "search", "tried": 0, "accepted": False, "rounds": []}, ["give 2 or more"]),
-        ({**COMMON, "method": "paper", "normalized_ess": 0.12, "step2_skipped": False}, ["12% of their number"]),
-        ({**COMMON, "method": "paper", "normalized_ess": 0.0, "step2_skipped": True}, ["step 2 was left out"]),
+        (
+            {**COMMON, "method": "paper", "normalized_ess": 0.12, "step2_skipped": False},
+            ["12% of their number; learned from them, too"],
+        ),
+        ({**COMMON, "method": "paper", "normalized_ess": 0.0, "step2_skipped": True}, ["so none was used"]),
         (
             {**COMMON, "method": "finetune", "rounds": [{**KEPT, "after": None}], "data": {"episodes": 5, "steps": 90}},
             [

@@ -12,9 +12,11 @@ import pytest
 from logged_files import FAMILY, changed, good_log
 from tiny_runs import TINY
 
+from mql.api.families import find_family
 from mql.api.run import train
 from mql.cli import app as cli
 from mql.data.reading import read
+from mql.data.reference import reference_of
 from mql.data.writing import write
 from mql.runs.run_dir import RunDir
 
@@ -107,3 +109,11 @@ def test_a_mistake_is_one_line(
     out, err = capsys.readouterr()
     [line] = [line for line in (out + err).splitlines() if line.startswith("error: ")]
     assert said in line
+
+
+def test_a_seen_task_parameter_may_stand_still(tmp_path: Path) -> None:
+    """What no episode of the family moves is no dead sensor; what every episode moves and the log doesn't, is one."""
+    assert cli.run(["tasks", "new", "reach", "--out", str(tmp_path)]) == 0
+    reference = reference_of(find_family(str(tmp_path / "reach" / "reach.yaml"), trust=False))
+    assert reference.varies[:4].all()  # angles and speeds
+    assert not reference.varies[-2:].any()  # where the target is

@@ -19,7 +19,7 @@ def test_each_term_is_logged_and_shown(tmp_path: Path, capsys: pytest.CaptureFix
     path = write_parallel(tmp_path / "lab", success=ends)
     assert cli.run(["train", str(path), "--run-dir", str(run), *SETTINGS]) == 0
     shown = capsys.readouterr()
-    assert "| terms near -" in shown.err and "reward term" in shown.out
+    assert "| collected terms near -" in shown.err and "reward term" in shown.out
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
         terms = line["collected_reward_near"], line["collected_reward_calm"]
@@ -50,4 +50,4 @@ def test_a_line_of_progress_shows_some_terms_only() -> None:
     progress = Progress(100, 10)
     record = {"env_steps": 10, "updates": 0, "collect_seconds": 1.0, "update_seconds": 0.0}
     progress.update(record | {f"collected_reward_t{n}": float(n) for n in range(6)})
-    assert "| terms t0 0.0, t1 1.0, t2 2.0, t3 3.0, ... |" in progress.status()
+    assert "| collected terms t0 0.0, t1 1.0, t2 2.0, t3 3.0, ... |" in progress.status()

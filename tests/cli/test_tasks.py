@@ -59,6 +59,16 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_show_says_what_each_number_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert cli.run(["tasks", "new", "reach", "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert cli.run(["tasks", "show", str(tmp_path / "reach" / "reach.yaml")]) == 0
+    shown = capsys.readouterr().out
+    assert "qvel[0], joint shoulder" in shown and "rad/s" in shown and "control of elbow" in shown
+    assert cli.run(["tasks", "show", "reacher-goal"]) == 0
+    assert "Observation: cos and sin of both angles" in capsys.readouterr().out
+
+
 def test_render_writes_a_grid(tmp_path: Path) -> None:
     path = tmp_path / "grid.png"
     assert cli.run(["tasks", "render", "point-robot", "-o", str(path), "--split", "ood", "--tasks", "4"]) == 0

@@ -20,8 +20,6 @@ train:
   batch_size: 256
   evaluate_every: 20000
   checkpoint_every: 20000
-adapt:
-  batch_size: 256
 evaluate:
   adapt_while_training: false
 """
