@@ -12,8 +12,8 @@ and its joints rub as none does there. Only exported folders go to them, and onl
    learned from a log alone may be worse. Then the next round, which learns from all logs so far.
 4. In the end the zero-shot policy and the kept one are compared, from starts and to targets that nobody has seen.
 
-What is done is what one would type: every command is added to commands.txt. A stage whose output is there is skipped, so
-the script goes on where it was stopped. It writes results.json and before-and-after.png.
+What is done is what one would type: every command is added to commands.txt. A stage whose output is there is skipped,
+so the script goes on where it was stopped. It writes results.json and before-and-after.png.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Work:
         with (self.folder / "commands.txt").open("a") as file:
             file.write(shlex.join(["mql", *words[2:]] if words[:2] == ["-m", "mql"] else ["python", *words]) + "\n")
         env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        done = subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True)  # noqa: S603
+        done = subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True)
         with (self.folder / "output.txt").open("a") as file:
             file.write(f"$ {shlex.join(words)}\n{done.stdout}{done.stderr}\n")
         if done.returncode:
@@ -163,7 +163,8 @@ def on_one_robot(work: Work, plan: Plan, run: Path, zero_shot: Path, robot: int)
         log = folder / f"log-{number}.csv"
         logs.append(logged(work, kept, robot, log, trials=plan.logged, seed=seed, noise=NOISE))
         if not adapted.exists():
-            work.mql("data", "check", logs[-1], "--columns", COLUMNS, "--family", HERE / "desk-reach.yaml")
+            if number == 1:  # later ones come from the same recorder
+                work.mql("data", "check", log, "--columns", COLUMNS, "--family", HERE / "desk-reach.yaml")
             work.mql("adapt", run, "--data", *logs, "--columns", COLUMNS, "--out", adapted, "--set", *plan.adapt)
         policy = exported(work, adapted, folder / f"exported-{number}")
         again = logged(work, policy, robot, folder / f"tried-{number}.csv", trials=plan.tried, seed=TRY)
@@ -192,7 +193,7 @@ def last_distance(log: Path) -> float:
     with log.open(newline="") as file:
         for row in csv.DictReader(file):
             tool = tool_place(np.radians([float(row[f"{joint}_deg"]) for joint in JOINTS]))
-            target = TARGET_MIDDLE + (0.0, float(row["task.target_y"]), float(row["task.target_z"]))
+            target = TARGET_MIDDLE + np.array([0.0, float(row["task.target_y"]), float(row["task.target_z"])])
             by_trial.setdefault(row["trial"], []).append(float(np.linalg.norm(tool - target)))
     return float(np.mean([np.mean(distances[-AT_THE_END:]) for distances in by_trial.values()]))
 
