@@ -63,7 +63,7 @@ class Plan:
     tried: int = 5  # by which policies are told apart
     compared: int = 20  # in the end
     train: tuple[str, ...] = ()
-    adapt: tuple[str, ...] = ("adapt.method=finetune", "adapt.round_updates=1000", "adapt.round_lr=3e-4")
+    adapt: tuple[str, ...] = ("adapt.method=finetune", "adapt.round_updates=1000", "adapt.round_lr=1e-3")
 
 
 QUICK = Plan(
