@@ -31,7 +31,7 @@ TASKS = ROOT / "docs" / "tasks.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGES = {"mql", "tasks", "robots"}
 TABLE_BEGINS, TABLE_ENDS = "<!-- families -->", "<!-- end of families -->"
-FILE_TYPES = {"yaml", "json", "jsonl", "png", "safetensors", "sha256"}
+FILE_TYPES = {"yaml", "json", "jsonl", "png", "html", "safetensors", "sha256"}
 PYTHON = ROOT / "docs" / "python.md"
 FULL, SHORT = '"train.env_steps": 10_000', '"train.env_steps": 2400, "evaluate.final_tasks": 2'  # and in their tests
 

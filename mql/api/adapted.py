@@ -95,6 +95,7 @@ class Adapted:
         split: str | None = None,
         tasks: int | None = None,
         on_task: Callable[[int, int], None] | None = None,
+        on_result: Callable[[TaskResult], None] | None = None,
     ) -> dict[str, JSON]:
         """Evaluate the agent as it is now, without another adaptation: the form of `Run.evaluate`.
 
@@ -103,7 +104,7 @@ class Adapted:
         Args:
             split: tasks to play; None: the task that it was adapted to.
             tasks: the first ones of the split; None: at most ``evaluate.final_tasks``.
-            on_task: called with (done, tasks).
+            on_task: called with (done, tasks); `on_result` with what each task gave.
 
         Raises:
             UserError: no such split or not so many tasks, or the own task is not known.
@@ -125,6 +126,7 @@ class Adapted:
             split=split or chosen[0].split,
             with_random=True,
             on_task=(lambda index: on_task(index + 1, len(chosen))) if on_task else None,
+            on_result=on_result,
         )
         digest = {key: self.facts[key] for key in ("family_digest",) if key in self.facts}
         adapted_to = None if self.task is None else dict(self.task)

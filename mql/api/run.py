@@ -23,7 +23,7 @@ from mql.api.training import last_evaluation, open_job
 from mql.config.loading import Overrides, override
 from mql.config.schema import AdaptConfig, Config
 from mql.errors import UserError
-from mql.evaluation.held_out import new_task
+from mql.evaluation.held_out import TaskResult, new_task
 from mql.files import as_data
 from mql.learning.trainer import Trainer
 from mql.runs.definition import digest_entry
@@ -200,6 +200,7 @@ class Run:
         checkpoint: int | None = None,
         settings: Overrides | None = None,
         on_task: Callable[[int, int], None] | None = None,
+        on_result: Callable[[TaskResult], None] | None = None,
     ) -> dict[str, JSON]:
         """Evaluate the agent on held-out tasks and return, as plain data, what `mql evaluate --json` prints.
 
@@ -209,7 +210,7 @@ class Run:
             adapt: adapt to each task, too.
             checkpoint: env steps of the checkpoint to use; None: the newest.
             settings: of ``adapt``, ``evaluate``, ``collect``, ``threads`` and ``device``.
-            on_task: called with (done, tasks) as tasks finish.
+            on_task: called with (done, tasks) as tasks finish; `on_result` with what each of them gave.
 
         Raises:
             UserError: no such split, checkpoint or setting, or a damaged run.
@@ -228,6 +229,7 @@ class Run:
             split=split,
             with_random=True,
             on_task=(lambda index: on_task(index + 1, len(chosen))) if on_task else None,
+            on_result=on_result,
         )
         return as_data(record | {"env_steps": trainer.env_steps, **digest_entry(self.path)})
 

@@ -19,6 +19,7 @@ import typer
 
 from mql.cli.commands.bench import bench
 from mql.cli.commands.data import data_app
+from mql.cli.commands.films import play
 from mql.cli.commands.learning import adapt, evaluate, export, train
 from mql.cli.commands.report import report
 from mql.cli.commands.robots import robots_app
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, evaluate, adapt, report, export, bench):
+for command in (train, evaluate, adapt, play, report, export, bench):
     app.command()(command)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(robots_app, name="robots")

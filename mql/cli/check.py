@@ -16,9 +16,9 @@ from pathlib import Path
 
 from mql.collecting.workers import WorkerLost, Workers
 from mql.robots.checks.verdict import Verdict, failed, warned
+from mql.robots.drawing.opengl import NO_OPENGL
 from mql.tasks.checks.effort import Effort
 from mql.tasks.checks.inspection import Inspection
-from mql.tasks.checks.picture import NO_OPENGL
 from mql.tasks.checks.run import CHECKS, CheckResult, builds_at_all, run_check
 from mql.tasks.family import TaskFamily
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from mql.adaptation.adapters import prepare
 from mql.api.adapted import Adapted, evaluation_seed, first_tasks, is_adapted
-from mql.api.run import open_run
+from mql.api.run import Run, open_run
 from mql.cli.adaptation_text import in_words
+from mql.cli.play import film_evaluation, open_studio
 from mql.cli.tables import print_evaluation, print_json, print_protocol, print_task_rows
 from mql.cli.task_argument import chosen_task
 from mql.cli.task_bar import task_bar
 from mql.config.loading import Overrides, parse_overrides, with_values
 from mql.errors import UserError
+from mql.evaluation.held_out import TaskResult
 from mql.files import check_free
 from mql.report.adaptation import draw_task_weights
 from mql.runs.definition import digest_entry
@@ -32,28 +35,44 @@ def evaluate(
     episodes: int | None,
     adapting: bool,
     checkpoint: int | None,
+    video: Path | None,
     settings: Sequence[str],
     trust: bool,
     as_json: bool,
 ) -> None:
     """Do what `mql evaluate` does; the arguments are the command's."""
     changes = _counts(settings, adaptation_episodes, episodes)
+    results: list[TaskResult] = []
+    agent_of: Run | Adapted
     if is_adapted(path):
         _check_adapted(path, adaptation_episodes, checkpoint, settings)
-        adapted = Adapted.load(path, trust=trust, settings=changes)
-        with task_bar("evaluating") as on_task:
-            record = adapted.evaluate(split=split, tasks=tasks, on_task=on_task)
-        if adapting:
-            print(
-                "note: zero-shot is the agent as it was saved; it cannot adapt again without its run", file=sys.stderr
-            )
+        agent_of = Adapted.load(path, trust=trust, settings=changes)
     else:
-        run = open_run(path, trust=trust)
+        agent_of = open_run(path, trust=trust)
+    with ExitStack() as opened:
+        studio = None if video is None else opened.enter_context(open_studio(video, agent_of.family))
         with task_bar("evaluating") as on_task:
-            record = run.evaluate(
-                split=split, tasks=tasks, adapt=adapting, checkpoint=checkpoint, settings=changes, on_task=on_task
-            )
+            if isinstance(agent_of, Adapted):
+                record = agent_of.evaluate(split=split, tasks=tasks, on_task=on_task, on_result=results.append)
+            else:
+                record = agent_of.evaluate(
+                    split=split,
+                    tasks=tasks,
+                    adapt=adapting,
+                    checkpoint=checkpoint,
+                    settings=changes,
+                    on_task=on_task,
+                    on_result=results.append,
+                )
+        if studio is not None and video is not None:
+            with task_bar("filming") as on_task:
+                films = film_evaluation(studio, video, agent_of, results, on_task)
+            record["tasks"] = [{**row, **film} for row, film in zip(record["tasks"], films, strict=True)]
+    if isinstance(agent_of, Adapted) and adapting:
+        print("note: zero-shot is the agent as it was saved; it cannot adapt again without its run", file=sys.stderr)
     print_json(record) if as_json else print_evaluation(record)
+    if video is not None and not as_json:
+        print(f"films: {video}")
 
 
 def evaluate_by_protocol(

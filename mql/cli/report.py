@@ -92,8 +92,9 @@ def _runs(paths: Sequence[Path]) -> tuple[list[RunFacts], list[Record], list[str
         except UserError as error:
             failure = error
             notes.append(f"{name} is left out: {error}")
-    if not runs and failure is not None:
-        raise failure
+    if not runs:
+        what, mend = "there is a study of adaptation, but no run", "give its runs, too"
+        raise failure or UserError(what, where=str(paths[0]), mend=mend)
     return runs, cells, notes
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from mql.cli.opengl import open_opengl
 from mql.cli.tables import print_checks, print_json, print_robot, print_robots, tally
 from mql.collecting.workers import WorkerLost, Workers
 from mql.errors import UserError
 from mql.files import user_errors, write_atomic
+from mql.films.opengl import open_opengl
 from mql.robots import registry
 from mql.robots.spec import RobotSpec
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,24 +12,21 @@ from rich.text import Text
 
 from mql.api.families import builder, find_family
 from mql.cli.check import FamilyResults, check_families
-from mql.cli.opengl import open_opengl
 from mql.cli.tables import print_checks, print_families, print_family, print_json, tally
-from mql.collecting.workers import WorkerLost, Workers
-from mql.errors import UserError, told
-from mql.files import user_errors, write_atomic
-from mql.robots.drawing.shot import Shot, shot_of
+from mql.errors import UserError
+from mql.films.files import check_name
+from mql.films.opengl import open_opengl
+from mql.films.replay import Take
+from mql.films.studio import Studio, check_sides
+from mql.robots.drawing.shot import shot_of
 from mql.tasks import registry
 from mql.tasks.checks.effort import FULL, QUICK
-from mql.tasks.checks.picture import NO_OPENGL, SUFFIXES, opengl_fault, picture_of
 from mql.tasks.checks.run import representatives
 from mql.tasks.definitions.family import outline
 from mql.tasks.definitions.trust import Untrusted
-from mql.tasks.family import TaskFamily
 
 SLOTS = 2  # families checked at a time; each takes one core
 DEFAULT_TASKS = 6  # of a picture
-
-_PICTURE_SECONDS = 600.0  # a video of a long episode, where drawing is slow
 
 
 def list_families(*, as_json: bool) -> None:
@@ -110,46 +107,15 @@ def render(
     """
     shot = None if camera is None and size is None else shot_of(camera, size)
     build = builder(name, trust=trust)
-    suffix = out.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UserError(
-            f"can't write a picture to {str(out)!r}",
-            where="--out",
-            mend="give a name that ends in .png (picture) or .mp4 (video)",
-        )
-    if suffix == ".mp4" and tasks not in (None, 1):
-        raise UserError("a video shows a single task", where="--tasks", mend="leave out --tasks, or write a .png")
-    if suffix == ".mp4" and shot is not None and (shot.width % 2 or shot.height % 2):
-        mend = "give even numbers"
-        raise UserError(f"a video of {shot.width} x {shot.height} pixels", where="--size", mend=mend)
-    if not out.parent.is_dir():
-        raise UserError("there is no such folder", where=str(out.parent), mend="create it, or choose another --out")
-    open_opengl()
-    workers = Workers(1)  # a broken OpenGL library ends the process that draws, and only that
-    try:
-        draw = workers.bound(_draw, timeout=_PICTURE_SECONDS)
-        answer = draw(build, name, str(out), split, tasks or DEFAULT_TASKS, seed, shot)
-    finally:
-        workers.close()
-    if isinstance(answer, WorkerLost):
-        raise UserError(
-            "the process that draws the picture died", where=f"family {name}", mend=f"{answer}; {NO_OPENGL}"
-        )
-    with user_errors(out):
-        write_atomic(out, answer)
-
-
-def _draw(
-    build: Callable[[], TaskFamily], name: str, path: str, split: str, tasks: int, seed: int, shot: Shot | None
-) -> bytes:
-    """Draw in a worker process."""
-    try:
-        return picture_of(build(), path, split, tasks, seed, shot)
-    except UserError:
-        raise
-    except Exception as error:
-        mend = opengl_fault() or f"it raised {told(error)}"
-        raise UserError("can't draw", where=f"family {name}", mend=mend) from error
+    suffix = check_name(out)
+    check_sides(suffix, shot)
+    if suffix != ".png" and tasks not in (None, 1):
+        raise UserError("a film shows a single task", where="--tasks", mend="leave out --tasks, or write a .png")
+    with Studio() as studio:
+        if suffix == ".png":
+            studio.make_grid(out, build, split, tasks=tasks or DEFAULT_TASKS, seed=seed, shot=shot)
+        else:
+            studio.make(out, build, split, [[Take("", seed)]], shot)
 
 
 def _line(family: FamilyResults) -> str:

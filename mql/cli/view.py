@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from mql.cli.task_argument import chosen_task
 from mql.errors import UserError, nearest
 from mql.robots.drawing.shot import fixed_camera
 from mql.tasks.checks.inspection import choose, name_values, random_actions
-from mql.tasks.family import FloatArray, TaskFamily
+from mql.tasks.family import FloatArray, Task, TaskFamily
 from mql.tasks.stepping.simulation import Simulation, simulation_of
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION.value  # everything that a simulation goes on from
@@ -85,14 +85,39 @@ def view(
     if not has_display():
         mend = f"draw into a file instead: mql tasks render {name} -o episode.mp4 (or tasks.png)"
         raise UserError("there is no display to open a window on", mend=mend)
+
+    def actor_of(env: Any) -> Actor:
+        return _Drawn(family, env, actions or "random") if run is None else _policy_of(run, family, trust=trust)
+
+    show_in_window(family, task, actor_of, camera=camera, seed=seed)
+
+
+def show_in_window(
+    family: TaskFamily, task: Task, actor_of: Callable[[Any], Actor], *, camera: str | None, seed: int
+) -> None:
+    """Show a task in a window until that is closed.
+
+    Args:
+        family: of the task.
+        task: what is shown.
+        actor_of: returns who acts in the environment that it is given.
+        camera: of the model; None: from where the robot says.
+        seed: of the first episode.
+
+    Raises:
+        UserError: the family is no simulation of MuJoCo's, there is no such camera, or no window can be opened.
+    """
     env: Any = family.make(task)
     try:
-        actor = _Drawn(family, env, actions or "random") if run is None else _policy_of(run, family, trust=trust)
+        actor = actor_of(env)
         env.reset(seed=seed)
         shown = simulation_of(env)
         if shown is None:
-            mend = f"draw it instead: mql tasks render {name} -o tasks.png"
-            raise UserError("it is no simulation of MuJoCo's, which the window shows", where=name, mend=mend)
+            what, mend = (
+                "it is no simulation of MuJoCo's, which the window shows",
+                "draw it into a file instead: -o FILE",
+            )
+            raise UserError(what, where=family.name, mend=mend)
         data = mujoco.MjData(shown.model)
         window = open_window(shown.model, data)
         try:
@@ -203,7 +228,7 @@ class _Drawn:
         return drawn
 
 
-class _Trained:
+class Trained:
     """The agent of a run, which finds out about its task as it goes."""
 
     def __init__(self, policy: Any) -> None:
@@ -224,4 +249,4 @@ def _policy_of(run: Path, family: TaskFamily, *, trust: bool) -> Actor:
     if opened.config.family != family.name:
         what = f"it was trained on {opened.config.family}, not on {family.name}"
         raise UserError(what, where=str(run), mend=f"view {opened.config.family} with it")
-    return _Trained(opened.policy())
+    return Trained(opened.policy())

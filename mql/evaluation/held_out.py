@@ -5,7 +5,7 @@ difference is paired. The episodes that the adaptation plays count in neither; e
 uniform random actions get on the same tasks can stand beside them, so that a return means something.
 
 All that is drawn for a task comes from streams of its own, named by the seed and the task's place: its result does not
-depend on how many others are evaluated.
+depend on how many others are evaluated, and one of them can be evaluated again, alone.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ def evaluate(
     *,
     evaluation_episodes: int,
     seed: int,
+    places: Sequence[int] | None = None,
     adaptation: Adaptation | None = None,
     with_random: bool = False,
     keep_agents: bool = False,
@@ -105,7 +106,8 @@ def evaluate(
 
     Args:
         evaluation_episodes: episodes per task, for zero-shot and adapted each.
-        seed: every reset, noise and adaptation seed derives from it and the task's place in `tasks`.
+        seed: every reset, noise and adaptation seed derives from it and the task's place.
+        places: of the tasks in the list that they come from; None: `tasks` is that list, or its beginning.
         with_random: play an episode of uniform random actions in each task, too; all else stays what it is without.
         adaptation: of the same agent; its ``config.adaptation_episodes`` are the budget of each task.
         keep_agents: results hold the adapted agents.
@@ -116,22 +118,23 @@ def evaluate(
     Raises:
         EpisodeFault: no task could be evaluated.
     """
-    resets = [spawn_seeds(evaluation_episodes, seed, "evaluation", index) for index in range(len(tasks))]
+    places = range(len(tasks)) if places is None else places
+    resets = [spawn_seeds(evaluation_episodes, seed, "evaluation", place) for place in places]
     zero_shot = _episodes(agent, family, tasks, resets, workers=workers)
     adapting = Semaphore(threads)
     # A thread of this process simulates one task of a parallel family; to a worker process it only talks.
     each = 1 if family.native else workers
 
     def one(index: int) -> TaskResult:
-        task, before = tasks[index], zero_shot[index]
+        task, before, place = tasks[index], zero_shot[index], places[index]
         if isinstance(before, EpisodeFault):
             return TaskResult(task, [], fault=str(before))
         if adaptation is None:
             return TaskResult(task, before)
-        play = simulated(family, task, seed=seed, place=index, workers=each)
+        play = simulated(family, task, seed=seed, place=place, workers=each)
         try:
             with adapting:
-                outcome = carry_out(adaptation.begin(new_task(adaptation, task, seed=seed + index)), play)
+                outcome = carry_out(adaptation.begin(new_task(adaptation, task, seed=seed + place)), play)
         except EpisodeFault as fault:
             return TaskResult(task, before, fault=str(fault))
         after = _episodes(outcome.agent, family, [task], [resets[index]], workers=each)[0]
@@ -147,7 +150,9 @@ def evaluate(
             on_task(index, result)
     if results and all(result.fault for result in results):
         raise EpisodeFault(f"no task could be evaluated; {results[0].fault}")
-    return _beside_random(results, agent, family, [own[0] for own in resets], seed, workers) if with_random else results
+    if not with_random:
+        return results
+    return _beside_random(results, agent, family, [own[0] for own in resets], seed, places, workers)
 
 
 def new_task(adaptation: Adaptation, task: Task, *, seed: int) -> NewTask:
@@ -162,23 +167,24 @@ def _beside_random(
     family: TaskFamily,
     resets: Sequence[int],
     seed: int,
+    places: Sequence[int],
     workers: int,
 ) -> list[TaskResult]:
     """Add an episode of random actions to each result, from the start that its first evaluation episode had."""
-    places = [place for place, result in enumerate(results) if result.fault is None]
+    rows = [row for row, result in enumerate(results) if result.fault is None]
     outcomes = collect_each(
         agent,
         family,
-        [results[place].task for place in places],
-        [resets[place] for place in places],
+        [results[row].task for row in rows],
+        [resets[row] for row in rows],
         explorer=random_actions(family),
         # A stream for each task: what is drawn for it does not depend on the other tasks.
-        rng=[generator(seed, "random actions", place) for place in places],
+        rng=[generator(seed, "random actions", places[row]) for row in rows],
         alone=True,
         workers=workers,
     )
-    played = dict(zip(places, outcomes, strict=True))
-    return [replace(result, random=played.get(place)) for place, result in enumerate(results)]
+    played = dict(zip(rows, outcomes, strict=True))
+    return [replace(result, random=played.get(row)) for row, result in enumerate(results)]
 
 
 def summarize_results(results: Sequence[TaskResult], *, seed: int = 0) -> dict[str, JSON]:

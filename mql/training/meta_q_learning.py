@@ -10,7 +10,7 @@ from mql.adaptation.adapters import prepare
 from mql.adaptation.meta_training import MetaTraining
 from mql.agent.agent import Agent
 from mql.config.schema import WHILE_TRAINING, Config
-from mql.evaluation.held_out import evaluate, mean_terms, summarize_results
+from mql.evaluation.held_out import TaskResult, evaluate, mean_terms, summarize_results
 from mql.learning.prior import Prior
 from mql.learning.trainer import Trainer, updates_after
 from mql.runs.prior_files import read_prior
@@ -170,11 +170,20 @@ def evaluation_record(
     split: str,
     with_random: bool = False,
     on_task: Callable[[int], None] | None = None,
+    on_result: Callable[[TaskResult], None] | None = None,
 ) -> dict[str, JSON]:
     """Evaluate `agent` on `tasks`, adapted too if `trainer` is there to give its replay: what `mql evaluate` prints.
 
-    With `with_random`, what uniform random actions get stands beside it.
+    With `with_random`, what uniform random actions get stands beside it. `on_task` is called with the place of a task
+    that is done, `on_result` with its result.
     """
+
+    def tell(index: int, result: TaskResult) -> None:
+        if on_task:
+            on_task(index)
+        if on_result:
+            on_result(result)
+
     results = evaluate(
         agent,
         family,
@@ -185,7 +194,7 @@ def evaluation_record(
         with_random=with_random,
         threads=config.threads,
         workers=config.workers,
-        on_task=(lambda index, _: on_task(index)) if on_task else None,
+        on_task=tell,
     )
     return {
         "family": family.name,

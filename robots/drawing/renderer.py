@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError
+from mql.robots.drawing.opengl import NO_OPENGL, quietly
 
 SIZE = 480  # pixels, both ways
+_SHADOWS = 2048  # pixels of the map of shadows: more is not seen, and takes a third longer where there is no GPU
 _DRAWN = 3  # groups of geoms below this are drawn
 
 
@@ -23,11 +25,14 @@ def open_renderer(model: mujoco.MjModel, width: int = SIZE, height: int = SIZE) 
     """
     buffer = model.vis.global_  # what the model says of its off-screen pictures only bounds their size
     buffer.offwidth, buffer.offheight = max(buffer.offwidth, width), max(buffer.offheight, height)
-    try:
-        return mujoco.Renderer(model, height=height, width=width)
-    except (mujoco.FatalError, AttributeError, ImportError, RuntimeError) as error:
-        mend = "without a screen set MUJOCO_GL=egl (or osmesa) before Python starts, with that library installed"
-        raise UserError("can't open OpenGL for pictures", mend=mend) from error
+    quality = model.vis.quality
+    quality.shadowsize = min(quality.shadowsize, _SHADOWS)
+    with quietly():
+        try:
+            return mujoco.Renderer(model, height=height, width=width)
+        except (mujoco.FatalError, AttributeError, ImportError, RuntimeError):
+            pass  # with the error, what was half opened goes, while nobody hears it complain
+    raise UserError("can't open OpenGL for pictures", mend=NO_OPENGL)
 
 
 def undrawn(model: mujoco.MjModel) -> npt.NDArray[np.int64]:

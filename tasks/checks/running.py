@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from mql.robots.checks.verdict import Verdict, failed, passed, warned
+from mql.robots.drawing.opengl import NO_OPENGL
 from mql.tasks.checks.inspection import Inspection, name_tasks
-from mql.tasks.checks.picture import NO_OPENGL
 from mql.tasks.family import Task
 
 # Shares of random episodes that succeed. Ten episodes are few: a published task such as pressing a handle, where three

@@ -13,6 +13,7 @@ from mql.robots.description import View
 from mql.robots.drawing.renderer import all_bodies_drawn, open_renderer
 from mql.robots.drawing.shot import Shot, fixed_camera
 
+_NEAR_EDGE = 0.5  # of a floor, in parts of its half size
 # What a renderer keeps of the model that it was opened for; all else it reads anew for each picture.
 _KEPT = ("mesh_vert", "mesh_face", "hfield_data", "hfield_size", "tex_data", "skin_vert")
 
@@ -45,6 +46,7 @@ class Camera:
         # The renderer's own method would draw the shapes and colours of the model that it was opened for.
         with all_bodies_drawn(model):
             mujoco.mjv_updateScene(model, shown, option, None, self._aim(model, shown), everything, scene)
+        _move_floors(model, scene)
         picture: npt.NDArray[np.uint8] = self._renderer.render().copy()
         return picture
 
@@ -66,6 +68,27 @@ class Camera:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = self._opened_for = None
+
+
+def _move_floors(model: mujoco.MjModel, scene: mujoco.MjvScene) -> None:
+    """Let a floor go along with a camera that comes near its edge, by whole repeats of its texture.
+
+    For the physics a plane has no end; without this, a robot that runs far would run on nothing.
+    """
+    eye = np.mean([np.asarray(camera.pos, np.float64) for camera in scene.camera], axis=0)
+    for geom in scene.geoms[: scene.ngeom]:
+        if geom.type != mujoco.mjtGeom.mjGEOM_PLANE or geom.objtype != mujoco.mjtObj.mjOBJ_GEOM:
+            continue
+        size = np.asarray(geom.size[:2], np.float64)
+        axes = np.asarray(geom.mat, np.float64).reshape(3, 3)[:, :2]  # along the plane's own x and y
+        away = axes.T @ (eye - geom.pos)
+        if (size <= 0.0).any() or (np.abs(away) <= _NEAR_EDGE * size).all():
+            continue
+        material = int(model.geom_matid[geom.objid])
+        repeat = np.asarray(model.mat_texrepeat[material], np.float64) if material >= 0 else np.zeros(2)
+        uniform = material >= 0 and bool(model.mat_texuniform[material])
+        period = np.where(repeat > 0.0, 2.0 * (1.0 if uniform else size) / np.maximum(repeat, 1e-9), 1.0)
+        geom.pos[:] = np.asarray(geom.pos) + axes @ (np.round(away / period) * period)
 
 
 def _share_meshes(model: mujoco.MjModel, other: mujoco.MjModel) -> bool:

@@ -99,7 +99,7 @@ def test_contexts_of_another_policys_episodes_are_this_agents(run: mql.Run) -> N
     [episode] = acted(run.family, 5, count=1)
     states = replay_of(agent, [episode]).states
     policy = agent.policy()
-    context = policy.begin(1, agent.obs_dim + agent.action_dim + 1)
+    context = policy.begin(1)
     for step in range(episode.length):
         np.testing.assert_allclose(states[step].float().numpy(), context.state[0], atol=2e-3)  # kept as float16
         policy.observe(context, episode.obs[step][None], episode.action[step][None], episode.reward[step : step + 1])
@@ -230,6 +230,19 @@ def test_a_run_goes_on_with_prior_data_as_if_it_had_not_stopped(
             path.rename(path.with_suffix(".npz"))
 
 
+def test_a_fork_takes_its_parents_prior_data(with_prior: mql.Run, logs: list[Path], tmp_path: Path) -> None:
+    moved = [path.rename(path.with_suffix(".moved")) for path in logs]
+    try:
+        fork = mql.train(
+            None, run_dir=tmp_path / "fork", start_from=str(with_prior.path), settings={"train.env_steps": 200}
+        )
+    finally:
+        for path in moved:
+            path.rename(path.with_suffix(".npz"))
+    replay = fork.load().trainer.replay
+    assert replay.prior == ("prior:0", "prior:1") and replay.transitions > 5 * fork.family.episode_length
+
+
 def test_adaptation_draws_on_prior_data_and_names_it(with_prior: mql.Run) -> None:
     trained = len(with_prior.family.tasks("train"))
     row = with_prior.evaluate(tasks=1)["tasks"][0]
@@ -272,7 +285,7 @@ def test_paths_in_an_experiment_start_at_its_folder(tmp_path: Path) -> None:
     config = mql.load_config(str(file))
     assert config.train.prior_data == (str(tmp_path / "logs/a.npz"),)
     assert config.train.prior_columns == str(tmp_path / "map.yaml")
-    with pytest.raises(mql.UserError, match=r"train.prior_data is 3.*the path of a file"):
+    with pytest.raises(mql.UserError, match=r"train.prior_data is 3.*a list.*each is a path"):
         mql.load_config("point-robot", overrides={"train.prior_data": 3})
     with pytest.raises(mql.UserError, match="no files for a column map"):
         mql.train("point-robot", run_dir=tmp_path / "run", settings=TINY | {"train.prior_columns": "map.yaml"})

@@ -118,12 +118,20 @@ def test_a_folder_of_runs_with_damaged_ones(run: Path, capsys: pytest.CaptureFix
     usual(study / "other", settings={"agent.lr": 0.01})
     broken = usual(study / "broken")
     (broken / "environment.json").write_text("{")
-    said = as_json(capsys, study, "-o", "study.html")
-    assert [row["name"] for row in said["runs"]] == ["other", "whole"]
+    said = as_json(capsys, study, "--no-figures", "--no-compute")
+    assert [row["name"] for row in said["runs"]] == ["other", "whole"] and said["files"] == []
     assert any(note.startswith("broken is left out: ") for note in said["notes"])
-    assert {"study_files/results.csv", "study_files/results.tex"} <= set(said["files"])
-    assert as_json(capsys, study, "-o", "study.html", "--no-figures", "--no-compute")["files"] == []
     assert "broken" in command(capsys, broken, status=2)
+
+
+@pytest.mark.slow
+def test_several_runs_have_figures_and_tables_beside_the_page(
+    run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    usual(tmp_path / "other")
+    said = as_json(capsys, run, tmp_path / "other", "-o", "study.html")
+    assert {"study_files/results.csv", "study_files/results.tex"} <= set(said["files"])
+    assert all((tmp_path / file).stat().st_size for file in said["files"])
 
 
 @pytest.mark.parametrize(

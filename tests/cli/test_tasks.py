@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from pathlib import Path
 
 import imageio_ffmpeg
-import numpy as np
 import pytest
 from PIL import Image
 
 from mql.cli import app as cli
 from mql.cli import tasks as cli_tasks
 from mql.cli.check import FamilyResults
-from mql.errors import UserError
-from mql.tasks import registry
-from mql.tasks.checks import picture
 from mql.tasks.checks.run import CheckResult
 
 
@@ -54,9 +49,9 @@ def test_a_failing_check_is_spelled_out_and_ends_with_status_2(
 def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "did you mean 'point-robot'" in fails(capsys, "tasks", "check", "point-robt")
     assert "did you mean 'point-robot'" in fails(capsys, "tasks", "render", "point-robt", "-o", tmp_path / "a.png")
-    assert ".png (picture) or .mp4 (video)" in fails(capsys, "tasks", "render", "point-robot", "-o", tmp_path / "a.gif")
+    assert ".mp4 or .gif (film), or .png" in fails(capsys, "tasks", "render", "point-robot", "-o", tmp_path / "a.jpg")
     film = tmp_path / "a.mp4"
-    assert "a video shows a single task" in fails(capsys, "tasks", "render", "point-robot", "-o", film, "--tasks", 2)
+    assert "a film shows a single task" in fails(capsys, "tasks", "render", "point-robot", "-o", film, "--tasks", 2)
     assert "no such folder" in fails(capsys, "tasks", "render", "point-robot", "-o", tmp_path / "none" / "a.png")
     assert "did you mean 'test'" in fails(
         capsys, "tasks", "render", "point-robot", "-o", tmp_path / "a.png", "--split", "tset"
@@ -69,56 +64,6 @@ def test_render_writes_a_grid(tmp_path: Path) -> None:
     assert cli.run(["tasks", "render", "point-robot", "-o", str(path), "--split", "ood", "--tasks", "4"]) == 0
     assert Image.open(path).format == "PNG"
     assert [child.name for child in tmp_path.iterdir()] == ["grid.png"]
-
-
-def test_the_grid_has_a_cell_for_each_task() -> None:
-    family = registry.load("point-robot")
-    sizes = {n: Image.open(io.BytesIO(picture.draw_grid(family, family.tasks("test")[:n]))).size for n in (1, 3, 4)}
-    assert sizes[3][0] == 3 * sizes[1][0] and sizes[3][1] == sizes[1][1]
-    assert sizes[4][0] == sizes[3][0] and sizes[4][1] > sizes[3][1]
-
-
-def test_a_film_is_h264_at_the_robot_s_speed(tmp_path: Path) -> None:
-    family = registry.load("point-robot")
-    path = tmp_path / "film.mp4"
-    path.write_bytes(picture.draw_film(family, family.tasks("test")[0]))
-    frames = imageio_ffmpeg.read_frames(str(path))
-    facts = next(frames)
-    shown = [np.frombuffer(frame, np.uint8) for frame in frames]
-    assert facts["codec"].startswith("h264") and facts["size"] == (240, 240)
-    assert facts["fps"] == pytest.approx(10.0)  # a control step of 0.1 s
-    assert len(shown) == 21  # the start and 20 steps
-    assert (shown[0] != shown[-1]).any()
-
-
-def test_a_film_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # None makes the import raise
-    family = registry.load("point-robot")
-    with pytest.raises(UserError, match=r"package imageio_ffmpeg is missing .*pip install 'mql\[video\]'$"):
-        picture.draw_film(family, family.tasks("test")[0])
-
-
-@pytest.mark.parametrize(
-    ("timestep", "rate", "every"),
-    [(0.1, 10.0, 1), (0.05, 20.0, 1), (1 / 30, 30.0, 1), (0.02, 25.0, 2), (0.0125, 80 / 3, 3), (0.008, 25.0, 5)],
-)
-def test_frame_rates_stay_at_or_below_30(timestep: float, rate: float, every: int) -> None:
-    assert picture.frame_rate(timestep) == (pytest.approx(rate), every)
-
-
-def test_without_a_screen_egl_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(picture.sys, "platform", "linux")
-    assert picture.choose_opengl() == "egl"
-    monkeypatch.setenv("MUJOCO_GL", "glfw")
-    assert picture.choose_opengl() is None
-    monkeypatch.delenv("MUJOCO_GL")
-    monkeypatch.setenv("DISPLAY", ":0")
-    assert picture.choose_opengl() is None
-    monkeypatch.delenv("DISPLAY")
-    monkeypatch.setattr(picture.sys, "platform", "darwin")
-    assert picture.choose_opengl() is None
 
 
 def test_no_opengl_is_one_line(
@@ -165,7 +110,8 @@ def test_a_film_has_the_size_that_was_asked_for(tmp_path: Path, capsys: pytest.C
     """Also of an environment that draws its own pictures otherwise."""
     path = tmp_path / "film.mp4"
     draws(capsys, "tasks", "render", "fetch-reach", "-o", str(path), "--size", "96x64", "--tasks", "1")
-    assert next(imageio_ffmpeg.read_frames(str(path)))["size"] == (96, 64)
+    width, height = next(imageio_ffmpeg.read_frames(str(path)))["size"]
+    assert 96 < width < 120 and 64 < height < 200  # with the words around it
 
 
 def draws(capsys: pytest.CaptureFixture[str], *arguments: str) -> None:

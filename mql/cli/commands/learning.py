@@ -111,6 +111,14 @@ def evaluate(
     checkpoint: Annotated[
         int | None, typer.Option(metavar="N", help="Use the checkpoint at N environment steps.")
     ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Film the first evaluation episode of each task, before and after adaptation side by side.",
+            show_default=False,
+        ),
+    ] = None,
     settings: Settings = None,
     trust: Trust = False,
     as_json: AsJson = False,
@@ -120,7 +128,11 @@ def evaluate(
 
     if no_adapt and adaptation_episodes is not None:
         raise UserError("--no-adapt and --adaptation-episodes contradict each other", mend="give only one of them")
-    command: Callable[..., None] = evaluate if protocol is None else partial(evaluate_by_protocol, protocol=protocol)
+    if protocol is not None and video is not None:
+        raise UserError("--protocol films nothing", where="--video", mend="leave one of them out")
+    command: Callable[..., None] = (
+        partial(evaluate, video=video) if protocol is None else partial(evaluate_by_protocol, protocol=protocol)
+    )
     command(
         run,
         split=split,

@@ -62,7 +62,11 @@ def tasks_render(
     out: Annotated[
         Path,
         typer.Option(
-            "-o", "--out", metavar="FILE", help="A .png shows a grid of tasks, an .mp4 an episode.", show_default=False
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="A .png shows a grid of tasks, an .mp4 or .gif an episode.",
+            show_default=False,
         ),
     ],
     split: Annotated[

@@ -142,7 +142,7 @@ def find_runs(given: Path) -> tuple[list[Path], list[Record]]:
     """Return the run directories that `given` is or holds, and the cells of studies of adaptation that lie there.
 
     Raises:
-        UserError: it is neither a run nor a folder that holds one.
+        UserError: it is neither a run nor a folder that holds one, or such a study.
     """
     with user_errors(given):
         is_folder, is_run = given.is_dir(), (given / "environment.json").exists()
@@ -156,7 +156,7 @@ def find_runs(given: Path) -> tuple[list[Path], list[Record]]:
                 runs.append(folder)
             if (folder / CELLS).is_file():
                 cells += [cell for cell in _lines(folder / CELLS)[0] if isinstance(cell.get("tasks"), list)]
-    if not runs:
+    if not runs and not cells:
         read_environment(given)  # its line fits a folder that is something else, such as a saved agent
     return runs, cells
 
@@ -200,11 +200,19 @@ def read_facts(path: Path, *, name: str) -> RunFacts:
         else:
             facts.evaluations = [record for record in map(_usable, records) if record is not None]
             facts.other = [record for record in records if not isinstance(record.get("tasks"), list)]
-    facts.finished = run.finished
+    facts.finished = run.finished or _has_final_evaluation(facts)
     if facts.finished and not facts.evaluations:
         summary = _usable(attempt(lambda: run.summary, {}))
         facts.evaluations = [summary] if summary else []
     return facts
+
+
+def _has_final_evaluation(facts: RunFacts) -> bool:
+    """Whether the last evaluation is the final one, as of published results, which come without finished.json."""
+    target, last = numeric(facts.config.get("train.env_steps")), facts.result
+    if target is None or last is None:
+        return False
+    return bool(last["env_steps"] >= target and last["split"] == facts.config.get("evaluate.split"))
 
 
 def _read_config(facts: RunFacts, run: RunDir) -> None:

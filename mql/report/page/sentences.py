@@ -61,11 +61,12 @@ def _training(runs: Sequence[RunFacts], *, ended: bool) -> str:
     steps = [run.env_steps for run in runs]
     seconds = [run.wall_seconds for run in runs if run.wall_seconds]
     took = f" in {duration(float(np.median(seconds)))}" + (" each" if len(runs) > 1 else "") if seconds else ""
-    text = f"Trained for {max(steps):,} environment steps{took}"
     target = numeric(runs[0].config.get("train.env_steps"))
     unfinished = sum(not run.finished for run in runs)
+    of = f" of {target:,.0f}" if target and not ended else ""
+    text = f"Trained for {max(steps):,}{of} environment steps{took}"
     if not ended:
-        text += f" of {target:,.0f}, unfinished: these are figures on the way" if target else ", unfinished"
+        text += "; unfinished: these are figures on the way"
     elif unfinished:
         text += f"; {count(unfinished, 'other run')} of this group did not end and counts in no figure"
     return f"{text}."

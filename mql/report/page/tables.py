@@ -153,8 +153,6 @@ def runs(all_runs: Sequence[RunFacts], label: Mapping[str, str]) -> Table:
     for run in all_runs:
         target = numeric(run.config.get("train.env_steps"))
         state = "finished" if run.finished else "unfinished"
-        if not run.finished and target and run.env_steps >= target:
-            state = "not ended"
         body.append(
             [
                 run.name,

@@ -77,3 +77,14 @@ def test_evaluations_of_another_method_are_kept_apart(tmp_path: Path) -> None:
     (path / "evaluations.jsonl").write_text('{"env_steps": 100, "elo": 1200.0}\n')
     facts = read_facts(path, name="a")
     assert facts.evaluations == [] and facts.other == [{"env_steps": 100, "elo": 1200.0}]
+
+
+def test_published_results_count_as_finished(tmp_path: Path) -> None:
+    """They come without finished.json and metrics: what tells is the final evaluation."""
+    path = usual(tmp_path / "a", finished=False, settings={"train.env_steps": 500})
+    assert read_facts(path, name="a").finished
+    assert not read_facts(usual(tmp_path / "b", finished=False), name="b").finished
+    early = write(
+        tmp_path / "c", [(500, "validation", rows([-1.0]))], finished=False, settings={"train.env_steps": 500}
+    )
+    assert not read_facts(early, name="c").finished

@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from mql.robots.description import View
 from mql.tasks.stepping import camera
 from mql.tasks.stepping.camera import Camera
 from mql.tasks.stepping.physics_state import PhysicsState
@@ -85,3 +86,30 @@ def test_what_is_drawn_stays_as_it_is() -> None:
     np.testing.assert_allclose(shown[0, :3], 0.25)
     np.testing.assert_allclose(shown[1, :2], [0.2 * np.cos(0.5), 0.2 * np.sin(0.5)], atol=1e-6)
     assert not data.xpos.any() and not data.qacc.any()  # nothing was computed in the simulation itself
+
+
+FLOOR = """<mujoco>
+<asset><texture name="tiles" type="2d" builtin="checker" width="32" height="32"/>
+  <material name="tiles" texture="tiles" texrepeat="25 50" texuniform="{uniform}"/></asset>
+<worldbody>
+  <geom name="floor" type="plane" size="20 10 1" material="tiles"/>
+  <body name="sled" pos="0 0 0.1"><joint type="slide" axis="1 0 0"/><joint type="slide" axis="0 1 0"/>
+    <geom size="0.1" mass="1"/></body>
+</worldbody></mujoco>"""
+
+
+@pytest.mark.parametrize(("uniform", "period"), [("false", (40 / 25, 20 / 50)), ("true", (2 / 25, 2 / 50))])
+def test_a_floor_goes_along_by_whole_repeats_of_its_texture(uniform: str, period: tuple[float, float]) -> None:
+    """So a plane, which has no end for the physics, has none in pictures, and its tiles stay where they are."""
+    model = mujoco.MjModel.from_xml_string(FLOOR.format(uniform=uniform))
+    data, pictures = mujoco.MjData(model), Camera(View(distance=1.0, azimuth=90.0, elevation=-10.0, body="sled"))
+    for x, y in ((0.0, 0.0), (7.0, -3.0), (35.0, 2.0), (-170.3, 44.4)):
+        data.qpos[:] = x, y
+        floor = pictures.picture(model, data)[0, :2]
+        if abs(x) < 9 and abs(y) < 4:
+            assert floor.tolist() == [0.0, 0.0]
+            continue
+        assert abs(floor[0] - x) < 10 and abs(floor[1] - y) < 5
+        repeats = floor.astype(float) / period
+        np.testing.assert_allclose(repeats, np.round(repeats), atol=1e-3)
+    pictures.close()

@@ -50,9 +50,9 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mql",  # the same figure gets the same ids
     "text.parse_math": False,  # a name with a dollar sign is a name
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "legend.fontsize": 8.5,
+    "font.size": 10.0,
+    "axes.titlesize": 11.0,
+    "legend.fontsize": 9.5,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": MUTED,

@@ -252,7 +252,7 @@ def _rows(axes: Axes, labels: Sequence[str]) -> None:
     """Write a label above each row: beside the axes, a long one would leave them no room."""
     for place, label in enumerate(labels):
         text = label if len(label) <= 2 * SHORT else f"{label[: 2 * SHORT - 2]} …"
-        axes.text(0.01, place - 0.2, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=8.5)
+        axes.text(0.01, place - 0.2, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9.5)
     axes.set_yticks([])
     axes.set_ylim(len(labels) - 0.45, -0.65)
 

@@ -1,0 +1,1 @@
+"""Films and pictures of tasks and agents: what an episode looks like."""
