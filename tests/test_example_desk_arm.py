@@ -78,6 +78,23 @@ def test_a_log_tells_the_family_what_the_controller_saw(family: TaskFamily, real
     assert np.abs(first.reward - expected).max() < 1e-4
 
 
+def test_what_is_seen_of_the_task_may_be_told_beside_the_log(family: TaskFamily, real: Any, tmp_path: Path) -> None:
+    with_target, without = tmp_path / "with.csv", tmp_path / "without.csv"
+    rows = list(real.trials(Wanderer(family), real.RealRobot(1), count=1, seed=6, noise=0.0))
+    for log, columns in ((with_target, real.COLUMNS), (without, real.COLUMNS[:-2])):
+        with log.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows({name: "" if np.isnan(value) else value for name, value in row.items()} for row in rows)
+    target = {name: rows[0][f"task.{name}"] for name in ("target_y", "target_z")}
+    known = read(with_target, columns=read_columns(EXAMPLE / "columns.yaml"))
+    unknown = read(without, columns=read_columns(EXAMPLE / "columns.yaml"))
+    assert [each.level for each in check(unknown, family)] == ["error"]
+    assert not [each for each in check(unknown, family, task=target) if each.level == "error"]
+    [whole], [told] = fit(family, known).episodes, fit(family, unknown, task=target).episodes
+    assert np.array_equal(whole.obs, told.obs) and np.array_equal(whole.reward, told.reward)
+
+
 def test_the_robot_knows_its_own_arm_and_hides_what_is_out_of_range(family: TaskFamily, real: Any) -> None:
     model = mujoco.MjModel.from_xml_path(str(EXAMPLE / "desk_arm.xml"))
     data = mujoco.MjData(model)

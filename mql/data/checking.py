@@ -39,7 +39,9 @@ def check(
     seen: list[LoggedEpisode] = []
     for episode in logged:
         try:
-            known = episode if family is None else observed_signals(family, episode)
+            known = episode
+            if family is not None:
+                known = observed_signals(family, episode, known_parameters(family, task, where=episode.where()))
         except UserError as error:
             found.append(_of_error(error, episode))
             continue

@@ -100,12 +100,13 @@ def fit(
 def _fitted(
     family: TaskFamily, logged: LoggedEpisode, task: KnownTask, resample: bool, rewards: Rewards, notes: list[str]
 ) -> list[Episode]:
-    seen = observed_signals(family, logged)
+    told = known_parameters(family, task, where=logged.where())
+    seen = observed_signals(family, logged, told)
     notes += seen.notes
     for fault in faults(seen, family):
         raise fault.error()
     where = seen.where()
-    known = known_parameters(family, task, where=where) | known_parameters(family, seen.task, where=where)
+    known = told | known_parameters(family, seen.task, where=where)
     whole = _at_control_rate(family, seen, known, resample, rewards, notes)
     assert whole.obs is not None
     obs = whole.obs.astype(np.float32)
