@@ -22,6 +22,7 @@ import argparse
 import csv
 import json
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -262,7 +263,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             work.say(f"robot {each['robot']}: return {before:.1f} to {after:.1f}, round {each['kept_round']} kept")
     work.stage("robots", f"{plan.robots} robots, {plan.rounds} rounds", begun)
     found = summary(robots)
-    seconds = {"seconds": work.seconds, "total": time.perf_counter() - work.begun}
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = {
+        "seconds": work.seconds,
+        "total": time.perf_counter() - work.begun,
+        "processor_seconds": used.ru_utime + used.ru_stime,  # what it would take on one idle core
+    }
     results = {"plan": {**vars(plan)}, "summary": found, "robots": robots, **seconds}
     (work.folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     draw(robots, work.folder / "before-and-after.png")
@@ -270,7 +276,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         low, high = each["ci95"]
         line = f"{TITLES[key]}: {each['zero_shot']:.2f} zero-shot, {each['adapted']:.2f} adapted"
         print(f"{line}, change {each['change']:+.2f} (95 % over {plan.robots} robots: {low:+.2f} to {high:+.2f})")
-    print(f"all of it took {seconds['total'] / 60:.1f} min; results.json and before-and-after.png in {work.folder}")
+    took = f"{seconds['total'] / 60:.1f} min, {seconds['processor_seconds'] / 60:.1f} min of one processor"
+    print(f"all of this took {took}; results.json and before-and-after.png are in {work.folder}")
 
 
 if __name__ == "__main__":
