@@ -9,6 +9,7 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -31,6 +32,7 @@ MEMORY = "memory"  # where episodes come from that were given as objects
 
 FilePath: TypeAlias = "str | os.PathLike[str]"
 Data: TypeAlias = "FilePath | Sequence[FilePath | Episode | LoggedEpisode]"
+KnownTask: TypeAlias = "Task | Mapping[str, Any] | None"
 ColumnMap: TypeAlias = "FilePath | Mapping[str, JSON] | Columns"
 
 
@@ -58,14 +60,15 @@ def in_memory(family: TaskFamily, episodes: object) -> Recorded:
     return Recorded(checked_episodes(episodes, obs_dim=family.obs_dim, action_dim=family.action_dim), [MEMORY])
 
 
-def recorded(family: TaskFamily, data: Data, columns: ColumnMap | None = None, task: Task | None = None) -> Recorded:
+def recorded(family: TaskFamily, data: Data, columns: ColumnMap | None = None, task: KnownTask = None) -> Recorded:
     """Read episodes of one task.
 
     Args:
         family: whose form they get.
         data: a file or several, or episodes as objects.
         columns: a column map for files, or the YAML file that holds one.
-        task: the one that they are of, where that is known: it tells rewards that were not recorded.
+        task: the one that they are of, or values of some of its parameters, where these are known: they tell
+            observations and rewards that were not recorded.
 
     Raises:
         UserError: a file can't be read, or what is in it does not fit the family.
@@ -80,16 +83,19 @@ def recorded(family: TaskFamily, data: Data, columns: ColumnMap | None = None, t
         raise UserError("a column map is for files, and none is given", where="columns", mend="leave it out")
     episodes: list[Episode] = []
     found = Recorded(episodes)
-    for each in given:
-        if isinstance(each, Episode):
-            episodes.append(each)
+    for own, group in groupby(given, lambda each: isinstance(each, Episode)):
+        if own:
+            episodes += group
             found.sources.append(MEMORY)
             continue
-        logged = _read(each, columns) if isinstance(each, str | os.PathLike) else [each]
+        logged: list[LoggedEpisode] = []  # of several files: what is done to them is counted over all
+        for each in group:
+            is_file = isinstance(each, str | os.PathLike)
+            logged += _read(each, columns) if is_file else [each]
+            found.sources.append(os.fspath(each) if is_file else MEMORY)
         fitted = _fitted(family, logged, task)
         episodes += fitted.episodes
         found.notes.extend(fitted.notes)
-        found.sources.append(os.fspath(each) if isinstance(each, str | os.PathLike) else MEMORY)
     sources = list(dict.fromkeys(found.sources))
     checked = checked_episodes(episodes, obs_dim=family.obs_dim, action_dim=family.action_dim, where="data")
     return Recorded(checked, sources, list(dict.fromkeys(found.notes)))
@@ -171,7 +177,7 @@ def _read(path: FilePath, columns: ColumnMap | None) -> list[LoggedEpisode]:
     return read(path, columns=columns_of(columns) if isinstance(columns, Mapping) else columns)
 
 
-def _fitted(family: TaskFamily, logged: Sequence[Any], task: Task | None) -> Fitted:
+def _fitted(family: TaskFamily, logged: Sequence[Any], task: KnownTask) -> Fitted:
     from mql.data.fitting import fit
     from mql.data.logged import LoggedEpisode
 

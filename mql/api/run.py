@@ -18,7 +18,7 @@ from mql.agent.robot_policy import RobotPolicy
 from mql.api.adapted import Adapted, Comparison, changed_config, evaluation_seed, tasks_of
 from mql.api.exporting import export_run
 from mql.api.families import FamilySource, check_same_tasks, source_of
-from mql.api.recorded import ColumnMap, Data, Recorded, in_memory, recorded
+from mql.api.recorded import ColumnMap, Data, KnownTask, Recorded, in_memory, recorded
 from mql.api.training import last_evaluation, open_job
 from mql.config.loading import Overrides, override
 from mql.config.schema import AdaptConfig, Config
@@ -250,7 +250,8 @@ class Run:
         Args:
             task: the task's parameters, or a listed task such as ``test:3`` (counted from 0);
                 ``adapt.adaptation_episodes`` episodes of it are simulated, at most. Beside `data`, nothing is
-                simulated: it tells rewards that were not recorded, and with ``adapt.reward=known`` stored ones.
+                simulated: it tells observations and rewards that were not recorded (some of the parameters may do),
+                and with ``adapt.reward=known`` stored ones.
             data: episodes of the new task that were recorded elsewhere, by any policy: a file (docs/own-data.md) or
                 several, or a list of `mql.Episode`. Nothing else is played, so what is learned from them is kept
                 without being tried out.
@@ -277,6 +278,9 @@ class Run:
         if env is not None and not hasattr(env, "action_space"):
             what = f"the environment is {type(env).__name__}"
             raise UserError(what, where="env", mend="give a Gymnasium environment, such as gymnasium.make(...)")
+        told: KnownTask = None
+        if data is not None and isinstance(task, Mapping) and not self.family.parameters.keys() <= task.keys():
+            told, task = task, None  # what is hidden may stay unknown
         if task is not None and not isinstance(task, Task):
             task = self.family.task(task)
         if task is None and config.adapt.reward == "known":
@@ -285,7 +289,9 @@ class Run:
         found: Recorded | None = None
         if data is not None or episodes is not None:
             _check_learns_from_data(config.adapt)
-            found = in_memory(self.family, episodes) if data is None else recorded(self.family, data, columns, task)
+            found = (
+                in_memory(self.family, episodes) if data is None else recorded(self.family, data, columns, task or told)
+            )
         trainer = self.load(config, checkpoint=checkpoint).trainer
         played = task if found is None else None
         agent, begin = trainer.agent, evaluation_seed(config, played.split if played else "custom")

@@ -14,7 +14,7 @@ from mql.api.run import Run, open_run
 from mql.cli.adaptation_text import in_words
 from mql.cli.play import film_evaluation, open_studio
 from mql.cli.tables import print_evaluation, print_json, print_protocol, print_task_rows
-from mql.cli.task_argument import chosen_task
+from mql.cli.task_argument import chosen_task, task_parameters
 from mql.cli.task_bar import task_bar
 from mql.config.loading import Overrides, parse_overrides, with_values
 from mql.errors import UserError
@@ -22,7 +22,7 @@ from mql.evaluation.held_out import TaskResult
 from mql.files import check_free
 from mql.report.adaptation import draw_task_weights
 from mql.runs.definition import digest_entry
-from mql.tasks.family import Task
+from mql.tasks.family import Task, TaskFamily
 from mql.training.meta_q_learning import meta_training
 
 
@@ -144,7 +144,7 @@ def adapt(
     elif columns is not None:
         raise UserError("--columns is for the files of --data", mend="give --data FILE, or leave it out")
     run = open_run(path, trust=trust)
-    task = chosen_task(run.family, given) if given or not data else None
+    task = _told(run.family, given) if data else chosen_task(run.family, given)
     if out is not None:
         check_free(out, mend="choose another --out")
     with task_bar("adapting"):
@@ -170,8 +170,17 @@ def adapt(
         for written in (out, picture):
             if written is not None:
                 print(f"written: {written}")
-    if task is not None and not task.in_training_range:
+    if isinstance(task, Task) and not task.in_training_range:
         print("note: the task is outside the range of the training tasks", file=sys.stderr)
+
+
+def _told(family: TaskFamily, given: Sequence[str]) -> Task | Mapping[str, object] | None:
+    """Return what is known of the task of recorded episodes: all, some of its parameters, or nothing."""
+    if given and all("=" in text for text in given):
+        known = task_parameters(given)
+        if not family.parameters.keys() <= known.keys():
+            return known
+    return chosen_task(family, given) if given else None
 
 
 def _check_nothing_is_played(wanted: Mapping[str, int | None]) -> None:

@@ -15,7 +15,7 @@ from mql.data.findings import Finding, Level
 from mql.data.logged import Column, LoggedEpisode
 from mql.data.reference import FEW_STEPS, Reference, reference_of, sizes_compared
 from mql.data.resampling import COARSEST, FINEST, GAP, at_control_rate
-from mql.data.rewarding import KnownTask, computed_rewards, known_of
+from mql.data.rewarding import KnownTask, computed_rewards, known_of, known_parameters
 from mql.data.signals import observed_signals
 from mql.errors import UserError
 from mql.tasks.family import TaskFamily
@@ -39,7 +39,9 @@ def check(
     seen: list[LoggedEpisode] = []
     for episode in logged:
         try:
-            known = episode if family is None else observed_signals(family, episode)
+            known = episode
+            if family is not None:
+                known = observed_signals(family, episode, known_parameters(family, task, where=episode.where()))
         except UserError as error:
             found.append(_of_error(error, episode))
             continue

@@ -10,7 +10,7 @@ import numpy as np
 from mql.data.checking import faults
 from mql.data.logged import Column, LoggedEpisode
 from mql.data.resampling import Rewards, acted_at, at_control_rate, control_times, earned_in, observed_at
-from mql.data.rewarding import KnownTask, computed_rewards, known_of
+from mql.data.rewarding import KnownTask, computed_rewards, known_of, known_parameters
 from mql.data.signals import observed_signals
 from mql.errors import UserError
 from mql.tasks.family import TaskFamily
@@ -100,7 +100,8 @@ def fit(
 def _fitted(
     family: TaskFamily, logged: LoggedEpisode, task: KnownTask, resample: bool, rewards: Rewards, notes: list[str]
 ) -> list[Episode]:
-    seen = observed_signals(family, logged)
+    told = known_parameters(family, task, where=logged.where())
+    seen = observed_signals(family, logged, told)
     notes += seen.notes
     for fault in faults(seen, family):
         raise fault.error()

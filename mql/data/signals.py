@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,15 @@ from mql.tasks.family import TaskFamily
 _NAMES = {"qpos": "positions", "qvel": "velocities", "joint_positions": "positions", "joint_velocities": "velocities"}
 
 
-def observed_signals(family: TaskFamily, episode: LoggedEpisode) -> LoggedEpisode:
+def observed_signals(
+    family: TaskFamily, episode: LoggedEpisode, known: Mapping[str, object] = MappingProxyType({})
+) -> LoggedEpisode:
     """Return an episode with the observations that `family` computes from its signals, where it has none itself.
+
+    Args:
+        family: whose observations they are to be.
+        episode: what was logged; its own task parameters come before those of `known`.
+        known: values of task parameters, of which observations may show some.
 
     Raises:
         UserError: the family can't, or needs other signals.
@@ -25,7 +33,8 @@ def observed_signals(family: TaskFamily, episode: LoggedEpisode) -> LoggedEpisod
     if episode.obs is not None or not episode.signals:
         return episode
     observe: Callable[[Mapping[str, Any]], Any] | None = getattr(family, "observed", None)
-    signals: dict[str, Any] = {name: value for name, value in (episode.task or {}).items() if name in family.parameters}
+    told = {**known, **(episode.task or {})}
+    signals: dict[str, Any] = {name: value for name, value in told.items() if name in family.parameters}
     signals |= {_NAMES.get(name, name): values for name, values in episode.signals.items()}
     signals |= {"actions": episode.action}
     if episode.time is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lab_definitions import SETTINGS, write_parallel
 from tiny_runs import TINY as POINT_TINY
 
 import mql
@@ -48,7 +49,7 @@ def acted(family: mql.TaskFamily, seed: int, count: int = 2) -> list[Episode]:
         environment, rng = family.make(task), np.random.default_rng(seed + number)
         obs, actions, rewards = [environment.reset(seed=seed + number)[0]], [], []
         for _ in range(family.episode_length):
-            actions.append(np.clip([0.5, 0.5] + 0.3 * rng.standard_normal(2), -1.0, 1.0).astype(np.float32))
+            actions.append(np.clip(0.5 + 0.3 * rng.standard_normal(family.action_dim), -1.0, 1.0).astype(np.float32))
             seen, reward, *_ = environment.step(actions[-1])
             obs.append(seen)
             rewards.append(reward)
@@ -132,6 +133,33 @@ def test_a_task_beside_the_data_tells_its_reward(run: mql.Run, tmp_path: Path) -
         data=path, task="test:0", settings=FINETUNE | {"adapt.method": "relabel", "adapt.reward": "known"}
     )
     assert known.report["reward"] == "known"
+
+
+def test_some_parameters_beside_the_data_may_be_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The reward reads the goal, and nobody knows the mass; two files are told of together."""
+    definition = write_parallel(tmp_path / "lab")
+    assert cli.run(["train", str(definition), "--run-dir", str(tmp_path / "run"), *SETTINGS]) == 0
+    run = mql.open_run(tmp_path / "run")
+    task = run.family.tasks("test")[0]
+    files = []
+    for seed in (3, 4):
+        episodes = acted(run.family, seed, count=1)
+        files.append(tmp_path / f"{seed}.npz")
+        np.savez(files[-1], **{f"episode_0/{name}": getattr(episodes[0], name) for name in ("obs", "action")})
+    goal = task.parameters["goal"]
+    adapted = run.adapt(data=files, task={"goal": goal}, settings=FINETUNE)
+    rewards = [episode.reward for episode in acted(run.family, 3, count=1) + acted(run.family, 4, count=1)]
+    for mine, its in zip(adapted.episodes or (), rewards, strict=True):
+        np.testing.assert_allclose(mine.reward, its, atol=1e-5)
+    assert adapted.task is None
+    assert adapted.report["data"]["notes"] == ["rewards are computed by lab-cart (2 of 2 episodes)"]
+    words = ["adapt", str(run.path), "--data", *map(str, files), "--set", *(f"{k}={v}" for k, v in FINETUNE.items())]
+    capsys.readouterr()
+    assert cli.run([*words, "--task", f"goal={goal}"]) == 0
+    assert "(2 of 2 episodes)" in capsys.readouterr().err
+    assert cli.run([*words, "--task", "mass=1.0"]) == 2
+    assert "they depend on the task" in capsys.readouterr().err
+    assert cli.run([*words, "--task", "gaol=0.3"]) == 2 and "gaol" in capsys.readouterr().err
 
 
 def test_the_command_says_that_nothing_was_tried_out(

@@ -36,6 +36,25 @@ def family_with(folder: Path, text: str, observe: str) -> TaskFamily:
     return tasks.from_file(write_parallel(folder, reward=f"reward:\n  terms:\n{terms}", env=f", observe: {observe}"))
 
 
+def moving_family(folder: Path, *, turning: bool = False) -> TaskFamily:
+    """The cart, and a target in its world that tasks move: along all axes, and once more along y."""
+    uniform = "{dist: uniform, low: -0.2, high: 0.2"
+    shift = f"  shift: {{value: {uniform}, size: 3}}, apply: [{{field: body_pos, body: post, op: add}}]}}\n"
+    side = f"  side: {{value: {uniform}}}, apply: [{{field: site_pos, site: target, index: 1, op: add}}]}}\n"
+    turn = f"  turn: {{value: {uniform}}}, apply: [{{field: body_turn, body: post, index: 2, op: add}}]}}\n"
+    term = "    own: {expr: '-norm(info.site_tip - info.site_target) * task.goal'}\n"
+    path = write_parallel(
+        folder,
+        parameters=shift + side + (turn if turning else ""),
+        reward=f"reward:\n  terms:\n{term}",
+        env=", observe: [qpos, qvel, site_tip]",
+    )
+    post = '<body name="post" pos="1 0 0"><geom size="0.01"/><site name="target" pos="0.3 0.1 0"/></body>'
+    model = folder / "cart.xml"
+    model.write_text(model.read_text().replace("</worldbody>", f"{post}</worldbody>"))
+    return tasks.from_file(path)
+
+
 def function_of(text: str) -> Any:
     names: dict[str, Any] = {"__name__": "reward"}
     exec(compile(text, "reward.py", "exec"), names)
@@ -68,6 +87,24 @@ def test_it_gives_the_rewards_of_the_simulation(name: str, tmp_path: Path) -> No
         steps, rewards = steps_of(family, task)
         found = [reward(*step, *(() if task is own else (dict(task.parameters),))) for step in steps]
         assert np.abs(np.array(found) - rewards).max() < 1e-5
+
+
+def test_places_that_the_task_moves_are_computed_from_it(tmp_path: Path) -> None:
+    """A target that each task puts elsewhere, by a number and by a vector: the file says the reward of any task."""
+    family = moving_family(tmp_path)
+    text = reward_file(family, family.tasks("train")[0], adapted=False)
+    assert text is not None
+    reward = function_of(text)
+    for task in (*family.tasks("train")[:3], *family.tasks("test")[:3]):
+        steps, rewards = steps_of(family, task)
+        found = [reward(*step, dict(task.parameters)) for step in steps]
+        assert np.abs(np.array(found) - rewards).max() < 1e-5 and np.ptp(rewards) > 0.0
+
+
+def test_places_that_turn_with_the_task_are_not_written(tmp_path: Path) -> None:
+    family = moving_family(tmp_path, turning=True)
+    assert reward_file(family, family.tasks("train")[0], adapted=False) is None
+    assert reward_file(family, family.tasks("train")[0], adapted=True) is not None
 
 
 UNSEEN = {
