@@ -1,6 +1,6 @@
 """To the robot and back, whole: train in simulation, export, log on the robot, adapt from the log, and try again.
 
-    python examples/desk_arm/to_the_robot.py -o runs/desk-arm            # about a quarter of an hour on two cores
+    python examples/desk_arm/to_the_robot.py -o runs/desk-arm            # some quarter of an hour on two idle cores
     python examples/desk_arm/to_the_robot.py -o /tmp/desk-arm --quick    # a minute: that it runs, not what it learns
 
 Ten robots of one kind stand for one in the lab (real_robot.py): what each carries is heavier than anything in training,
