@@ -57,13 +57,13 @@ Unit = Annotated[str, BeforeValidator(lambda unit: str(unit) if unit == 1 else u
 class Source(Part):
     """Columns that are read alike: from a unit to SI units."""
 
-    column: str | None = Field(default=None, description="name of one column")
-    columns: Names | None = Field(default=None, description="names of several columns, in order")
-    unit: Unit = Field(default="1", description="what the values are in, such as deg, mm or ms")
-    scale: Real = Field(default=1.0, description="factor after the unit's")
-    offset: Real = Field(default=0.0, description="what is added then")
+    column: str | None = Field(default=None, description="Name of one column.")
+    columns: Names | None = Field(default=None, description="Names of several columns, in order.")
+    unit: Unit = Field(default="1", description="What the values are in, such as deg, mm or ms.")
+    scale: Real = Field(default=1.0, description="Factor after the unit's.")
+    offset: Real = Field(default=0.0, description="What is added then.")
     index: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        default=None, min_length=1, description="which entries of a column with several, in order, from 0"
+        default=None, min_length=1, description="Which entries of a column with several, in order, from 0."
     )
 
     @model_validator(mode="after")
@@ -90,24 +90,24 @@ Several = Annotated[tuple[One, ...], BeforeValidator(_listed), Field(min_length=
 class ColumnMap(Part):
     """What the columns of a log are."""
 
-    schema_: str = Field(default=SCHEMA, alias="schema", description="always mql.columns/1")
-    episode: str | None = Field(default=None, description="column with the episode's number or name")
-    time: One | None = Field(default=None, description="time of a row; in seconds unless a unit says otherwise")
-    obs: Several | None = Field(default=None, description="the observation, its parts in the family's order")
+    schema_: str = Field(default=SCHEMA, alias="schema", description="Always mql.columns/1.")
+    episode: str | None = Field(default=None, description="Column with the episode's number or name.")
+    time: One | None = Field(default=None, description="Time of a row; in seconds unless a unit says otherwise.")
+    obs: Several | None = Field(default=None, description="The observation, its parts in the family's order.")
     next_obs: Several | None = Field(
-        default=None, description="observations after the steps, where obs has none after the last"
+        default=None, description="Observations after the steps, where obs has none after the last."
     )
-    action: Several | None = Field(default=None, description="the action, in [-1, 1] after scaling")
-    reward: One | None = Field(default=None, description="reward of the action in the same row")
+    action: Several | None = Field(default=None, description="The action, in [-1, 1] after scaling.")
+    reward: One | None = Field(default=None, description="Reward of the action in the same row.")
     terminated: str | None = Field(
-        default=None, description="column that is true where the episode ended by its own rules"
+        default=None, description="Column that is true where the episode ended by its own rules."
     )
-    truncated: str | None = Field(default=None, description="column that is true where it was cut off")
-    success: str | None = Field(default=None, description="column that is true where the goal was reached")
+    truncated: str | None = Field(default=None, description="Column that is true where it was cut off.")
+    success: str | None = Field(default=None, description="Column that is true where the goal was reached.")
     signals: dict[str, Several] = Field(
-        default={}, description="other columns, such as positions and velocities of joints"
+        default={}, description="Other columns, such as positions and velocities of joints."
     )
-    task: dict[str, Any] = Field(default={}, description="values of task parameters that hold for the whole file")
+    task: dict[str, Any] = Field(default={}, description="Values of task parameters that hold for the whole file.")
 
     @model_validator(mode="after")
     def _time_is_time(self) -> ColumnMap:

@@ -111,7 +111,8 @@ def test_tasks_list_and_show(mql: Command) -> None:
     keys = {"name", "summary", "obs_dim", "action_dim", "episode_length", "native", "splits"}
     assert all(row.keys() == keys for row in rows)
     shown = mql.json("tasks", "show", "point-robot")
-    assert shown.keys() == keys | {"parameters", "success", "episodes"} and len(shown["splits"]["train"]) == 40
+    assert shown.keys() == keys | {"parameters", "success", "episodes", "observation", "action", "text"}
+    assert len(shown["splits"]["train"]) == 40
     assert shown["splits"]["test"][0].keys() == shown["parameters"].keys() == {"goal"}
     table = mql("tasks", "list")
     assert all(name in table for name in registry.names())
