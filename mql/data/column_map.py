@@ -180,7 +180,8 @@ def _user_error(error: ValidationError, where: Callable[[str], str]) -> UserErro
         return UserError(context["what"], where=where(key or context["key"]), mend=context["mend"])
     if first["type"] == "extra_forbidden":
         return UserError(f"unknown key {name!r}", where=where(key), mend=nearest(name, names))
-    meaning = f" ({field.description})" if field is not None and field.description else ""
+    text = (field.description or "").rstrip(".") if field is not None else ""
+    meaning = f" ({text[0].lower()}{text[1:]})" if text else ""
     if (short := too_short(first, key)) is not None:
         return UserError(f"{short} has too few values", where=where(short), mend=f"give all of them{meaning}")
     if first["type"] == "missing":
