@@ -130,7 +130,7 @@ def train(work: Work, plan: Plan, cores: int) -> Path:
     run = work.folder / "run"
     if run.exists():
         if not mql.open_run(run).finished:
-            work.mql("train", "--run-dir", run, "--resume", threads=cores)
+            work.mql("train", HERE / "desk-reach-experiment.yaml", "--run-dir", run, "--resume", threads=cores)
         return run
     settings = ("--set", f"threads={min(cores, 2)}", *plan.train)
     work.mql("train", HERE / "desk-reach-experiment.yaml", "--run-dir", run, *settings, threads=cores)
