@@ -25,10 +25,7 @@ def read_spec(path: Path, menagerie: Path | None = None) -> RobotSpec:
     if marked.alias is not None:  # facts are to be read where they stand
         mend = "write the values out, one after the other"
         raise UserError("an anchor is used", where=marked.where(marked.alias), mend=mend)
-    if marked.data.get("schema") != SCHEMA:
-        given = marked.data.get("schema")
-        what = f"schema is {given!r}" if "schema" in marked.data else "the key 'schema' is missing"
-        raise UserError(what, where=marked.where("schema"), mend=f"a robot's file says 'schema: {SCHEMA}'")
+    marked.check_schema(SCHEMA, "a robot's file")
     try:
         spec = RobotSpec.model_validate(marked.data)
     except ValidationError as error:

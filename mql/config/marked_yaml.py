@@ -58,6 +58,17 @@ class MarkedYaml:
         """Say where a dotted key stands: its line, or that of the nearest key above it."""
         return place(self.file, self.lines, key)
 
+    def check_schema(self, schema: str, owner: str) -> None:
+        """Check what the file says of itself under ``schema``; messages call it `owner`, such as ``a column map``.
+
+        Raises:
+            UserError: it says something else, or nothing.
+        """
+        given = self.data.get("schema")
+        if given != schema:
+            what = f"schema is {given!r}" if "schema" in self.data else "the key 'schema' is missing"
+            raise UserError(what, where=self.where("schema"), mend=f"{owner} says 'schema: {schema}'")
+
 
 def place(file: str, lines: Mapping[str, int], key: str) -> str:
     """Write ``file:line key``, with the line of the nearest key above where the key itself isn't there."""

@@ -160,10 +160,7 @@ def columns_of(values: Mapping[str, JSON], file: str = "columns") -> Columns:
 
 
 def _checked(marked: MarkedYaml) -> Columns:
-    if marked.data.get("schema") != SCHEMA:
-        given = marked.data.get("schema")
-        what = f"schema is {given!r}" if "schema" in marked.data else "the key 'schema' is missing"
-        raise UserError(what, where=marked.where("schema"), mend=f"a column map says 'schema: {SCHEMA}'")
+    marked.check_schema(SCHEMA, "a column map")
     try:
         known = ColumnMap.model_validate(marked.data)
     except ValidationError as error:
