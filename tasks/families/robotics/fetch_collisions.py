@@ -1,13 +1,13 @@
 """Which pairs of the Fetch robot's geoms need no look for contacts, and when.
 
 Half of a physics step of the package's models goes into collisions, most of them between meshes that can't touch: base,
-torso and head among themselves and with the upper arm, and base, torso and head with object and table. As long as the
-head rests, the upper arm stays within some angles and the object before the robot (`apart`), these pairs are at least
-5 mm from one another, five times the margin from which MuJoCo makes a contact. So leaving them out (`Masks.few`)
-changes no bit of the physics; where they could touch, all pairs are looked at (`Masks.all`). What is left out is named
-here, and a test measures the distances.
+torso and head with one another and with the arm, the arm's links with one another, and the upper arm with the table.
+As long as the arm is ahead of the robot over the table, as it is in most of an episode, these pairs are centimetres
+apart, and MuJoCo makes a contact from a millimetre on. So leaving them out (`Masks.few`) changes no bit of the physics.
+`apart` tells when that is so; otherwise all pairs are looked at. A test measures the distances.
 
-All else is always looked at: hand and forearm with everything, the object with the arm, the table and the floor.
+Always looked at: forearm and hand with the table, the object with the floor, the table and the arm from the elbow's
+link on, the base with the floor, on which it stands, and with forearm and hand.
 """
 
 from __future__ import annotations
@@ -21,47 +21,58 @@ import numpy as np
 from mql.tasks.family import Array
 
 ROBOT = "robot0:"
-BODY = (
-    "base_link",
-    "torso_lift_link",
-    "torso_fixed_link",
-    "head_pan_link",
-    "head_tilt_link",
-    "estop_link",
-    "laser_link",
-)
-UPPER_ARM = ("shoulder_pan_link", "shoulder_lift_link", "upperarm_roll_link")
-FOREARM = (
-    *("elbow_flex_link", "forearm_roll_link", "wrist_flex_link", "wrist_roll_link", "gripper_link"),
+BASE = "base_link"
+ELBOW = ("upperarm_roll_link", "elbow_flex_link")  # which the object may touch
+HAND = (
+    *("forearm_roll_link", "wrist_flex_link", "wrist_roll_link", "gripper_link"),
     *("r_gripper_finger_link", "l_gripper_finger_link"),
 )
-MARGIN = 0.001  # m; geoms of the robot make contacts from here on
 
-# Where the pairs are apart: beyond these joint angles (rad) they come near, and what the joints can do within a control
-# step and back again is far less than what lies between.
-HEAD = 0.1  # of both joints, from where they start
-TORSO = 0.03  # m, likewise
-PAN, LIFT = 0.7, (-0.85, 1.2)  # of the shoulder; higher up,
-STRAIGHT_PAN, STRAIGHT_LIFT = 0.35, -1.0  # it must look ahead
-BEFORE = 0.715  # m; the object is at least this far ahead of the place of the robot's base
-# Places of these in qpos: the same in all four scenes.
-_TORSO, _HEAD_PAN, _HEAD_TILT, _PAN, _LIFT = 3, 4, 5, 6, 7
+# What `apart` asks for: each joint's lowest and highest place (rad; torso in m) as seen from where the scene starts it,
+# or, for the arm, from 0. Far beyond these ends, the pairs that are left out still are apart: by more than a joint can
+# do within a control step and come back. Joints of qpos in their order, the same in all scenes, without the base's.
+LIMITS = np.array(
+    [
+        (-0.01, 0.03),  # torso, which rises by a few millimetres
+        (-0.1, 0.1),  # head, which rests unless something hits it
+        (-0.1, 0.1),
+        (-0.7, 0.7),  # shoulder: pan
+        (-1.08, 0.4),  # shoulder: lift; the arm is high up below
+        (-0.5, 0.5),  # upper arm: roll
+        (-0.1, 1.95),  # elbow
+        (-0.8, 0.8),  # forearm: roll
+        (0.0, 1.8),  # wrist: flex
+        (-0.9, 0.9),  # wrist: roll
+    ]
+)
+FROM_START = 3  # joints, the first ones, whose limits are seen from their start
+JOINTS = slice(3, 13)  # of qpos
+HIGH = -0.85  # rad; with the shoulder lifted higher than this, the upper arm comes near the head
+HIGH_PAN = 0.35  # rad; unless it points ahead
+AHEAD = 0.78  # m; the gripper's body is at least this far ahead of the place of the base,
+LOWEST = 0.2  # m; and this far above the floor, twice as far as its fingers reach;
+OBJECT_AHEAD = 0.75  # m; and the object is this far ahead
 
 _ARRAYS = ("geom_contype", "geom_conaffinity", "body_contype", "body_conaffinity")
 
 
-def apart(qpos: Array, first: Array) -> bool:
-    """Tell whether the pairs that `few` leaves out are apart at qpos [Q], in a scene that starts at `first` [Q]."""
-    torso, head_pan, head_tilt, pan, lift = qpos[_TORSO : _LIFT + 1].tolist()
-    if abs(torso - first[_TORSO]) > TORSO:
+def apart(qpos: Array, link: Array, first: Array) -> bool:
+    """Tell whether the pairs that `few` leaves out are apart.
+
+    Args:
+        qpos: [Q].
+        link: [3] m, the place of the gripper's body, which may be a physics step old.
+        first: [Q], where the scene starts.
+    """
+    joints = qpos[JOINTS].copy()
+    joints[:FROM_START] -= first[JOINTS][:FROM_START]
+    if not ((joints > LIMITS[:, 0]) & (joints < LIMITS[:, 1])).all():
         return False
-    if abs(head_pan - first[_HEAD_PAN]) > HEAD or abs(head_tilt - first[_HEAD_TILT]) > HEAD:
+    if joints[4] < HIGH and abs(joints[3]) > HIGH_PAN:
         return False
-    if not (LIFT[0] < lift < LIFT[1] and abs(pan) < PAN) and not (
-        STRAIGHT_LIFT < lift < LIFT[1] and abs(pan) < STRAIGHT_PAN
-    ):
+    if link[0] < first[0] + AHEAD or link[2] < LOWEST:
         return False
-    return len(qpos) < 22 or bool(qpos[-7] > first[0] + BEFORE)
+    return len(qpos) <= JOINTS.stop + 2 or bool(qpos[-7] > first[0] + OBJECT_AHEAD)
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ class Masks:
 
 
 def left_out(model: mujoco.MjModel) -> set[tuple[int, int]]:
-    """Return the pairs of geoms that `few` leaves out of those that can collide, the lower number first."""
+    """Return the pairs of geoms that `few` leaves out of those with a mask, the lower number first."""
     bits = {geom: (looks, is_seen) for geom, looks, is_seen in _bits(model)}
     pairs = ((one, other) for one in bits for other in bits if one < other)
     return {
@@ -93,21 +104,24 @@ def left_out(model: mujoco.MjModel) -> set[tuple[int, int]]:
 
 def _bits(model: mujoco.MjModel) -> Iterator[tuple[int, int, int]]:
     """Yield geom, contype and conaffinity: a pair is looked at if a bit of one's first is in the other's second."""
-    standing, floor, moving, body = 1, 2, 4, 8
-    body_geoms, upper, forearm = (
-        {int(model.geom(ROBOT + name).id) for name in names} for names in (BODY, UPPER_ARM, FOREARM)
-    )
-    base = int(model.geom(ROBOT + BODY[0]).id)
+    base, thing, hand, arm, body = 1, 2, 4, 8, 16
+    base_geom = int(model.geom(ROBOT + BASE).id)
+    elbow_geoms, hand_geoms = ({int(model.geom(ROBOT + name).id) for name in names} for names in (ELBOW, HAND))
     for geom in range(model.ngeom):
         if not model.geom_contype[geom]:
             continue  # it is only drawn
-        if geom in body_geoms:
-            yield geom, body, floor if geom == base else 0
-        elif geom in upper:
-            yield geom, moving, standing | moving
-        elif geom in forearm:
-            yield geom, moving, standing | moving | body
+        name = model.geom(geom).name
+        if geom == base_geom:
+            yield geom, body, base
+        elif geom in elbow_geoms:
+            yield geom, 0, arm
+        elif geom in hand_geoms:
+            yield geom, 0, arm | hand | body
+        elif name.startswith(ROBOT):
+            yield geom, 0, 0
         elif model.body_weldid[model.geom_bodyid[geom]]:  # the object
-            yield geom, moving, standing | moving
-        else:  # table and floor
-            yield geom, standing | (floor if model.geom(geom).name == "floor0" else 0), 0
+            yield geom, arm, thing
+        elif name == "floor0":
+            yield geom, base | thing, 0
+        else:  # the table
+            yield geom, thing | hand, 0

@@ -10,7 +10,8 @@ one simulation into which it writes a task's row, steps, and reads it back. So t
 each), and what MuJoCo reads stays in the processor's cache. ``mujoco.rollout`` does the same, but forgets the
 solver's starting point, which differs from the package by 1e-7 in a step and after a few contacts by anything.
 
-Pairs of geoms that can't touch are left out of the search for contacts (`mql.tasks.families.robotics.fetch_collisions`).
+Pairs of geoms that can't touch are left out of the search for contacts
+(`mql.tasks.families.robotics.fetch_collisions`).
 
 Shapes: N tasks, Q positions, V velocities, U actuators; an action is x, y, z displacement and gripper, [4].
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import mujoco
 import numpy as np
@@ -30,7 +32,15 @@ from mql.robots.mjcf.warnings import warn_on_stderr
 from mql.tasks.distributions import Value
 from mql.tasks.families.robotics.fetch_collisions import apart
 from mql.tasks.families.robotics.fetch_scenes import FRAME_SKIP, TURN, Scene, started
-from mql.tasks.families.robotics.fetch_simulation import UNCHANGED, Numbers, SharedSimulation, borrow, give_back
+from mql.tasks.families.robotics.fetch_simulation import (
+    UNCHANGED,
+    WHOLE,
+    Numbers,
+    SharedSimulation,
+    borrow,
+    give_back,
+    part,
+)
 from mql.tasks.family import Array
 from mql.tasks.physics.episode import EpisodePhysics
 from mql.tasks.stepping.camera import Camera
@@ -67,17 +77,19 @@ class FetchDynamics:
         self._gain = _column(self._tasks, "action_gain", 1.0)[:, None].astype(np.float32)
         self._delay = _column(self._tasks, "action_delay", 0.0).astype(np.int64)
         self._sent: list[Array] = []  # actions of the episode, to come late
-        self._qpos, self._qvel = np.zeros((rows, model.nq)), np.zeros((rows, model.nv))
-        self._warm, self._time = np.zeros((rows, model.nv)), np.zeros(rows)
-        self._ctrl = np.zeros((rows, model.nu))
-        self._mocap = np.zeros((rows, 7))  # place and quaternion
-        self._link = np.zeros((rows, 7))  # likewise, of the gripper's body as it was last computed
+        self._whole = np.zeros((rows, mujoco.mj_stateSize(model, WHOLE)))
+        kinds = mujoco.mjtState
+        self._qpos, self._qvel, self._time, self._warm, self._ctrl, self._mocap_pos, self._mocap_quat = (
+            self._whole[:, part(model, kind)]
+            for kind in (
+                *(kinds.mjSTATE_QPOS, kinds.mjSTATE_QVEL, kinds.mjSTATE_TIME, kinds.mjSTATE_WARMSTART),
+                *(kinds.mjSTATE_CTRL, kinds.mjSTATE_MOCAP_POS, kinds.mjSTATE_MOCAP_QUAT),
+            )
+        )
         self._few = np.zeros(rows, np.bool_)  # tasks in which all that is left out is apart
         self._lost = np.zeros(rows, np.bool_)  # tasks whose physics has diverged
         self._jacobian = np.zeros((rows, 3, model.nv))
-        self._seen = {"gripper": np.zeros((rows, 3))}
-        if scene.has_object:
-            self._seen |= {"object": np.zeros((rows, 3)), "rotation": np.zeros((rows, 9))}
+        self._seen = {name: np.zeros((rows, len(view))) for name, view in self._shared[0].places.items()}
         self._offset = np.array([task.get("sensor_offset", (0.0, 0.0, 0.0)) for task in self._tasks], np.float64)
         driven = model.actuator_trnid[:, 0]
         self._driven = model.jnt_qposadr[driven]
@@ -87,39 +99,41 @@ class FetchDynamics:
         self._prepare(start.drawn)
         self._sent = []
         self._lost[:] = False
-        self._qpos[:], self._qvel[:] = start.qpos, start.qvel
-        self._time[:] = self._start.time if start.time is None else start.time
-        self._warm[:] = 0.0
+        time = self._start.time if start.time is None else start.time
         shared = self._shared[0]
         for row in range(len(self._tasks)):
             shared.load(self._numbers[row])
             shared.look(few=False)
             mujoco.mj_resetData(shared.model, shared.data)
-            shared.put(self._qpos[row], self._qvel[row], self._warm[row], self._time[row])
+            shared.get(self._whole[row])
+            self._qpos[row], self._qvel[row], self._time[row] = start.qpos[row], start.qvel[row], time
+            shared.put(self._whole[row])
             mujoco.mj_forward(shared.model, shared.data)
-            self._few[row] = self._far_apart(row, shared)
-            self._ctrl[row] = shared.data.ctrl
-            self._mocap[row] = np.concatenate([shared.data.mocap_pos[0], shared.data.mocap_quat[0]])
+            self._few[row] = self._apart(shared)
             self._read(row, shared)
         for each in self._shared:
             each.owner = None
         if len(self._tasks) == 1:
             shared.owner = 0
-        return self._state()
+        self._last = self._state()
+        return self._last
 
     def advance(self, action: Array) -> tuple[State, State]:
         """Advance by one control step with action [N, 4] in [-1, 1].
 
         A task whose physics diverges becomes NaN, and stays so until it is placed again.
         """
-        before = self._state()
-        through = self._through(action.astype(np.float32))
-        moved = through[:, :3] * np.float32(STROKE)  # in single precision, as the package does
-        self._mocap[:, :3] = self._link[:, :3] + moved
-        self._mocap[:, 3:] = self._link[:, 3:] + TURN
+        before, through = self._last, self._through(action.astype(np.float32))
+        if self._shared[0].owner is not None:
+            qpos = self._qpos[0].copy()
+            self._shared[0].get(self._whole[0])
+            self._few &= np.array_equal(qpos, self._qpos[0])  # whoever looked at it may have moved something
+        # In single precision, as the package does.
+        self._mocap_pos[:] = self._seen["link"] + through[:, :3] * np.float32(STROKE)
+        self._mocap_quat[:] = self._seen["link_quat"] + TURN
         if self._driven.size:
             self._ctrl[:] = self._qpos[:, self._driven] + through[:, 3:]
-        time = self._time.copy()
+        time = self._time[:, 0].copy()
 
         def run(number: int) -> None:
             shared = self._shared[number]
@@ -133,7 +147,8 @@ class FetchDynamics:
             self._pool = self._pool or ThreadPoolExecutor(len(self._shared))
             list(self._pool.map(run, range(len(self._shared))))
         self._mark_lost(time)
-        return before, self._state()
+        self._last = self._state()
+        return before, self._last
 
     def render(self, row: int) -> npt.NDArray[np.uint8]:
         """Return a picture [480, 480, 3] of one task.
@@ -149,11 +164,11 @@ class FetchDynamics:
         shared = self._shared[0]
         if shared.owner == row and len(self._tasks) == 1:
             return Simulation(shared.model, shared.data, VIEW)
-        apart_from_all = SharedSimulation(self._scene)
-        apart_from_all.load(self._numbers[row])
-        self._put(row, apart_from_all)
-        mujoco.mj_forward(apart_from_all.model, apart_from_all.data)
-        return Simulation(apart_from_all.model, apart_from_all.data, VIEW)
+        own = SharedSimulation(self._scene)
+        own.load(self._numbers[row])
+        own.put(self._whole[row])
+        mujoco.mj_forward(own.model, own.data)
+        return Simulation(own.model, own.data, VIEW)
 
     def close(self) -> None:
         """Stop the threads, release the rendering context, and let others have the simulations."""
@@ -167,19 +182,14 @@ class FetchDynamics:
 
     def _step(self, row: int, shared: SharedSimulation) -> None:
         model, data = shared.model, shared.data
-        if shared.owner != row:
-            shared.load(self._numbers[row])
-            shared.put(self._qpos[row], self._qvel[row], self._warm[row], self._time[row])
-            shared.owner = row if len(self._tasks) == 1 else None
-        few = bool(self._few[row]) and self._far_apart(row, shared)
-        kept = (data.qpos.copy(), data.qvel.copy(), data.qacc_warmstart.copy(), data.time) if few else None
-        shared.mocap_pos[:], shared.mocap_quat[:] = self._mocap[row, :3], self._mocap[row, 3:]
-        shared.ctrl[:] = self._ctrl[row]
+        shared.load(self._numbers[row])
+        shared.put(self._whole[row])
+        few = bool(self._few[row]) and shared.harmless
         shared.look(few=few)
         mujoco.mj_step(model, data, nstep=FRAME_SKIP)
-        self._few[row] = self._far_apart(row, shared)
-        if kept is not None and not self._few[row]:  # what was left out may have touched: once more, with all pairs
-            shared.put(*kept)
+        self._few[row] = self._apart(shared)
+        if few and not self._few[row]:  # what was left out may have touched: once more, with all pairs
+            shared.put(self._whole[row])
             shared.look(few=False)
             mujoco.mj_step(model, data, nstep=FRAME_SKIP)
         if self._scene.shut:
@@ -187,32 +197,27 @@ class FetchDynamics:
             mujoco.mj_forward(model, data)
         self._read(row, shared)
 
-    def _far_apart(self, row: int, shared: SharedSimulation) -> bool:
-        return shared.harmless and apart(shared.qpos, self._start.qpos)
-
-    def _put(self, row: int, shared: SharedSimulation) -> None:
-        shared.put(self._qpos[row], self._qvel[row], self._warm[row], self._time[row])
-        shared.mocap_pos[:], shared.mocap_quat[:] = self._mocap[row, :3], self._mocap[row, 3:]
-        shared.ctrl[:] = self._ctrl[row]
+    def _apart(self, shared: SharedSimulation) -> bool:
+        return shared.harmless and apart(shared.qpos, shared.places["link"], self._start.qpos)
 
     def _read(self, row: int, shared: SharedSimulation) -> None:
         """Keep the state that the next step goes on from, and the places that were last computed."""
-        self._qpos[row], self._qvel[row] = shared.qpos, shared.qvel
-        self._warm[row], self._time[row] = shared.warm, shared.data.time
-        self._link[row, :3], self._link[row, 3:] = shared.link_pos, shared.link_quat
-        self._seen["gripper"][row] = shared.gripper
+        shared.get(self._whole[row])
+        for name, view in shared.places.items():
+            self._seen[name][row] = view
         mujoco.mj_jacSite(shared.model, shared.data, self._jacobian[row], None, shared.gripper_site)
-        if self._scene.has_object:
-            self._seen["object"][row], self._seen["rotation"][row] = shared.object, shared.rotation
 
     def _state(self) -> State:
-        derived = {name: values.copy() for name, values in self._seen.items()}
+        derived = {name: values.copy() for name, values in self._seen.items() if not name.startswith("link")}
         derived["velocity"] = (self._jacobian @ self._qvel[:, :, None])[:, :, 0]
         derived["offset"] = self._offset
         return State(self._qpos.copy(), self._qvel.copy(), derived)
 
     def _through(self, action: Array) -> Array:
         """Return the actions [N, 4] that arrive in this step: late ones are 0 at first; gains cut at a full stroke."""
+        if not self._delay.any():
+            action[:, :3] = np.clip(action[:, :3] * self._gain, -1.0, 1.0)
+            return action
         self._sent.append(action)
         now = len(self._sent) - 1 - self._delay
         sent = np.stack([self._sent[max(at, 0)][row] for row, at in enumerate(now)])
@@ -223,7 +228,7 @@ class FetchDynamics:
     def _mark_lost(self, time: Array) -> None:
         """Find tasks that diverged in this step, and write NaN over those that ever did."""
         # MuJoCo puts a simulation that blows up back to its start, and its clock with it. That must not pass unseen.
-        in_time = self._time - time >= 0.9 * FRAME_SKIP * self._start.model.opt.timestep
+        in_time = self._time[:, 0] - time >= 0.9 * FRAME_SKIP * self._start.model.opt.timestep
         self._lost |= ~in_time | ~(np.isfinite(self._qpos).all(axis=1) & np.isfinite(self._qvel).all(axis=1))
         if self._lost.any():
             for values in (self._qpos, self._qvel, self._jacobian, *self._seen.values()):
@@ -234,17 +239,24 @@ class FetchDynamics:
         physics, shared = self._physics, self._shared[0]
         if physics is None or (drawn is None and self._numbers_known):
             return
-        shared.load(UNCHANGED)
-        shared.look(few=False)
-        known: dict[Any, Numbers] = {}
+        known = _known.setdefault(physics, {}) if drawn is None else {}
+        if len(known) > _MOST_KNOWN:
+            known.clear()
         for row, task in enumerate(self._tasks):
             key = row if drawn is not None else tuple(task.values())
             if key not in known:
+                shared.load(UNCHANGED)
+                shared.look(few=False)
                 physics.apply(shared.model, task, None if drawn is None else drawn[row])
                 known[key] = shared.differences()
+                physics.apply(shared.model, {})
             self._numbers[row] = known[key]
-        physics.apply(shared.model, {})
         self._numbers_known = drawn is None
+
+
+# What tasks change, by their values: finding it takes as long as a few steps.
+_MOST_KNOWN = 1000  # tasks, 3 kB each
+_known: WeakKeyDictionary[EpisodePhysics, dict[Any, Numbers]] = WeakKeyDictionary()
 
 
 def _column(tasks: Sequence[Mapping[str, Value]], name: str, default: float) -> Array:

@@ -25,7 +25,6 @@ from mql.tasks.physics.fields import Change
 from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.scenes.source import MjcfFile
 from mql.tasks.stepping.parallel import ParallelFamily
-from mql.tasks.stepping.physics_state import PhysicsState
 from mql.tasks.stepping.state import Outcome, State
 
 TOLERANCE = 0.05  # m; nearer is success
@@ -116,7 +115,8 @@ class FetchFamily(ParallelFamily):
         """Return where goals are, [N, 3]: where the package draws them, with the tasks' offsets."""
         start, offset = started(self.scene), parameters["goal"]
         if not self.scene.has_object:
-            return start.gripper + offset
+            reached: Array = start.gripper + offset
+            return reached
         place = start.gripper + np.concatenate([offset, np.zeros((len(offset), 1))], axis=1)
         place += np.array([self.scene.target_ahead, 0.0, 0.0])
         place[:, 2] = start.height + np.maximum(0.0, parameters.get("goal_height", np.zeros(len(offset))))
