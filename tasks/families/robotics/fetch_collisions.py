@@ -34,10 +34,10 @@ HAND = (
 LIMITS = np.array(
     [
         (-0.01, 0.03),  # torso, which rises by a few millimetres
-        (-0.1, 0.1),  # head, which rests unless something hits it
-        (-0.1, 0.1),
+        (-0.02, 0.02),  # head, which rests unless something hits it
+        (-0.02, 0.02),
         (-0.7, 0.7),  # shoulder: pan
-        (-1.08, 0.4),  # shoulder: lift; the arm is high up below
+        (-1.05, 0.4),  # shoulder: lift; the arm is high up below
         (-0.5, 0.5),  # upper arm: roll
         (-0.1, 1.95),  # elbow
         (-0.8, 0.8),  # forearm: roll
@@ -48,7 +48,7 @@ LIMITS = np.array(
 FROM_START = 3  # joints, the first ones, whose limits are seen from their start
 JOINTS = slice(3, 13)  # of qpos
 HIGH = -0.85  # rad; with the shoulder lifted higher than this, the upper arm comes near the head
-HIGH_PAN = 0.35  # rad; unless it points ahead
+HIGH_PAN = 0.3  # rad; unless it points ahead
 AHEAD = 0.78  # m; the gripper's body is at least this far ahead of the place of the base,
 LOWEST = 0.2  # m; and this far above the floor, twice as far as its fingers reach;
 OBJECT_AHEAD = 0.75  # m; and the object is this far ahead

@@ -117,7 +117,7 @@ class FetchFamily(ParallelFamily):
         if not self.scene.has_object:
             reached: Array = start.gripper + offset
             return reached
-        place = start.gripper + np.concatenate([offset, np.zeros((len(offset), 1))], axis=1)
+        place: Array = start.gripper + np.concatenate([offset, np.zeros((len(offset), 1))], axis=1)
         place += np.array([self.scene.target_ahead, 0.0, 0.0])
         place[:, 2] = start.height + np.maximum(0.0, parameters.get("goal_height", np.zeros(len(offset))))
         return place

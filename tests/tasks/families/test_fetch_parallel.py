@@ -81,7 +81,8 @@ def played(env: Any, seed: int, script: Script, goal: Array) -> tuple[Array, Arr
 
 def goal_of(family: FetchFamily, task: Task) -> Array:
     values = {name: np.array([value], np.float64) for name, value in task.parameters.items()}
-    return family.place_of_goal(values)[0]
+    goal: Array = family.place_of_goal(values)[0]
+    return goal
 
 
 def compare(name: str, parameters: Any, seed: int, script: Script) -> tuple[Array, Array]:
@@ -256,7 +257,7 @@ def test_disturbances_and_oracle_go_on_top() -> None:
         batch = family.make_batch(family.tasks("train")[:1])
         rows.append([batch.reset([3]), *(batch.step(move).obs for move in moves)])
         batch.close()
-    np.testing.assert_array_equal(*map(np.stack, rows))
+    np.testing.assert_array_equal(np.stack(rows[0]), np.stack(rows[1]))
     oracle = stepped("fetch-push").as_oracle()
     batch = oracle.make_batch(oracle.tasks("train")[:1])
     task = oracle.tasks("train")[0]
