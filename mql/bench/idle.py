@@ -1,7 +1,7 @@
 """Whether other processes use the machine: what was timed beside them is no figure to publish.
 
 The kernel counts the processor time of all processes together (/proc/stat, Linux only); what this process and those
-that it started have used is taken off.
+that it started, directly or not, have used is taken off.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 from mql.errors import UserError
 
 MOST_BY_OTHERS = 0.1  # cores: what a system does for itself stays below
-_STAT = Path("/proc/stat")
+LOOK_SECONDS = 2.0
+_PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -33,22 +34,41 @@ class Used:
         return max(used, 0.0) / seconds if seconds > 0 else 0.0
 
 
-def used_so_far(stat: Path = _STAT) -> Used:
+def used_so_far(proc: Path = _PROC) -> Used:
     """Read what has been used so far.
 
     Raises:
         UserError: this system does not say.
     """
     try:
-        fields = [int(word) for word in stat.read_text().splitlines()[0].split()[1:9]]
-        tick = os.sysconf("SC_CLK_TCK")
+        fields = [int(word) for word in (proc / "stat").read_text().splitlines()[0].split()[1:9]]
+        user, nice, system, _, _, interrupts, soft, stolen = fields
     except (OSError, ValueError, IndexError) as error:
         mend = "measure on Linux"
-        raise UserError("this system does not say what other processes use", where=str(stat), mend=mend) from error
-    user, nice, system, _, _, interrupts, soft, stolen = fields
-    own = os.times()
-    by_own = own.user + own.system + own.children_user + own.children_system
+        raise UserError("this system does not say what other processes use", where=str(proc), mend=mend) from error
+    tick, own = os.sysconf("SC_CLK_TCK"), os.times()
+    by_own = own.user + own.system + own.children_user + own.children_system + _by_descendants(proc) / tick
     return Used(time.perf_counter(), (user + nice + system + interrupts + soft + stolen) / tick, by_own)
+
+
+def _by_descendants(proc: Path) -> int:
+    """Return the ticks used by living processes that this one started, and by those that these have waited for."""
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for folder in proc.iterdir():
+        if folder.name.isdigit():
+            try:
+                # Behind the name, which may hold anything: state, parent, ..., own ticks and those of ended children.
+                words = (folder / "stat").read_text().rpartition(")")[2].split()
+                parents[int(folder.name)] = int(words[1])
+                ticks[int(folder.name)] = sum(map(int, words[11:15]))
+            except (OSError, ValueError, IndexError):  # it has just ended
+                continue
+    found, generation = 0, {os.getpid()}
+    while generation:
+        generation = {child for child, parent in parents.items() if parent in generation}
+        found += sum(ticks[child] for child in generation)
+    return found
 
 
 def check_idle(before: Used, after: Used) -> float:
@@ -64,7 +84,7 @@ def check_idle(before: Used, after: Used) -> float:
     return others
 
 
-def wait_and_check(seconds: float = 2.0, *, read: Callable[[], Used] = used_so_far) -> float:
+def wait_and_check(seconds: float = LOOK_SECONDS, *, read: Callable[[], Used] = used_so_far) -> float:
     """Look for some seconds whether the machine is idle, and return how many cores others use.
 
     Raises:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from mql.api.families import check_same_tasks, family_of
-from mql.bench.idle import Used, check_idle, used_so_far, wait_and_check
+from mql.bench.idle import LOOK_SECONDS, Used, check_idle, used_so_far, wait_and_check
 from mql.config.loading import Overrides, override, parse_overrides
 from mql.config.schema import Config
 from mql.errors import UserError
@@ -77,6 +77,7 @@ def time_run(
     settings: Overrides | None = None,
     trust: bool = False,
     say: Say = lambda _: None,
+    look_seconds: float = LOOK_SECONDS,
     read: Callable[[], Used] = used_so_far,
 ) -> dict[str, JSON]:
     """Time a run on this machine, which has to be idle, and return what `time.json` holds.
@@ -88,6 +89,7 @@ def time_run(
         settings: ``threads`` and ``collect.workers`` to time with; those of the run, where they are not given.
         trust: the Python of the run's own definition may be run.
         say: is told what is done now.
+        look_seconds: how long it is looked first whether the machine is idle.
         read: what the machine has used so far.
 
     Raises:
@@ -95,7 +97,7 @@ def time_run(
     """
     run = RunDir.open_readonly(path)
     config = _config(run, settings)
-    others = [wait_and_check(read=read)]
+    others = [wait_and_check(look_seconds, read=read)]
     limit_threads(config.threads)
     torch.set_num_threads(config.threads)
     keep_freed_memory()

@@ -18,7 +18,7 @@ from mql.errors import UserError
 from mql.files import to_json, user_errors, write_atomic
 from mql.report.published.adding import Added, Beside, add_run, method_name
 from mql.report.published.drawing import draw_family, is_drawn
-from mql.report.published.folder import CURVE, TIME, Family, read_results, read_seed
+from mql.report.published.folder import CURVE, NOTES, TIME, Family, read_results, read_seed
 from mql.report.published.page import between_marks, documents, write_documents
 from mql.runs.listing import find_runs
 from mql.tasks.families import table
@@ -79,6 +79,9 @@ def add(given: argparse.Namespace) -> int:
             continue
         changed = True
         print(f"{added.what}: {added.path}")
+        notes = added.path.parents[1] / NOTES
+        if added.what == "replaced" and notes.exists():
+            print(f"note: look whether {notes} speaks of the run that went", file=sys.stderr)
     if changed:
         _write(given.results.resolve().parent, read_results(given.results))
     return refused

@@ -20,13 +20,13 @@ from mql.report.published.folder import (
     ENVIRONMENT,
     EVALUATIONS,
     KEPT,
-    METHOD_NAME,
     OOD,
     TIME,
     Record,
     Seed,
     check_same_settings,
     check_time,
+    is_name_of,
     read_beside,
     read_method,
     read_seed,
@@ -146,11 +146,11 @@ def method_name(seed: Seed, name: str | None = None) -> str:
     Raises:
         UserError: a given one is no such name, or begins with another method.
     """
-    method = str(seed.settings.get("method", "mql"))
+    method = seed.method
     profile = seed.settings.get("profile", _DEFAULT_PROFILE)
     if name is None:
         return method if profile == _DEFAULT_PROFILE else f"{method}-{profile}"
-    if not METHOD_NAME.fullmatch(name) or not (name == method or name.startswith(f"{method}-")):
+    if not is_name_of(name, method):
         mend = f"begin it with the run's method, as in {method}-600k; small letters, digits, dots and hyphens"
         raise UserError(f"{name!r} is no name for it", where="--as", mend=mend)
     return name

@@ -144,7 +144,7 @@ def _how(seed: Seed, record: Record) -> str:
         return str(record["how"])
     rows = [row for row in record["tasks"] if "fault" not in row]
     named: Any = rows[0].get("method")
-    if not named and seed.settings.get("method", "mql") == "mql":
+    if not named and seed.method == "mql":
         named = seed.settings.get("adapt.method", "paper")  # which it was before there was a choice
     charged = [numeric(row.get("episodes_charged")) for row in rows]
     known = [value for value in charged if value is not None]

@@ -69,6 +69,11 @@ class Seed:
         return self.evaluations[-1]
 
     @property
+    def method(self) -> str:
+        """What it was trained with."""
+        return str(self.settings.get("method", "mql"))
+
+    @property
     def planned(self) -> int:
         """Env steps that the run was made for."""
         return int(self.settings["train.env_steps"])
@@ -143,6 +148,11 @@ def rank_of(method: str) -> tuple[int, str]:
     return max(known, default=len(_METHODS_FIRST)), method
 
 
+def is_name_of(name: str, method: str) -> bool:
+    """Tell whether a folder may be called so that holds runs of a method."""
+    return bool(METHOD_NAME.fullmatch(name)) and (name == method or name.startswith(f"{method}-"))
+
+
 def read_method(path: Path) -> Method:
     """Read what lies in ``results/<family>/<method>``.
 
@@ -156,6 +166,9 @@ def read_method(path: Path) -> Method:
         raise UserError("the folder has no place in the rule", where=str(wrong or path), mend=mend)
     seeds = sorted((read_seed(each) for each in found), key=lambda seed: seed.seed)
     for seed in seeds:
+        if not is_name_of(path.name, seed.method):
+            mend = f"call it {seed.method}, or {seed.method} with more behind a hyphen"
+            raise UserError(f"the run's method is {seed.method}", where=str(seed.path), mend=mend)
         check_same_settings(seeds[0], seed)
         if [task_key(row["parameters"]) for row in seed.last["tasks"]] != [
             task_key(row["parameters"]) for row in seeds[0].last["tasks"]
