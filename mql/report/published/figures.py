@@ -144,10 +144,11 @@ def _how(seed: Seed, record: Record) -> str:
         return str(record["how"])
     rows = [row for row in record["tasks"] if "fault" not in row]
     named: Any = rows[0].get("method")
-    if not named and seed.method == "mql":
-        named = seed.settings.get("adapt.method", "paper")  # which it was before there was a choice
     charged = [numeric(row.get("episodes_charged")) for row in rows]
     known = [value for value in charged if value is not None]
-    episodes = float(np.mean(known)) if known else numeric(seed.settings.get("adapt.adaptation_episodes"))
+    episodes = float(np.mean(known)) if known else None
+    if seed.method == "mql":  # earlier evaluations did not say it, and there was one way at first
+        named = named or seed.settings.get("adapt.method", "paper")
+        episodes = numeric(seed.settings.get("adapt.adaptation_episodes")) if episodes is None else episodes
     text = "" if episodes is None else f"{episodes:.3g} episode{'' if episodes == 1 else 's'}"
     return ", ".join(part for part in (str(named or ""), text) if part)
