@@ -19,7 +19,6 @@ from mql.report.published.folder import (
     CONFIG,
     ENVIRONMENT,
     EVALUATIONS,
-    KEPT,
     OOD,
     TIME,
     Record,
@@ -91,17 +90,19 @@ def add_run(
             if not replace:
                 raise
             odd.append(other)
-    if place.exists() and not replace and any(_differs(place / file, files[file]) for file in KEPT):
+    # A run is told by its configuration and evaluations (with their seconds): of its facts, a command may be shortened.
+    same_run = place.exists() and not any(_differs(place / file, files[file]) for file in (CONFIG, EVALUATIONS))
+    if same_run and (place / ENVIRONMENT).exists():
+        del files[ENVIRONMENT]
+    if place.exists() and not replace and not same_run:
         mend = "take it away with --replace, or give this one another name with --as"
         raise UserError(f"another run has its place, {place}", where=str(run), mend=mend)
     if beside.time is not None:
         check_time(beside.time, read_json(beside.time), seed)
-    kept = {path.name for path in place.iterdir()} if place.exists() else set()
-    same_run = bool(kept) and not any(_differs(place / file, files[file]) for file in KEPT)
     if same_run and not any(_differs(place / file, data) for file, data in files.items()):
         what = "unchanged"
     else:
-        what = "replaced" if kept and not same_run else "added"
+        what = "replaced" if place.exists() and not same_run else "added"
         _write(place, files, keep_others=same_run)
     for other in odd:
         remove_folder(other)

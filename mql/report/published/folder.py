@@ -32,7 +32,6 @@ from mql.report.page.groups import NOT_A_SECTION, NOT_A_SETTING, task_key
 Record = dict[str, Any]
 
 CONFIG, ENVIRONMENT, EVALUATIONS = "config.yaml", "environment.json", "evaluations.jsonl"
-KEPT = (CONFIG, ENVIRONMENT, EVALUATIONS)  # of a run
 RANDOM, OOD, AGAIN, TIME, NOTES, CURVE = "random.json", "ood.json", "again.json", "time.json", "notes.md", "curve.png"
 # Results of other kinds, which have documents of their own.
 OTHER_KINDS = ("adaptation", "normalize", "performance", "quickstart")

@@ -33,6 +33,15 @@ def test_what_is_needed_is_copied_and_a_second_time_nothing_changes(tmp_path: Pa
     assert add_run(one, results).what == "unchanged" and contents(results) == before
 
 
+def test_a_run_is_known_again_wherever_it_lies(tmp_path: Path, results: Path) -> None:
+    place = add_run(run(tmp_path / "run", [-1.0]), results).path
+    change(place, "environment.json", {"command": ["mql", "train", "shortened"]})
+    before = contents(results)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    change(tmp_path / "moved", "environment.json", {"command": ["mql", "train", "as it was"]})
+    assert add_run(tmp_path / "moved", results).what == "unchanged" and contents(results) == before
+
+
 def test_the_run_itself_stays_as_it_was(tmp_path: Path, results: Path) -> None:
     one = run(tmp_path / "run", [-1.0])
     before = contents(one)
