@@ -19,11 +19,13 @@ from mql.files import to_json, user_errors, write_atomic
 from mql.report.published.adding import Added, Beside, add_run, method_name
 from mql.report.published.drawing import draw_family, is_drawn
 from mql.report.published.folder import CURVE, NOTES, TIME, Family, read_results, read_seed
-from mql.report.published.page import between_marks, documents, write_documents
+from mql.report.published.page import PAGE, README, between_marks, documents, write_documents
 from mql.runs.listing import find_runs
+from mql.runs.machine import describe_environment
 from mql.tasks.families import table
 
 RESULTS = Path("results")
+WRITTEN = tuple(map(str, (PAGE, README)))  # by this program itself
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,6 +100,7 @@ def time(given: argparse.Namespace) -> int:
         if not out.parent.is_dir():
             mend = "add the run first, or name a file with -o"
             raise UserError("nothing is published there", where=str(out.parent), mend=mend)
+        _check_committed()
     record = time_run(
         given.run,
         iterations=given.iterations,
@@ -112,6 +115,23 @@ def time(given: argparse.Namespace) -> int:
     if given.out is None:
         _write(given.results.resolve().parent, read_results(given.results))
     return 0
+
+
+def _check_committed() -> None:
+    """Refuse to publish times of a program that no commit has.
+
+    Raises:
+        UserError: there is no commit, or a file of the program has changed since.
+    """
+    facts = describe_environment([])
+    lines = str(facts["git_changes"] or "").splitlines()
+    changed = [line.split(maxsplit=1)[-1] for line in lines]
+    changed = [name for name in changed if not name.startswith((*WRITTEN, "results/"))]
+    if not facts["git_commit"] or changed:
+        what = (
+            f"files have changed since the last commit ({', '.join(changed[:3])})" if changed else "there is no commit"
+        )
+        raise UserError(what, mend="commit first: a published time names the commit that it was measured with")
 
 
 def _write(root: Path, families: Sequence[Family]) -> int:

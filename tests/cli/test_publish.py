@@ -80,10 +80,15 @@ def test_a_time_is_written_beside_the_figures_or_where_it_is_asked_for(
         facts = {"env_steps": 600, "wall_seconds": 90.0, "env_steps_per_s": 7.0, "date": "2026-01-02"}
         return {**facts, "machine": machine}
 
+    facts: dict[str, Any] = {"git_commit": COMMIT, "git_changes": "M README.md\n M results/x/notes.md\n M mql/types.py"}
     monkeypatch.setattr(run_time, "time_run", measured)
+    monkeypatch.setattr(publish, "describe_environment", lambda command: facts)
     one, there = str(run(tmp_path / "run", [-1.0])), ("--results", str(results))
     assert publish.main(["time", one, *there]) == 2 and "add the run first" in capsys.readouterr().err
     publish.main(["add", one, *there])
+    assert publish.main(["time", one, *there]) == 2 and not asked
+    assert "since the last commit (mql/types.py)" in capsys.readouterr().err
+    facts["git_changes"] = facts["git_changes"].rpartition("\n")[0]
     assert publish.main(["time", one, *there, "--set", "threads=2", "collect.workers=2"]) == 0
     assert asked["settings"] == ["threads=2", "collect.workers=2"] and asked["iterations"] == 5
     assert json.loads((results / "point-robot" / "mql" / "time.json").read_text())["wall_seconds"] == 90.0
