@@ -99,6 +99,9 @@ class AgentConfig(Section):
     layer_norm: bool = Field(default=True, description="Layer normalisation in the critics.")
     lr: Positive = Field(default=1e-3, description="Learning rate of Adam in meta-training.")
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
+    n_step: Annotated[Count, Field(le=1000)] = Field(
+        default=1, description="Rewards that a critic's target sums up before it asks the target critics what follows."
+    )
     tau: Annotated[Positive, Field(le=1)] = Field(default=0.005, description="Polyak step of the target networks.")
     policy_delay: Count = Field(default=2, description="Critic updates per actor update.")
     exploration: Literal["white", "pink"] = Field(

@@ -88,9 +88,12 @@ def soft_target(
     next_log_prob: torch.Tensor,
     *,
     temperature: torch.Tensor,
-    discount: float,
+    discount: float | torch.Tensor,
 ) -> torch.Tensor:
-    """Clipped double-Q target [B] with the next action's entropy bonus (eqs. 2, 3): min Q - alpha log pi."""
+    """Clipped double-Q target [B] with the next action's entropy bonus (eqs. 2, 3): min Q - alpha log pi.
+
+    Of the steps in between, where rewards are sums over several, no entropy is counted.
+    """
     return td_target(reward, terminated, next_values - temperature * next_log_prob, discount=discount)
 
 
@@ -147,7 +150,7 @@ class SAC(AdamLearner):
             target.critic(transition.next_obs, action, target.critic_encoder(batch.next_context)),
             log_prob,
             temperature=online.log_temperature.exp(),
-            discount=self.agent.config.discount,
+            discount=self.agent.config.discount if transition.discount is None else transition.discount,
         )
 
     def _update_policy(self, batch: Batch, z: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:

@@ -26,9 +26,12 @@ def smooth_target_action(
 
 
 def td_target(
-    reward: torch.Tensor, terminated: torch.Tensor, next_values: torch.Tensor, *, discount: float
+    reward: torch.Tensor, terminated: torch.Tensor, next_values: torch.Tensor, *, discount: float | torch.Tensor
 ) -> torch.Tensor:
-    """Clipped double-Q target [B] from next twin values [2, B]; a time limit is no termination, so it bootstraps."""
+    """Clipped double-Q target [B] from next twin values [2, B]; a time limit is no termination, so it bootstraps.
+
+    `discount` is one for all, or [B] for rewards that are sums over several steps (`Transition.discount`).
+    """
     return reward + discount * (1.0 - terminated) * next_values.amin(dim=0)
 
 
@@ -98,7 +101,7 @@ class TD3(AdamLearner):
             transition.reward,
             transition.terminated,
             target.critic(transition.next_obs, next_action, z),
-            discount=config.discount,
+            discount=config.discount if transition.discount is None else transition.discount,
         )
 
     def _actor_loss(self, batch: Batch, z: torch.Tensor) -> torch.Tensor:
