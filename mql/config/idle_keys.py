@@ -97,6 +97,11 @@ _RULES = (
         lambda c: c.agent.algorithm != "td3",
         "agent.algorithm is not td3",
     ),
+    _Rule(
+        ("agent.value_min", "agent.value_max", "agent.value_bins", "agent.value_spacing"),
+        lambda c: c.agent.critic == "squared",
+        "agent.critic is squared",
+    ),
     *(
         _Rule(
             tuple(f"adapt.{name}" for name in SECTIONS["adapt"] if name != "method" and name not in looked_at),

@@ -25,6 +25,7 @@ from mql.config.section import (
     Label,
     NotNegative,
     Positive,
+    Real,
     Section,
     Whole,
     whole_number,
@@ -97,6 +98,21 @@ class AgentConfig(Section):
         default=True, description="One context encoder for actor and critics, or one for each."
     )
     layer_norm: bool = Field(default=True, description="Layer normalisation in the critics.")
+    critic: Literal["squared", "hl_gauss", "c51"] = Field(
+        default="squared",
+        description="What a critic says: a number (squared error), or a histogram of values (cross-entropy; HL-Gauss "
+        "or C51).",
+    )
+    value_min: Real | None = Field(
+        default=None,
+        description="Lowest value of a histogram, a discounted sum of the family's own rewards; null: from episodes.",
+    )
+    value_max: Real | None = Field(default=None, description="Highest value of a histogram; null: from episodes.")
+    value_bins: Annotated[Count, Field(ge=11, le=10_000)] = Field(default=101, description="Bins of a histogram.")
+    value_spacing: Literal["even", "fine"] = Field(
+        default="even",
+        description="Widths of the bins: equal, or narrow near 0, where small values are to be told beside large ones.",
+    )
     lr: Positive = Field(default=1e-3, description="Learning rate of Adam in meta-training.")
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
     n_step: Annotated[Count, Field(le=1000)] = Field(
@@ -361,6 +377,9 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     if adapt.method == "context" and adapt.carry_episodes and not agent.use_context:
         what = "adapt.carry_episodes is true, but agent.use_context is false: there is no context to go on with"
         yield ["adapt.carry_episodes", "agent.use_context"], what, "set adapt.carry_episodes to false"
+    if agent.value_min is not None and agent.value_max is not None and agent.value_min >= agent.value_max:
+        what = f"agent.value_min is {agent.value_min:g}, not below agent.value_max = {agent.value_max:g}"
+        yield ["agent.value_min", "agent.value_max"], what, "give the lowest and the highest discounted return"
     if adapt.min_weight > math.exp(min(adapt.max_log_weight, 700.0)):
         what = f"adapt.min_weight is {adapt.min_weight:g}, above the largest weight exp({adapt.max_log_weight:g})"
         keys = ["adapt.min_weight", "adapt.max_log_weight"]

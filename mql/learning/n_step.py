@@ -3,7 +3,7 @@
 A return ends where its episode does. After a termination nothing follows; at a time limit, what follows is read at the
 final observation, with the discount of the steps there were.
 
-Shapes: B transitions; n steps.
+Shapes: B transitions; n steps; S context sequences of elements of C numbers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from mql.types import IntArray
 
@@ -40,3 +41,14 @@ class NStep:
     def discounts(self, steps: IntArray) -> npt.NDArray[np.float64]:
         """Return the factors on the values that follow returns over `steps`."""
         return np.power(self.discount, steps)
+
+
+def steps_ahead(n_step: NStep | None, remaining: IntArray) -> tuple[IntArray, int]:
+    """Return how many steps ahead the states of targets lie, and the most that these may be: 1 without `n_step`."""
+    return (np.ones_like(remaining), 1) if n_step is None else (n_step.steps(remaining), n_step.n)
+
+
+def window_to(elements: torch.Tensor, ahead: torch.Tensor, length: int) -> torch.Tensor:
+    """Return the `length` elements [length, S, C] that end `ahead` [S] steps after the first window of `elements`."""
+    places = torch.arange(length, device=elements.device)[:, None] + ahead
+    return elements.gather(0, places[:, :, None].expand(-1, -1, elements.shape[2]))

@@ -160,7 +160,7 @@ def test_a_target_takes_the_discount_of_the_steps_there_were(algorithm: str) -> 
         first = 0 if n_step == 2 else 1  # the same final observation, one or two steps ahead
         batch = buffer.gather(buffer.all_rows()[first : first + 1], context_plan(config))
         learner = agent.learner(lr=1e-3)
-        goals.append(learner._target(batch, torch.Generator().manual_seed(0)).item())  # type: ignore[attr-defined]
+        goals.append(learner._target(batch, torch.Generator().manual_seed(0)).values.item())  # type: ignore[attr-defined]
     assert goals[0] == 2.0
     value = (goals[2] - 2.0) / GAMMA
     assert value != 0.0
