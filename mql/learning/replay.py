@@ -241,13 +241,9 @@ class Replay:
         if self.states.shape[1]:
             initial = self.states.index_select(0, self._index(episode.rows(begin[None])[0])).to(elements.dtype)
         read = position - begin[:, None]
+        at, end = at.ravel(), episode.rows((position + ahead).T).T.ravel()
         return Batch(
-            transition=self._transition(
-                at.ravel(),
-                self._rows(at.ravel()),
-                self._rows(episode.rows((position + ahead).T).T.ravel()),
-                plan.n_step,
-            ),
+            transition=self._transition(at, self._rows(at), self._rows(end), plan.n_step),
             context=Context(elements, read=self._index(read), initial=initial),
             next_context=Context(elements, read=self._index(read + ahead), initial=initial),
             weights=self._weights(weights),
@@ -264,10 +260,9 @@ class Replay:
         elements = self._scaling.elements(rows_at)
         after = elements[farthest:] if plan.n_step is None else window_to(elements, self._index(ahead), length)
         missing = length - step  # steps by which the history is shorter than the window
+        end = episode.rows((step + ahead)[None])[0]
         return Batch(
-            transition=self._transition(
-                rows, rows_at[length], self._rows(episode.rows((step + ahead)[None])[0]), plan.n_step
-            ),
+            transition=self._transition(rows, rows_at[length], self._rows(end), plan.n_step),
             context=Context(elements[:length], start=self._index(np.maximum(missing, 0))),
             next_context=Context(after, start=self._index(np.maximum(missing - ahead, 0))),
             weights=self._weights(np.ones(len(rows)) if importance is None else importance[rows]),
