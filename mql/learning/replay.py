@@ -25,7 +25,7 @@ from mql.agent.protocols import Encoder
 from mql.agent.scaling import Scaling
 from mql.learning.contexts import ContextPlan, Segments, Windows, reads
 from mql.learning.n_step import NStep, steps_ahead, window_to
-from mql.learning.newest import Stored, Stretch, newest_of_all, whole
+from mql.learning.newest import Stored, newest_of_all, rows_of, whole
 from mql.learning.refresh_order import RefreshOrder
 from mql.learning.replay_size import ReplaySize
 from mql.learning.rings import EpisodeRows, zeros
@@ -162,18 +162,7 @@ class Replay:
         `at_most` bounds the number of transitions. All tasks are covered however few these are: by whole episodes, or
         by a stretch of the newest one of each where they do not fit (`newest_of_all`).
         """
-        return self._rows_of(newest_of_all([list(reversed(stored)) for stored in self._stored], at_most))
-
-    def _rows_of(self, stretches: Sequence[Stretch]) -> IntArray:
-        """Table rows of all transitions of `stretches`, in order."""
-        if not stretches:
-            return np.zeros(0, dtype=np.int64)
-        ring = np.array([stretch.episode.task * self.rows for stretch in stretches])
-        start = np.array([stretch.episode.first + stretch.first for stretch in stretches])
-        count = np.array([stretch.steps for stretch in stretches])
-        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        rows: IntArray = np.repeat(ring, count) + (np.repeat(start, count) + within) % self.rows
-        return rows
+        return rows_of(newest_of_all([list(reversed(stored)) for stored in self._stored], at_most), ring=self.rows)
 
     def observations_and_rewards(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Observations [n, O] and rewards [n] of all transitions that a run has collected, in their own units."""
@@ -321,7 +310,7 @@ class Replay:
         numbers = self._order.with_states(self._lengths)
         if not numbers or not self.states.shape[1]:
             return {}
-        rows = self._rows_of([whole(self._at[number]) for number in numbers])
+        rows = rows_of([whole(self._at[number]) for number in numbers], ring=self.rows)
         refreshed = torch.tensor([(number, self._lengths[number]) for number in numbers])
         return {"replay.refreshed": refreshed, "replay.states": self.states[self._index(rows)]}
 
