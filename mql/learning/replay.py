@@ -359,9 +359,7 @@ class Replay:
     def _weights(self, values: npt.NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(values.ravel().astype(np.float32)).to(self.device)
 
-    def _transition(
-        self, at: IntArray, now: torch.Tensor, after: torch.Tensor, n_step: NStep | None = None
-    ) -> Transition:
+    def _transition(self, at: IntArray, now: torch.Tensor, after: torch.Tensor, n_step: NStep | None) -> Transition:
         """The transitions in table rows `at` [B], whose contents are `now` and are followed by `after`, each [B, D].
 
         With `n_step`, `after` is where its return ends.
@@ -371,8 +369,7 @@ class Replay:
         if n_step is not None:
             steps = n_step.steps(self.remaining[task, row])
             places, factors = n_step.terms(steps)
-            at_places = task * self.rows + (row + places) % self.rows
-            rewards = self.table[self._index(at_places), -1]
+            rewards = self.table[self._index(task * self.rows + (row + places) % self.rows), -1]
             reward = (rewards * self._weights(factors).view_as(rewards)).sum(dim=0)
             discount = self._weights(n_step.discounts(steps))
             row = (row + steps - 1) % self.rows  # the last one counted: only there may an episode have terminated
