@@ -92,6 +92,7 @@ _RULES = (
         lambda c: not c.agent.use_context,
         "agent.use_context is false",
     ),
+    _Rule(("train.random_actions",), lambda c: c.train.random_steps == 0, "train.random_steps is 0"),
     _Rule(
         ("agent.target_policy_noise", "agent.target_noise_clip"),
         lambda c: c.agent.algorithm != "td3",
