@@ -65,16 +65,23 @@ class AddedNoise:
         noise: draws the noise of whole episodes, of unit variance.
         scale: its standard deviation, in actions.
         steps, action_dim: of an episode, T and A.
+        spread: an episode's standard deviation is `scale` times a factor of its own, log-uniform from 1 / spread to
+            spread: some episodes follow the policy closely while others stray (1: all have `scale`).
     """
 
     noise: Noise
     scale: float
     steps: int
     action_dim: int
+    spread: float = 1.0
 
     def begin(self, n: int, rng: np.random.Generator) -> Exploration:
         """Draw the noise of all episodes."""
-        return _NoiseAdded(self.scale * self.noise((self.steps, n, self.action_dim), rng))
+        noise = self.scale * self.noise((self.steps, n, self.action_dim), rng)
+        if self.spread != 1.0:
+            factor = np.exp(np.log(self.spread) * rng.uniform(-1.0, 1.0, (n, 1)))
+            noise = (noise * factor).astype(np.float32)
+        return _NoiseAdded(noise)
 
 
 @dataclass(frozen=True)
@@ -105,8 +112,8 @@ def white_noise(shape: Shape, rng: np.random.Generator) -> FloatArray:
     return rng.standard_normal(shape, dtype=np.float32)
 
 
-# Beside the choices of `agent.exploration`: what makes an explorer of (standard deviation, T, A).
-EXPLORERS: Mapping[str, Callable[[float, int, int], Explorer]] = MappingProxyType(
+# Beside the choices of `agent.exploration`: what makes an explorer of (standard deviation, T, A, spread).
+EXPLORERS: Mapping[str, Callable[[float, int, int, float], Explorer]] = MappingProxyType(
     {
         "white": partial(AddedNoise, white_noise),
         "pink": partial(AddedNoise, pink_noise),
@@ -120,9 +127,12 @@ RANDOM_ACTIONS: Mapping[str, Noise] = MappingProxyType(
 )
 
 
-def explorer_for(family: TaskFamily, kind: str, scale: float) -> Explorer | None:
-    """Return the explorer of a kind for episodes of `family`, or None where `scale`, its standard deviation, is 0."""
-    return EXPLORERS[kind](scale, family.episode_length, family.action_dim) if scale else None
+def explorer_for(family: TaskFamily, kind: str, scale: float, *, spread: float = 1.0) -> Explorer | None:
+    """Return the explorer of a kind for episodes of `family`, or None where `scale`, its standard deviation, is 0.
+
+    With `spread`, episodes have standard deviations of their own, by a factor of up to `spread` smaller or larger.
+    """
+    return EXPLORERS[kind](scale, family.episode_length, family.action_dim, spread) if scale else None
 
 
 def random_actions(family: TaskFamily, kind: str = "uniform") -> Explorer:

@@ -92,6 +92,7 @@ _RULES = (
         lambda c: not c.agent.use_context,
         "agent.use_context is false",
     ),
+    _Rule(("agent.exploration_spread",), lambda c: c.agent.exploration_noise == 0, "agent.exploration_noise is 0"),
     _Rule(("train.random_actions",), lambda c: c.train.random_steps == 0, "train.random_steps is 0"),
     _Rule(
         ("agent.target_policy_noise", "agent.target_noise_clip"),

@@ -107,6 +107,10 @@ class AgentConfig(Section):
     exploration_noise: NotNegative = Field(
         default=0.3, description="Standard deviation of the noise on collected actions."
     )
+    exploration_spread: Annotated[Positive, Field(ge=1)] = Field(
+        default=1.0,
+        description="Each collected episode's noise is this many times smaller to larger, log-uniform; 1: all alike.",
+    )
     target_policy_noise: NotNegative = Field(
         default=0.3, description="Standard deviation of the noise on target actions (algorithm td3)."
     )

@@ -59,7 +59,10 @@ class Trainer:
         seed = int(generator(config.seed, "agent").integers(2**31))
         self.agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=seed, device=config.device)
         self._warm_up = random_actions(family, config.train.random_actions)
-        self._explorer = explorer_for(family, config.agent.exploration, config.agent.exploration_noise)
+        agent = config.agent
+        self._explorer = explorer_for(
+            family, agent.exploration, agent.exploration_noise, spread=agent.exploration_spread
+        )
         self.learner = self.agent.learner(lr=config.agent.lr)
         self.replay = self._empty_replay()
         self._append_prior()

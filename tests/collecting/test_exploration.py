@@ -61,7 +61,8 @@ class Drift:
 
 
 KINDS: dict[str, Explorer] = {
-    **{kind: make(0.3, STEPS, ACTION) for kind, make in EXPLORERS.items()},
+    **{kind: make(0.3, STEPS, ACTION, 1.0) for kind, make in EXPLORERS.items()},
+    **{f"{kind}, spread": make(0.3, STEPS, ACTION, 3.0) for kind, make in EXPLORERS.items()},
     **{kind: random_actions(FAMILY, kind) for kind in RANDOM_ACTIONS},
     "with a state": Drifting(),
 }
@@ -119,6 +120,18 @@ def test_white_noise_and_random_actions_draw_the_numbers_that_they_always_drew()
     assert np.array_equal(acted(KINDS["white"].begin(6, rng(4)), 6), np.clip(noise, -1.0, 1.0))
     uniform = rng(4).uniform(-1.0, 1.0, (STEPS, 6, ACTION)).astype(np.float32)
     assert np.array_equal(acted(KINDS["uniform"].begin(6, rng(4)), 6), uniform)
+
+
+@pytest.mark.parametrize("kind", EXPLORERS)
+def test_a_spread_gives_each_episode_a_noise_of_its_own_size(kind: str) -> None:
+    """The same noise as without a spread, times a factor that is log-uniform from 1 / 4 to 4."""
+    n, small = 4000, 0.01  # so small that nothing is clipped
+    plain, spread = (acted(EXPLORERS[kind](small, STEPS, ACTION, by).begin(n, rng(5)), n) for by in (1.0, 4.0))
+    factor = np.median(spread / plain, axis=(0, 2))
+    np.testing.assert_allclose(spread, plain * factor[:, None], rtol=1e-4, atol=1e-9)
+    powers = np.log(factor) / np.log(4.0)
+    assert powers.min() > -1.001 and powers.max() < 1.001
+    np.testing.assert_allclose(np.quantile(powers, [0.25, 0.5, 0.75]), [-0.5, 0.0, 0.5], atol=0.06)
 
 
 def test_random_actions_need_no_policy(monkeypatch: pytest.MonkeyPatch) -> None:
