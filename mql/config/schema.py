@@ -159,6 +159,18 @@ class TrainConfig(Section):
         default=4096,
         description="Stored steps per update whose encoder states are recomputed, oldest first (context_mode carry).",
     )
+    episode_priority: Literal["uniform", "success", "return"] = Field(
+        default="uniform",
+        description="Which of a task's episodes are drawn more often: none, those that succeeded, or the upper quarter "
+        "by return.",
+    )
+    episode_priority_factor: Annotated[Positive, Field(ge=1)] = Field(
+        default=4.0, description="How many times as often their steps are drawn as those of other episodes."
+    )
+    task_sampling: Literal["even", "worst"] = Field(
+        default="even",
+        description="Tasks that are collected: all equally often, or, at every second place, one of the worst quarter.",
+    )
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
     keep_checkpoints: Count = Field(default=5, description="Newest checkpoints that are kept.")

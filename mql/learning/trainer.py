@@ -18,11 +18,13 @@ from mql.collecting.rollout import collect_each
 from mql.config.schema import Config, TrainConfig
 from mql.learning.contexts import carried_state_dim, context_plan
 from mql.learning.prior import Prior
+from mql.learning.priority import priority_for
 from mql.learning.replay import Replay
 from mql.learning.replay_size import ReplaySize
 from mql.learning.reward_size import reward_remark
+from mql.learning.task_choice import TaskChoice
 from mql.seeding import generator, spawn_seeds, torch_generator
-from mql.tasks.family import Task, TaskFamily
+from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.types import JSON, Episode
 
@@ -63,6 +65,12 @@ class Trainer:
         self._explorer = explorer_for(
             family, agent.exploration, agent.exploration_noise, spread=agent.exploration_spread
         )
+        self._choice = TaskChoice(
+            len(self.tasks),
+            config.train.episodes_per_iteration,
+            worst=config.train.task_sampling == "worst",
+            seed=config.seed,
+        )
         self.learner = self.agent.learner(lr=config.agent.lr)
         self.replay = self._empty_replay()
         self._append_prior()
@@ -77,7 +85,13 @@ class Trainer:
     def _empty_replay(self) -> Replay:
         size = replay_size(self.config, self.family, self.prior)
         names = [task.name for task in self.prior]
-        return Replay(**asdict(size), device=self.config.device, scaling=self.agent.scaling, prior=names)
+        return Replay(
+            **asdict(size),
+            device=self.config.device,
+            scaling=self.agent.scaling,
+            prior=names,
+            priority=priority_for(self.config.train, self.family),
+        )
 
     def _append_prior(self) -> None:
         """Put prior episodes into the rings behind those of the training tasks; the last one has number -1."""
@@ -114,7 +128,7 @@ class Trainer:
 
     def _collect(self) -> tuple[list[Episode], list[EpisodeFault]]:
         config, number = self.config, self.iterations
-        tasks = self._tasks_of(number)
+        tasks = [self.tasks[place] for place in self._choice.tasks_of(number)]
         outcomes = collect_each(
             self.agent,
             self.family,
@@ -131,16 +145,9 @@ class Trainer:
             raise faults[0]
         for episode in episodes:
             self.replay.append(episode)
+            self._choice.note(episode)
             self.env_steps += episode.length
         return episodes, faults
-
-    def _tasks_of(self, iteration: int) -> list[Task]:
-        """Deal the training tasks out in shuffled rounds, so that all are collected equally often."""
-        count, n = self.config.train.episodes_per_iteration, len(self.tasks)
-        places = range(iteration * count, (iteration + 1) * count)
-        rounds = {place // n for place in places}
-        order = {r: generator(self.config.seed, "tasks", r).permutation(n) for r in rounds}
-        return [self.tasks[order[place // n][place % n]] for place in places]
 
     def _update(self) -> dict[str, float]:
         config, train = self.config, self.config.train
@@ -179,7 +186,8 @@ class Trainer:
 
     def counters(self) -> dict[str, JSON]:
         """All else of a checkpoint that is not an episode."""
-        return {"env_steps": self.env_steps, "iterations": self.iterations, "updates": self.updates}
+        own = {"env_steps": self.env_steps, "iterations": self.iterations, "updates": self.updates}
+        return {**own, **self._choice.counters()}
 
     def restore(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, JSON]) -> None:
         """Take over tensors and counters of a checkpoint; the caller appends its episodes to ``replay``.
@@ -196,6 +204,7 @@ class Trainer:
         self._append_prior()
         self.learner.updates = int(counters["updates"])
         self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
+        self._choice.restore(counters)
 
 
 def updates_after(train: TrainConfig, env_steps: int) -> int:

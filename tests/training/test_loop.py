@@ -218,6 +218,24 @@ def test_a_run_without_the_reward_in_its_context_goes_on_bit_for_bit_too(tmp_pat
     assert last_checkpoint(tmp_path / "run").tensors["online.actor_encoder.gru.weight_ih_l0"].shape == (12, 4)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["train.random_actions=held", "agent.exploration_spread=3"],
+        ["train.random_actions=waypoints", "train.episode_priority=return", "train.task_sampling=worst"],
+    ],
+    ids=lambda settings: settings[0],
+)
+def test_what_chooses_and_explores_goes_on_bit_for_bit_too(whole: Path, tmp_path: Path, settings: list[str]) -> None:
+    config = config_of("train.evaluate_every=1600", *settings)
+    start(tmp_path / "whole", config)
+    with pytest.raises(Interrupted):
+        start(tmp_path / "run", config, interrupt_at(900))
+    resume(tmp_path / "run")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+    assert lines(tmp_path / "run")[0] != lines(whole)[0]
+
+
 def test_watchers_are_told_how_far_each_evaluation_is(tmp_path: Path) -> None:
     watcher = at(-1, lambda: None)
     config = config_of("train.env_steps=400", "evaluate.tasks=2", "evaluate.final_tasks=100000")
