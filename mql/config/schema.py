@@ -171,6 +171,13 @@ class TrainConfig(Section):
         default="even",
         description="Tasks that are collected: all equally often, or, at every second place, one of the worst quarter.",
     )
+    relabel_share: Fraction = Field(
+        default=0.0,
+        description="Share of collected episodes that are also learned from as episodes of another training task.",
+    )
+    relabel_to: Literal["random", "best"] = Field(
+        default="random", description="Which task: any, or of ten the one in which the episode is worth most."
+    )
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
     keep_checkpoints: Count = Field(default=5, description="Newest checkpoints that are kept.")

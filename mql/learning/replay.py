@@ -24,7 +24,7 @@ from mql.agent.elements import ContextElements
 from mql.agent.protocols import Encoder
 from mql.agent.scaling import Scaling
 from mql.learning.contexts import ContextPlan, Segments, Windows, reads
-from mql.learning.newest import Stored, Stretch, newest_of_all, whole
+from mql.learning.newest import COPY, Stored, Stretch, newest_of_all, whole
 from mql.learning.priority import EpisodePriority, Favoured
 from mql.learning.refresh_order import RefreshOrder
 from mql.learning.replay_size import ReplaySize
@@ -110,14 +110,15 @@ class Replay:
 
     @property
     def first_live_episode(self) -> int:
-        """Number of the oldest episode held that a run has collected (`appended` when none is)."""
+        """Number of the oldest episode held that a run has collected, or copied (`appended` when none is)."""
         own = self._stored[: self.n_trained]
-        return min((stored[0].number for stored in own if stored), default=self.appended)
+        return min((stored[0].origin for stored in own if stored), default=self.appended)
 
-    def append(self, episode: Episode, *, number: int | None = None) -> None:
+    def append(self, episode: Episode, *, number: int | None = None, copy_of: int | None = None) -> None:
         """Store one whole episode in its task's ring, forgetting that task's oldest ones if it is full.
 
-        `number` is the episode's number in its run, by default the next one; below 0 for one that is not the run's.
+        `number` is the episode's number in its run, by default the next one; below 0 for one that is not the run's. A
+        copy (`mql.learning.relabelling`) has that of the episode that it is made from, which comes right before it.
 
         Raises:
             ValueError: the episode is longer than the ring, its task is unknown, or restored states are not its own.
@@ -144,12 +145,15 @@ class Replay:
         self.terminated[task, place] = False
         self.terminated[task, place[-2]] = episode.terminated
         self._size[task] += rows
-        number = self.appended if number is None else number
+        if copy_of is not None:
+            number = COPY + copy_of
+        else:
+            number = self.appended if number is None else number
+            self.appended = number + 1
         turn = self._stored[task][-1].turn + 1 if self._stored[task] else 0
         stored = Stored(number, task, first, rows, turn)
         self._stored[task].append(stored)
         self._at[number], self._lengths[number] = stored, episode.length
-        self.appended = number + 1
         if self._favoured:
             self._favoured.add(stored, episode)
         if not self.states.shape[1]:

@@ -19,6 +19,7 @@ from mql.config.schema import Config, TrainConfig
 from mql.learning.contexts import carried_state_dim, context_plan
 from mql.learning.prior import Prior
 from mql.learning.priority import priority_for
+from mql.learning.relabelling import relabelling_for
 from mql.learning.replay import Replay
 from mql.learning.replay_size import ReplaySize
 from mql.learning.reward_size import reward_remark
@@ -35,11 +36,13 @@ FINAL_LR = 0.1  # of agent.lr, at the end of an annealed run
 class TrainerIteration:
     """What one iteration did: new episodes and lost ones, mean losses (empty while warming up), and seconds spent.
 
-    ``remark`` is a line about the rewards that were found, where there is something to say.
+    ``relabelled`` counts the episodes that were copied to other tasks, where that is asked for. ``remark`` is a line
+    about the rewards that were found, where there is something to say.
     """
 
     episodes: list[Episode]
     faults: list[EpisodeFault]
+    relabelled: int | None
     losses: dict[str, float]
     remark: str | None
     collect_seconds: float
@@ -71,9 +74,11 @@ class Trainer:
             worst=config.train.task_sampling == "worst",
             seed=config.seed,
         )
+        self._relabelling = relabelling_for(config, family)
         self.learner = self.agent.learner(lr=config.agent.lr)
         self.replay = self._empty_replay()
         self._append_prior()
+        self._copied = 0  # episodes of the last iteration that were relabelled
         self.env_steps = 0
         self.iterations = 0
 
@@ -120,6 +125,7 @@ class Trainer:
         return TrainerIteration(
             episodes=episodes,
             faults=faults,
+            relabelled=self._copied if self._relabelling else None,
             losses=losses,
             remark=self._remark() if steps_before < max(self.config.train.random_steps, 1) <= self.env_steps else None,
             collect_seconds=collected - begun,
@@ -139,15 +145,28 @@ class Trainer:
             policy_version=self.updates,
             workers=config.workers,
         )
+        self._copied = 0
         episodes = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
         faults = [outcome for outcome in outcomes if isinstance(outcome, EpisodeFault)]
         if not episodes:
             raise faults[0]
         for episode in episodes:
-            self.replay.append(episode)
+            self._copied += self.store(episode)
             self._choice.note(episode)
             self.env_steps += episode.length
         return episodes, faults
+
+    def store(self, episode: Episode, *, number: int | None = None) -> bool:
+        """Put an episode of the run into the replay, and behind it its copy, if it is relabelled: tell whether it is.
+
+        `number` is the episode's number in its run, by default the next one.
+        """
+        number = self.replay.appended if number is None else number
+        self.replay.append(episode, number=number)
+        copy = self._relabelling.copy_of(number, episode) if self._relabelling else None
+        if copy is not None:
+            self.replay.append(copy, copy_of=number)
+        return copy is not None
 
     def _update(self) -> dict[str, float]:
         config, train = self.config, self.config.train
@@ -190,7 +209,7 @@ class Trainer:
         return {**own, **self._choice.counters()}
 
     def restore(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, JSON]) -> None:
-        """Take over tensors and counters of a checkpoint; the caller appends its episodes to ``replay``.
+        """Take over tensors and counters of a checkpoint; the caller gives its episodes to `store`.
 
         Raises:
             KeyError: a tensor or counter is missing.

@@ -223,6 +223,7 @@ def test_a_run_without_the_reward_in_its_context_goes_on_bit_for_bit_too(tmp_pat
     [
         ["train.random_actions=held", "agent.exploration_spread=3"],
         ["train.random_actions=waypoints", "train.episode_priority=return", "train.task_sampling=worst"],
+        ["train.relabel_share=0.7", "train.relabel_to=best", "train.episode_priority=return"],
     ],
     ids=lambda settings: settings[0],
 )
