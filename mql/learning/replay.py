@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from mql.learning.newest import COPY, Stored, Stretch, newest_of_all, whole
 from mql.learning.priority import EpisodePriority, Favoured
 from mql.learning.refresh_order import RefreshOrder
 from mql.learning.replay_size import ReplaySize
+from mql.learning.rings import EpisodeRows, zeros
 from mql.types import Batch, Context, Episode, FloatArray, IntArray, Transition
 
 EPISODES_AT_ONCE = 256  # go through the encoder side by side when states are refreshed
@@ -70,9 +70,9 @@ class Replay:
         sizes = {"capacity": capacity, "episode_length": episode_length, "context_dim": context_dim}
         size = ReplaySize(n_tasks=n_tasks, obs_dim=obs_dim, action_dim=action_dim, **sizes)
         self.rows = size.rows
-        self.table = _zeros(*size.on_device["table"], device)
+        self.table = zeros(*size.on_device["table"], device)
         # Of every row: the encoder's state before its step, as of the last `refresh_states` that reached its episode.
-        self.states = _zeros(*size.on_device["states"], device)
+        self.states = zeros(*size.on_device["states"], device)
         # Of every row: the step in its episode, and how many steps its episode has after it (0: the final row).
         indices = {name: np.zeros(shape, dtype) for name, (shape, dtype) in size.on_host.items()}
         self.step, self.remaining, self.terminated = indices["step"], indices["remaining"], indices["terminated"]
@@ -232,7 +232,7 @@ class Replay:
         task, row = np.divmod(rows, self.rows)
         step = self.step[task, row].astype(np.int64)
         length = step + self.remaining[task, row]
-        episode = _Episodes(task * self.rows, (row - step) % self.rows, self.rows)
+        episode = EpisodeRows(task * self.rows, (row - step) % self.rows, self.rows)
         first = step if rng is None else step - rng.integers(plan.length, size=len(rows))
         position = first[:, None] + np.arange(plan.length)
         valid = (position >= 0) & (position < length[:, None])
@@ -265,7 +265,7 @@ class Replay:
         """Make the batch of the transitions in `rows`; one gather of H + 1 steps serves both windows and the step."""
         task, row = np.divmod(rows, self.rows)
         step = self.step[task, row].astype(np.int64)
-        episode = _Episodes(task * self.rows, (row - step) % self.rows, self.rows)
+        episode = EpisodeRows(task * self.rows, (row - step) % self.rows, self.rows)
         at = episode.rows(np.maximum(step + np.arange(-length, 1)[:, None], 0))
         rows_at = self._rows(at)
         elements = self._scaling.elements(rows_at)
@@ -299,7 +299,7 @@ class Replay:
         This replay and its states stay as they are; the view is good until the next episode is appended.
         """
         view = copy.copy(self)
-        view.states = _zeros(tuple(self.states.shape), np.float16, str(self.device))
+        view.states = zeros(tuple(self.states.shape), np.float16, str(self.device))
         task, row = np.divmod(rows, self.rows)
         starts = task * self.rows + (row - self.step[task, row]) % self.rows
         view._compute_states(encoder, starts[np.flatnonzero(np.diff(starts, prepend=-1))])
@@ -313,7 +313,7 @@ class Replay:
         for first in range(0, len(starts), EPISODES_AT_ONCE):
             some = slice(first, first + EPISODES_AT_ONCE)
             steps = np.arange(length[some].max())[:, None]
-            at = _Episodes(task[some] * self.rows, row[some], self.rows).rows(steps)
+            at = EpisodeRows(task[some] * self.rows, row[some], self.rows).rows(steps)
             states = encoder.states(self._scaling.elements(self._rows(at)))[:-1].to(self.states.dtype)
             valid = steps < length[some]
             if valid.all():
@@ -390,26 +390,3 @@ class Replay:
             terminated=self._weights(self.terminated[task, row]),
         )
         return self._scaling.transition(transition)
-
-
-@dataclass(frozen=True)
-class _Episodes:
-    """Where episodes lie: the table row [S] at which the ring begins, and the ring position [S] of the first step."""
-
-    ring: IntArray
-    start: IntArray
-    size: int
-
-    def rows(self, steps: IntArray) -> IntArray:
-        """Table rows of steps [..., S], at most `size` of them: the ring is circular."""
-        place: IntArray = self.start + steps
-        np.subtract(place, self.size, out=place, where=place >= self.size)
-        place += self.ring
-        return place
-
-
-def _zeros(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str) -> torch.Tensor:
-    """Return zeros; on the CPU their memory is only taken up where something is written (PyTorch's own are written)."""
-    if torch.device(device).type == "cpu":
-        return torch.from_numpy(np.zeros(shape, dtype))
-    return torch.zeros(shape, dtype=torch.float16 if dtype == np.float16 else torch.float32, device=device)
