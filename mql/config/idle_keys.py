@@ -92,6 +92,14 @@ _RULES = (
         lambda c: not c.agent.use_context,
         "agent.use_context is false",
     ),
+    _Rule(("agent.exploration_spread",), lambda c: c.agent.exploration_noise == 0, "agent.exploration_noise is 0"),
+    _Rule(
+        ("train.episode_priority_factor",),
+        lambda c: c.train.episode_priority == "uniform",
+        "train.episode_priority is uniform",
+    ),
+    _Rule(("train.relabel_to",), lambda c: c.train.relabel_share == 0, "train.relabel_share is 0"),
+    _Rule(("train.random_actions",), lambda c: c.train.random_steps == 0, "train.random_steps is 0"),
     _Rule(
         ("agent.target_policy_noise", "agent.target_noise_clip"),
         lambda c: c.agent.algorithm != "td3",

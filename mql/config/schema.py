@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from mql.config.adaptation import AdaptConfig as AdaptConfig
 from mql.config.disturbances import EnvConfig, RandomiseConfig
+from mql.config.profiles import PROFILES as PROFILES
 from mql.config.section import (
     PATH,
     Count,
@@ -127,6 +128,10 @@ class AgentConfig(Section):
     exploration_noise: NotNegative = Field(
         default=0.3, description="Standard deviation of the noise on collected actions."
     )
+    exploration_spread: Annotated[Positive, Field(ge=1)] = Field(
+        default=1.0,
+        description="Each collected episode's noise is this many times smaller to larger, log-uniform; 1: all alike.",
+    )
     target_policy_noise: NotNegative = Field(
         default=0.3, description="Standard deviation of the noise on target actions (algorithm td3)."
     )
@@ -159,6 +164,10 @@ class TrainConfig(Section):
 
     env_steps: Count = Field(default=300_000, description="Environment steps of the whole run.")
     random_steps: Whole = Field(default=10_000, description="Random steps before the first update, over all tasks.")
+    random_actions: Literal["uniform", "held", "waypoints"] = Field(
+        default="uniform",
+        description="Actions of the random steps: new at each, kept for a while, or straight on to random places.",
+    )
     episodes_per_iteration: Count = Field(default=16, description="Episodes collected side by side between updates.")
     batch_size: Count = Field(default=512, description="Transitions per update.")
     env_steps_per_update: Positive = Field(default=8.0, description="Environment steps collected for each update.")
@@ -170,6 +179,25 @@ class TrainConfig(Section):
     refresh_rows_per_update: Whole = Field(
         default=4096,
         description="Stored steps per update whose encoder states are recomputed, oldest first (context_mode carry).",
+    )
+    episode_priority: Literal["uniform", "success", "return"] = Field(
+        default="uniform",
+        description="Which of a task's episodes are drawn more often: none, those that succeeded, or the upper quarter "
+        "by return.",
+    )
+    episode_priority_factor: Annotated[Positive, Field(ge=1)] = Field(
+        default=4.0, description="How many times as often their steps are drawn as those of other episodes."
+    )
+    task_sampling: Literal["even", "worst"] = Field(
+        default="even",
+        description="Tasks that are collected: all equally often, or, at every second place, one of the worst quarter.",
+    )
+    relabel_share: Fraction = Field(
+        default=0.0,
+        description="Share of collected episodes that are also learned from as episodes of another training task.",
+    )
+    relabel_to: Literal["random", "best"] = Field(
+        default="random", description="Which task: any, or of ten the one in which the episode is worth most."
     )
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
@@ -308,58 +336,6 @@ def saved_agent_config(values: Mapping[str, Any]) -> AgentConfig:
     """
     before = {key.removeprefix("agent."): value for key, value in BEFORE.items() if key.startswith("agent.")}
     return AgentConfig.model_validate({**before, **values})
-
-
-# What the `paper` profile says where it differs from the defaults above: what the published experiments have in common
-# (those of one family stand in its file). `weighting` is eq. 19 as written.
-PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-    {
-        "fast": {},
-        "paper": {
-            "agent": {
-                "algorithm": "td3",
-                "encoder": "gru",
-                "hidden_sizes": (300, 300),
-                "context_mode": "window",
-                "context_elements": CONTEXT_PARTS,
-                "shared_encoder": False,
-                "layer_norm": False,
-                "lr": 3e-4,
-                "discount": 0.99,
-                "tau": 0.005,
-                "target_noise_clip": 0.5,
-                "exploration": "white",
-                "reward_scale": 1.0,
-                "normalize": False,
-            },
-            "train": {
-                "env_steps": 1_000_000,
-                "random_steps": 10_000,
-                "episodes_per_iteration": 1,
-                "batch_size": 256,
-                "env_steps_per_update": 1.0,
-                "anneal_steps": 0,
-                "replay_capacity": 1_000_000,
-                "evaluate_every": 50_000,
-                "checkpoint_every": 50_000,
-                "keep_checkpoints": 30,
-            },
-            "adapt": {
-                "method": "paper",
-                "adaptation_episodes": 1,
-                "exploration_noise": 0.0,
-                "step1_batch_size": 0,
-                "step1_penalty": True,
-                "batch_size": 1280,
-                "lr": 1e-3,
-                "proximal_coef": "auto",
-                "pull": "loss",
-                "weights": "propensity",
-                "weighting": "loss",
-            },
-        },
-    }
-)
 
 
 def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:

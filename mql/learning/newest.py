@@ -15,6 +15,9 @@ from mql.types import IntArray
 GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, fill the unit interval evenly, whatever the number of tasks
 
 
+COPY = 2**40  # from here on, numbers are those of copies: this plus the number of the episode that is copied
+
+
 class Stored(NamedTuple):
     """Where an episode lies: its first place in its task's ring and its rows; `turn` counts its task's episodes."""
 
@@ -23,6 +26,11 @@ class Stored(NamedTuple):
     first: int
     rows: int
     turn: int
+
+    @property
+    def origin(self) -> int:
+        """Its number or, of a copy, that of the episode that is copied."""
+        return self.number - COPY if self.number >= COPY else self.number
 
     @property
     def length(self) -> int:

@@ -25,7 +25,8 @@ from mql.agent.protocols import Encoder
 from mql.agent.scaling import Scaling
 from mql.learning.contexts import ContextPlan, Segments, Windows, reads
 from mql.learning.n_step import NStep, steps_ahead, window_to
-from mql.learning.newest import Stored, newest_of_all, rows_of, whole
+from mql.learning.newest import COPY, Stored, newest_of_all, rows_of, whole
+from mql.learning.priority import EpisodePriority, Favoured
 from mql.learning.refresh_order import RefreshOrder
 from mql.learning.replay_size import ReplaySize
 from mql.learning.rings import EpisodeRows, zeros
@@ -46,6 +47,7 @@ class Replay:
         scaling: of what batches and states are made from (None: none), and what contexts have of a row (None: all);
             the table itself keeps its units.
         prior: names of the last tasks, whose episodes are no run's own (`mql.learning.prior`): numbers below 0.
+        priority: which episodes `sample` draws more often; None: all alike.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Replay:
         device: str = "cpu",
         scaling: Scaling | None = None,
         prior: Sequence[str] = (),
+        priority: EpisodePriority | None = None,
     ) -> None:
         self._scaling = scaling or Scaling(
             ContextElements(obs_dim, action_dim), reward_scale=1.0, normalize=False, device=device
@@ -80,6 +83,7 @@ class Replay:
         self._stored: list[deque[Stored]] = [deque() for _ in range(n_tasks)]
         self._lengths: dict[int, int] = {}  # steps of every episode held, by number
         self._at: dict[int, Stored] = {}
+        self._favoured = Favoured(priority, (n_tasks, size.rows)) if priority else None
         self._order = RefreshOrder()
         self._kept_states: dict[int, torch.Tensor] = {}  # of a checkpoint, for episodes that are yet to be appended
         self.appended = 0  # the number of the next episode
@@ -108,14 +112,15 @@ class Replay:
 
     @property
     def first_live_episode(self) -> int:
-        """Number of the oldest episode held that a run has collected (`appended` when none is)."""
+        """Number of the oldest episode held that a run has collected, or copied (`appended` when none is)."""
         own = self._stored[: self.n_trained]
-        return min((stored[0].number for stored in own if stored), default=self.appended)
+        return min((stored[0].origin for stored in own if stored), default=self.appended)
 
-    def append(self, episode: Episode, *, number: int | None = None) -> None:
+    def append(self, episode: Episode, *, number: int | None = None, copy_of: int | None = None) -> None:
         """Store one whole episode in its task's ring, forgetting that task's oldest ones if it is full.
 
-        `number` is the episode's number in its run, by default the next one; below 0 for one that is not the run's.
+        `number` is the episode's number in its run, by default the next one; below 0 for one that is not the run's. A
+        copy (`mql.learning.relabelling`) has that of the episode that it is made from, which comes right before it.
 
         Raises:
             ValueError: the episode is longer than the ring, its task is unknown, or restored states are not its own.
@@ -128,6 +133,8 @@ class Replay:
             del self._at[dropped.number], self._lengths[dropped.number]
             self._tail[task] = (self._tail[task] + dropped.rows) % self.rows
             self._size[task] -= dropped.rows
+            if self._favoured:
+                self._favoured.drop(dropped)
         first = int(self._tail[task] + self._size[task]) % self.rows
         place = (first + np.arange(rows)) % self.rows
         block = np.zeros((rows, self.table.shape[1]), dtype=np.float32)
@@ -140,12 +147,17 @@ class Replay:
         self.terminated[task, place] = False
         self.terminated[task, place[-2]] = episode.terminated
         self._size[task] += rows
-        number = self.appended if number is None else number
+        if copy_of is not None:
+            number = COPY + copy_of
+        else:
+            number = self.appended if number is None else number
+            self.appended = number + 1
         turn = self._stored[task][-1].turn + 1 if self._stored[task] else 0
         stored = Stored(number, task, first, rows, turn)
         self._stored[task].append(stored)
         self._at[number], self._lengths[number] = stored, episode.length
-        self.appended = number + 1
+        if self._favoured:
+            self._favoured.add(stored, episode)
         if not self.states.shape[1]:
             return
         kept = self._kept_states.pop(number, None)
@@ -171,7 +183,7 @@ class Replay:
         return rows[:, : self.obs_dim], rows[:, -1]
 
     def sample_rows(self, n: int, rng: np.random.Generator) -> IntArray:
-        """Draw `n` table rows of transitions with replacement: tasks with equal probability, then uniformly."""
+        """Draw `n` table rows of transitions with replacement: tasks with equal probability, then by `priority`."""
         tasks_with_data = np.flatnonzero(self._size)
         task = tasks_with_data[rng.integers(len(tasks_with_data), size=n)]
         row = np.empty(n, dtype=np.int64)
@@ -179,7 +191,10 @@ class Replay:
         while len(redraw):  # final rows are no transitions: draw again
             who = task[redraw]
             row[redraw] = (self._tail[who] + rng.integers(self._size[who])) % self.rows
-            redraw = redraw[self.remaining[who, row[redraw]] == 0]
+            refused = self.remaining[who, row[redraw]] == 0
+            if self._favoured:
+                refused |= ~self._favoured.accepted(who, row[redraw], rng)
+            redraw = redraw[refused]
         return task * self.rows + row
 
     def sample(self, batch_size: int, plan: ContextPlan, rng: np.random.Generator) -> Batch:

@@ -32,6 +32,7 @@ CHANGEABLE = frozenset(
         "policy_delay",
         "exploration",
         "exploration_noise",
+        "exploration_spread",
         "target_policy_noise",
         "target_noise_clip",
         "segment_length",
