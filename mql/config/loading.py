@@ -125,10 +125,9 @@ def load_experiment(
 def override(config: Config, overrides: Overrides) -> Config:
     """Apply ``--set`` texts, or values by key, to a resolved configuration. Raises UserError as `load_config` does."""
     layer = parse_overrides(overrides)
-    method = _checked("method", layer["method"]) if "method" in layer else None
-    return _resolve(
-        _flat(config.model_dump(), where=None), _set_by(method) if method and method != config.method else {}, layer
-    )
+    method = _checked("method", layer["method"]) if "method" in layer else config.method
+    changed = {} if method == config.method else _set_by(method)
+    return _resolve(_flat(config.model_dump(), where=None), changed, layer)
 
 
 def read_resolved(path: Path) -> Config:

@@ -16,7 +16,7 @@ from mql.adaptation.meta_training import MetaTraining
 from mql.baselines.rl2.agent import RL2Agent
 from mql.baselines.rl2.moments import Moments
 from mql.baselines.rl2.ppo import PPO
-from mql.baselines.rl2.trials import collect_trials
+from mql.baselines.rl2.trials import collect_trials, sequences_of
 from mql.config.schema import Config
 from mql.evaluation.held_out import TaskResult, evaluate, mean_terms
 from mql.learning.replay import Replay
@@ -80,14 +80,14 @@ class RL2:
         self.env_steps += sum(episode.length for episode in collected.played)
         ready = time.perf_counter()
         noise = torch_generator(config.seed, "updates", self.iterations)
-        losses = self.learner.learn(collected.trials, config.rl2, generator=noise)
+        losses = self.learner.learn(sequences_of(self.agent, collected.trials), config.rl2, generator=noise)
         self._take_up(collected.played)
         self.iterations += 1
-        played, turns = collected.played, collected.turns
+        played = collected.played
         metrics: dict[str, JSON] = {
             "collected_return": _mean_return(played),
-            "first_episode_return": _mean_return(turns[0]),
-            "last_episode_return": _mean_return(turns[-1]),
+            "first_episode_return": _mean_return(collected.episodes(0)),
+            "last_episode_return": _mean_return(collected.episodes(-1)),
             **{f"{COLLECTED_TERM}{name}": mean for name, mean in (mean_terms(played) or {}).items()},
             **({"faults": [str(fault) for fault in collected.faults]} if collected.faults else {}),
             **losses,
@@ -109,11 +109,9 @@ class RL2:
 
     def _take_up(self, episodes: Sequence[Episode]) -> None:
         """Scale what is read from now on by all that was seen so far."""
-        rows = (
-            [torch.from_numpy(episode.obs[:-1]) for episode in episodes],
-            [torch.from_numpy(episode.reward) for episode in episodes],
-        )
-        self.seen.add(torch.cat([torch.cat(rows[0]), torch.cat(rows[1])[:, None]], dim=1).to(self.agent.device))
+        obs = torch.cat([torch.from_numpy(episode.obs[:-1]) for episode in episodes])
+        reward = torch.cat([torch.from_numpy(episode.reward) for episode in episodes])
+        self.seen.add(torch.cat([obs, reward[:, None]], dim=1).to(self.agent.device))
         scaling, obs_dim = self.agent.scaling, self.agent.obs_dim
         scale = self.seen.scale()
         scaling.shift[:obs_dim], scaling.scale[:obs_dim] = self.seen.mean[:-1], scale[:-1]

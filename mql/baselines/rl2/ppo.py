@@ -26,7 +26,7 @@ MAX_NORM = 0.5  # of a step's gradient
 
 @dataclass(frozen=True)
 class Sequences:
-    """What is learned from, [S, B, ...] each; ``taken`` are the actions as drawn, before they are clipped to [-1, 1]."""
+    """What is learned from, [S, B, ...] each; ``taken`` are the actions as drawn, not yet clipped to [-1, 1]."""
 
     inputs: torch.Tensor
     taken: torch.Tensor
@@ -147,9 +147,9 @@ def discounted(reward: torch.Tensor, valid: torch.Tensor, discount: float) -> to
 
 
 def in_sequences(whole: Sequences, states: torch.Tensor, length: int) -> tuple[Sequences, torch.Tensor]:
-    """Cut trials [L, N, ...] into sequences of `length` steps, without those that hold none; and the states before them.
+    """Cut trials [L, N, ...] into sequences of `length` steps, but for those of padding; return states before them, too.
 
-    `states` [L+1, N, Z] are those before each step, and after the last; what is returned of them is [B, Z].
+    `states` [L+1, N, Z] are those before each step, and after the last; those returned are [B, Z].
     """
     steps, n = whole.valid.shape
     length = min(length, steps)
