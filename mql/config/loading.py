@@ -47,10 +47,11 @@ def load_config(
     *,
     overrides: Overrides = (),
     seed: int | None = None,
+    method: str | None = None,
     families: Sequence[str] | None = None,
 ) -> Config:
     """Resolve the configuration of an experiment; see `load_experiment`."""
-    return load_experiment(target, overrides=overrides, seed=seed, families=families).config
+    return load_experiment(target, overrides=overrides, seed=seed, method=method, families=families).config
 
 
 def load_experiment(
