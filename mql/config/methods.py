@@ -69,7 +69,7 @@ METHODS: Mapping[str, MethodChoice] = MappingProxyType(
                 "adapt.carry_episodes": True,
                 "train.prior_data": (),
             },
-            sets={"adapt.adaptation_episodes": 0, "train.random_steps": 0},
+            sets={"adapt.adaptation_episodes": 0, "train.random_steps": 0, "agent.normalize": False},
             follows={"adapt.adaptation_episodes": lambda config: config.rl2.trial_episodes - 1},
             replay=False,
         ),

@@ -20,18 +20,19 @@ from mql.config.disturbances import EnvConfig, RandomiseConfig
 from mql.config.methods import METHODS
 from mql.config.rl2 import RL2Config
 from mql.config.section import (
+    NAME,
     PATH,
     Count,
     FilePath,
     Files,
     Fraction,
-    Label,
     NotNegative,
     Positive,
     Section,
     Whole,
     whole_number,
 )
+from mql.config.wandb import WandbConfig as WandbConfig
 from mql.types import CONTEXT_PARTS, ContextPart
 
 
@@ -195,29 +196,10 @@ class EvaluateConfig(Section):
         return self.split if final else WHILE_TRAINING
 
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
-class WandbConfig(Section):
-    """How a run stands in Weights & Biases (`tracking: wandb`)."""
-
-    project: str = Field(default="mql", pattern=_NAME, description="The project that the run belongs to.")
-    entity: str | None = Field(
-        default=None, pattern=_NAME, description="The team or user that the project belongs to; null: your own."
-    )
-    group: Label | None = Field(default=None, description="The group of runs that it is shown in.")
-    tags: tuple[Label, ...] = Field(default=(), description="Its tags.")
-    name: Label | None = Field(default=None, description="Its name; null: that of the run directory.")
-    checkpoints: bool = Field(
-        default=False,
-        description="Upload the agent of each checkpoint as an artifact, without the replay; its size is said.",
-    )
-
-
 class Config(Section):
     """One experiment, resolved: everything that a run depends on."""
 
-    family: str = Field(pattern=_NAME, description="Name of the task family.")
+    family: str = Field(pattern=NAME, description="Name of the task family.")
     method: Literal["mql", "td3", "td3-context", "oracle", "rl2"] = Field(
         default="mql", description="How it is learned; mql: Meta-Q-Learning, the others to compare with (baselines.md)."
     )

@@ -10,30 +10,17 @@ Shapes: L steps of a trial, N trials, S steps of a sequence, B sequences, A acti
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 
-from mql.baselines.rl2.agent import RecurrentNetworks
 from mql.baselines.rl2.moments import Moments
-from mql.baselines.rl2.trials import Trials
+from mql.baselines.rl2.networks import RecurrentNetworks
+from mql.baselines.rl2.sequences import Sequences, Trials, in_sequences
 from mql.config.rl2 import RL2Config
 from mql.learning.optimizer import AdamLearner
 
 VALUE_COEF = 0.5
 MAX_NORM = 0.5  # of a step's gradient
-
-
-@dataclass(frozen=True)
-class Sequences:
-    """What is learned from, [S, B, ...] each; ``taken`` are the actions as drawn, not yet clipped to [-1, 1]."""
-
-    inputs: torch.Tensor
-    taken: torch.Tensor
-    log_prob: torch.Tensor
-    advantage: torch.Tensor
-    value: torch.Tensor
-    valid: torch.Tensor
 
 
 class PPO(AdamLearner):
@@ -79,7 +66,7 @@ class PPO(AdamLearner):
             batches = order.tensor_split(min(config.minibatches, len(order)))
             moved = 0.0
             for some in batches:
-                losses = self._update(_of(cut, some), initial[some], config)
+                losses = self._update(cut.of(some), initial[some], config)
                 sums = {name: sums[name] + value if sums else value for name, value in losses.items()}
                 moved += float(losses["kl"]) / len(batches)
             steps += len(batches)
@@ -149,31 +136,6 @@ def advantages(
 def discounted(reward: torch.Tensor, valid: torch.Tensor, discount: float) -> torch.Tensor:
     """Discounted returns from each step of trials on, [L, N]."""
     return advantages(reward, torch.zeros_like(reward), valid, discount=discount, decay=1.0)
-
-
-def in_sequences(whole: Sequences, states: torch.Tensor, length: int) -> tuple[Sequences, torch.Tensor]:
-    """Cut trials [L, N, ...] into sequences of `length` steps, but for those of padding; and the states before them.
-
-    `states` [L+1, N, Z] are those before each step, and after the last; those returned are [B, Z].
-    """
-    steps, n = whole.valid.shape
-    length = min(length, steps)
-    pieces = -(-steps // length)
-
-    def cut(values: torch.Tensor) -> torch.Tensor:
-        padded = values.new_zeros(pieces * length, *values.shape[1:])
-        padded[:steps] = values
-        parts = padded.view(pieces, length, *values.shape[1:]).transpose(0, 1)
-        return parts.reshape(length, pieces * n, *values.shape[2:])
-
-    parts = {name: cut(value) for name, value in vars(whole).items()}
-    used = parts["valid"].any(dim=0)
-    initial = states[:steps:length].reshape(pieces * n, -1)
-    return Sequences(**{name: value[:, used] for name, value in parts.items()}), initial[used]
-
-
-def _of(sequences: Sequences, some: torch.Tensor) -> Sequences:
-    return Sequences(**{name: value[:, some] for name, value in vars(sequences).items()})
 
 
 def _mean(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

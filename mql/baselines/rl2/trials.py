@@ -14,26 +14,13 @@ import numpy.typing as npt
 import torch
 
 from mql.baselines.rl2.agent import RL2Agent
+from mql.baselines.rl2.sequences import Trials
 from mql.collecting.exploration import AddedNoise, Shape, white_noise
 from mql.collecting.rollout import collect_each
 from mql.seeding import generator, spawn_seeds
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.types import Episode, FloatArray
-
-
-@dataclass(frozen=True)
-class Trials:
-    """Whole trials as sequences, padded at their ends.
-
-    ``inputs`` [L, N, I] is what the networks read (scaled), ``noise`` [L, N, A] what was drawn from a standard normal
-    for each action, ``reward`` [L, N] what followed, in the task's units; ``valid`` [L, N] tells steps from padding.
-    """
-
-    inputs: torch.Tensor
-    noise: torch.Tensor
-    reward: torch.Tensor
-    valid: torch.Tensor
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,13 @@ from mql.baselines.rl2.agent import RL2Agent
 from mql.baselines.rl2.moments import Moments
 from mql.baselines.rl2.ppo import (
     PPO,
-    Sequences,
     advantages,
     clipped_loss,
     discounted,
     gaussian_entropy,
-    in_sequences,
     log_probability,
 )
-from mql.baselines.rl2.trials import Trials
+from mql.baselines.rl2.sequences import Sequences, Trials, in_sequences
 from mql.config.rl2 import RL2Config
 
 
