@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +18,10 @@ from mql.agent.robot_policy import RobotPolicy
 from mql.api.adapted import Adapted, Comparison, changed_config, tasks_of
 from mql.api.exporting import export_run
 from mql.api.families import FamilySource, check_same_tasks, source_of
+from mql.api.possible import check_adapts, check_has_agent, check_learns_from_data
 from mql.api.recorded import ColumnMap, Data, KnownTask, Recorded, in_memory, recorded
 from mql.api.training import last_evaluation, open_job
 from mql.config.loading import Overrides, override, parse_overrides
-from mql.config.methods import METHODS
 from mql.config.schema import AdaptConfig, Config
 from mql.errors import UserError
 from mql.evaluation.held_out import TaskResult, new_task
@@ -182,7 +182,7 @@ class Run:
         Raises:
             UserError: there is no such checkpoint, or it is damaged.
         """
-        self._check_method()
+        check_has_agent(self.config.method, self.path)
         saved = self._run.load_checkpoint(checkpoint)
         agent = Agent(self.family.obs_dim, self.family.action_dim, self.config.agent, seed=0)
         try:
@@ -222,8 +222,8 @@ class Run:
             UserError: no such split, checkpoint or setting, or a damaged run.
             EpisodeFault: no task could be evaluated.
         """
-        if not METHODS[self.config.method].adapts:
-            self.check_adapts(given for given in parse_overrides(settings or {}) if given.startswith("adapt."))
+        keys = parse_overrides({} if settings is None else settings)
+        check_adapts(self.config.method, self.path, asked=(key for key in keys if key.startswith("adapt.")))
         config = self.changed_config(settings)
         split = config.evaluate.split if split is None else split
         chosen = tasks_of(self.family, config, split, tasks)
@@ -272,7 +272,7 @@ class Run:
             UserError: none or several of these, or something about it does not fit the run.
             EpisodeFault: an episode could not be finished.
         """
-        self.check_adapts(["mql adapt"])
+        check_adapts(self.config.method, self.path, asked=["mql adapt"])
         alone = task if data is None else None  # a task that is to be simulated
         if sum(given is not None for given in (alone, data, episodes, env)) != 1:
             mend = "give exactly one of task, data, episodes and env (a task beside data tells its reward)"
@@ -295,7 +295,7 @@ class Run:
             raise UserError(what, where="adapt.reward", mend="give the task, or use adapt.reward=hidden")
         found: Recorded | None = None
         if data is not None or episodes is not None:
-            _check_learns_from_data(config.adapt)
+            check_learns_from_data(config.adapt)
             found = (
                 in_memory(self.family, episodes) if data is None else recorded(self.family, data, columns, task or told)
             )
@@ -353,7 +353,7 @@ class Run:
         Raises:
             UserError: there is no such checkpoint, or it is damaged.
         """
-        self._check_method()
+        check_has_agent(self.config.method, self.path)
         config = self.config if config is None else config
         learning = self._learning(config, checkpoint)
         assert isinstance(learning, MetaQLearning)
@@ -370,49 +370,8 @@ class Run:
             self._loaded = key, load_learning(self._run, self.family, config, env_steps=checkpoint)
         return self._loaded[1]
 
-    def _check_method(self) -> None:
-        """Refuse to look for Meta-Q-Learning's agent in a run whose method has another one.
-
-        Raises:
-            UserError: it is one.
-        """
-        method = self.config.method
-        if not METHODS[method].meta_q_learning:
-            what = f"the run was trained by the method {method}, and has no agent of Meta-Q-Learning"
-            mend = "evaluate it, or read its evaluations, metrics and checkpoints"
-            raise UserError(what, where=str(self.path), mend=mend)
-
-    def check_adapts(self, asked: Iterable[str]) -> None:
-        """Refuse what is `asked` for where the run's method does not adapt.
-
-        Raises:
-            UserError: it does not.
-        """
-        method, first = self.config.method, next(iter(asked), None)
-        if first and not METHODS[method].adapts:
-            mend = "evaluate it as it is, or use a run of a method that adapts"
-            what = f"{first} does nothing: the method {method} does not adapt"
-            raise UserError(what, where=str(self.path), mend=mend)
-
     def _adaptation(self, trainer: Trainer, config: AdaptConfig) -> Adaptation:
         """Return the method, ready; made so once for equal settings."""
         if self._prepared is None or self._prepared[:2] != (trainer, config):
             self._prepared = trainer, config, prepare(meta_training(trainer), config)
         return self._prepared[2]
-
-
-def _check_learns_from_data(config: AdaptConfig) -> None:
-    """Refuse a method that makes nothing of episodes if it can play none itself.
-
-    Raises:
-        UserError: it is one.
-    """
-    mend = "use adapt.method=finetune or auto"
-    if config.method == "search":
-        what = "search tries contexts out on the new task, and recorded episodes alone try nothing out"
-        raise UserError(what, where="adapt.method", mend=mend)
-    if config.method == "continue":
-        raise UserError("continue looks at no episode of the new task", where="adapt.method", mend=mend)
-    if config.method == "context" and not config.carry_episodes:
-        what = "context looks at no episode of the new task"
-        raise UserError(what, where="adapt.method", mend=f"{mend}, or set adapt.carry_episodes to true")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from mql.adaptation.adapters import prepare
 from mql.api.adapted import Adapted, changed_config
+from mql.api.possible import check_adapts
 from mql.api.run import Run
 from mql.config.loading import Overrides, override, with_values
 from mql.config.schema import Config
@@ -66,7 +67,7 @@ def play(
     if isinstance(agent_of, Adapted):
         agent = agent_of.agent
     elif adapt:
-        agent_of.check_adapts(["adapt"])
+        check_adapts(agent_of.config.method, agent_of.path, asked=["adapt"])
         trainer = agent_of.load(config, checkpoint=checkpoint).trainer
         agent, adaptation = trainer.agent, prepare(meta_training(trainer), config.adapt)
     else:

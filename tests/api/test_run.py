@@ -16,7 +16,7 @@ from lab_definitions import write_parallel, write_python
 from tiny_runs import TINY as POINT_TINY
 
 import mql
-import mql.api.run as run_module
+from mql.api import possible
 from mql.cli import app as cli
 from mql.config.methods import METHODS, MethodChoice
 from mql.runs.run_dir import RunDir, without_machine_keys
@@ -104,7 +104,7 @@ def test_a_method_may_evaluate_as_it_likes(
 
 
 def test_a_run_of_another_method_says_that_it_has_no_agent(run: mql.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "METHODS", {**METHODS, "mql": MethodChoice("somewhere:Else")})
+    monkeypatch.setattr(possible, "METHODS", {**METHODS, "mql": MethodChoice("somewhere:Else")})
     other = mql.open_run(run.path)
     for ask in (other.policy, other.agent, other.load):
         with pytest.raises(mql.UserError, match="trained by the method mql, and has no agent"):
