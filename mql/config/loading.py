@@ -1,8 +1,9 @@
 """Reading configurations: layers of precedence, and messages that name the place.
 
-Later layers win: defaults < profile < ``configs/<family>.yaml`` < the user's file < ``--set``. A file's block for the
-chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys. What a file of ``configs/`` says
-of ``agent``, ``train`` and ``adapt`` outside such a block was chosen for the `fast` profile, and stays out of another.
+Later layers win: defaults < profile < ``configs/<family>.yaml`` < what the method sets < the user's file < ``--set``.
+A file's block for the chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys. What a
+file of ``configs/`` says of ``agent``, ``train`` and ``adapt`` outside such a block was chosen for the `fast` profile,
+and stays out of another.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 from mql.config.allowed_values import allowed
 from mql.config.findings import shown
 from mql.config.marked_yaml import read_yaml
+from mql.config.methods import METHODS
 from mql.config.schema import BEFORE, PROFILES, Config
 from mql.config.yaml_text import EXPERIMENT, FIELDS, SECTIONS, Given, Layer, check_key, definition_name, read_text
 from mql.errors import UserError, nearest
@@ -48,10 +50,11 @@ def load_config(
     *,
     overrides: Overrides = (),
     seed: int | None = None,
+    method: str | None = None,
     families: Sequence[str] | None = None,
 ) -> Config:
     """Resolve the configuration of an experiment; see `load_experiment`."""
-    return load_experiment(target, overrides=overrides, seed=seed, families=families).config
+    return load_experiment(target, overrides=overrides, seed=seed, method=method, families=families).config
 
 
 def load_experiment(
@@ -59,6 +62,7 @@ def load_experiment(
     *,
     overrides: Overrides = (),
     seed: int | None = None,
+    method: str | None = None,
     families: Sequence[str] | None = None,
     inherited: Callable[[str], Mapping[str, Any]] | None = None,
 ) -> Experiment:
@@ -70,6 +74,7 @@ def load_experiment(
             experiment. An experiment names its family or, as a path that starts at its own folder, a definition.
         overrides: ``key=value`` texts of ``--set``, of which a later one wins; or values by key.
         seed: ``--seed``, which wins over all else.
+        method: ``--method``, likewise.
         families: the known family names, for the check of the name; None: names are not checked.
         inherited: gives what the run that ``start_from`` names says by key; it comes right before the user's own.
 
@@ -82,6 +87,8 @@ def load_experiment(
     last = parse_overrides(overrides)
     if seed is not None:
         last["seed"] = Given(seed, "--seed")
+    if method is not None:
+        last["method"] = Given(method, "--method")
     chosen = {**user, **last}
     if "family" not in chosen:
         raise UserError("no family is named", where=target, mend="add a line 'family: NAME' (see 'mql tasks list')")
@@ -101,16 +108,23 @@ def load_experiment(
     if inherited is not None and isinstance(origin, str):
         parents = {key: Given(value, None) for key, value in inherited(origin).items()}
     profile = _checked("profile", {**packaged, **parents, **chosen}.get("profile", Given("fast", None)))
-    config = _resolve(
+    method = _checked("method", {**packaged, **parents, **chosen}.get("method", Given("mql", None)))
+    said = {**user, **user_profiles.get(profile, {}), **last}
+    layers = (
         _flat(PROFILES[profile], where=None),
         packaged if profile == "fast" else untuned,
         packaged_profiles.get(profile, {}),
         {key: value for key, value in parents.items() if key != "family"},
+        _set_by(method),
         user,
         user_profiles.get(profile, {}),
         last,
     )
-    return Experiment(config, definition, {**user, **user_profiles.get(profile, {}), **last})
+    config = _resolve(*layers)
+    follows = {key: value for key, value in METHODS[method].follows.items() if key not in said}
+    if follows:
+        config = _resolve(*layers, {key: Given(value(config), None) for key, value in follows.items()})
+    return Experiment(config, definition, said)
 
 
 def has_published_values(family: str) -> bool:
@@ -120,7 +134,10 @@ def has_published_values(family: str) -> bool:
 
 def override(config: Config, overrides: Overrides) -> Config:
     """Apply ``--set`` texts, or values by key, to a resolved configuration. Raises UserError as `load_config` does."""
-    return _resolve(_flat(config.model_dump(), where=None), parse_overrides(overrides))
+    layer = parse_overrides(overrides)
+    method = _checked("method", layer["method"]) if "method" in layer else config.method
+    changed = {} if method == config.method else _set_by(method)
+    return _resolve(_flat(config.model_dump(), where=None), changed, layer)
 
 
 def read_resolved(path: Path) -> Config:
@@ -293,10 +310,17 @@ def _resolve(*layers: Layer) -> Config:
         raise _user_error(error, given) from None
 
 
-def _checked(key: Literal["family", "profile"], given: Given) -> str:
-    """Check one of the two values that decide which layers there are."""
-    config = _resolve({"family": Given("any", None), key: given})
-    return config.family if key == "family" else config.profile
+def _checked(key: Literal["family", "profile", "method"], given: Given) -> str:
+    """Check one of the values that decide which layers there are."""
+    fixed = _set_by(given.value) if key == "method" and given.value in tuple(METHODS) else {}
+    checked: str = getattr(_resolve({"family": Given("any", None)}, fixed, {key: given}), key)
+    return checked
+
+
+def _set_by(method: str) -> Layer:
+    """Return what a method fixes, and what it begins from, as a layer."""
+    choice = METHODS[method]
+    return {key: Given(value, None) for key, value in {**choice.sets, **choice.fixed}.items()}
 
 
 def _user_error(error: ValidationError, given: Layer) -> UserError:

@@ -17,14 +17,16 @@ from pydantic_core import PydanticCustomError
 
 from mql.config.adaptation import AdaptConfig as AdaptConfig
 from mql.config.disturbances import EnvConfig, RandomiseConfig
+from mql.config.methods import METHODS
 from mql.config.profiles import PROFILES as PROFILES
+from mql.config.rl2 import RL2Config
 from mql.config.section import (
+    NAME,
     PATH,
     Count,
     FilePath,
     Files,
     Fraction,
-    Label,
     NotNegative,
     Positive,
     Real,
@@ -32,6 +34,7 @@ from mql.config.section import (
     Whole,
     whole_number,
 )
+from mql.config.wandb import WandbConfig as WandbConfig
 from mql.types import CONTEXT_PARTS, ContextPart
 
 
@@ -229,6 +232,10 @@ class EvaluateConfig(Section):
     tasks: Count = Field(default=10, description="Validation tasks per evaluation while training.")
     final_tasks: Count = Field(default=30, description="Tasks of the last evaluation.")
     evaluation_episodes: Count = Field(default=1, description="Episodes per task, zero-shot and adapted each.")
+    seed: Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=2**63 - 1)] | None = Field(
+        default=0,
+        description="Seed of evaluations and adaptations (resets, noise, draws), whatever `seed` is; null: that one.",
+    )
     adapt_while_training: bool = Field(default=False, description="Adapt in every evaluation, not only in the last.")
 
     def split_of(self, *, final: bool) -> str:
@@ -236,30 +243,13 @@ class EvaluateConfig(Section):
         return self.split if final else WHILE_TRAINING
 
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
-class WandbConfig(Section):
-    """How a run stands in Weights & Biases (`tracking: wandb`)."""
-
-    project: str = Field(default="mql", pattern=_NAME, description="The project that the run belongs to.")
-    entity: str | None = Field(
-        default=None, pattern=_NAME, description="The team or user that the project belongs to; null: your own."
-    )
-    group: Label | None = Field(default=None, description="The group of runs that it is shown in.")
-    tags: tuple[Label, ...] = Field(default=(), description="Its tags.")
-    name: Label | None = Field(default=None, description="Its name; null: that of the run directory.")
-    checkpoints: bool = Field(
-        default=False,
-        description="Upload the agent of each checkpoint as an artifact, without the replay; its size is said.",
-    )
-
-
 class Config(Section):
     """One experiment, resolved: everything that a run depends on."""
 
-    family: str = Field(pattern=_NAME, description="Name of the task family.")
-    method: Literal["mql"] = Field(default="mql", description="How it is learned; mql: Meta-Q-Learning.")
+    family: str = Field(pattern=NAME, description="Name of the task family.")
+    method: Literal["mql", "td3", "td3-context", "oracle", "rl2"] = Field(
+        default="mql", description="How it is learned; mql: Meta-Q-Learning, the others to compare with (baselines.md)."
+    )
     profile: Literal["fast", "paper"] = Field(
         default="fast", description="Which set of defaults the other values start from."
     )
@@ -286,6 +276,7 @@ class Config(Section):
     agent: AgentConfig = Field(default=AgentConfig(), description="What is learned, and how.")
     train: TrainConfig = Field(default=TrainConfig(), description="The meta-training loop.")
     adapt: AdaptConfig = Field(default=AdaptConfig(), description="Adaptation to a new task.")
+    rl2: RL2Config = Field(default=RL2Config(), description="Method rl2.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Evaluations.")
     wandb: WandbConfig = Field(default=WandbConfig(), description="Weights & Biases.")
 
@@ -316,6 +307,7 @@ BEFORE: Mapping[str, Any] = MappingProxyType(
         "agent.normalize": False,
         "adapt.method": "paper",
         "adapt.exploration_noise": 0.0,
+        "evaluate.seed": None,
         "env.sensing.noise": 0.0,
         "env.sensing.bias": 0.0,
         "env.sensing.delay_s": 0.0,
@@ -341,6 +333,12 @@ def saved_agent_config(values: Mapping[str, Any]) -> AgentConfig:
 def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     """Yield (keys, what is wrong, how to fix it) for values that are fine alone but not together."""
     agent, train, adapt = config.agent, config.train, config.adapt
+    for key, fixed in METHODS[config.method].fixed.items():
+        section, _, name = key.rpartition(".")
+        value = getattr(getattr(config, section) if section else config, name)
+        if value != fixed:
+            what = f"{key} is {_as_yaml(value)}, but method {config.method} has {_as_yaml(fixed)} there"
+            yield [key, "method"], what, f"leave {key} out, or choose another method"
     if train.random_steps > train.env_steps:
         what = f"train.random_steps is {train.random_steps}, more than the {train.env_steps} env_steps of the run"
         yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"
@@ -376,7 +374,16 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     if agent.value_min is not None and agent.value_max is not None and agent.value_min >= agent.value_max:
         what = f"agent.value_min is {agent.value_min:g}, not below agent.value_max = {agent.value_max:g}"
         yield ["agent.value_min", "agent.value_max"], what, "give the lowest and the highest discounted return"
+    if config.method == "rl2" and adapt.adaptation_episodes >= config.rl2.trial_episodes:
+        before = config.rl2.trial_episodes - 1
+        what = f"adapt.adaptation_episodes is {adapt.adaptation_episodes}, but a trial has {before} before its last one"
+        keys = ["adapt.adaptation_episodes", "rl2.trial_episodes"]
+        yield keys, what, "lower it, or raise rl2.trial_episodes"
     if adapt.min_weight > math.exp(min(adapt.max_log_weight, 700.0)):
         what = f"adapt.min_weight is {adapt.min_weight:g}, above the largest weight exp({adapt.max_log_weight:g})"
         keys = ["adapt.min_weight", "adapt.max_log_weight"]
         yield keys, what, "every weight would be zero; lower it or raise adapt.max_log_weight"
+
+
+def _as_yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
