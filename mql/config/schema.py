@@ -182,6 +182,11 @@ class EvaluateConfig(Section):
     final_tasks: Count = Field(default=30, description="Tasks of the last evaluation.")
     evaluation_episodes: Count = Field(default=1, description="Episodes per task, zero-shot and adapted each.")
     adapt_while_training: bool = Field(default=False, description="Adapt in every evaluation, not only in the last.")
+    seed: Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=2**63 - 1)] | None = Field(
+        default=None,
+        description="Seed of all that is drawn in evaluations and adaptation (starts, noise); null: the run's. Runs "
+        "that share it are judged from the same starts, whatever their own seeds.",
+    )
 
     def split_of(self, *, final: bool) -> str:
         """Say which tasks an evaluation is made on: what is looked at while training must not be what is reported."""
@@ -245,6 +250,11 @@ class Config(Section):
     def workers(self) -> int:
         """``collect.workers`` as a number."""
         return self.threads if self.collect.workers == "auto" else self.collect.workers
+
+    @property
+    def evaluation_seed(self) -> int:
+        """``evaluate.seed``, or the run's where that is null."""
+        return self.seed if self.evaluate.seed is None else self.evaluate.seed
 
     def resolved(self) -> Config:
         """Return this configuration with numbers in the place of what it leaves to the program."""

@@ -20,29 +20,31 @@ Statistic = Callable[[FloatArray], npt.ArrayLike]
 
 RESAMPLES = 2000  # the bounds of a 95 % interval then move by about 1 % of its width between seeds
 CONFIDENCE = 0.95
-LEAST_FOR_INTERVAL = 5  # values: fewer say too little about their spread
+LEAST_FOR_INTERVAL = 5  # values that are resampled (runs times tasks): fewer say too little about their spread
 
 
 class Summary(TypedDict):
-    """Of one group of values; ``ci95`` is the interval [low, high] of the mean."""
+    """Of one group of n values; ``ci95`` is the interval [low, high] of the mean, None of fewer than 5 values."""
 
     mean: float
     min: float
     iqm: float
-    ci95: list[float]
+    ci95: list[float] | None
+    n: int
 
 
 class Gain(TypedDict):
-    """Of paired differences; ``ci95`` is the interval [low, high] of their mean."""
+    """Of n paired differences; ``ci95`` is the interval [low, high] of their mean, None of fewer than 5."""
 
     mean: float
-    ci95: list[float]
+    ci95: list[float] | None
+    n: int
 
 
 def summarize(values: Values, *, rng: np.random.Generator | None = None) -> Summary:
     """Return mean, minimum, interquartile mean and the 95 % bootstrap interval of the mean of values [n].
 
-    The same values give the same interval: without `rng` the resampling draws from a fixed stream.
+    Fewer than `LEAST_FOR_INTERVAL` values have no interval. The same values give the same interval: without `rng` the resampling draws from a fixed stream.
 
     Raises:
         ValueError: no value, or one that is not finite.
@@ -52,14 +54,16 @@ def summarize(values: Values, *, rng: np.random.Generator | None = None) -> Summ
         "mean": float(np.mean(array)),
         "min": float(np.min(array)),
         "iqm": float(iqm(array)),
-        "ci95": list(bootstrap_interval(array, rng=rng)),
+        "ci95": _interval_of_mean(array, rng),
+        "n": len(array),
     }
 
 
 def paired_gain(before: Values, after: Values, *, rng: np.random.Generator | None = None) -> Gain:
     """Return the mean of ``after - before``, pair by pair, with its 95 % bootstrap interval. Both are [n].
 
-    Pairs (same task, same reset seeds) are resampled whole: what a task contributes to both sides cancels out.
+    Pairs (same task, same reset seeds) are resampled whole: what a task contributes to both sides cancels out. Fewer
+    than `LEAST_FOR_INTERVAL` have no interval.
 
     Raises:
         ValueError: lengths differ, no value, or one that is not finite.
@@ -68,7 +72,11 @@ def paired_gain(before: Values, after: Values, *, rng: np.random.Generator | Non
     if first.shape != second.shape:
         raise ValueError(f"pairs need equal lengths, got {len(first)} before and {len(second)} after")
     difference = second - first
-    return {"mean": float(np.mean(difference)), "ci95": list(bootstrap_interval(difference, rng=rng))}
+    return {"mean": float(np.mean(difference)), "ci95": _interval_of_mean(difference, rng), "n": len(difference)}
+
+
+def _interval_of_mean(array: FloatArray, rng: np.random.Generator | None) -> list[float] | None:
+    return list(bootstrap_interval(array, rng=rng)) if len(array) >= LEAST_FOR_INTERVAL else None
 
 
 def iqm(values: Values) -> npt.NDArray[np.float64] | np.float64:

@@ -272,7 +272,9 @@ def by_budget(pictures: Pictures, rows: Sequence[Record], *, name: str) -> Pictu
             own = sorted((row for row in rows if row["variant"] == variant), key=lambda row: float(row["budget"]))
             x = [float(row["budget"]) for row in own]
             colour = GROUPS[place % len(GROUPS)]
-            low, high = ([row["zero_shot"] + row["ci95"][end] for row in own] for end in (0, 1))
+            low, high = (
+                [row["zero_shot"] + row["ci95"][end] if row["ci95"] else None for row in own] for end in (0, 1)
+            )
             band(axes, x, low, high, colour)
             axes.plot(
                 x, [row["adapted"] for row in own], color=colour, marker=MARKERS[place % len(MARKERS)], label=variant
