@@ -44,7 +44,8 @@ class Gain(TypedDict):
 def summarize(values: Values, *, rng: np.random.Generator | None = None) -> Summary:
     """Return mean, minimum, interquartile mean and the 95 % bootstrap interval of the mean of values [n].
 
-    Fewer than `LEAST_FOR_INTERVAL` values have no interval. The same values give the same interval: without `rng` the resampling draws from a fixed stream.
+    Fewer than `LEAST_FOR_INTERVAL` values have no interval. The same values give the same interval: without `rng` the
+    resampling draws from a fixed stream.
 
     Raises:
         ValueError: no value, or one that is not finite.

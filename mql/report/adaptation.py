@@ -139,7 +139,9 @@ def draw_budgets(path: Path, rows: Sequence[Row]) -> Path:
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
         budgets = [row["budget"] for row in own]
         axes.plot(budgets, [row["adapted"] for row in own], color=colour, marker=marker, label=variant)
-        low, high = ([row["zero_shot"] + row["ci95"][end] if row["ci95"] else math.nan for row in own] for end in (0, 1))
+        low, high = (
+            [row["zero_shot"] + row["ci95"][end] if row["ci95"] else math.nan for row in own] for end in (0, 1)
+        )
         axes.fill_between(budgets, low, high, color=colour, alpha=0.12, linewidth=0)
     axes.axhline(_mean(row["zero_shot"] for row in rows) or 0.0, color="#555555", linestyle=":", label="zero-shot")
     for row in rows:
