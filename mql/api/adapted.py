@@ -258,7 +258,7 @@ def is_adapted(folder: Path) -> bool:
 
 def evaluation_seed(config: Config, split: str) -> int:
     """Return the seed that all random numbers of an evaluation, or an adaptation, on a split's tasks come from."""
-    return int(generator(config.evaluation_seed, "evaluate", split).integers(2**31))
+    return int(generator(config.seed, "evaluate", split).integers(2**31))
 
 
 def tasks_of(family: TaskFamily, config: Config, split: str, tasks: int | None) -> list[Task]:

@@ -189,7 +189,7 @@ def evaluation_record(
         family,
         tasks,
         evaluation_episodes=config.evaluate.evaluation_episodes,
-        seed=int(generator(config.evaluation_seed, "evaluate", split).integers(2**31)),
+        seed=int(generator(config.seed, "evaluate", split).integers(2**31)),
         adaptation=prepare(meta_training(trainer, agent), config.adapt) if trainer else None,
         with_random=with_random,
         threads=config.threads,
