@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mql.api.checking import check_before_training
-from mql.api.families import made_harder
+from mql.api.families import as_trained_on
 from mql.api.training import check_device
-from mql.config.loading import load_experiment, override
+from mql.config.loading import load_experiment
+from mql.config.methods import METHODS
 from mql.config.schema import Config
 from mql.config.yaml_text import Given, Layer
 from mql.errors import UserError
@@ -19,8 +20,6 @@ from mql.study.file import StudyFile
 from mql.tasks import registry
 from mql.tasks.definitions.family import check_trust, load_definition
 from mql.tasks.definitions.file import read_definition
-
-EVALUATION_SEED = 0  # of all runs, so that they are judged from the same starts, whatever their own seeds
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,9 @@ def _cell(study: StudyFile, short: str, target: str, method: str, variant: str, 
         if error.where is not None and error.where != target:
             raise
         raise UserError(error.what, where=study.where(f"families.{place}"), mend=error.mend) from None
-    config = experiment.config
-    if "evaluate.seed" not in experiment.given:
-        config = override(config, {"evaluate.seed": EVALUATION_SEED})
     definition = experiment.definition
     digest = None if definition is None else (definition, read_definition(definition).digest)
-    return Cell(short, method, variant, seed, config, digest, dict(experiment.given))
+    return Cell(short, method, variant, seed, experiment.config, digest, dict(experiment.given))
 
 
 def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool) -> None:
@@ -110,11 +106,12 @@ def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool
             if check and path not in checked:
                 check_before_training(family, path, processes=config.workers)
             checked.add(path)
-        harder = made_harder(family, config.env)
+        harder = as_trained_on(family, config)
         for final in (False, True):
             harder.tasks(config.evaluate.split_of(final=final))
         size = replay_size(config, harder, ())
         own = size.nbytes if config.device == "cpu" else size.nbytes - size.device_bytes
+        own = own if METHODS[config.method].replay else 0.0
         sizes += [own] * sum(other.place.parent == cell.place.parent for other in cells)
     needed = sum(sorted(sizes)[-workers:])
     there = available_memory("cpu")

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
@@ -25,14 +25,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, fi
 from mql.config.findings import first_finding, locate, shown, wish
 from mql.config.loading import PATHS, SUFFIXES, from_folder, is_path
 from mql.config.marked_yaml import MarkedYaml, Wanted, parse_marked, read_yaml
+from mql.config.methods import METHODS
 from mql.config.parts import Mistake, Names, Part, whole
-from mql.config.schema import Config
 from mql.config.yaml_text import Layer, read_settings
 from mql.errors import UserError, nearest
 
 SCHEMA = "mql.study/1"
 STUDY = Wanted("study", f"schema: {SCHEMA}", "")
-METHODS: tuple[str, ...] = get_args(Config.model_fields["method"].annotation)
 USUAL = "default"  # the one variant of a study that names none
 MOST_SEEDS = 1000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]{0,63}")  # what is fit for a folder's name
