@@ -197,6 +197,67 @@ def probability_of_improvement(
     return {"value": value, "ci95": interval, "runs": runs, "tasks": mine.shape[1]}
 
 
+def difference(
+    ours: npt.ArrayLike,
+    theirs: npt.ArrayLike,
+    statistic: Statistic = iqm,
+    *,
+    resamples: int = RESAMPLES,
+    rng: np.random.Generator | None = None,
+) -> Estimate:
+    """Return a statistic of `ours` [S, N] minus that of `theirs` [S', N], with its stratified bootstrap interval.
+
+    Runs of both sides are drawn anew in each task, on their own. It is None where a side has fewer than two runs or
+    `LEAST_FOR_INTERVAL` values. ``runs`` is the smaller S.
+
+    Raises:
+        ValueError: no value, one that is not finite, or other numbers of tasks.
+    """
+    mine, other = _table(ours), _table(theirs)
+    if mine.shape[1] != other.shape[1]:
+        raise ValueError(f"both sides need the same tasks, got {mine.shape[1]} and {other.shape[1]}")
+    value = float(np.asarray(statistic(mine.ravel())) - np.asarray(statistic(other.ravel())))
+    interval, runs = None, min(len(mine), len(other))
+    if runs > 1 and min(mine.size, other.size) >= LEAST_FOR_INTERVAL:
+        rng = np.random.default_rng(0) if rng is None else rng
+        first, second = (
+            np.asarray(statistic(_resampled(each, resamples, rng).reshape(resamples, -1))) for each in (mine, other)
+        )
+        interval = list(_percentiles(first - second, CONFIDENCE))
+    return {"value": value, "ci95": interval, "runs": runs, "tasks": mine.shape[1]}
+
+
+def across_families(
+    tables: Sequence[npt.ArrayLike],
+    statistic: Statistic = iqm,
+    *,
+    resamples: int = RESAMPLES,
+    rng: np.random.Generator | None = None,
+) -> Estimate:
+    """Return the mean over families of a statistic of each family's values [S, N], with its stratified interval.
+
+    Families count alike, whatever their numbers of tasks. In every resample, each task of each family has its runs
+    drawn anew. The interval is None where a family has fewer than two runs or `LEAST_FOR_INTERVAL` values. ``runs`` is
+    the smallest S, ``tasks`` those of all families.
+
+    Raises:
+        ValueError: no family, no value, or one that is not finite.
+    """
+    arrays = [_table(values) for values in tables]
+    if not arrays:
+        raise ValueError("statistics across families need at least one")
+    value = float(np.mean([np.asarray(statistic(array.ravel())) for array in arrays]))
+    runs = min(len(array) for array in arrays)
+    interval = None
+    if runs > 1 and min(array.size for array in arrays) >= LEAST_FOR_INTERVAL:
+        rng = np.random.default_rng(0) if rng is None else rng
+        estimates = [
+            np.asarray(statistic(_resampled(array, resamples, rng).reshape(resamples, -1))) for array in arrays
+        ]
+        interval = list(_percentiles(np.mean(estimates, axis=0), CONFIDENCE))
+    return {"value": value, "ci95": interval, "runs": runs, "tasks": sum(array.shape[1] for array in arrays)}
+
+
 def _superiority(ours: FloatArray, theirs: FloatArray) -> FloatArray:
     """Return [R] of tables [R, S, N] and [R, S', N]; a run of theirs after the other, so that memory stays small."""
     total = np.zeros((len(ours), ours.shape[2]))

@@ -16,7 +16,7 @@ from mql.config.yaml_text import Given, Layer
 from mql.errors import UserError
 from mql.learning.trainer import replay_size
 from mql.runs.available_memory import available_memory
-from mql.study.file import StudyFile
+from mql.study.file import StudyFile, Variant, place_of
 from mql.tasks import registry
 from mql.tasks.definitions.family import check_trust, load_definition
 from mql.tasks.definitions.file import read_definition
@@ -43,7 +43,7 @@ class Cell:
     @property
     def place(self) -> Path:
         """Where its run directory is, below the study's."""
-        return Path(self.family, self.method, self.variant, f"seed-{self.seed}")
+        return place_of(self.family, self.method, self.variant, self.seed)
 
     @property
     def label(self) -> str:
@@ -51,27 +51,22 @@ class Cell:
         return self.place.as_posix()
 
 
-def cells_of(study: StudyFile, *, seeds: Sequence[int] | None = None) -> list[Cell]:
-    """Return a study's runs: seed by seed, so that a study that is stopped has all that it compares as far as it went.
+def cells_of(study: StudyFile) -> list[Cell]:
+    """Return a study's runs, in the order in which they are made.
 
     Raises:
         UserError: an unknown family, a wrong key or value, values that do not agree, or no run at all.
     """
-    cells = []
-    for seed in study.seeds if seeds is None else seeds:
-        for short, target in study.families.items():
-            for method in study.methods:
-                for variant in study.variants:
-                    if variant.holds(short, method):
-                        cells.append(_cell(study, short, target, method, variant.name, variant.settings, seed))
+    cells = [_cell(study, short, method, variant, seed) for short, method, variant, seed in study.places()]
     if not cells:
         mend = "loosen what their 'for' says"
         raise UserError("no variant holds for any family and method", where=study.where("variants"), mend=mend)
     return cells
 
 
-def _cell(study: StudyFile, short: str, target: str, method: str, variant: str, settings: Layer, seed: int) -> Cell:
-    chosen = {**study.settings, **settings, "method": Given(method, study.where("methods"))}
+def _cell(study: StudyFile, short: str, method: str, variant: Variant, seed: int) -> Cell:
+    target = study.families[short]
+    chosen = {**study.settings, **variant.settings, "method": Given(method, study.where("methods"))}
     place = list(study.families).index(short)
     try:
         experiment = load_experiment(target, overrides=chosen, seed=seed, families=registry.names())
@@ -81,7 +76,7 @@ def _cell(study: StudyFile, short: str, target: str, method: str, variant: str, 
         raise UserError(error.what, where=study.where(f"families.{place}"), mend=error.mend) from None
     definition = experiment.definition
     digest = None if definition is None else (definition, read_definition(definition).digest)
-    return Cell(short, method, variant, seed, experiment.config, digest, dict(experiment.given))
+    return Cell(short, method, variant.name, seed, experiment.config, digest, dict(experiment.given))
 
 
 def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -132,6 +132,18 @@ class StudyFile:
     workers: int | None
     where: Callable[[str], str]
 
+    def places(self) -> Iterator[tuple[str, str, Variant, int]]:
+        """Yield family (its short name), method, variant and seed of every run, in the order of their making.
+
+        Seed by seed: a study that is stopped has all that it compares, as far as it went.
+        """
+        for seed in self.seeds:
+            for family in self.families:
+                for method in self.methods:
+                    for variant in self.variants:
+                        if variant.holds(family, method):
+                            yield family, method, variant, seed
+
     def to_yaml(self) -> str:
         """Write it so that it says the same from any folder: paths are absolute, defaults are written out."""
         data: dict[str, Any] = {
@@ -146,6 +158,11 @@ class StudyFile:
             "workers": self.workers,
         }
         return yaml.safe_dump(data, sort_keys=False, width=120)
+
+
+def place_of(family: str, method: str, variant: str, seed: int) -> Path:
+    """Return where a run directory is, below the study's folder."""
+    return Path(family, method, variant, f"seed-{seed}")
 
 
 def read_study(path: Path) -> StudyFile:
@@ -179,11 +196,6 @@ def parse_study(text: str, path: Path) -> StudyFile:
         )
     reference = _reference(marked, spec, variants)
     return StudyFile(name, families, spec.methods, seeds, settings, variants, reference, spec.workers, marked.where)
-
-
-def is_study_file(text: str) -> bool:
-    """Tell whether a text begins as a study's file does."""
-    return re.search(rf"^schema:\s*['\"]?{re.escape(SCHEMA)}", text, flags=re.MULTILINE) is not None
 
 
 def _families(marked: MarkedYaml, spec: Spec, folder: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from mql.api.run import Run, open_run
@@ -105,8 +106,12 @@ class Study:
                 say(f"{self.name}: {len(self._cells)} runs, {len(left)} to make, {at_a_time} | {self.path}")
                 shown = opened.enter_context(Progress(self._folder, self._cells, self.states, workers=workers))
 
-            def changed(_: Sequence[Cell]) -> None:
-                states = self.states
+            def changed(at_work: Sequence[Cell]) -> None:
+                begun = {cell.label for cell in at_work}  # a process takes a moment until its run is there
+                states = [
+                    replace(one, state="running", error=None) if cell.label in begun else one
+                    for cell, one in zip(self._cells, self.states, strict=True)
+                ]
                 self._folder.write_status(self.name, states)
                 if shown:
                     shown.changed(states)
