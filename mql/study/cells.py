@@ -66,12 +66,13 @@ def cells_of(study: StudyFile) -> list[Cell]:
 
 def _cell(study: StudyFile, short: str, method: str, variant: Variant, seed: int) -> Cell:
     target = study.families[short]
-    chosen = {**study.settings, **variant.settings, "method": Given(method, study.where("methods"))}
+    # The method first: where a setting does not go with it, the setting's line is named.
+    chosen = {"method": Given(method, study.where("methods")), **study.settings, **variant.settings}
     place = list(study.families).index(short)
     try:
         experiment = load_experiment(target, overrides=chosen, seed=seed, families=registry.names())
     except UserError as error:
-        if error.where is not None and error.where != target:
+        if error.where is not None and Path(error.where) != Path(target):
             raise
         raise UserError(error.what, where=study.where(f"families.{place}"), mend=error.mend) from None
     definition = experiment.definition

@@ -55,7 +55,12 @@ class Study:
         return status(self.name, self.path, self.states)
 
     def run(
-        self, *, seed: int, family: str | None = None, method: str | None = None, variant: str | None = None
+        self,
+        *,
+        seed: int | None = None,
+        family: str | None = None,
+        method: str | None = None,
+        variant: str | None = None,
     ) -> Run:
         """Open one run; what only one choice is there for need not be named.
 
@@ -173,7 +178,7 @@ def open_study(path: str | os.PathLike[str]) -> Study:
     Raises:
         UserError: it is not the folder of a study.
     """
-    folder = Path(path)
+    folder = Path(os.path.abspath(path))
     if not is_study(folder):
         mend = f"give a folder that mql study made (it contains {FILE})"
         raise UserError("the folder is not that of a study", where=str(folder), mend=mend)
