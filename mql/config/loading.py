@@ -1,9 +1,9 @@
 """Reading configurations: layers of precedence, and messages that name the place.
 
 Later layers win: defaults < profile < ``configs/<family>.yaml`` < what the method fixes < the user's file < ``--set``.
-A file's block for the chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys. What a file
-of ``configs/`` says of ``agent``, ``train`` and ``adapt`` outside such a block was chosen for the `fast` profile, and
-stays out of another.
+A file's block for the chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys. What a
+file of ``configs/`` says of ``agent``, ``train`` and ``adapt`` outside such a block was chosen for the `fast` profile,
+and stays out of another.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mql.api.run import Run, open_run
-from mql.config.idle_keys import idle_keys
+from mql.api.training import notes_on
 from mql.errors import UserError
 from mql.study.cells import Cell, cells_of, check_cells
 from mql.study.file import StudyFile, read_study
@@ -111,7 +111,7 @@ class Study:
             if progress:
                 at_a_time = f"{workers} at a time, {left[0].config.threads if left else 1} thread each"
                 say(f"{self.name}: {len(self._cells)} runs, {len(left)} to make, {at_a_time} | {self.path}")
-                for line in dict.fromkeys(line for cell in left for line in idle_keys(cell.config, cell.given)):
+                for line in dict.fromkeys(line for cell in left for line in notes_on(cell.config, cell.given)):
                     say(f"note: {line}")
                 shown = opened.enter_context(Progress(self._folder, self._cells, self.states, workers=workers))
 
