@@ -26,6 +26,7 @@ ORDER = (
     {"mql.evaluation"},
     {"mql.runs"},
     {"mql.training"},
+    {"mql.baselines"},
     {"mql.report", "mql.deploy"},
     {"mql.api"},
     {"mql.films", "mql.study"},

@@ -106,7 +106,7 @@ def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool
         for final in (False, True):
             harder.tasks(config.evaluate.split_of(final=final))
         size = replay_size(config, harder, ())
-        own = size.nbytes if config.device == "cpu" else size.nbytes - size.device_bytes
+        own: float = size.nbytes if config.device == "cpu" else size.nbytes - size.device_bytes
         own = own if METHODS[config.method].replay else 0.0
         sizes += [own] * sum(other.place.parent == cell.place.parent for other in cells)
     needed = sum(sorted(sizes)[-workers:])

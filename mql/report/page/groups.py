@@ -272,7 +272,7 @@ def _curve(runs: Sequence[RunFacts]) -> Curve | None:
     )
 
 
-def _evaluations(records: Sequence[Record], run: RunFacts) -> list[tuple[int, int]]:
+def _evaluations(records: Sequence[Mapping[str, Any]], run: RunFacts) -> list[tuple[int, int]]:
     """Return what is the same for the same evaluation of several runs: the multiple of ``evaluate_every`` it is for.
 
     Beside it stands the number among those of a run that have the same one.
