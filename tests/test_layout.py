@@ -29,7 +29,7 @@ ORDER = (
     {"mql.baselines"},
     {"mql.report", "mql.deploy"},
     {"mql.api"},
-    {"mql.films"},
+    {"mql.films", "mql.study"},
     {"mql.bench", "mql.cli"},
 )
 RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}
