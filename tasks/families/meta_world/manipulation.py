@@ -1,0 +1,99 @@
+"""What tells Meta-World's environments that are stepped as arrays from one another: the interface of each.
+
+Shapes: N tasks; places [3] or [N, 3] in m.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import mujoco
+import numpy as np
+
+from mql.tasks.family import Array
+from mql.tasks.stepping.state import Outcome
+
+# What is read of a simulation: kind of element, its name, attribute of the data.
+Element = tuple[str, str, str]
+Read = Mapping[str, Array]  # name -> [N, ...]: what was read, and the facts of the episode
+
+HAND = (0.0, 0.6, 0.2)  # m; where an episode begins
+HAND_SINGLE = tuple(float(np.float32(place)) for place in HAND)  # as environments have it that state it in float32
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the agent sees now of N tasks, within the observation's limits.
+
+    Args:
+        hand: [N, 3] m.
+        opening: [N] of the gripper, 0 to 1.
+        thing: [N, 3] m, the object's place.
+    """
+
+    hand: Array
+    opening: Array
+    thing: Array
+
+
+class Manipulation(ABC):
+    """One environment. It has no state: all that an episode needs to remember are its facts."""
+
+    file: ClassVar[str]  # of the package's model
+    hand: ClassVar[tuple[float, ...]] = HAND
+    stands: ClassVar[str | None] = None  # the body whose place in the model the task's vector is
+    elements: ClassVar[Mapping[str, Element]]  # read besides the arm's
+
+    def accepts(self, vector: Array) -> bool:
+        """Tell whether the package takes a task's vector."""
+        return True
+
+    def begin(self, model: mujoco.MjModel, data: mujoco.MjData, vector: Array) -> Array:
+        """Put the object where an episode starts, once the hand is there; return what `facts` gets as `found`."""
+        return np.zeros(0)
+
+    @abstractmethod
+    def facts(self, vector: Array, found: Array, thing: Array) -> Mapping[str, Array]:
+        """Return what rewards need to know of an episode: name -> [3].
+
+        Args:
+            vector: the task's.
+            found: what `begin` returned.
+            thing: the object's place as it is seen at the start.
+        """
+
+    @abstractmethod
+    def thing(self, read: Read) -> tuple[Array, Array]:
+        """Return the object's place [N, 3] and orientation [N, 4] as they are seen."""
+
+    @abstractmethod
+    def outcome(self, seen: Seen, read: Read, effort: Array) -> Outcome:
+        """Judge a control step.
+
+        Args:
+            seen: after it.
+            read: what was read after it, and the facts; ``tool`` [N, 3] is the middle between the fingertips, and
+                ``tool_start`` where it was when the hand had been brought to its start.
+            effort: the gripper's part of the action, [N] float32 in [-1, 1].
+        """
+
+
+def outcome(reward: Array, at_goal: Array, to_target: Array, in_place: Array, grasped: Array) -> Outcome:
+    """Return an `Outcome` with the package's numbers beside it."""
+    info = {"obj_to_target": to_target, "in_place_reward": in_place, "grasp_reward": grasped}
+    return Outcome(reward, at_goal=at_goal, info=info)
+
+
+def quaternion(rotation: Array) -> Array:
+    """Return unit quaternions [N, 4], the real part last, of rotation matrices [N, 9], as SciPy has them."""
+    from scipy.spatial.transform import Rotation
+
+    lost = ~np.isfinite(rotation).all(axis=1)
+    matrices = np.where(lost[:, None], np.eye(3).ravel(), rotation) if lost.any() else rotation
+    turned = np.asarray(Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_quat())
+    if lost.any():
+        turned[lost] = np.nan
+    return turned
