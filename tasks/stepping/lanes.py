@@ -28,12 +28,24 @@ from mql.tasks.family import Array, BoolArray
 
 SOURCE = Path(__file__).with_name("lanes.c")
 FLAGS = ("-O2",)
+# What is left of a physics step where places, velocities and contacts are known from an ``mj_forward`` that controls and
+# mocap bodies have changed since.
+FIRST_STEP = (
+    "mj_makeConstraint",
+    "mj_projectConstraint",
+    "mj_referenceConstraint",
+    "mj_fwdActuation",
+    "mj_fwdAcceleration",
+    "mj_fwdConstraint",
+    "mj_checkAcc",
+    "mj_Euler",
+)
 _INTEGER, _POINTER = ctypes.c_int64, ctypes.c_void_p
 _ARGUMENTS = [
     _INTEGER,
     *[_POINTER] * 3,
-    _INTEGER,
-    *[_POINTER] * 2,
+    *(_INTEGER, _POINTER) * 2,
+    _POINTER,
     *(_INTEGER, *[_POINTER] * 3) * 2,
 ]
 
@@ -78,21 +90,33 @@ class Lanes:
         for lane, (model, data) in enumerate(zip(self._models, self._data, strict=True)):
             if skip[lane]:
                 continue
-            _scatter(told[lane], self._told[lane])
+            self.tell(lane, told[lane])
             mujoco.mj_step(model, data, self._frame_skip)
-            mujoco.mj_forward(model, data)
-            self.read(lane, seen[lane])
+            self.look(lane, seen[lane])
 
-    def read(self, lane: int, seen: Array) -> None:
-        """Write what is seen of one lane as it is into `seen` [S]."""
-        np.concatenate([view.ravel() for view in self._seen[lane]], out=seen)
+    def tell(self, lane: int, told: Array) -> None:
+        """Write `told` [I] into one lane."""
+        start = 0
+        for view in self._told[lane]:
+            view[...] = told[start : start + view.size].reshape(view.shape)
+            start += view.size
+
+    def look(self, lane: int, seen: Array | None) -> None:
+        """Compute all that follows from one lane's state, and write what is seen of it into `seen` [S].
+
+        As ``mj_forward`` does, this moves the solver's warm start. The first control step goes on from it, so it must come
+        between a new state and that.
+        """
+        mujoco.mj_forward(self._models[lane], self._data[lane])
+        if seen is not None:
+            np.concatenate([view.ravel() for view in self._seen[lane]], out=seen)
 
     def _bound(self) -> Any:
         """Return a function that makes the call in C; None where there is no compiler."""
         functions = _functions()
         if functions is None:
             return None
-        advance, step, forward = functions
+        advance, firsts, step, forward = functions
         models = _addresses([model._address for model in self._models])
         data = _addresses([each._address for each in self._data])
         kept: list[Any] = [models, data]
@@ -112,7 +136,9 @@ class Lanes:
                 models.ctypes.data,
                 data.ctypes.data,
                 at[2],
-                self._frame_skip,
+                len(firsts),
+                firsts.ctypes.data,
+                self._frame_skip - 1,
                 step,
                 forward,
                 *to,
@@ -124,27 +150,22 @@ class Lanes:
         return call
 
 
-def _scatter(numbers: Array, views: Sequence[Array]) -> None:
-    start = 0
-    for view in views:
-        view[...] = numbers[start : start + view.size].reshape(view.shape)
-        start += view.size
-
-
 def _addresses(numbers: Sequence[int]) -> npt.NDArray[np.uint64]:
     return np.array(numbers, np.uint64)
 
 
 @cache
-def _functions() -> tuple[Any, int, int] | None:
+def _functions() -> tuple[Any, npt.NDArray[np.uint64], int, int] | None:
     """Return the loop in C and the addresses of MuJoCo's functions; None where one of them is missing."""
     library = load(SOURCE, [FLAGS]).library
     found = next(Path(mujoco.__file__).parent.glob("libmujoco*"), None)
     if library is None or found is None:
         return None
     simulator = ctypes.CDLL(str(found))  # the one that Python's mujoco uses, which is loaded already
-    addresses = [ctypes.cast(getattr(simulator, name), _POINTER).value for name in ("mj_step", "mj_forward")]
+
+    def address(name: str) -> int:
+        return ctypes.cast(getattr(simulator, name), _POINTER).value or 0
+
     advance = library.advance_lanes
     advance.argtypes, advance.restype = _ARGUMENTS, None
-    assert addresses[0] is not None and addresses[1] is not None
-    return advance, addresses[0], addresses[1]
+    return advance, _addresses([address(name) for name in FIRST_STEP]), address("mj_step"), address("mj_forward")

@@ -148,8 +148,8 @@ class SawyerDynamics:
         self._lanes = [self._share(share) for share in self._shares]
         self._told = np.zeros((rows, self._lanes[0].told_size))
         if kind.stands is not None:
-            self._told[:, 5:] = self._vectors
-        self._target, self._control = self._told[:, :3], self._told[:, 3:5]
+            self._told[:, 8:] = self._vectors
+        self._target, self._place, self._control = self._told[:, :3], self._told[:, 3:6], self._told[:, 6:8]
         self._seen = [np.zeros((rows, self._lanes[0].seen_size)) for _ in range(2)]  # before and after a step
         self._read = [self._named(seen) for seen in self._seen]
         self._shown = np.zeros((2, rows, 18 - PADDING))
@@ -168,9 +168,9 @@ class SawyerDynamics:
             mujoco.mj_setState(model, data, own.state, _WHOLE)
             self._target[row], seen[row] = data.mocap_pos[0], own.seen
             given = start.qpos[row], start.qvel[row]
-            if not (np.array_equal(data.qpos, given[0]) and np.array_equal(data.qvel, given[1])):
-                data.qpos, data.qvel = given
-                self._look(row)
+            as_ever = np.array_equal(data.qpos, given[0]) and np.array_equal(data.qvel, given[1])
+            data.qpos, data.qvel = given
+            self._look(row, at=None if as_ever else seen[row])
         self._facts = {name: np.stack([own.facts[name] for own in starts]) for name in starts[0].facts}
         self._lost[:] = False
         self._shown[:] = self._show(read)
@@ -188,6 +188,7 @@ class SawyerDynamics:
         seen, read = self._seen[1], self._read[1]
         single = action.astype(np.float32)
         np.clip(self._target + single[:, :3] * STROKE, LOW, HIGH, out=self._target)
+        self._place[:] = self._target
         self._control[:, 0], self._control[:, 1] = single[:, 3], -single[:, 3]
         if self._pool is None:
             self._run(0)
@@ -237,20 +238,22 @@ class SawyerDynamics:
         base, data, kind = bare_model(self._kind.file), self._data[share], self._kind
         model = base if kind.stands is None else copy.copy(base)
         stand = [] if kind.stands is None else [model.body(kind.stands).pos]
-        told = [[each.mocap_pos[0], each.ctrl, *stand] for each in data]
+        told = [[each.mocap_pos[0], each.body("mocap").xpos, each.ctrl, *stand] for each in data]
         return Lanes([model] * len(data), data, FRAME_SKIP, told, [_views(kind, each) for each in data])
 
     def _run(self, number: int) -> None:
         share = self._shares[number]
         self._lanes[number].advance(self._told[share], self._seen[1][share], self._lost[share])
 
-    def _look(self, row: int) -> None:
-        """Read one task as it is."""
-        model = _standing(self._kind, np.array(self._vectors[row]))
-        mujoco.mj_kinematics(model, self._data[row])
-        for number, share in enumerate(self._shares):
+    def _look(self, row: int, at: Array | None) -> None:
+        """Compute what follows from a task's state, which stays as it is, and read it into `at` [R]."""
+        data = self._data[row]
+        kept = data.qacc_warmstart.copy()
+        for share, lanes in zip(self._shares, self._lanes, strict=True):
             if share.start <= row < share.stop:
-                self._lanes[number].read(row - share.start, self._seen[1][row])
+                lanes.tell(row - share.start, self._told[row])
+                lanes.look(row - share.start, at)
+        data.qacc_warmstart[:] = kept
 
     def _named(self, seen: Array) -> dict[str, Array]:
         """Show what was read by name, as parts of `seen` [N, R]."""
