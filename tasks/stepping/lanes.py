@@ -3,10 +3,10 @@
 What a simulation is told before a control step (a mocap body's place, controls) and what is read after it are named
 once, as views of MuJoCo's own arrays, and then copied between those and two arrays over all lanes. In contrast to
 ``mujoco.rollout`` each lane keeps its data, the constraint solver's warm start and all, and ``mj_forward`` follows each
-control step: so an episode equals bit for bit that of an environment which steps and then looks, and all that is read is
+control step: an episode equals bit for bit that of an environment which steps and then looks, and all that is read is
 of the state after the step.
 
-The loop is in C (`lanes.c`), around MuJoCo's own functions; without a C compiler it is in Python, with the same numbers.
+The loop is in C (`lanes.c`), around MuJoCo's own functions; without a C compiler it is in Python, with equal numbers.
 
 Shapes: L lanes, I numbers told to each, S numbers seen of each.
 """
@@ -28,8 +28,8 @@ from mql.tasks.family import Array, BoolArray
 
 SOURCE = Path(__file__).with_name("lanes.c")
 FLAGS = ("-O2",)
-# What is left of a physics step where places, velocities and contacts are known from an ``mj_forward`` that controls and
-# mocap bodies have changed since.
+# What is left of a physics step where places, velocities and contacts are known from an ``mj_forward``, and only
+# controls and the places of mocap bodies have changed since.
 FIRST_STEP = (
     "mj_makeConstraint",
     "mj_projectConstraint",
@@ -41,7 +41,7 @@ FIRST_STEP = (
     "mj_Euler",
 )
 _INTEGER, _POINTER = ctypes.c_int64, ctypes.c_void_p
-_ARGUMENTS = [
+_ARGUMENTS: list[Any] = [
     _INTEGER,
     *[_POINTER] * 3,
     *(_INTEGER, _POINTER) * 2,
@@ -104,8 +104,8 @@ class Lanes:
     def look(self, lane: int, seen: Array | None) -> None:
         """Compute all that follows from one lane's state, and write what is seen of it into `seen` [S].
 
-        As ``mj_forward`` does, this moves the solver's warm start. The first control step goes on from it, so it must come
-        between a new state and that.
+        As ``mj_forward`` does, this moves the solver's warm start. A control step goes on from what is computed here,
+        so this must come between a new state and that.
         """
         mujoco.mj_forward(self._models[lane], self._data[lane])
         if seen is not None:

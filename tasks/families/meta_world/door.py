@@ -13,7 +13,16 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
-from mql.tasks.families.meta_world.manipulation import HAND, Element, Manipulation, Read, Seen, outcome, quaternion
+from mql.tasks.families.meta_world.manipulation import (
+    HAND,
+    Element,
+    Facts,
+    Manipulation,
+    Read,
+    Seen,
+    outcome,
+    quaternion,
+)
 from mql.tasks.families.meta_world.rewards import both, distance, near
 from mql.tasks.family import Array
 from mql.tasks.stepping.state import Outcome
@@ -56,7 +65,7 @@ class DoorOpen(Door):
 
     shut = True
 
-    def facts(self, vector: Array, found: Array, thing: Array) -> Mapping[str, Array]:
+    def facts(self, vector: Array, found: Array, thing: Array, tool: Array) -> Facts:
         """Return where the handle is to go."""
         return {"goal": vector + np.array([-0.3, -0.45, 0.0])}
 
@@ -66,8 +75,7 @@ class DoorOpen(Door):
         closed = ((np.clip(effort, -1, 1) + np.float32(1.0)) / np.float32(2.0)).astype(np.float64)
         door = handle + np.array([-0.05, 0.0, 0.0])
         away = distance(hand[:, :2], door[:, :2])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            floor = np.where(away <= FUNNEL, 0.0, 0.04 * np.log(away - FUNNEL) + 0.4)
+        floor = np.where(away <= FUNNEL, 0.0, 0.04 * np.log(away - FUNNEL) + 0.4)
         above = np.where(hand[:, 2] >= floor, 1.0, near(floor - hand[:, 2], 0.0, 0.01, floor / 2.0))
         behind = distance(hand - door, np.array([[0.05, 0.03, -0.01]]))
         ready = both(above, near(behind, 0.0, FUNNEL / 2.0, 0.5))
@@ -84,15 +92,16 @@ class DoorClose(Door):
     shut = False
     hand = tuple(float(np.float32(place)) for place in (-0.5, *HAND[1:]))
 
-    def facts(self, vector: Array, found: Array, thing: Array) -> Mapping[str, Array]:
-        """Return where the handle is to go, and where the cupboard stands."""
-        return {"goal": vector + np.array([0.2, -0.2, 0.0]), "cupboard": vector}
+    def facts(self, vector: Array, found: Array, thing: Array, tool: Array) -> Facts:
+        """Return where the handle is to go, and how far that is from where the cupboard stands."""
+        goal = vector + np.array([0.2, -0.2, 0.0])
+        return {"goal": goal, "way": np.linalg.norm(vector - goal)}
 
     def outcome(self, seen: Seen, read: Read, effort: Array) -> Outcome:
         """Judge a control step: a third is the hand at the goal, the rest the handle there."""
         handle, goal = seen.thing, read["goal"]
         away = distance(handle, goal)
-        in_place = near(away, 0.0, GOAL_RADIUS, distance(read["cupboard"], goal), gaussian=True)
+        in_place = near(away, 0.0, GOAL_RADIUS, read["way"], gaussian=True)
         margin = distance(np.array([self.hand]), handle) + 0.1
         hand_in_place = near(distance(read["tool"], goal), 0.0, 0.25 * GOAL_RADIUS, margin, gaussian=True)
         reward = np.where(away < GOAL_RADIUS, 10.0, 3 * hand_in_place + 6 * in_place)

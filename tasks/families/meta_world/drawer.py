@@ -1,4 +1,4 @@
-"""drawer-open and drawer-close of Meta-World: a chest at the far end of the table, whose handle the hand pulls or pushes.
+"""drawer-open and drawer-close of Meta-World: a chest at the table's far end, whose handle the hand pulls or pushes.
 
 A task's vector has the chest's place (3); the goal follows from it.
 
@@ -13,7 +13,7 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
-from mql.tasks.families.meta_world.manipulation import HAND_SINGLE, Element, Manipulation, Read, Seen, outcome
+from mql.tasks.families.meta_world.manipulation import HAND_SINGLE, Element, Facts, Manipulation, Read, Seen, outcome
 from mql.tasks.families.meta_world.rewards import both, distance, in_single, length, near
 from mql.tasks.family import Array
 from mql.tasks.stepping.state import Outcome
@@ -24,6 +24,7 @@ OPEN = 0.15  # m; how far the drawer of drawer-close is open at first
 OPENED = 0.03  # m; success of drawer-open
 GOAL_RADIUS = 0.05  # m
 CLOSED = GOAL_RADIUS + 0.015  # m; success of drawer-close
+HANDLE_RADIUS = 0.005  # m
 SIDEWAYS = np.array([3.0, 3.0, 1.0])  # places along x and y count for more: the hand comes from above
 
 
@@ -43,9 +44,11 @@ class DrawerOpen(Drawer):
         "turned": ("body", "drawer_link", "xquat"),
     }
 
-    def facts(self, vector: Array, found: Array, thing: Array) -> Mapping[str, Array]:
-        """Return where the handle is to go."""
-        return {"goal": vector + np.array([0.0, -0.16 - PULLED, 0.09])}
+    def facts(self, vector: Array, found: Array, thing: Array, tool: Array) -> Facts:
+        """Return where the handle is to go, and how far the hand is from the handle at first."""
+        goal = vector + np.array([0.0, -0.16 - PULLED, 0.09])
+        shut = goal + np.array([0.0, PULLED, 0.0])
+        return {"goal": goal, "way": np.linalg.norm((shut - tool) * SIDEWAYS)}
 
     def thing(self, read: Read) -> tuple[Array, Array]:
         """Return the handle's place and orientation, the real part of it first."""
@@ -56,8 +59,7 @@ class DrawerOpen(Drawer):
         handle, goal = seen.thing, read["goal"]
         away = distance(handle, goal)
         opening = near(away, 0.0, 0.02, PULLED)
-        at_first = length((goal + np.array([0.0, PULLED, 0.0]) - read["tool_start"]) * SIDEWAYS)
-        caging = near(length((handle - seen.hand) * SIDEWAYS), 0.0, 0.01, at_first)
+        caging = near(length((handle - seen.hand) * SIDEWAYS), 0.0, 0.01, read["way"])
         return outcome((caging + opening) * 5.0, away <= OPENED, away, opening, caging)
 
 
@@ -72,9 +74,14 @@ class DrawerClose(Drawer):
         mujoco.mj_forward(model, data)
         return np.zeros(0)
 
-    def facts(self, vector: Array, found: Array, thing: Array) -> Mapping[str, Array]:
-        """Return where the handle is to go, and where it starts."""
-        return {"goal": vector + np.array([0.0, -0.16, 0.09]), "thing_start": thing}
+    def facts(self, vector: Array, found: Array, thing: Array, tool: Array) -> Facts:
+        """Return where the handle is to go, and how far drawer and hand have to go at first."""
+        goal = vector + np.array([0.0, -0.16, 0.09])
+        return {
+            "goal": goal,
+            "way": np.abs(np.linalg.norm(thing - goal) - GOAL_RADIUS),
+            "way_to_handle": np.abs(np.linalg.norm(thing - tool) - HANDLE_RADIUS),
+        }
 
     def thing(self, read: Read) -> tuple[Array, Array]:
         """Return the handle's place; no orientation is seen."""
@@ -85,9 +92,8 @@ class DrawerClose(Drawer):
         """Judge a control step: the shut gripper at the handle, and the drawer nearer to its place."""
         handle, goal = seen.thing, read["goal"]
         away = distance(handle, goal)
-        in_place = near(away, 0.0, GOAL_RADIUS, np.abs(distance(read["thing_start"], goal) - GOAL_RADIUS))
-        at_first = np.abs(distance(read["thing_start"], read["tool_start"]) - 0.005)
-        reach = near(distance(handle, read["tool"]), 0.0, 0.005, at_first, gaussian=True)
+        in_place = near(away, 0.0, GOAL_RADIUS, read["way"])
+        reach = near(distance(handle, read["tool"]), 0.0, HANDLE_RADIUS, read["way_to_handle"], gaussian=True)
         single = effort > 0.0
         reach = in_single(single, both, reach, np.clip(effort, 0.0, 1.0))
         at_goal = away <= CLOSED

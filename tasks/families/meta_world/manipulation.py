@@ -8,24 +8,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
 
-from mql.tasks.family import Array
+from mql.tasks.family import Array, BoolArray
 from mql.tasks.stepping.state import Outcome
 
 # What is read of a simulation: kind of element, its name, attribute of the data.
 Element = tuple[str, str, str]
 Read = Mapping[str, Array]  # name -> [N, ...]: what was read, and the facts of the episode
+Facts = Mapping[str, Array | np.floating[Any]]
 
 HAND = (0.0, 0.6, 0.2)  # m; where an episode begins
 HAND_SINGLE = tuple(float(np.float32(place)) for place in HAND)  # as environments have it that state it in float32
 
-# Of a matrix whose rows stand one after the other, the elements below the diagonal, and those that mirror them; their sums
-# and differences, 6 numbers, make up a quaternion, but for the number that the last row's place stands for.
-_LOWER, _UPPER = [3, 2, 7], [1, 6, 5]
+# Elements of a matrix, rows one after the other, and those that mirror them. Their sums and differences, 6 numbers, are
+# a quaternion's parts in the orders of `_PARTS`, but for the part on its diagonal, which the matrix's diagonal gives.
+_ONES, _MIRRORED = [3, 2, 7], [1, 6, 5]
 _PARTS = np.array([[0, 0, 1, 5], [0, 0, 2, 4], [1, 2, 0, 3], [5, 4, 3, 0]])
 
 
@@ -61,13 +62,14 @@ class Manipulation(ABC):
         return np.zeros(0)
 
     @abstractmethod
-    def facts(self, vector: Array, found: Array, thing: Array) -> Mapping[str, Array]:
-        """Return what rewards need to know of an episode: name -> [3].
+    def facts(self, vector: Array, found: Array, thing: Array, tool: Array) -> Facts:
+        """Return what rewards need to know of an episode: name -> places [3] or numbers [].
 
         Args:
             vector: the task's.
             found: what `begin` returned.
-            thing: the object's place as it is seen at the start.
+                thing: the object's place as it is seen at the start.
+            tool: the middle between the fingertips when the hand had been brought to its start.
         """
 
     @abstractmethod
@@ -80,13 +82,12 @@ class Manipulation(ABC):
 
         Args:
             seen: after it.
-            read: what was read after it, and the facts; ``tool`` [N, 3] is the middle between the fingertips, and
-                ``tool_start`` where it was when the hand had been brought to its start.
+            read: what was read after it, and the facts; ``tool`` [N, 3] is the middle between the fingertips.
             effort: the gripper's part of the action, [N] float32 in [-1, 1].
         """
 
 
-def outcome(reward: Array, at_goal: Array, to_target: Array, in_place: Array, grasped: Array) -> Outcome:
+def outcome(reward: Array, at_goal: BoolArray, to_target: Array, in_place: Array, grasped: Array) -> Outcome:
     """Return an `Outcome` with the package's numbers beside it."""
     info = {"obj_to_target": to_target, "in_place_reward": in_place, "grasp_reward": grasped}
     return Outcome(reward, at_goal=at_goal, info=info)
@@ -98,8 +99,8 @@ def quaternion(rotation: Array) -> Array:
     As SciPy, which the package asks, and to the last bit: of the four ways to compute one, that whose first step gives
     the largest number; its sign is left as it comes.
     """
-    sums = rotation[:, _LOWER] + rotation[:, _UPPER]
-    differences = rotation[:, _LOWER] - rotation[:, _UPPER]
+    sums = rotation[:, _ONES] + rotation[:, _MIRRORED]
+    differences = rotation[:, _ONES] - rotation[:, _MIRRORED]
     diagonal = rotation[:, ::4]
     trace = diagonal[:, 0] + diagonal[:, 1] + diagonal[:, 2]
     best = np.concatenate([diagonal, trace[:, None]], axis=1).argmax(axis=1)

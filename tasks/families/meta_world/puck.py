@@ -13,7 +13,7 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
-from mql.tasks.families.meta_world.manipulation import Element, Manipulation, Read, Seen, outcome, quaternion
+from mql.tasks.families.meta_world.manipulation import Element, Facts, Manipulation, Read, Seen, outcome, quaternion
 from mql.tasks.families.meta_world.rewards import both, distance, grasp, in_single, near
 from mql.tasks.family import Array
 from mql.tasks.stepping.state import Outcome
@@ -41,7 +41,7 @@ class Puck(Manipulation):
 
     def begin(self, model: mujoco.MjModel, data: mujoco.MjData, vector: Array) -> Array:
         """Put the puck down; return where it lay while the hand came, [3]."""
-        lay = data.body("obj").xpos.copy()
+        lay: Array = data.body("obj").xpos.copy()
         data.qpos[PUCK], data.qvel[PUCK_SPEED] = self.first_place(vector, lay), 0.0
         mujoco.mj_forward(model, data)
         return lay
@@ -50,9 +50,19 @@ class Puck(Manipulation):
         """Return where an episode's puck starts, [3]."""
         return vector[:3]
 
-    def facts(self, vector: Array, found: Array, thing: Array) -> Mapping[str, Array]:
-        """Return the goal, and where the puck starts."""
-        return {"goal": vector[3:], "thing_start": self.first_place(vector, found)}
+    def facts(self, vector: Array, found: Array, thing: Array, tool: Array) -> Facts:
+        """Return the goal, where the puck starts, and how wide two slopes of the reward are."""
+        goal, start = self.goal(vector, found), self.first_place(vector, found)
+        return {
+            "goal": goal,
+            "thing_start": start,
+            "way": np.linalg.norm(start - goal),
+            "way_level": np.linalg.norm(start[UPRIGHT] - tool[UPRIGHT]) - LEVEL,
+        }
+
+    def goal(self, vector: Array, lay: Array) -> Array:
+        """Return where the goal is, [3]."""
+        return vector[3:]
 
     def thing(self, read: Read) -> tuple[Array, Array]:
         """Return the puck's place and orientation."""
@@ -64,10 +74,14 @@ class Reach(Puck):
 
     file = "sawyer_xyz/sawyer_reach_v3.xml"
 
+    def facts(self, vector: Array, found: Array, thing: Array, tool: Array) -> Facts:
+        """Return the goal, and how far it is from where the hand starts."""
+        return {"goal": vector[3:], "way": np.linalg.norm(np.array(self.hand) - vector[3:])}
+
     def outcome(self, seen: Seen, read: Read, effort: Array) -> Outcome:
         """Judge a control step: what counts is how near the goal is, compared with the start."""
         away = distance(read["tool"], read["goal"])
-        in_place = near(away, 0.0, GOAL_RADIUS, distance(np.array([self.hand]), read["goal"]))
+        in_place = near(away, 0.0, GOAL_RADIUS, read["way"])
         return outcome(10 * in_place, away <= GOAL_RADIUS, away, in_place, away)
 
 
@@ -80,15 +94,15 @@ class Push(Puck):
         """Return the vector's place, as high as the puck lay while the hand came."""
         return np.append(vector[:2], lay[2])
 
-    def facts(self, vector: Array, found: Array, thing: Array) -> Mapping[str, Array]:
-        """Return the goal, as high as the puck, and where the puck starts."""
-        return {"goal": np.append(vector[3:5], found[2]), "thing_start": self.first_place(vector, found)}
+    def goal(self, vector: Array, lay: Array) -> Array:
+        """Return the vector's goal, as high as the puck."""
+        return np.append(vector[3:5], lay[2])
 
     def outcome(self, seen: Seen, read: Read, effort: Array) -> Outcome:
         """Judge a control step: around the puck, then closing, then nearer to the goal."""
         puck = seen.thing
         to_puck, to_goal = distance(puck, read["tool"]), distance(puck, read["goal"])
-        in_place = near(to_goal, 0.0, GOAL_RADIUS, distance(read["thing_start"], read["goal"]))
+        in_place = near(to_goal, 0.0, GOAL_RADIUS, read["way"])
         pads = np.stack([read["left_pad"][:, SIDE], read["right_pad"][:, SIDE]])
         beside, at_first = np.abs(pads - puck[:, SIDE]), np.abs(pads - read["thing_start"][:, SIDE])
         left, right = near(beside, NARROW, WIDE, np.abs(at_first - WIDE))
@@ -113,7 +127,7 @@ class PickPlace(Puck):
         """
         puck = seen.thing
         to_puck, to_goal = distance(puck, read["tool"]), distance(puck, read["goal"])
-        in_place = near(to_goal, 0.0, GOAL_RADIUS, distance(read["thing_start"], read["goal"]))
+        in_place = near(to_goal, 0.0, GOAL_RADIUS, read["way"])
         middle, left, right = puck[:, SIDE], read["left_pad"][:, SIDE], read["right_pad"][:, SIDE]
         beside = np.stack([left - middle, middle - right])
         wide = np.abs(np.abs(np.stack([middle - left, middle - right])) - WIDE)
@@ -128,8 +142,7 @@ class PickPlace(Puck):
 def level(puck: Array, read: Read) -> Array:
     """Return how near the fingertips are to the puck along x and z, compared with the start: [N], 1 at its best."""
     away = distance(read["tool"][:, UPRIGHT], puck[:, UPRIGHT])
-    margin = distance(read["thing_start"][:, UPRIGHT], read["tool_start"][:, UPRIGHT]) - LEVEL
-    return near(away, 0.0, LEVEL, margin)
+    return near(away, 0.0, LEVEL, read["way_level"])
 
 
 def _carrying(reward: Array, carried: Array) -> Array:

@@ -33,23 +33,19 @@ def length(vectors: Array) -> Array:
 def near(x: Array, low: float, high: float, margin: Array | float, *, gaussian: bool = False) -> Array:
     """Return 1 where `x` lies in [low, high], and what falls to 0.1 one `margin` outside and on towards 0.
 
-    The slope is ``1 / (1 + (3 d)^2)``, or a bell's with `gaussian`, for the distance d from the interval in margins. Where
-    the margin is 0, it is a step.
+    The slope is ``1 / (1 + (3 d)^2)``, or a bell's with `gaussian`, for the distance d from the interval in margins.
+    Where the margin is 0, it is a step.
     """
-    inside = (low <= x) & (x <= high)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        away = np.where(x < low, low - x, x - high) / margin
-        slope = np.exp(-0.5 * (away * GAUSSIAN) ** 2) if gaussian else 1.0 / ((away * LONG_TAIL) ** 2 + 1.0)
-    slope = np.where((np.asarray(margin) == 0.0) & ~np.isnan(x), 0.0, slope)
-    return np.where(inside, 1.0, slope)
+    away = np.where(x < low, low - x, x - high) / margin
+    slope = np.exp(-0.5 * (away * GAUSSIAN) ** 2) if gaussian else 1.0 / ((away * LONG_TAIL) ** 2 + 1.0)
+    return np.where((low <= x) & (x <= high), 1.0, slope)
 
 
 def both(one: Array, other: Array) -> Array:
     """Return the Hamacher product of two numbers from 0 to 1: high where both are, 0 where one is."""
     product = one * other
     whole = one + other - product
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(whole == 0.0, np.zeros_like(whole), product / whole)
+    return np.asarray(product / np.where(whole == 0.0, np.ones_like(whole), whole))
 
 
 def in_single(single: BoolArray, formula: Callable[..., Array], *values: Array) -> Array:

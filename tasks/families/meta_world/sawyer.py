@@ -1,10 +1,10 @@
 """Meta-World's arm at its table, simulated side by side: the model, how an episode starts, and a control step.
 
-The numbers are the package's to the last bit: that takes an ``mj_forward`` after each control step, since it moves the solver's warm
-start. The model is stripped of what is only looked at, which no number of the
-physics depends on: shapes that touch nothing, textures, lights. As in the package, the hand is first brought to its
-start in 50 control steps, and then the object is put where the task has it; as nothing in this is random, the state that an
-episode starts from is computed once for each task.
+The numbers are the package's to the last bit: that takes an ``mj_forward`` after each control step, too, since it moves
+the solver's warm start. The model is stripped of what is only looked at, which no number of the physics depends on:
+shapes that touch nothing, textures, lights. As in the package, the hand is first brought to its start in 50 control
+steps, and then the object is put where the task has it; nothing in this is random, so the state that an episode
+starts from is computed once for each task.
 
 Shapes: N tasks, W numbers of a task's vector, S numbers of a simulation's state, R numbers read of it.
 """
@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from mql.robots.additions import delete_element
 from mql.robots.mjcf.warnings import warn_on_stderr
-from mql.tasks.families.meta_world.manipulation import Element, Manipulation, Seen
+from mql.tasks.families.meta_world.manipulation import Element, Facts, Manipulation, Seen
 from mql.tasks.families.meta_world.rewards import distance
 from mql.tasks.family import Array
 from mql.tasks.scenes.source import MjcfFile, compiled
@@ -65,14 +65,14 @@ class Start:
     Args:
         state: [S].
         seen: [R], as the package's observation at the start has it: in part of the physics step before.
-        facts: name -> [3].
+        facts: name -> [3] or [].
         qpos: positions, as they stand in `state`.
         qvel: velocities.
     """
 
     state: Array
     seen: Array
-    facts: Mapping[str, Array]
+    facts: Facts
     qpos: Array
     qvel: Array
 
@@ -108,10 +108,8 @@ def bare_model(file: str) -> mujoco.MjModel:
 def start_of(kind: Manipulation, vector: tuple[float, ...]) -> Start:
     """Compute what an episode of a task starts from."""
     model = _standing(kind, np.array(vector))
-    if kind.stands is None:
-        data = copy.copy(_hand_at_start(kind.file, kind.hand))
-    else:
-        data = _bring_hand(model, kind.hand)
+    same = kind.stands is None
+    data = copy.copy(_hand_at_start(kind.file, kind.hand)) if same else _bring_hand(model, kind.hand)
     # The middle between the fingertips, as it was before the last physics step.
     tool = (data.site("rightEndEffector").xpos + data.site("leftEndEffector").xpos) / 2.0
     found = kind.begin(model, data, np.array(vector))
@@ -121,7 +119,7 @@ def start_of(kind: Manipulation, vector: tuple[float, ...]) -> Start:
     seen = np.concatenate([view.ravel() for view in views])
     read = {name: view.copy()[None] for name, view in zip(_names(kind), views, strict=True)}
     thing = kind.thing(read)[0][0]
-    facts = {**kind.facts(np.array(vector), found, thing), "tool_start": tool}
+    facts = kind.facts(np.array(vector), found, thing, tool)
     return Start(state, seen, facts, data.qpos.copy(), data.qvel.copy())
 
 

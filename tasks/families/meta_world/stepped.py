@@ -96,7 +96,8 @@ class SteppedMetaWorldFamily(MetaWorldFamily, ParallelFamily):
 
     def outcome(self, before: State, after: State, action: Array, parameters: Mapping[str, Array]) -> Outcome:
         """Judge one control step as the package does."""
-        return self._kind.outcome(seen_of(after), after.derived, action[:, 3].astype(np.float32))
+        with np.errstate(all="ignore"):
+            return self._kind.outcome(seen_of(after), after.derived, action[:, 3].astype(np.float32))
 
     @property
     def _kind(self) -> Manipulation:
