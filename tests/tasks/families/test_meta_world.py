@@ -32,7 +32,7 @@ HAND, GOAL = slice(0, 3), slice(36, 39)
 
 
 def family(name: str) -> MetaWorldFamily:
-    """The family around the package's environments; what is stepped as arrays is tested in test_meta_world_stepped.py."""
+    """The family around the package's environments; test_meta_world_stepped.py tests what is stepped as arrays."""
     loaded = registry.load(name)
     assert isinstance(loaded, MetaWorldFamily)
     return loaded.wrapped() if isinstance(loaded, SteppedMetaWorldFamily) else loaded

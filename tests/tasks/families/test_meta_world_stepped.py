@@ -111,7 +111,7 @@ def compare(name: str, tasks: list[Task], episodes: list[dict[str, np.ndarray]])
 @pytest.mark.parametrize("acting", ["expert", "random"])
 @pytest.mark.parametrize("name", STEPPED)
 def test_the_first_steps_are_the_packages(name: str, acting: str) -> None:
-    """Observations bit for bit, rewards to 1e-14: squares of single numbers are rounded otherwise than those of arrays."""
+    """Observations bit for bit, rewards to 1e-14: a single number is squared otherwise than those of an array."""
     one = family(name)
     tasks = [one.tasks("test")[0], one.tasks("ood")[1]]
     acts = [with_expert(name) if acting == "expert" else at_random(row) for row in range(len(tasks))]
@@ -231,7 +231,7 @@ def test_what_is_drawn_is_the_whole_model_in_the_tasks_state() -> None:
     assert shown is not None and shown.model.ntex > 0
     np.testing.assert_allclose(shown.data.geom("handle").xpos, step.obs[1, 4:7], atol=1e-6)
     vector = np.array(one.tasks("train")[1].parameters["rand_vec"])
-    np.testing.assert_allclose(shown.data.site("goal").xpos, vector + (-0.3, -0.45, 0.0))
+    np.testing.assert_allclose(shown.data.site("goal").xpos, vector + np.array([-0.3, -0.45, 0.0]))
 
 
 @pytest.mark.parametrize("kind", ["sawyer_push_v3", "sawyer_drawer", "sawyer_door_pull"])

@@ -15,7 +15,8 @@ MODEL = """
 <worldbody><geom type="plane" size="1 1 0.1"/><geom type="box" size="0.1 0.1 0.2" pos="0.3 0 0"/>
 <body name="guide" mocap="true" pos="0 0 0.1"/>
 <body name="ball" pos="0 0 0.1"><freejoint/><geom size="0.08"/></body>
-<body name="door" pos="0 0.5 0.2"><joint name="hinge" axis="0 0 1"/><geom type="box" size="0.1 0.02 0.1" pos="0.1 0 0"/></body>
+<body name="door" pos="0 0.5 0.2"><joint name="hinge" axis="0 0 1"/>
+<geom type="box" size="0.1 0.02 0.1" pos="0.1 0 0"/></body>
 </worldbody>
 <actuator><motor joint="hinge"/></actuator>
 <equality><weld body1="guide" body2="ball" solref="0.02 1"/></equality></mujoco>
