@@ -1,7 +1,8 @@
 """Reading configurations: layers of precedence, and messages that name the place.
 
 Later layers win: defaults < profile < ``configs/<family>.yaml`` < the user's file < ``--set``. A file's block for the
-chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys.
+chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys. What a file of ``configs/`` says
+of ``agent``, ``train`` and ``adapt`` outside such a block was chosen for the `fast` profile, and stays out of another.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from mql.errors import UserError, nearest
 
 SUFFIXES = (".yaml", ".yml")
 PATHS = ("train.prior_data", "train.prior_columns")  # keys whose values are paths
+TUNED = ("agent.", "train.", "adapt.")  # sections of a packaged experiment that are the fast profile's
 
 
 # Settings that win over all files: the ``key=value`` texts of ``--set``, or from Python a mapping of keys to values.
@@ -93,6 +95,7 @@ def load_experiment(
         mend = "a configuration's file name ends in .yaml" if is_file else nearest(family, families)
         raise UserError(f"unknown family {family!r}", where=chosen["family"].where, mend=mend)
     packaged, packaged_profiles = _read_packaged(family)
+    untuned = {key: given for key, given in packaged.items() if not key.startswith(TUNED)}
     origin = chosen.get("start_from", Given(None, None)).value
     parents: Layer = {}
     if inherited is not None and isinstance(origin, str):
@@ -100,7 +103,7 @@ def load_experiment(
     profile = _checked("profile", {**packaged, **parents, **chosen}.get("profile", Given("fast", None)))
     config = _resolve(
         _flat(PROFILES[profile], where=None),
-        packaged,
+        packaged if profile == "fast" else untuned,
         packaged_profiles.get(profile, {}),
         {key: value for key, value in parents.items() if key != "family"},
         user,
@@ -108,6 +111,11 @@ def load_experiment(
         last,
     )
     return Experiment(config, definition, {**user, **user_profiles.get(profile, {}), **last})
+
+
+def has_published_values(family: str) -> bool:
+    """Whether the experiments that the `paper` profile follows have values for this family, or one that it varies."""
+    return "paper" in _read_packaged(family)[1]
 
 
 def override(config: Config, overrides: Overrides) -> Config:
