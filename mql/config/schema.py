@@ -168,6 +168,22 @@ class TrainConfig(Section):
         return self.env_steps - min(self.anneal_steps, self.env_steps // 2)
 
 
+class PearlConfig(Section):
+    """What method pearl has of its own."""
+
+    latent_dim: Count = Field(default=5, description="Size of the belief's variable z.")
+    kl_weight: NotNegative = Field(default=0.1, description="Factor of the belief's divergence from the prior (beta).")
+    tasks_per_update: Count = Field(default=16, description="Tasks per update, which share train.batch_size.")
+    context_transitions: Count = Field(
+        default=64, description="Transitions of a task that its belief is made of in an update, at most."
+    )
+    recent_episodes: Count = Field(default=2, description="Newest episodes of a task that these are drawn from.")
+    trial_episodes: Count = Field(
+        default=2,
+        description="Episodes collected in a task at a time: one with z from the prior, the others from the belief.",
+    )
+
+
 WHILE_TRAINING = "validation"  # the split that evaluations while training are made on
 
 
@@ -238,6 +254,7 @@ class Config(Section):
     agent: AgentConfig = Field(default=AgentConfig(), description="What is learned, and how.")
     train: TrainConfig = Field(default=TrainConfig(), description="The meta-training loop.")
     adapt: AdaptConfig = Field(default=AdaptConfig(), description="Adaptation to a new task.")
+    pearl: PearlConfig = Field(default=PearlConfig(), description="Method pearl.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Evaluations.")
     wandb: WandbConfig = Field(default=WandbConfig(), description="Weights & Biases.")
 
