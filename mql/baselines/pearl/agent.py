@@ -5,6 +5,7 @@ Shapes: N episodes, O observation, A action, Z latent variable.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,9 +47,8 @@ class PearlAgent(Agent):
         return PEARL
 
     def knowing(self, z: FloatArray) -> PearlAgent:
-        """Return a copy whose episodes are acted with `z` [Z]."""
-        agent = self.copy()
-        assert isinstance(agent, PearlAgent)
+        """Return an agent with the same parameters (shared with this one) whose episodes are acted with `z` [Z]."""
+        agent = copy.copy(self)
         agent.carried = CarriedContext(z.astype(np.float32), np.zeros((0, 0), dtype=np.float32))
         return agent
 
@@ -67,7 +67,9 @@ class PearlAgent(Agent):
         return belief
 
     def _transitions_of(self, episode: Episode) -> torch.Tensor:
-        obs, action, reward = (torch.from_numpy(x).to(self.device) for x in (episode.obs, episode.action, episode.reward))
+        obs, action, reward = (
+            torch.from_numpy(x).to(self.device) for x in (episode.obs, episode.action, episode.reward)
+        )
         never = torch.zeros_like(reward)
         return context_elements(self.scaling.transition(Transition(obs[:-1], action, reward, obs[1:], never)))
 

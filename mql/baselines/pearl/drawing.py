@@ -59,6 +59,4 @@ class Drawing:
         start = np.array([steps - len(rows) for rows in drawn])
         padded = np.stack([np.concatenate([np.repeat(rows[:1], steps - len(rows)), rows]) for rows in drawn], axis=1)
         elements = context_elements(self._replay.gather(padded.ravel(), Windows(0)).transition)
-        return Context(
-            elements.view(steps, len(drawn), -1), start=torch.from_numpy(start).to(self._replay.device)
-        )
+        return Context(elements.view(steps, len(drawn), -1), start=torch.from_numpy(start).to(self._replay.device))

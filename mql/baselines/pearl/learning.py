@@ -13,27 +13,30 @@ Shapes: N tasks of an iteration, Z latent variable.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
 
+from mql.adaptation.meta_training import MetaTraining
+from mql.baselines.pearl.adaptation import BeliefAdaptation
 from mql.baselines.pearl.agent import PearlAgent
 from mql.baselines.pearl.drawing import Drawing
 from mql.baselines.pearl.update import PEARL
 from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import Config
-from mql.evaluation.held_out import mean_terms
+from mql.evaluation.held_out import TaskResult, evaluate, mean_terms
+from mql.learning.prior import Prior
 from mql.learning.replay import Replay
-from mql.learning.replay_size import ReplaySize
 from mql.learning.reward_size import reward_remark
-from mql.learning.trainer import annealed_lr, updates_after
+from mql.learning.trainer import annealed_lr, replay_size, updates_after
 from mql.seeding import generator, spawn_seeds, torch_generator
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.training.learning import Iteration
+from mql.training.records import evaluate_in_training, evaluation_seed
 from mql.types import COLLECTED_TERM, JSON, Episode, FloatArray
 
 
@@ -43,9 +46,10 @@ class Pearl:
     Args:
         config: resolved; ``config.family`` names `family`.
         family: meta-trained on its ``train`` tasks.
+        prior: logged episodes that are learned from besides, each file's as a task of its own.
     """
 
-    def __init__(self, config: Config, family: TaskFamily) -> None:
+    def __init__(self, config: Config, family: TaskFamily, prior: Prior = ()) -> None:
         self.config, self.family = config, family
         self.tasks = family.tasks("train")
         seed = int(generator(config.seed, "agent").integers(2**31))
@@ -54,9 +58,14 @@ class Pearl:
         )
         self.learner = PEARL(self.agent, lr=config.agent.lr)
         self.learner.kl_weight = config.pearl.kl_weight
-        self.replay = Replay(
-            **asdict(replay_size(config, family)), device=config.device, scaling=self.agent.scaling
-        )
+        size = replace(replay_size(config, family, prior), context_dim=0)  # nothing of the encoder is kept
+        names = [task.name for task in prior]
+        self.replay = Replay(**asdict(size), device=config.device, scaling=self.agent.scaling, prior=names)
+        number = -sum(len(task.episodes) for task in prior)
+        for place, task in enumerate(prior, start=len(self.tasks)):
+            for episode in task.episodes:
+                self.replay.append(replace(episode, task=place), number=number)
+                number += 1
         self.env_steps = 0
         self.iterations = 0
 
@@ -175,6 +184,43 @@ class Pearl:
         _, rewards = self.replay.observations_and_rewards()
         return reward_remark(rewards, float(self.agent.scaling.scale[-1]))
 
+    def evaluate(
+        self, *, final: bool, with_random: bool, on_task: Callable[[int, int], None] | None = None
+    ) -> dict[str, JSON]:
+        """Evaluate on held-out tasks; see `Learning`."""
+        return evaluate_in_training(
+            self, self.config, self.family, final=final, with_random=with_random, on_task=on_task
+        )
+
+    def measure(
+        self,
+        tasks: Sequence[Task],
+        *,
+        config: Config,
+        split: str,
+        adapt: bool,
+        with_random: bool = False,
+        on_task: Callable[[int, TaskResult], None] | None = None,
+    ) -> list[TaskResult]:
+        """Evaluate by the prior's mean (zero-shot), and by the belief's after ``adapt.adaptation_episodes``.
+
+        Raises:
+            EpisodeFault: no task could be evaluated.
+        """
+        trained = MetaTraining(self.agent, self.replay, self.family)
+        return evaluate(
+            self.agent,
+            self.family,
+            tasks,
+            evaluation_episodes=config.evaluate.evaluation_episodes,
+            seed=evaluation_seed(config, split),
+            adaptation=BeliefAdaptation(trained, config.adapt, None) if adapt else None,
+            with_random=with_random,
+            threads=config.threads,
+            workers=config.workers,
+            on_task=on_task,
+        )
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Networks, targets and optimisers."""
         return {**dict(self.agent.named_tensors()), **self.learner.optimizer_tensors()}
@@ -206,14 +252,3 @@ class Pearl:
 def trials_per_iteration(config: Config) -> int:
     """Return how many tasks an iteration collects: ``episodes_per_iteration`` in whole trials, rounded up."""
     return -(-config.train.episodes_per_iteration // config.pearl.trial_episodes)
-
-
-def replay_size(config: Config, family: TaskFamily) -> ReplaySize:
-    """Return the size of the replay that a run allocates: it keeps no states."""
-    return ReplaySize(
-        n_tasks=len(family.tasks("train")),
-        obs_dim=family.obs_dim,
-        action_dim=family.action_dim,
-        capacity=config.train.replay_capacity,
-        episode_length=family.episode_length,
-    )
