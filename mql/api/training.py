@@ -19,10 +19,10 @@ from mql.api.display import Display, Record, say, shown
 from mql.api.families import (
     FROM_PYTHON,
     FamilySource,
+    as_trained_on,
     check_same_tasks,
     check_unchanged,
     copy_of,
-    made_harder,
     source_of,
 )
 from mql.api.forking import Fork, ForkRequest
@@ -30,6 +30,7 @@ from mql.api.mirror import Mirror
 from mql.api.recorded import prior_of
 from mql.config.idle_keys import idle_keys
 from mql.config.loading import Overrides, is_path, load_experiment, override, with_values
+from mql.config.methods import METHODS
 from mql.config.schema import Config
 from mql.errors import UserError
 from mql.learning.prior import Prior
@@ -132,6 +133,7 @@ def open_job(
     run_dir: Path | None,
     seed: int | None,
     settings: Overrides,
+    method: str | None = None,
     resume: bool = False,
     checkpoint: int | None = None,
     start_from: str | os.PathLike[str] | None = None,
@@ -148,6 +150,7 @@ def open_job(
         run_dir: None: a new one below ``runs/``, named after family, settings, seed and time.
         seed: of all random numbers; None: as the settings say.
         settings: ``key=value`` texts, or values by key.
+        method: how it is learned; None: as the settings say.
         resume: go on with the run in `run_dir`.
         checkpoint: with `resume`, the one to go on from; later ones are deleted when training begins.
         start_from: a run, or ``RUN@STEPS``, whose agent the new run starts from.
@@ -168,7 +171,8 @@ def open_job(
             raise UserError(what, mend="give only one of them")
         if target is None:
             raise UserError("no family is named", mend=f"write mql train FAMILY --run-dir {run_dir} --resume")
-        return _reopen(target, run_dir, settings, seed, checkpoint, trust=trust)
+        settings = with_values(settings, {"seed": seed, "method": method})
+        return _reopen(target, run_dir, settings, checkpoint, trust=trust)
     request = ForkRequest.of(target, settings, None if start_from is None else str(start_from))
     target, settings = request.target, request.settings
     given = target if isinstance(target, TaskFamily) else None
@@ -177,6 +181,7 @@ def open_job(
         name,
         overrides=settings,
         seed=seed,
+        method=method,
         families=None if given or request.definition else registry.names(),
         inherited=request.inherited,
     )
@@ -251,7 +256,7 @@ def create_run(
     family = given
     if family is None:
         family = registry.load(config.family) if definition is None else load_definition(definition, trust=trust)
-    harder = made_harder(family, config.env)
+    harder = as_trained_on(family, config)
     for final in (False, True):
         harder.tasks(config.evaluate.split_of(final=final))
     check_device(config)
@@ -259,7 +264,8 @@ def create_run(
     prior = None if fork is None else fork.prior(config, copy)
     if prior is None:
         prior = prior_of(config, harder)
-    check_memory(config, harder, prior)
+    if METHODS[config.method].replay:
+        check_memory(config, harder, prior)
     if check:
         check_before_training(family, definition, processes=config.workers)
     from_python = {} if given is None or _has_name(given) else FROM_PYTHON
@@ -315,7 +321,6 @@ def _reopen(
     target: str | os.PathLike[str] | TaskFamily,
     path: Path,
     settings: Overrides,
-    seed: int | None,
     checkpoint: int | None,
     *,
     trust: bool,
@@ -337,7 +342,7 @@ def _reopen(
         if kept is not None and definition is not None:
             again = f"mql train {old.family} --run-dir ... --resume"
             check_unchanged(kept, definition, mend=f"start a new run, or continue with the run's own copy: {again}")
-        new = override(old, with_values(settings, {"seed": seed}))
+        new = override(old, settings)
         check_device(new)
         run.check_config(new, checkpoint=checkpoint)
         if definition is not None:  # the run's copy has the same bytes, so it may do what the original may

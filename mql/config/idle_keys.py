@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
+from mql.config.methods import METHODS
 from mql.config.schema import Config
 from mql.config.yaml_text import SECTIONS, Given
 
@@ -70,7 +71,19 @@ def _carries_nothing(config: Config) -> bool:
     return config.adapt.method == "context" and not config.adapt.carry_episodes
 
 
+def _has_method(name: str, config: Config) -> bool:
+    return config.method == name
+
+
+# What acts nowhere in a method that does not adapt, beside the keys of `adapt` that `adapt.method` is about.
+_NO_ADAPTATION = (*(f"adapt.{name}" for name in SECTIONS["adapt"]), "evaluate.adapt_while_training")
+
 _RULES = (
+    *(
+        _Rule(_NO_ADAPTATION, partial(_has_method, name), f"the method {name} does not adapt")
+        for name, choice in METHODS.items()
+        if not choice.adapts
+    ),
     _Rule(("agent.context_length",), lambda c: c.agent.context_mode == "carry", "agent.context_mode is carry"),
     _Rule(
         ("agent.segment_length", "agent.burn_in", "train.refresh_rows_per_update"),

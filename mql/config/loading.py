@@ -1,7 +1,7 @@
 """Reading configurations: layers of precedence, and messages that name the place.
 
-Later layers win: defaults < profile < ``configs/<family>.yaml`` < the user's file < ``--set``. A file's block for the
-chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys.
+Later layers win: defaults < profile < ``configs/<family>.yaml`` < what the method fixes < the user's file < ``--set``.
+A file's block for the chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from mql.config.allowed_values import allowed
 from mql.config.findings import shown
 from mql.config.marked_yaml import read_yaml
+from mql.config.methods import METHODS
 from mql.config.schema import BEFORE, PROFILES, Config
 from mql.config.yaml_text import EXPERIMENT, FIELDS, SECTIONS, Given, Layer, check_key, definition_name, read_text
 from mql.errors import UserError, nearest
@@ -57,6 +58,7 @@ def load_experiment(
     *,
     overrides: Overrides = (),
     seed: int | None = None,
+    method: str | None = None,
     families: Sequence[str] | None = None,
     inherited: Callable[[str], Mapping[str, Any]] | None = None,
 ) -> Experiment:
@@ -68,6 +70,7 @@ def load_experiment(
             experiment. An experiment names its family or, as a path that starts at its own folder, a definition.
         overrides: ``key=value`` texts of ``--set``, of which a later one wins; or values by key.
         seed: ``--seed``, which wins over all else.
+        method: ``--method``, likewise.
         families: the known family names, for the check of the name; None: names are not checked.
         inherited: gives what the run that ``start_from`` names says by key; it comes right before the user's own.
 
@@ -80,6 +83,8 @@ def load_experiment(
     last = parse_overrides(overrides)
     if seed is not None:
         last["seed"] = Given(seed, "--seed")
+    if method is not None:
+        last["method"] = Given(method, "--method")
     chosen = {**user, **last}
     if "family" not in chosen:
         raise UserError("no family is named", where=target, mend="add a line 'family: NAME' (see 'mql tasks list')")
@@ -98,21 +103,30 @@ def load_experiment(
     if inherited is not None and isinstance(origin, str):
         parents = {key: Given(value, None) for key, value in inherited(origin).items()}
     profile = _checked("profile", {**packaged, **parents, **chosen}.get("profile", Given("fast", None)))
-    config = _resolve(
+    method = _checked("method", {**packaged, **parents, **chosen}.get("method", Given("mql", None)))
+    said = {**user, **user_profiles.get(profile, {}), **last}
+    layers = (
         _flat(PROFILES[profile], where=None),
         packaged,
         packaged_profiles.get(profile, {}),
         {key: value for key, value in parents.items() if key != "family"},
+        _fixed_by(method),
         user,
         user_profiles.get(profile, {}),
         last,
     )
-    return Experiment(config, definition, {**user, **user_profiles.get(profile, {}), **last})
+    config = _resolve(*layers)
+    follows = {key: value for key, value in METHODS[method].follows.items() if key not in said}
+    if follows:
+        config = _resolve(*layers, {key: Given(value(config), None) for key, value in follows.items()})
+    return Experiment(config, definition, said)
 
 
 def override(config: Config, overrides: Overrides) -> Config:
     """Apply ``--set`` texts, or values by key, to a resolved configuration. Raises UserError as `load_config` does."""
-    return _resolve(_flat(config.model_dump(), where=None), parse_overrides(overrides))
+    layer = parse_overrides(overrides)
+    method = _checked("method", layer["method"]) if "method" in layer else None
+    return _resolve(_flat(config.model_dump(), where=None), _fixed_by(method) if method else {}, layer)
 
 
 def read_resolved(path: Path) -> Config:
@@ -285,10 +299,16 @@ def _resolve(*layers: Layer) -> Config:
         raise _user_error(error, given) from None
 
 
-def _checked(key: Literal["family", "profile"], given: Given) -> str:
-    """Check one of the two values that decide which layers there are."""
-    config = _resolve({"family": Given("any", None), key: given})
-    return config.family if key == "family" else config.profile
+def _checked(key: Literal["family", "profile", "method"], given: Given) -> str:
+    """Check one of the values that decide which layers there are."""
+    fixed = _fixed_by(given.value) if key == "method" and given.value in tuple(METHODS) else {}
+    checked: str = getattr(_resolve({"family": Given("any", None)}, fixed, {key: given}), key)
+    return checked
+
+
+def _fixed_by(method: str) -> Layer:
+    """Return what a method fixes, as a layer."""
+    return {key: Given(value, None) for key, value in METHODS[method].fixed.items()}
 
 
 def _user_error(error: ValidationError, given: Layer) -> UserError:

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from mql.config.adaptation import AdaptConfig as AdaptConfig
 from mql.config.disturbances import EnvConfig, RandomiseConfig
+from mql.config.methods import METHODS
 from mql.config.section import (
     PATH,
     Count,
@@ -197,6 +198,10 @@ class EvaluateConfig(Section):
     tasks: Count = Field(default=10, description="Validation tasks per evaluation while training.")
     final_tasks: Count = Field(default=30, description="Tasks of the last evaluation.")
     evaluation_episodes: Count = Field(default=1, description="Episodes per task, zero-shot and adapted each.")
+    seed: Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=2**63 - 1)] | None = Field(
+        default=0,
+        description="Seed of evaluations and adaptations (resets, noise, draws), whatever `seed` is; null: that one.",
+    )
     adapt_while_training: bool = Field(default=False, description="Adapt in every evaluation, not only in the last.")
 
     def split_of(self, *, final: bool) -> str:
@@ -227,7 +232,9 @@ class Config(Section):
     """One experiment, resolved: everything that a run depends on."""
 
     family: str = Field(pattern=_NAME, description="Name of the task family.")
-    method: Literal["mql"] = Field(default="mql", description="How it is learned; mql: Meta-Q-Learning.")
+    method: Literal["mql", "td3", "td3-context", "oracle"] = Field(
+        default="mql", description="How it is learned; mql: Meta-Q-Learning, the others to compare with (baselines.md)."
+    )
     profile: Literal["fast", "paper"] = Field(
         default="fast", description="Which set of defaults the other values start from."
     )
@@ -285,6 +292,7 @@ BEFORE: Mapping[str, Any] = MappingProxyType(
         "agent.normalize": False,
         "adapt.method": "paper",
         "adapt.exploration_noise": 0.0,
+        "evaluate.seed": None,
         "env.sensing.noise": 0.0,
         "env.sensing.bias": 0.0,
         "env.sensing.delay_s": 0.0,
@@ -343,6 +351,12 @@ PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     """Yield (keys, what is wrong, how to fix it) for values that are fine alone but not together."""
     agent, train, adapt = config.agent, config.train, config.adapt
+    for key, fixed in METHODS[config.method].fixed.items():
+        section, _, name = key.rpartition(".")
+        value = getattr(getattr(config, section) if section else config, name)
+        if value != fixed:
+            what = f"{key} is {_as_yaml(value)}, but method {config.method} has {_as_yaml(fixed)} there"
+            yield [key, "method"], what, f"leave {key} out, or choose another method"
     if train.random_steps > train.env_steps:
         what = f"train.random_steps is {train.random_steps}, more than the {train.env_steps} env_steps of the run"
         yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"
@@ -379,3 +393,7 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         what = f"adapt.min_weight is {adapt.min_weight:g}, above the largest weight exp({adapt.max_log_weight:g})"
         keys = ["adapt.min_weight", "adapt.max_log_weight"]
         yield keys, what, "every weight would be zero; lower it or raise adapt.max_log_weight"
+
+
+def _as_yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)

@@ -91,7 +91,7 @@ def _read_entry(marked: MarkedYaml, prefix: str, section: str, name: str, value:
     """
     key = f"{section}.{name}" if section else name
     where = marked.where(prefix + key)
-    if prefix and key in ("family", "profile", "start_from"):
+    if prefix and key in ("family", "profile", "method", "start_from"):
         raise UserError(f"{key!r} cannot depend on the profile", where=where, mend="move it to the top of the file")
     if key in SECTIONS and "." not in name:
         for inner, given in _section(marked, prefix + key, value):
