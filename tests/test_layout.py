@@ -25,7 +25,7 @@ ORDER = (
     {"mql.adaptation"},
     {"mql.evaluation"},
     {"mql.runs"},
-    {"mql.training"},
+    {"mql.training", "mql.baselines"},
     {"mql.report", "mql.deploy"},
     {"mql.api"},
     {"mql.films"},

@@ -83,13 +83,14 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     announce(f"peer: {len(tasks)} held-out tasks")
     results = _evaluated(agent, scaled, config, family, tasks, split=split, before=sizes.episodes - 1)
     record = {**record_of(config, family, results, split=split), "method": "sb3-contrib RecurrentPPO"}
+    summary = record["summary"]
     return {
         "env_steps": agent.num_timesteps,
         "train_s": seconds,
         "env_steps_per_s": agent.num_timesteps / seconds,
         "episodes_per_trial": sizes.episodes,
         "held_out_tasks": len(tasks),
-        **{f"{when}_return": _figures(record["summary"][when]) for when in ("zero_shot", "adapted") if record["summary"][when]},
+        **{f"{when}_return": _figures(summary[when]) for when in ("zero_shot", "adapted") if summary[when]},
         "evaluation": record,
     }
 
@@ -168,7 +169,8 @@ def _trial(
             given = scaled.normalize_obs(seen(obs, action, reward, begins=first and bool(episodes))[None])
             taken, state = agent.predict(given, state=state, episode_start=begins, deterministic=True)
             action, begins, first = taken[0], np.zeros(1, dtype=bool), False
-            obs, reward, terminated, truncated, info = environment.step(action)
+            obs, gain, terminated, truncated, info = environment.step(action)
+            reward = float(gain)
             observations.append(obs)
             actions.append(action)
             rewards.append(reward)

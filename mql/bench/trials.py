@@ -26,7 +26,7 @@ class Trials(gymnasium.Wrapper[FloatArray, FloatArray, FloatArray, FloatArray]):
     def __init__(self, environment: gymnasium.Env[FloatArray, FloatArray], episodes: int) -> None:
         super().__init__(environment)
         size = sum(space.shape[0] for space in (environment.observation_space, environment.action_space) if space.shape)
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size + 2,), np.float32)  # type: ignore[assignment]
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size + 2,), np.float32)
         self._episodes, self._left = episodes, 0
         self._still = np.zeros(environment.action_space.shape or (), np.float32)
 

@@ -59,5 +59,14 @@ METHODS: Mapping[str, MethodChoice] = MappingProxyType(
             adapts=False,
             sees_task=True,
         ),
+        "pearl": MethodChoice(
+            "mql.baselines.pearl.learning:Pearl",
+            fixed={
+                "agent.algorithm": "sac",
+                "agent.use_context": False,  # z is a belief of its own
+                "adapt.method": "context",
+                "adapt.carry_episodes": True,
+            },
+        ),
     }
 )

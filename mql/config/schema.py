@@ -232,7 +232,7 @@ class Config(Section):
     """One experiment, resolved: everything that a run depends on."""
 
     family: str = Field(pattern=_NAME, description="Name of the task family.")
-    method: Literal["mql", "td3", "td3-context", "oracle"] = Field(
+    method: Literal["mql", "td3", "td3-context", "oracle", "pearl"] = Field(
         default="mql", description="How it is learned; mql: Meta-Q-Learning, the others to compare with (baselines.md)."
     )
     profile: Literal["fast", "paper"] = Field(
@@ -386,9 +386,15 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
                 multiple = max(1, round(size / agent.segment_length)) * agent.segment_length
                 keys = [key, "agent.segment_length", "agent.context_mode"]
                 yield keys, what, f"agent.context_mode carry needs a multiple, such as {multiple}"
-    if adapt.method == "context" and adapt.carry_episodes and not agent.use_context:
+    blind = not agent.use_context and config.method != "pearl"  # whose belief goes on
+    if adapt.method == "context" and adapt.carry_episodes and blind:
         what = "adapt.carry_episodes is true, but agent.use_context is false: there is no context to go on with"
         yield ["adapt.carry_episodes", "agent.use_context"], what, "set adapt.carry_episodes to false"
+    if config.method == "pearl" and train.batch_size % config.pearl.tasks_per_update:
+        tasks = config.pearl.tasks_per_update
+        what = f"train.batch_size is {train.batch_size}, not a multiple of pearl.tasks_per_update = {tasks}"
+        mend = f"give a multiple, such as {max(1, round(train.batch_size / tasks)) * tasks}"
+        yield ["train.batch_size", "pearl.tasks_per_update", "method"], what, mend
     if adapt.min_weight > math.exp(min(adapt.max_log_weight, 700.0)):
         what = f"adapt.min_weight is {adapt.min_weight:g}, above the largest weight exp({adapt.max_log_weight:g})"
         keys = ["adapt.min_weight", "adapt.max_log_weight"]

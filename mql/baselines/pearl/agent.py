@@ -1,4 +1,4 @@
-"""PEARL's agent: an `Agent` whose z is no memory of the running episode but a belief about the task, held while it acts.
+"""PEARL's agent: an `Agent` whose z is no memory of the episode but drawn from a belief, and held.
 
 Shapes: N episodes, O observation, A action, Z latent variable.
 """

@@ -30,7 +30,7 @@ class Drawing:
         rows = replay.all_rows()  # of each task, newest episodes first
         if not len(rows):
             raise ValueError("there are no transitions to learn from")
-        task, row = np.divmod(rows, replay.rows)
+        task = rows // replay.rows
         order = np.argsort(task, kind="stable")
         ends = np.flatnonzero(np.diff(task[order])) + 1
         self._rows: list[IntArray] = np.split(rows[order], ends)
@@ -53,7 +53,7 @@ class Drawing:
         return Batch(drawn.transition, context, context, drawn.weights)
 
     def _context(self, newest: list[IntArray], rng: np.random.Generator) -> Context:
-        """Draw at most ``context_transitions`` of each task's newest rows, none twice; shorter ones are padded in front."""
+        """Draw at most ``context_transitions`` of each task's newest rows, none twice; padding stands in front."""
         drawn = [rng.permutation(rows)[: self._config.context_transitions] for rows in newest]
         steps = max(map(len, drawn))
         start = np.array([steps - len(rows) for rows in drawn])

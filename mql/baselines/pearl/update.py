@@ -72,7 +72,7 @@ class PEARL(SAC):
     [T, S, 2 O + A + 1], of which those before ``start`` are padding; ``next_context`` is not looked at.
     """
 
-    networks = PearlNetworks
+    networks = PearlNetworks  # type: ignore[assignment]
     kl_weight = 0.1
 
     def update(self, batch: Batch, *, generator: torch.Generator) -> dict[str, torch.Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -65,7 +67,7 @@ def test_the_order_of_transitions_does_not_matter() -> None:
 
 def test_every_transition_narrows_the_belief() -> None:
     widths = [encoder()(Context(elements()[:steps])).variance for steps in range(1, 8)]
-    assert all((after < before).all() for before, after in zip(widths, widths[1:], strict=False))
+    assert all((after < before).all() for before, after in pairwise(widths))
 
 
 def test_padding_is_not_looked_at() -> None:

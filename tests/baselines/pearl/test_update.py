@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ class Naive:
             variances.append(1 / precision)
         return torch.stack(means), torch.stack(variances)
 
-    def q(self, nets: torch.nn.Module, k: int, obs: torch.Tensor, action: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def q(self, nets: Any, k: int, obs: torch.Tensor, action: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         x = torch.cat([obs, action, z], dim=1)
         *between, (weight, bias) = zip(nets.critic.weights, nets.critic.biases, strict=True)
         for w, b in between:

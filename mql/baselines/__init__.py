@@ -1,0 +1,1 @@
+"""Methods to compare Meta-Q-Learning with, a folder each."""
