@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from mql.config.adaptation import AdaptConfig as AdaptConfig
 from mql.config.disturbances import EnvConfig, RandomiseConfig
 from mql.config.methods import METHODS
+from mql.config.pearl import PearlConfig as PearlConfig
 from mql.config.section import (
     PATH,
     Count,
@@ -167,22 +168,6 @@ class TrainConfig(Section):
     def anneal_start(self) -> int:
         """Environment steps from which on the learning rate falls: with anneal_steps 0, those of the whole run."""
         return self.env_steps - min(self.anneal_steps, self.env_steps // 2)
-
-
-class PearlConfig(Section):
-    """What method pearl has of its own."""
-
-    latent_dim: Count = Field(default=5, description="Size of the belief's variable z.")
-    kl_weight: NotNegative = Field(default=0.1, description="Factor of the belief's divergence from the prior (beta).")
-    tasks_per_update: Count = Field(default=16, description="Tasks per update, which share train.batch_size.")
-    context_transitions: Count = Field(
-        default=64, description="Transitions of a task that its belief is made of in an update, at most."
-    )
-    recent_episodes: Count = Field(default=2, description="Newest episodes of a task that these are drawn from.")
-    trial_episodes: Count = Field(
-        default=2,
-        description="Episodes collected in a task at a time: one with z from the prior, the others from the belief.",
-    )
 
 
 WHILE_TRAINING = "validation"  # the split that evaluations while training are made on

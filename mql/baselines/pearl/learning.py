@@ -26,7 +26,7 @@ from mql.baselines.pearl.drawing import Drawing
 from mql.baselines.pearl.update import PEARL
 from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
-from mql.config.schema import Config
+from mql.config.schema import AdaptConfig, Config
 from mql.evaluation.held_out import TaskResult, evaluate, mean_terms
 from mql.learning.prior import Prior
 from mql.learning.replay import Replay
@@ -207,19 +207,22 @@ class Pearl:
         Raises:
             EpisodeFault: no task could be evaluated.
         """
-        trained = MetaTraining(self.agent, self.replay, self.family)
         return evaluate(
             self.agent,
             self.family,
             tasks,
             evaluation_episodes=config.evaluate.evaluation_episodes,
             seed=evaluation_seed(config, split),
-            adaptation=BeliefAdaptation(trained, config.adapt, None) if adapt else None,
+            adaptation=self.adaptation(config.adapt) if adapt else None,
             with_random=with_random,
             threads=config.threads,
             workers=config.workers,
             on_task=on_task,
         )
+
+    def adaptation(self, config: AdaptConfig) -> BeliefAdaptation:
+        """Return what finds out about new tasks."""
+        return BeliefAdaptation(MetaTraining(self.agent, self.replay, self.family), config, None)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Networks, targets and optimisers."""

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from mql.adaptation.playing import NewTask, simulated
 from mql.baselines.pearl import learning as module
+from mql.baselines.pearl.agent import PearlAgent
 from mql.baselines.pearl.drawing import Drawing
 from mql.baselines.pearl.learning import Pearl
 from mql.config.idle_keys import idle_keys
@@ -127,29 +129,46 @@ def test_it_is_evaluated_from_a_checkpoint_as_at_its_end(whole: Path) -> None:
         assert [row[name] for row in rows] == [row[name] for row in run.summary["tasks"]]
 
 
+def acts_by(learning: Pearl, z: Any, episode: Episode) -> bool:
+    """Whether the agent with `z` does at every step what was done."""
+    policy = learning.agent.knowing(z).policy()
+    return np.allclose(policy.act(episode.obs[:-1], policy.begin(episode.length)), episode.action, atol=1e-5)
+
+
 def test_zero_shot_is_by_the_prior_s_mean_and_adapted_by_the_belief_s(whole: Path) -> None:
     run, family = RunDir.open_readonly(whole), registry.load("point-robot")
     learning = load_learning(run, family, run.config)
     assert isinstance(learning, Pearl)
-    agent, task = learning.agent, family.tasks("test")[0]
-    [result] = learning.measure([task], config=run.config, split="test", adapt=True)
-    [before], [after] = result.zero_shot, result.adapted or []
-    [seed] = spawn_seeds(1, evaluation_seed(run.config, "test"), "evaluation", 0)
-    assert before.seed == after.seed == seed  # the same start, as for any other method
-    for episode, z in ((before, np.zeros(3)), (after, None)):
-        if z is None:
-            [[again]] = [
-                found.adapted or []
-                for found in evaluate(
-                    agent, family, [task], evaluation_episodes=1, seed=evaluation_seed(run.config, "test"),
-                    adaptation=learning.adaptation(run.config.adapt), keep_agents=True,
-                )
-            ]  # fmt: skip
-            assert np.array_equal(again.action, after.action)
-            continue
-        policy = agent.knowing(z).policy()
-        acted = policy.act(np.repeat(episode.obs[:1], 8, axis=0), policy.begin(8))[0]
-        assert np.allclose(acted, episode.action[0], atol=1e-6)
+    seed, task = evaluation_seed(run.config, "test"), family.tasks("test")[0]
+    adaptation = learning.adaptation(run.config.adapt)
+    [result] = evaluate(
+        learning.agent, family, [task], evaluation_episodes=1, seed=seed, adaptation=adaptation, keep_agents=True
+    )
+    assert result.adapted is not None and result.agent is not None and result.agent.carried is not None
+    [start] = spawn_seeds(1, seed, "evaluation", 0)
+    assert result.zero_shot[0].seed == result.adapted[0].seed == start  # as for any other method
+    assert acts_by(learning, np.zeros(3), result.zero_shot[0])
+    assert acts_by(learning, result.agent.carried.state, result.adapted[0])
+
+
+def test_z_is_drawn_for_each_episode_of_an_adaptation_and_its_result_knows_the_mean() -> None:
+    learning, family = learning_of(train__random_steps=0), registry.load("point-robot")
+    process = learning.adaptation(learning.config.adapt).begin(NewTask(episodes=2, seed=5))
+    noise, seen = torch_generator(5, "pearl z"), list[Episode]()
+    play = simulated(family, family.tasks("test")[0], seed=0)
+    request = next(process)
+    for start in range(2):
+        assert request.starts == (start,) and request.noise == 0.0
+        assert isinstance(request.agent, PearlAgent) and request.agent.carried is not None
+        assert np.array_equal(request.agent.carried.state, learning.agent.drawn(learning.agent.belief(seen), noise))
+        played = list(play(request))
+        seen += played
+        try:
+            request = process.send(played)
+        except StopIteration as end:
+            result = end.value
+    assert np.allclose(result.agent.carried.state, learning.agent.belief(seen).mean[0])
+    assert result.report["episodes_charged"] == 2 and learning.agent.carried is None
 
 
 def test_z_is_held_through_an_episode_and_drawn_anew_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,11 +186,8 @@ def test_z_is_held_through_an_episode_and_drawn_anew_for_the_next(monkeypatch: p
     tasks = [episode.task for episode in iteration.episodes]
     assert tasks[:3] == tasks[3:]  # the second episode of a trial is one of the same task
     # The agent has been updated since; one as it was acts as the episodes say, at every step.
-    policy = learning_of(train__random_steps=0).agent.policy()
-    for episode, z in zip(iteration.episodes, np.concatenate(given), strict=True):
-        context = policy.begin(episode.length)
-        context.state[:] = z
-        assert np.allclose(policy.act(episode.obs[:-1], context), episode.action, atol=1e-5)
+    unchanged = learning_of(train__random_steps=0)
+    assert all(acts_by(unchanged, z, e) for e, z in zip(iteration.episodes, np.concatenate(given), strict=True))
 
 
 def test_the_prior_comes_first_and_what_was_seen_narrows_it() -> None:
@@ -250,7 +266,7 @@ def test_fewer_context_transitions_are_drawn_without_repetition() -> None:
 def test_prior_data_are_tasks_of_their_own() -> None:
     family = registry.load("point-robot")
     logged = learning_of().iterate().episodes[:2]
-    learning = Pearl(config_of(), family, (PriorTask("prior:0", logged, {}),))
+    learning = Pearl(config_of(train__replay_capacity=4000), family, (PriorTask("prior:0", logged, {}),))
     assert learning.first_live_episode == 0 and learning.replay.transitions == 40
     learning.iterate()
     assert learning.first_live_episode == 0 and learning.replay.transitions == 160
@@ -277,19 +293,20 @@ def test_keys_that_do_nothing_are_named() -> None:
     ):
         experiment = load_experiment("point-robot", overrides={"method": method, **settings})
         assert len(list(idle_keys(experiment.config, experiment.given))) == len(settings)
-    acting = {key: value for key, value in TINY.items() if key != "train.random_steps"}
+    acting = {key: value for key, value in TINY.items() if key != "train.env_steps"}
     experiment = load_experiment("point-robot", overrides=acting)
     assert list(idle_keys(experiment.config, experiment.given)) == []
 
 
 @pytest.mark.slow
 def test_it_learns_to_find_a_hidden_goal() -> None:
-    """By the experiment that point-robot has, from its belief after two episodes; blind, it can only go to the middle."""
+    """By the experiment of point-robot; what does not know the goal can only go to the middle."""
     config = load_config("point-robot", overrides={"method": "pearl", "train.env_steps": 16_000})
     family = registry.load("point-robot")
     learning = Pearl(config, family)
     while learning.env_steps < config.train.env_steps:
         learning.iterate()
     results = learning.measure(family.tasks("test")[:20], config=config, split="test", adapt=True)
-    before, after = (np.mean([e.episode_return for r in results for e in part]) for part in zip(*[(r.zero_shot, r.adapted or []) for r in results], strict=True))
+    before = np.mean([result.zero_shot[0].episode_return for result in results])
+    after = np.mean([result.adapted[0].episode_return for result in results if result.adapted])
     assert after > -12.5 and after > before + 1.5  # random actions: about -21
