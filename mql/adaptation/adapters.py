@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from mql.adaptation import auto, context, finetune, paper, relabel, search, simulate
+from mql.adaptation import auto, context, finetune, more_training, paper, relabel, search, simulate
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.playing import NewTask, Process
 from mql.adaptation.result import AdaptationResult, distance_moved
@@ -49,6 +49,7 @@ ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
         "context": context,
         "search": search,
         "finetune": finetune,
+        "continue": more_training,
         "relabel": relabel,
         "simulate": simulate,
         "paper": paper,

@@ -411,6 +411,8 @@ def _check_learns_from_data(config: AdaptConfig) -> None:
     if config.method == "search":
         what = "search tries contexts out on the new task, and recorded episodes alone try nothing out"
         raise UserError(what, where="adapt.method", mend=mend)
+    if config.method == "continue":
+        raise UserError("continue looks at no episode of the new task", where="adapt.method", mend=mend)
     if config.method == "context" and not config.carry_episodes:
         what = "context looks at no episode of the new task"
         raise UserError(what, where="adapt.method", mend=f"{mend}, or set adapt.carry_episodes to true")

@@ -1,1 +1,1 @@
-"""Methods to compare Meta-Q-Learning with, a folder each."""
+"""Methods that others have published, in the same loop as Meta-Q-Learning, to compare with (docs/baselines.md)."""

@@ -38,6 +38,7 @@ _LOOKED_AT: Mapping[str, tuple[str, ...]] = {
     "context": ("carry_episodes", "adaptation_episodes"),
     "search": ("adaptation_episodes", "gate_margin", "scored_transitions", "reward"),
     "finetune": (*_ROUNDS, *_OLD),
+    "continue": ("adaptation_episodes", "round_updates", "round_batch_size", "round_lr", "scored_transitions"),
     "relabel": (*_ROUNDS, "reward"),
     "simulate": (*_ROUNDS, *_CLASSIFIED),
     "auto": (*_ROUNDS, *_OLD, "reward"),

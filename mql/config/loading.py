@@ -1,6 +1,6 @@
 """Reading configurations: layers of precedence, and messages that name the place.
 
-Later layers win: defaults < profile < ``configs/<family>.yaml`` < what the method fixes < the user's file < ``--set``.
+Later layers win: defaults < profile < ``configs/<family>.yaml`` < what the method sets < the user's file < ``--set``.
 A file's block for the chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys.
 """
 
@@ -110,7 +110,7 @@ def load_experiment(
         packaged,
         packaged_profiles.get(profile, {}),
         {key: value for key, value in parents.items() if key != "family"},
-        _fixed_by(method),
+        _set_by(method),
         user,
         user_profiles.get(profile, {}),
         last,
@@ -125,8 +125,9 @@ def load_experiment(
 def override(config: Config, overrides: Overrides) -> Config:
     """Apply ``--set`` texts, or values by key, to a resolved configuration. Raises UserError as `load_config` does."""
     layer = parse_overrides(overrides)
-    method = _checked("method", layer["method"]) if "method" in layer else None
-    return _resolve(_flat(config.model_dump(), where=None), _fixed_by(method) if method else {}, layer)
+    method = _checked("method", layer["method"]) if "method" in layer else config.method
+    changed = {} if method == config.method else _set_by(method)
+    return _resolve(_flat(config.model_dump(), where=None), changed, layer)
 
 
 def read_resolved(path: Path) -> Config:
@@ -301,14 +302,15 @@ def _resolve(*layers: Layer) -> Config:
 
 def _checked(key: Literal["family", "profile", "method"], given: Given) -> str:
     """Check one of the values that decide which layers there are."""
-    fixed = _fixed_by(given.value) if key == "method" and given.value in tuple(METHODS) else {}
+    fixed = _set_by(given.value) if key == "method" and given.value in tuple(METHODS) else {}
     checked: str = getattr(_resolve({"family": Given("any", None)}, fixed, {key: given}), key)
     return checked
 
 
-def _fixed_by(method: str) -> Layer:
-    """Return what a method fixes, as a layer."""
-    return {key: Given(value, None) for key, value in METHODS[method].fixed.items()}
+def _set_by(method: str) -> Layer:
+    """Return what a method fixes, and what it begins from, as a layer."""
+    choice = METHODS[method]
+    return {key: Given(value, None) for key, value in {**choice.sets, **choice.fixed}.items()}
 
 
 def _user_error(error: ValidationError, given: Layer) -> UserError:

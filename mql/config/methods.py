@@ -18,6 +18,7 @@ class MethodChoice(NamedTuple):
     Attributes:
         place: ``module:Class`` of its `Learning`; it is loaded when it is used.
         fixed: values by key that belong to the method; another value of the user is refused.
+        sets: values by key that it begins from, which the user may change.
         follows: values by key that are computed from the rest, where the user gives none.
         adapts: it has something else to show in a new task after some episodes of it; otherwise ``adapt`` is idle.
         sees_task: the family's task parameters stand at the end of what it observes.
@@ -26,6 +27,7 @@ class MethodChoice(NamedTuple):
 
     place: str
     fixed: Mapping[str, Any] = NOTHING
+    sets: Mapping[str, Any] = NOTHING
     follows: Mapping[str, Callable[[Any], Any]] = NOTHING
     adapts: bool = True
     sees_task: bool = False
@@ -67,6 +69,18 @@ METHODS: Mapping[str, MethodChoice] = MappingProxyType(
                 "adapt.method": "context",
                 "adapt.carry_episodes": True,
             },
+        ),
+        "rl2": MethodChoice(
+            "mql.baselines.rl2.learning:RL2",
+            fixed={
+                "agent.use_context": True,
+                "adapt.method": "context",
+                "adapt.carry_episodes": True,
+                "train.prior_data": (),
+            },
+            sets={"adapt.adaptation_episodes": 0},
+            follows={"adapt.adaptation_episodes": lambda config: config.rl2.trial_episodes - 1},
+            replay=False,
         ),
     }
 )

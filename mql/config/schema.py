@@ -18,6 +18,7 @@ from mql.config.adaptation import AdaptConfig as AdaptConfig
 from mql.config.disturbances import EnvConfig, RandomiseConfig
 from mql.config.methods import METHODS
 from mql.config.pearl import PearlConfig as PearlConfig
+from mql.config.rl2 import RL2Config
 from mql.config.section import (
     PATH,
     Count,
@@ -217,7 +218,7 @@ class Config(Section):
     """One experiment, resolved: everything that a run depends on."""
 
     family: str = Field(pattern=_NAME, description="Name of the task family.")
-    method: Literal["mql", "td3", "td3-context", "oracle", "pearl"] = Field(
+    method: Literal["mql", "td3", "td3-context", "oracle", "pearl", "rl2"] = Field(
         default="mql", description="How it is learned; mql: Meta-Q-Learning, the others to compare with (baselines.md)."
     )
     profile: Literal["fast", "paper"] = Field(
@@ -247,6 +248,7 @@ class Config(Section):
     train: TrainConfig = Field(default=TrainConfig(), description="The meta-training loop.")
     adapt: AdaptConfig = Field(default=AdaptConfig(), description="Adaptation to a new task.")
     pearl: PearlConfig = Field(default=PearlConfig(), description="Method pearl.")
+    rl2: RL2Config = Field(default=RL2Config(), description="Method rl2.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Evaluations.")
     wandb: WandbConfig = Field(default=WandbConfig(), description="Weights & Biases.")
 
@@ -380,6 +382,11 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         what = f"train.batch_size is {train.batch_size}, not a multiple of pearl.tasks_per_update = {tasks}"
         mend = f"give a multiple, such as {max(1, round(train.batch_size / tasks)) * tasks}"
         yield ["train.batch_size", "pearl.tasks_per_update", "method"], what, mend
+    if config.method == "rl2" and adapt.adaptation_episodes >= config.rl2.trial_episodes:
+        before = config.rl2.trial_episodes - 1
+        what = f"adapt.adaptation_episodes is {adapt.adaptation_episodes}, but a trial has {before} before its last one"
+        keys = ["adapt.adaptation_episodes", "rl2.trial_episodes"]
+        yield keys, what, "lower it, or raise rl2.trial_episodes"
     if adapt.min_weight > math.exp(min(adapt.max_log_weight, 700.0)):
         what = f"adapt.min_weight is {adapt.min_weight:g}, above the largest weight exp({adapt.max_log_weight:g})"
         keys = ["adapt.min_weight", "adapt.max_log_weight"]
