@@ -85,6 +85,7 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     record = {**record_of(config, family, results, split=split), "method": "sb3-contrib RecurrentPPO"}
     summary = record["summary"]
     return {
+        "family": family.name,
         "env_steps": agent.num_timesteps,
         "train_s": seconds,
         "env_steps_per_s": agent.num_timesteps / seconds,
@@ -99,8 +100,8 @@ def _recurrent_ppo() -> Any:
     """Return the peer's class, before anything is loaded for it."""
     try:
         from sb3_contrib import RecurrentPPO
-    except ModuleNotFoundError as error:
-        raise missing_package(error.name or "sb3_contrib", where=WHERE) from None
+    except ModuleNotFoundError:
+        raise missing_package("sb3_contrib", where=WHERE) from None
     return RecurrentPPO
 
 
