@@ -5,7 +5,7 @@
 #   WORKERS   processes that run the tests; as many as there are cores, at most 8, when not given
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all test-newest check FORCE
+.PHONY: help setup quickstart test test-all test-newest check results FORCE
 
 VENV := .venv
 NEWEST := .venv-newest
@@ -28,6 +28,7 @@ help:
 	@echo "make test-all     set up, then run all tests"
 	@echo "make test-newest  make .venv-newest with the core and the newest MuJoCo, then run the tests of physics there"
 	@echo "make check        set up, then lint, formatting and types"
+	@echo "make results      set up, then write docs/results.md, the README's table and the curves from results/"
 
 setup: $(STAMP)
 
@@ -48,6 +49,9 @@ check: setup
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
+
+results: setup
+	$(RUN) -m mql.cli.publish page
 
 # A stamp holds the folder it was made for: an editable install does not survive a move.
 ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))

@@ -1,7 +1,7 @@
 """Draw a run's learning curve, and keep what it was drawn from.
 
-    python examples/draw_learning_curve.py runs/vel -o results/cheetah-vel
-    python examples/draw_learning_curve.py results/cheetah-vel --random
+    python examples/draw_learning_curve.py runs/vel -o drawn/vel
+    python examples/draw_learning_curve.py drawn/vel --random
 
 Writes curve.png, and copies config.yaml, environment.json and evaluations.jsonl beside it; without -o, a run or an
 earlier result is drawn where it is. New runs hold what random actions get. For an older one, --random plays them in the

@@ -55,7 +55,9 @@ train: {env_steps: 400000}
 adapt: {step2_updates: 50}
 ```
 
-The tables show the defaults of both profiles; family files change some of them. Whole numbers are at most 10^12. This
+The tables show the defaults of both profiles; family files change some of them. What a family's file says of `agent`,
+`train` and `adapt` is the `fast` profile's; the `paper` profile takes from it the block `profiles: {paper: ...}` alone,
+which has the published values of the paper's six families. Whole numbers are at most 10^12. This
 page is written by `python tests/test_docs.py` from `mql/config/schema.py`, and a test compares.
 """
 
@@ -87,7 +89,8 @@ def _paper(key: str) -> str:
     changed = PROFILES["paper"].get(section, {})
     if key == "profile":
         return _shown("paper")
-    return f"**{_shown(changed[name])}**" if name in changed else _default(key)
+    differs = name in changed and changed[name] != FIELDS[key].default
+    return f"**{_shown(changed[name])}**" if differs else _default(key)
 
 
 def _shown(value: Any) -> str:

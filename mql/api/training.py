@@ -29,7 +29,7 @@ from mql.api.forking import Fork, ForkRequest
 from mql.api.mirror import Mirror
 from mql.api.recorded import prior_of
 from mql.config.idle_keys import idle_keys
-from mql.config.loading import Overrides, is_path, load_experiment, override, with_values
+from mql.config.loading import Overrides, has_published_values, is_path, load_experiment, override, with_values
 from mql.config.methods import METHODS
 from mql.config.schema import Config
 from mql.errors import UserError
@@ -192,6 +192,8 @@ def open_job(
         config = fork.settled(config, said)
     elif keep_replay is not None:
         raise UserError("there is no replay to keep", where="--keep-replay", mend="add --from RUN")
+    if config.profile == "paper" and not has_published_values(config.family):
+        say(f"note: there are no published values for {config.family}; profile paper: what all published ones share")
     for line in idle_keys(config, said):
         say(f"note: {line}")
     if given is not None and config.family != given.name:

@@ -76,6 +76,24 @@ def _has_method(name: str, config: Config) -> bool:
     return config.method == name
 
 
+# What acts nowhere in rl2, whose networks and updates have keys of their own.
+_NOT_RL2 = (
+    *(f"agent.{name}" for name in SECTIONS["agent"]),
+    *(
+        f"train.{name}"
+        for name in (
+            "random_steps",
+            "episodes_per_iteration",
+            "batch_size",
+            "env_steps_per_update",
+            "anneal_steps",
+            "replay_capacity",
+            "refresh_rows_per_update",
+            "prior_columns",
+        )
+    ),
+)
+
 # What acts nowhere in a method that does not adapt, beside the keys of `adapt` that `adapt.method` is about.
 _NO_ADAPTATION = (*(f"adapt.{name}" for name in SECTIONS["adapt"]), "evaluate.adapt_while_training")
 
@@ -103,6 +121,8 @@ _RULES = (
         for name, choice in METHODS.items()
         if not choice.adapts
     ),
+    _Rule(_NOT_RL2, partial(_has_method, "rl2"), "method is rl2"),
+    _Rule(tuple(f"rl2.{name}" for name in SECTIONS["rl2"]), lambda c: c.method != "rl2", "method is not rl2"),
     _Rule(("agent.context_length",), lambda c: c.agent.context_mode == "carry", "agent.context_mode is carry"),
     _Rule(
         ("agent.segment_length", "agent.burn_in", "train.refresh_rows_per_update"),

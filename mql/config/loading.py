@@ -1,7 +1,9 @@
 """Reading configurations: layers of precedence, and messages that name the place.
 
 Later layers win: defaults < profile < ``configs/<family>.yaml`` < what the method sets < the user's file < ``--set``.
-A file's block for the chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys.
+A file's block for the chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys. What a
+file of ``configs/`` says of ``agent``, ``train`` and ``adapt`` outside such a block was chosen for the `fast` profile,
+and stays out of another.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from mql.errors import UserError, nearest
 
 SUFFIXES = (".yaml", ".yml")
 PATHS = ("train.prior_data", "train.prior_columns")  # keys whose values are paths
+TUNED = ("agent.", "train.", "adapt.")  # sections of a packaged experiment that are the fast profile's
 
 
 # Settings that win over all files: the ``key=value`` texts of ``--set``, or from Python a mapping of keys to values.
@@ -47,10 +50,11 @@ def load_config(
     *,
     overrides: Overrides = (),
     seed: int | None = None,
+    method: str | None = None,
     families: Sequence[str] | None = None,
 ) -> Config:
     """Resolve the configuration of an experiment; see `load_experiment`."""
-    return load_experiment(target, overrides=overrides, seed=seed, families=families).config
+    return load_experiment(target, overrides=overrides, seed=seed, method=method, families=families).config
 
 
 def load_experiment(
@@ -98,6 +102,7 @@ def load_experiment(
         mend = "a configuration's file name ends in .yaml" if is_file else nearest(family, families)
         raise UserError(f"unknown family {family!r}", where=chosen["family"].where, mend=mend)
     packaged, packaged_profiles = _read_packaged(family)
+    untuned = {key: given for key, given in packaged.items() if not key.startswith(TUNED)}
     origin = chosen.get("start_from", Given(None, None)).value
     parents: Layer = {}
     if inherited is not None and isinstance(origin, str):
@@ -107,7 +112,7 @@ def load_experiment(
     said = {**user, **user_profiles.get(profile, {}), **last}
     layers = (
         _flat(PROFILES[profile], where=None),
-        packaged,
+        packaged if profile == "fast" else untuned,
         packaged_profiles.get(profile, {}),
         {key: value for key, value in parents.items() if key != "family"},
         _set_by(method),
@@ -120,6 +125,11 @@ def load_experiment(
     if follows:
         config = _resolve(*layers, {key: Given(value(config), None) for key, value in follows.items()})
     return Experiment(config, definition, said)
+
+
+def has_published_values(family: str) -> bool:
+    """Whether the experiments that the `paper` profile follows have values for this family, or one that it varies."""
+    return "paper" in _read_packaged(family)[1]
 
 
 def override(config: Config, overrides: Overrides) -> Config:

@@ -78,7 +78,7 @@ METHODS: Mapping[str, MethodChoice] = MappingProxyType(
                 "adapt.carry_episodes": True,
                 "train.prior_data": (),
             },
-            sets={"adapt.adaptation_episodes": 0},
+            sets={"adapt.adaptation_episodes": 0, "train.random_steps": 0},
             follows={"adapt.adaptation_episodes": lambda config: config.rl2.trial_episodes - 1},
             replay=False,
         ),

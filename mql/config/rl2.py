@@ -24,4 +24,7 @@ class RL2Config(Section):
     discount: Fraction = Field(default=0.99, description="Discount of later rewards, across the episodes of a trial.")
     gae_lambda: Fraction = Field(default=0.95, description="Lambda of the generalised advantage estimates.")
     clip: Positive = Field(default=0.2, description="How far an update may move the probability ratio from 1.")
+    kl_limit: Positive = Field(
+        default=0.03, description="Passes end when the policy has moved so far from the one that acted (KL divergence)."
+    )
     entropy_coef: NotNegative = Field(default=0.0, description="Factor of the entropy in the loss.")

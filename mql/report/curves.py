@@ -251,13 +251,16 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure in the style of all pictures here, and return `path`, whose suffix chooses the format."""
+def save_figure(figure: Figure, path: Path, *, metadata: Mapping[str, str] | None = None) -> Path:
+    """Write a figure in the style of all pictures here, and return `path`, whose suffix chooses the format.
+
+    `metadata` is text that the file holds unseen.
+    """
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(visible=True, color="#eeeeee")
         axes.set_axisbelow(True)
-    figure.savefig(path, dpi=RESOLUTION, facecolor="white")
+    figure.savefig(path, dpi=RESOLUTION, facecolor="white", metadata=dict(metadata or {}))
     return path
 
 

@@ -11,7 +11,15 @@ import yaml
 from pydantic import ValidationError
 
 from mql.config.allowed_values import allowed
-from mql.config.loading import flat, load_config, override, parse_overrides, read_resolved, to_yaml
+from mql.config.loading import (
+    flat,
+    has_published_values,
+    load_config,
+    override,
+    parse_overrides,
+    read_resolved,
+    to_yaml,
+)
 from mql.config.schema import PROFILES, AgentConfig, Config
 from mql.config.yaml_text import FIELDS, MODELS, SECTIONS
 from mql.errors import UserError
@@ -55,18 +63,63 @@ def test_packaged_experiments_name_their_own_family(family: str) -> None:
     assert yaml.safe_load(text)["family"] == family
 
 
-def test_paper_profile_holds_the_released_values() -> None:
-    velocity = load_config("cheetah-vel", overrides=["profile=paper"])
-    assert velocity.agent.hidden_sizes == (300, 300)
-    assert (velocity.agent.context_mode, velocity.agent.shared_encoder) == ("window", False)
-    assert (velocity.agent.lr, velocity.agent.context_dim, velocity.agent.context_length) == (1e-3, 15, 20)
-    assert (velocity.train.batch_size, velocity.train.random_steps) == (256, 50_000)
-    assert (velocity.adapt.step1_updates, velocity.adapt.step2_updates, velocity.adapt.batch_size) == (10, 100, 1280)
-    direction = load_config("cheetah-dir", overrides=["profile=paper"])
-    assert (direction.agent.lr, direction.agent.policy_delay, direction.agent.context_dim) == (3e-4, 2, 20)
-    assert (direction.adapt.max_log_weight, direction.adapt.inverse_regularization) == (1.5, 0.5)
-    assert (direction.adapt.step2_updates, direction.adapt.batch_size) == (50, 2560)
-    assert direction.train.env_steps_per_update == 0.4
+# Of the released commands: lr, policy delay, exploration noise, target noise, H, GRU units, largest log weight, C,
+# whether observations are among the propensity's features, updates of step 1 and 2, batch of step 2 (in 256), random
+# steps.
+RELEASED = {
+    "ant-dir": (3e-4, 4, 0.2, 0.4, 25, 30, 1.2, 0.05, False, 5, 400, 5, 10_000),
+    "humanoid-dir": (3e-4, 3, 0.2, 0.3, 15, 20, 2.0, 0.1, True, 5, 15, 5, 100_000),
+    "cheetah-vel": (1e-3, 2, 0.3, 0.3, 20, 15, 1.0, 0.1, False, 10, 100, 5, 50_000),
+    "cheetah-dir": (3e-4, 2, 0.3, 0.3, 20, 20, 1.5, 0.5, False, 10, 50, 10, 10_000),
+    "ant-goal": (4e-4, 4, 0.3, 0.3, 40, 40, 2.0, 0.1, True, 10, 150, 1, 225_000),
+    "walker-params": (8e-4, 3, 0.2, 0.2, 10, 30, 1.1, 0.06, True, 10, 400, 5, 80_000),
+}
+UPDATES_PER_STEP = {"humanoid-dir": 2.5, "cheetah-dir": 2.5, "ant-goal": 0.2, "walker-params": 0.2}  # else 1
+
+
+@pytest.mark.parametrize("family", RELEASED)
+def test_paper_profile_holds_the_released_values(family: str) -> None:
+    config = load_config(family, overrides=["profile=paper"])
+    agent, train, adapt = config.agent, config.train, config.adapt
+    assert (
+        agent.lr,
+        agent.policy_delay,
+        agent.exploration_noise,
+        agent.target_policy_noise,
+        agent.context_length,
+        agent.context_dim,
+        adapt.max_log_weight,
+        adapt.inverse_regularization,
+        adapt.features == "obs_context",
+        adapt.step1_updates,
+        adapt.step2_updates,
+        adapt.batch_size / 256,
+        train.random_steps,
+    ) == RELEASED[family]
+    assert 1 / train.env_steps_per_update == UPDATES_PER_STEP.get(family, 1.0)
+    assert train.replay_capacity == (500_000 if family == "humanoid-dir" else 1_000_000)
+    assert (agent.hidden_sizes, train.batch_size, agent.discount, agent.tau) == ((300, 300), 256, 0.99, 0.005)
+    assert (agent.target_noise_clip, agent.normalize, agent.layer_norm, agent.shared_encoder) == (
+        0.5,
+        False,
+        False,
+        False,
+    )
+    assert (agent.context_mode, train.episodes_per_iteration, train.anneal_steps) == ("window", 1, 0)
+    assert (adapt.method, adapt.adaptation_episodes, adapt.lr, adapt.weighting) == ("paper", 1, 1e-3, "loss")
+
+
+@pytest.mark.parametrize("family", PACKAGED)
+def test_what_was_tuned_for_the_fast_profile_stays_out_of_the_paper_profile(family: str) -> None:
+    """Where nothing is published, what all published experiments share is all that differs from no file at all."""
+    config, bare = (
+        flat(load_config(family, overrides=["profile=paper"])),
+        flat(load_config("x", overrides=["profile=paper"])),
+    )
+    differing = {key for key in config if key.startswith(("agent.", "train.", "adapt.")) and config[key] != bare[key]}
+    published = yaml.safe_load((resources.files("mql.configs") / f"{family}.yaml").read_text()).get("profiles", {})
+    assert differing <= {f"{section}.{key}" for section, keys in published.get("paper", {}).items() for key in keys}
+    assert bool(published) == has_published_values(family) == (family in RELEASED or family == "cheetah-vel-narrow")
 
 
 def test_precedence_goes_from_defaults_to_overrides(experiment: Path) -> None:

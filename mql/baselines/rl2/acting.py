@@ -25,8 +25,8 @@ class Memory:
     action_dim: int
 
     @property
-    def dim(self) -> int:
-        """M."""
+    def context_dim(self) -> int:
+        """M: what an `Agent` carries through an episode, and asks for under this name."""
         return self.state_dim + self.action_dim + 2
 
     def row(self, state: FloatArray, action: FloatArray, reward: FloatArray, *, begins: bool) -> FloatArray:
@@ -36,7 +36,7 @@ class Memory:
 
     def nothing(self, n: int) -> FloatArray:
         """Return the rows [N, M] with which trials begin."""
-        empty = np.zeros((n, self.dim), np.float32)
+        empty = np.zeros((n, self.context_dim), np.float32)
         empty[:, -1] = 1.0
         return empty
 

@@ -43,7 +43,7 @@ class RecurrentNetworks(nn.Module):
     def __init__(self, obs_dim: int, action_dim: int, config: AgentConfig) -> None:
         super().__init__()
         size = config.context_dim
-        self.actor_encoder = Memory(size, action_dim)  # what an `Agent` asks for the size of what episodes carry
+        self.actor_encoder = Memory(size, action_dim)
         self.gru = nn.GRU(obs_dim + action_dim + 2, size)
         self.actor, self.critic = nn.Linear(size, action_dim), nn.Linear(size, 1)
         self.log_std = nn.Parameter(torch.full((action_dim,), math.log(FIRST_STD)))
@@ -85,11 +85,6 @@ class RL2Agent(Agent):
         """What a row of memory consists of."""
         memory: Memory = self.online.actor_encoder
         return memory
-
-    @property
-    def state_dim(self) -> int:
-        """Size of the memory that the policy carries through an episode."""
-        return self.memory.dim
 
     def policy(self) -> Policy:
         """Return the deterministic policy; on the CPU it shares this agent's parameters."""

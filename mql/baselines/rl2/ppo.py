@@ -50,7 +50,7 @@ class PPO(AdamLearner):
         self.returns = Moments(1, device=self.agent.device)
 
     def learn(self, trials: Trials, config: RL2Config, *, generator: torch.Generator) -> dict[str, float]:
-        """Make ``epochs`` passes over the trials; return mean losses."""
+        """Make ``epochs`` passes over the trials, or fewer (``kl_limit``); return mean losses."""
         networks = self.agent.online
         with torch.no_grad():
             before = networks(trials.inputs)
@@ -76,10 +76,15 @@ class PPO(AdamLearner):
                     states = networks(trials.inputs).states
             cut, initial = in_sequences(every, states, config.sequence_length)
             order = torch.randperm(len(initial), generator=generator, device=generator.device).to(initial.device)
-            for some in order.tensor_split(min(config.minibatches, len(order))):
+            batches = order.tensor_split(min(config.minibatches, len(order)))
+            moved = 0.0
+            for some in batches:
                 losses = self._update(_of(cut, some), initial[some], config)
                 sums = {name: sums[name] + value if sums else value for name, value in losses.items()}
-                steps += 1
+                moved += float(losses["kl"]) / len(batches)
+            steps += len(batches)
+            if moved > config.kl_limit:
+                break
         return {name: float(value) / steps for name, value in sums.items()}
 
     def _update(self, batch: Sequences, initial: torch.Tensor, config: RL2Config) -> dict[str, torch.Tensor]:
@@ -147,7 +152,7 @@ def discounted(reward: torch.Tensor, valid: torch.Tensor, discount: float) -> to
 
 
 def in_sequences(whole: Sequences, states: torch.Tensor, length: int) -> tuple[Sequences, torch.Tensor]:
-    """Cut trials [L, N, ...] into sequences of `length` steps, but for those of padding; return states before them, too.
+    """Cut trials [L, N, ...] into sequences of `length` steps, but for those of padding; and the states before them.
 
     `states` [L+1, N, Z] are those before each step, and after the last; those returned are [B, Z].
     """
