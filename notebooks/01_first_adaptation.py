@@ -263,7 +263,8 @@ for name, policy in (("zero-shot", agent), ("after step 1", first.agent), ("afte
     returns[name] = np.array([episode.episode_return for episode in played])
     gain = paired_gain(returns["zero-shot"], returns[name])
     low, high = gain["ci95"] or (np.nan, np.nan)  # fewer than 5 values have no interval
-    print(f"{name}: return {returns[name].mean():.2f}, gain {gain['mean']:+.2f} [{low:+.2f}, {high:+.2f}], n = {gain['n']}")
+    between = f"[{low:+.2f}, {high:+.2f}], n = {gain['n']}"
+    print(f"{name}: return {returns[name].mean():.2f}, gain {gain['mean']:+.2f} {between}")
 
 # %% [markdown]
 # ## Did adaptation help?

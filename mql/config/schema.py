@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from mql.config.adaptation import AdaptConfig as AdaptConfig
 from mql.config.disturbances import EnvConfig, RandomiseConfig
 from mql.config.methods import METHODS
+from mql.config.pearl import PearlConfig as PearlConfig
 from mql.config.profiles import PROFILES as PROFILES
 from mql.config.rl2 import RL2Config
 from mql.config.section import (
@@ -247,7 +248,7 @@ class Config(Section):
     """One experiment, resolved: everything that a run depends on."""
 
     family: str = Field(pattern=NAME, description="Name of the task family.")
-    method: Literal["mql", "td3", "td3-context", "oracle", "rl2"] = Field(
+    method: Literal["mql", "td3", "td3-context", "oracle", "pearl", "rl2"] = Field(
         default="mql", description="How it is learned; mql: Meta-Q-Learning, the others to compare with (baselines.md)."
     )
     profile: Literal["fast", "paper"] = Field(
@@ -276,6 +277,7 @@ class Config(Section):
     agent: AgentConfig = Field(default=AgentConfig(), description="What is learned, and how.")
     train: TrainConfig = Field(default=TrainConfig(), description="The meta-training loop.")
     adapt: AdaptConfig = Field(default=AdaptConfig(), description="Adaptation to a new task.")
+    pearl: PearlConfig = Field(default=PearlConfig(), description="Method pearl.")
     rl2: RL2Config = Field(default=RL2Config(), description="Method rl2.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Evaluations.")
     wandb: WandbConfig = Field(default=WandbConfig(), description="Weights & Biases.")
@@ -368,12 +370,18 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
                 multiple = max(1, round(size / agent.segment_length)) * agent.segment_length
                 keys = [key, "agent.segment_length", "agent.context_mode"]
                 yield keys, what, f"agent.context_mode carry needs a multiple, such as {multiple}"
-    if adapt.method == "context" and adapt.carry_episodes and not agent.use_context:
+    blind = not agent.use_context and config.method != "pearl"  # whose belief goes on
+    if adapt.method == "context" and adapt.carry_episodes and blind:
         what = "adapt.carry_episodes is true, but agent.use_context is false: there is no context to go on with"
         yield ["adapt.carry_episodes", "agent.use_context"], what, "set adapt.carry_episodes to false"
     if agent.value_min is not None and agent.value_max is not None and agent.value_min >= agent.value_max:
         what = f"agent.value_min is {agent.value_min:g}, not below agent.value_max = {agent.value_max:g}"
         yield ["agent.value_min", "agent.value_max"], what, "give the lowest and the highest discounted return"
+    if config.method == "pearl" and train.batch_size % config.pearl.tasks_per_update:
+        tasks = config.pearl.tasks_per_update
+        what = f"train.batch_size is {train.batch_size}, not a multiple of pearl.tasks_per_update = {tasks}"
+        mend = f"give a multiple, such as {max(1, round(train.batch_size / tasks)) * tasks}"
+        yield ["train.batch_size", "pearl.tasks_per_update", "method"], what, mend
     if config.method == "rl2" and adapt.adaptation_episodes >= config.rl2.trial_episodes:
         before = config.rl2.trial_episodes - 1
         what = f"adapt.adaptation_episodes is {adapt.adaptation_episodes}, but a trial has {before} before its last one"
