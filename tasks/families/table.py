@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mql.tasks.families.meta_world.names import ENVIRONMENTS
+from mql.tasks.families.meta_world.names import ENVIRONMENTS, STEPPED
 
 # name, the function that builds the family, as module:function, and the arguments that it gets.
 TABLE: tuple[tuple[str, ...], ...] = (
@@ -67,7 +67,11 @@ TABLE: tuple[tuple[str, ...], ...] = (
     ("fetch-pick-wrapped", "mql.tasks.families.robotics.fetch:wrapped", "pick"),
     ("fetch-pick-sparse", "mql.tasks.families.robotics.fetch:fetch", "pick", "sparse"),
     ("fetch-pick-physics", "mql.tasks.families.robotics.fetch:fetch", "pick", "physics"),
-    *((f"ml1-{environment}", "mql.tasks.families.meta_world.family:ml1", environment) for environment in ENVIRONMENTS),
+    *(
+        (f"ml1-{name}", f"mql.tasks.families.meta_world.{'stepped' if name in STEPPED else 'family'}:ml1", name)
+        for name in ENVIRONMENTS
+    ),
+    *((f"ml1-{name}-wrapped", "mql.tasks.families.meta_world.stepped:ml1_wrapped", name) for name in STEPPED),
     ("ml10", "mql.tasks.families.meta_world.family:ml10"),
     ("ml45", "mql.tasks.families.meta_world.family:ml45"),
     ("mt10", "mql.tasks.families.meta_world.family:mt10"),
