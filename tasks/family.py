@@ -138,6 +138,28 @@ class TaskFamily(ABC):
         """
         return None
 
+    @property
+    def moves_by(self) -> tuple[str, ...] | None:
+        """The task parameters that motion, or an episode's end, depends on; None: the family does not say.
+
+        Tasks that agree in these move alike: equal starts and actions lead through equal observations. All others are
+        for rewards and success alone.
+        """
+        return None
+
+    def succeeded(self, obs: FloatArray, action: FloatArray, task: Task) -> bool | None:
+        """Tell whether an episode, of any task, would have been a success in `task`; None: observations don't say.
+
+        Args:
+            obs: [T+1, O].
+            action: [T, A].
+            task: a task of this family.
+
+        Raises:
+            UserError: as `reward`.
+        """
+        return None
+
     def observed(self, signals: Mapping[str, npt.ArrayLike]) -> FloatArray | None:
         """Return the observations [T+1, O] that this family would have shown for a log of T control steps.
 

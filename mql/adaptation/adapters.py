@@ -74,7 +74,7 @@ class Adaptation:
         """
         asked, seconds, resumed = 0, 0.0, time.perf_counter()
         transitions = sum(episode.length for episode in new.given)
-        process = ADAPTERS[self.config.method].process(self.trained, self.prepared, self.config, new)
+        process = self._process(new)
         try:
             request = next(process)
             while True:
@@ -97,6 +97,9 @@ class Adaptation:
             "adapt_seconds": seconds + time.perf_counter() - resumed,
         }
         return replace(result, report={**result.report, **every})
+
+    def _process(self, new: NewTask) -> Process:
+        return ADAPTERS[self.config.method].process(self.trained, self.prepared, self.config, new)
 
     def _check_finite(self, agent: Agent) -> None:
         for name, tensor in agent.named_tensors():

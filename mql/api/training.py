@@ -32,6 +32,7 @@ from mql.config.idle_keys import idle_keys
 from mql.config.loading import Overrides, has_published_values, is_path, load_experiment, override, with_values
 from mql.config.methods import METHODS
 from mql.config.schema import Config
+from mql.config.yaml_text import Layer
 from mql.errors import UserError
 from mql.learning.prior import Prior
 from mql.learning.replay_size import ReplaySize
@@ -192,9 +193,7 @@ def open_job(
         config = fork.settled(config, said)
     elif keep_replay is not None:
         raise UserError("there is no replay to keep", where="--keep-replay", mend="add --from RUN")
-    if config.profile == "paper" and not has_published_values(config.family):
-        say(f"note: there are no published values for {config.family}; profile paper: what all published ones share")
-    for line in idle_keys(config, said):
+    for line in notes_on(config, said):
         say(f"note: {line}")
     if given is not None and config.family != given.name:
         mend = "leave the setting 'family' out"
@@ -222,6 +221,14 @@ def open_job(
     except BaseException:
         run.close()
         raise
+
+
+def notes_on(config: Config, said: Layer) -> list[str]:
+    """Return what is worth saying of a configuration before a run begins; `said` is what the user gave himself."""
+    notes = []
+    if config.profile == "paper" and not has_published_values(config.family):
+        notes.append(f"there are no published values for {config.family}; profile paper: what all published ones share")
+    return [*notes, *idle_keys(config, said)]
 
 
 def create_run(

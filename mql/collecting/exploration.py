@@ -23,12 +23,14 @@ from typing import Protocol
 
 import numpy as np
 
+from mql.collecting.persistent import held_actions, waypoint_actions
 from mql.collecting.pink import pink_noise
 from mql.tasks.family import TaskFamily
 from mql.types import FloatArray, IntArray
 
 Shape = tuple[int, int, int]
-Noise = Callable[[Shape, np.random.Generator], FloatArray]  # a shape [T, N, A] -> numbers of mean 0 and variance 1
+# Makes numbers of a shape [T, N, A]: noise of mean 0 and variance 1, or actions.
+Noise = Callable[[Shape, np.random.Generator], FloatArray]
 
 
 class Exploration(Protocol):
@@ -63,28 +65,46 @@ class AddedNoise:
         noise: draws the noise of whole episodes, of unit variance.
         scale: its standard deviation, in actions.
         steps, action_dim: of an episode, T and A.
+        spread: an episode's standard deviation is `scale` times a factor of its own, log-uniform from 1 / spread to
+            spread: some episodes follow the policy closely while others stray (1: all have `scale`).
     """
 
     noise: Noise
     scale: float
     steps: int
     action_dim: int
+    spread: float = 1.0
 
     def begin(self, n: int, rng: np.random.Generator) -> Exploration:
         """Draw the noise of all episodes."""
-        return _NoiseAdded(self.scale * self.noise((self.steps, n, self.action_dim), rng))
+        noise = self.scale * self.noise((self.steps, n, self.action_dim), rng)
+        if self.spread != 1.0:
+            factor = np.exp(np.log(self.spread) * rng.uniform(-1.0, 1.0, (n, 1)))
+            noise = (noise * factor).astype(np.float32)
+        return _NoiseAdded(noise)
 
 
 @dataclass(frozen=True)
 class RandomActions:
-    """Actions uniform in [-1, 1], whatever the policy says: the warm-up, and what returns are compared with."""
+    """Random actions, whatever the policy says: the warm-up, and what returns are compared with (uniform ones).
 
+    Attributes:
+        draw: gives the actions of whole episodes, in [-1, 1].
+        steps, action_dim: of an episode, T and A.
+    """
+
+    draw: Noise
     steps: int
     action_dim: int
 
     def begin(self, n: int, rng: np.random.Generator) -> Exploration:
         """Draw the actions of all episodes."""
-        return _ActionsGiven(rng.uniform(-1.0, 1.0, (self.steps, n, self.action_dim)).astype(np.float32))
+        return _ActionsGiven(self.draw((self.steps, n, self.action_dim), rng))
+
+
+def uniform_actions(shape: Shape, rng: np.random.Generator) -> FloatArray:
+    """Draw actions uniform in [-1, 1] that are independent at every step."""
+    return rng.uniform(-1.0, 1.0, shape).astype(np.float32)
 
 
 def white_noise(shape: Shape, rng: np.random.Generator) -> FloatArray:
@@ -92,8 +112,8 @@ def white_noise(shape: Shape, rng: np.random.Generator) -> FloatArray:
     return rng.standard_normal(shape, dtype=np.float32)
 
 
-# Beside the choices of `agent.exploration`: what makes an explorer of (standard deviation, T, A).
-EXPLORERS: Mapping[str, Callable[[float, int, int], Explorer]] = MappingProxyType(
+# Beside the choices of `agent.exploration`: what makes an explorer of (standard deviation, T, A, spread).
+EXPLORERS: Mapping[str, Callable[[float, int, int, float], Explorer]] = MappingProxyType(
     {
         "white": partial(AddedNoise, white_noise),
         "pink": partial(AddedNoise, pink_noise),
@@ -101,14 +121,23 @@ EXPLORERS: Mapping[str, Callable[[float, int, int], Explorer]] = MappingProxyTyp
 )
 
 
-def explorer_for(family: TaskFamily, kind: str, scale: float) -> Explorer | None:
-    """Return the explorer of a kind for episodes of `family`, or None where `scale`, its standard deviation, is 0."""
-    return EXPLORERS[kind](scale, family.episode_length, family.action_dim) if scale else None
+# Beside the choices of `train.random_actions`: what draws them.
+RANDOM_ACTIONS: Mapping[str, Noise] = MappingProxyType(
+    {"uniform": uniform_actions, "held": held_actions, "waypoints": waypoint_actions}
+)
 
 
-def random_actions(family: TaskFamily) -> Explorer:
-    """Return the explorer that acts uniformly at random in episodes of `family`."""
-    return RandomActions(family.episode_length, family.action_dim)
+def explorer_for(family: TaskFamily, kind: str, scale: float, *, spread: float = 1.0) -> Explorer | None:
+    """Return the explorer of a kind for episodes of `family`, or None where `scale`, its standard deviation, is 0.
+
+    With `spread`, episodes have standard deviations of their own, by a factor of up to `spread` smaller or larger.
+    """
+    return EXPLORERS[kind](scale, family.episode_length, family.action_dim, spread) if scale else None
+
+
+def random_actions(family: TaskFamily, kind: str = "uniform") -> Explorer:
+    """Return the explorer that acts at random in episodes of `family`: a kind of `train.random_actions`."""
+    return RandomActions(RANDOM_ACTIONS[kind], family.episode_length, family.action_dim)
 
 
 def begin(explorer: Explorer, n: int, rng: np.random.Generator | Sequence[np.random.Generator]) -> Exploration:

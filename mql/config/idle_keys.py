@@ -83,12 +83,18 @@ _NOT_RL2 = (
         f"train.{name}"
         for name in (
             "random_steps",
+            "random_actions",
             "episodes_per_iteration",
             "batch_size",
             "env_steps_per_update",
             "anneal_steps",
             "replay_capacity",
             "refresh_rows_per_update",
+            "episode_priority",
+            "episode_priority_factor",
+            "task_sampling",
+            "relabel_share",
+            "relabel_to",
             "prior_columns",
         )
     ),
@@ -97,7 +103,25 @@ _NOT_RL2 = (
 # What acts nowhere in a method that does not adapt, beside the keys of `adapt` that `adapt.method` is about.
 _NO_ADAPTATION = (*(f"adapt.{name}" for name in SECTIONS["adapt"]), "evaluate.adapt_while_training")
 
+_OF_CONTEXTS = (
+    "agent.encoder",
+    "agent.context_length",
+    "agent.context_elements",
+    "agent.context_mode",
+    "agent.context_dim",
+    "agent.segment_length",
+    "agent.burn_in",
+    "agent.shared_encoder",
+    "train.refresh_rows_per_update",
+)
+
 _RULES = (
+    _Rule(_OF_CONTEXTS, partial(_has_method, "pearl"), "method pearl has a belief in the place of a context"),
+    _Rule(
+        tuple(f"pearl.{name}" for name in SECTIONS["pearl"]),
+        lambda c: c.method != "pearl",
+        "method is not pearl",
+    ),
     *(
         _Rule(_NO_ADAPTATION, partial(_has_method, name), f"the method {name} does not adapt")
         for name, choice in METHODS.items()
@@ -112,24 +136,27 @@ _RULES = (
         "agent.context_mode is window",
     ),
     _Rule(
-        (
-            "agent.encoder",
-            "agent.context_length",
-            "agent.context_elements",
-            "agent.context_mode",
-            "agent.context_dim",
-            "agent.segment_length",
-            "agent.burn_in",
-            "agent.shared_encoder",
-            "train.refresh_rows_per_update",
-        ),
+        _OF_CONTEXTS,
         lambda c: not c.agent.use_context,
         "agent.use_context is false",
     ),
+    _Rule(("agent.exploration_spread",), lambda c: c.agent.exploration_noise == 0, "agent.exploration_noise is 0"),
+    _Rule(
+        ("train.episode_priority_factor",),
+        lambda c: c.train.episode_priority == "uniform",
+        "train.episode_priority is uniform",
+    ),
+    _Rule(("train.relabel_to",), lambda c: c.train.relabel_share == 0, "train.relabel_share is 0"),
+    _Rule(("train.random_actions",), lambda c: c.train.random_steps == 0, "train.random_steps is 0"),
     _Rule(
         ("agent.target_policy_noise", "agent.target_noise_clip"),
         lambda c: c.agent.algorithm != "td3",
         "agent.algorithm is not td3",
+    ),
+    _Rule(
+        ("agent.value_min", "agent.value_max", "agent.value_bins", "agent.value_spacing"),
+        lambda c: c.agent.critic == "squared",
+        "agent.critic is squared",
     ),
     *(
         _Rule(

@@ -23,7 +23,17 @@ from mql.config.findings import shown
 from mql.config.marked_yaml import read_yaml
 from mql.config.methods import METHODS
 from mql.config.schema import BEFORE, PROFILES, Config
-from mql.config.yaml_text import EXPERIMENT, FIELDS, SECTIONS, Given, Layer, check_key, definition_name, read_text
+from mql.config.yaml_text import (
+    EXPERIMENT,
+    FIELDS,
+    SECTIONS,
+    Given,
+    Layer,
+    check_key,
+    definition_name,
+    read_text,
+    split_key,
+)
 from mql.errors import UserError, nearest
 
 SUFFIXES = (".yaml", ".yml")
@@ -83,7 +93,7 @@ def load_experiment(
     """
     user, user_profiles = _read_target(target)
     for layer in (user, *user_profiles.values()):
-        layer.update(_from_folder(layer, Path(target).parent))
+        layer.update(from_folder(layer, Path(target).parent))
     last = parse_overrides(overrides)
     if seed is not None:
         last["seed"] = Given(seed, "--seed")
@@ -162,9 +172,12 @@ def flat(config: Config) -> dict[str, Any]:
 
 
 def parse_overrides(overrides: Overrides) -> Layer:
-    """Read values by key, or ``key=value`` texts with values in YAML, so that lists and numbers work as in a file."""
+    """Read values by key, or ``key=value`` texts with values in YAML, so that lists and numbers work as in a file.
+
+    A value by key may be a `Given`, which knows where it stands.
+    """
     if isinstance(overrides, Mapping):
-        return {key: Given(_plain(value), _checked_key(key, f"settings, {key}")) for key, value in overrides.items()}
+        return {key: _with_place(key, value) for key, value in overrides.items()}
     if isinstance(overrides, str):
         raise UserError(
             "the settings are one text", where="settings", mend="give values by key, {'section.key': value}"
@@ -192,25 +205,21 @@ def with_values(overrides: Overrides, values: Mapping[str, Any]) -> Overrides:
     return [*overrides, *(f"{key}={json.dumps(value)}" for key, value in given.items())]
 
 
+def _with_place(key: str, value: Any) -> Given:
+    given = value if isinstance(value, Given) else Given(_plain(value), f"settings, {key}")
+    _checked_key(key, given.where or f"settings, {key}")
+    return given
+
+
 def _checked_key(key: str, where: str) -> str:
     """Refuse a key that does not exist; return `where`."""
     if key in SECTIONS:
         value = "=VALUE" if where.startswith("--set") else ""
         mend = f"set one of its keys, such as {next(name for name in FIELDS if name.startswith(f'{key}.'))}{value}"
         raise UserError(f"{key!r} is a section", where=where, mend=mend)
-    section, name = _outer(str(key))
+    section, name = split_key(str(key))
     check_key(name, section, where)
     return where
-
-
-def _outer(key: str) -> tuple[str | None, str]:
-    """Split a dotted key into the innermost section that it begins with, and the rest."""
-    parts = key.split(".")
-    for n in range(len(parts) - 1, 0, -1):
-        section = ".".join(parts[:n])
-        if section in SECTIONS:
-            return section, ".".join(parts[n:])
-    return None, key
 
 
 def _plain(value: Any) -> Any:
@@ -233,7 +242,7 @@ def _read_target(target: str) -> tuple[Layer, dict[str, Layer]]:
     return read_text(text, target)
 
 
-def _from_folder(layer: Layer, folder: Path) -> Layer:
+def from_folder(layer: Layer, folder: Path) -> Layer:
     """Return the values of a file that are paths, which start at its own folder, as paths from here."""
 
     def path(value: Any) -> Any:

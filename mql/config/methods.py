@@ -61,6 +61,20 @@ METHODS: Mapping[str, MethodChoice] = MappingProxyType(
             adapts=False,
             sees_task=True,
         ),
+        "pearl": MethodChoice(
+            "mql.baselines.pearl.learning:Pearl",
+            fixed={
+                "agent.algorithm": "sac",
+                "agent.use_context": False,  # z is a belief of its own
+                "agent.critic": "squared",
+                "agent.n_step": 1,
+                "train.episode_priority": "uniform",
+                "train.task_sampling": "even",
+                "train.relabel_share": 0.0,
+                "adapt.method": "context",
+                "adapt.carry_episodes": True,
+            },
+        ),
         "rl2": MethodChoice(
             "mql.baselines.rl2.learning:RL2",
             fixed={

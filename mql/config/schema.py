@@ -18,6 +18,8 @@ from pydantic_core import PydanticCustomError
 from mql.config.adaptation import AdaptConfig as AdaptConfig
 from mql.config.disturbances import EnvConfig, RandomiseConfig
 from mql.config.methods import METHODS
+from mql.config.pearl import PearlConfig as PearlConfig
+from mql.config.profiles import PROFILES as PROFILES
 from mql.config.rl2 import RL2Config
 from mql.config.section import (
     NAME,
@@ -28,6 +30,7 @@ from mql.config.section import (
     Fraction,
     NotNegative,
     Positive,
+    Real,
     Section,
     Whole,
     whole_number,
@@ -101,8 +104,26 @@ class AgentConfig(Section):
         default=True, description="One context encoder for actor and critics, or one for each."
     )
     layer_norm: bool = Field(default=True, description="Layer normalisation in the critics.")
+    critic: Literal["squared", "hl_gauss", "c51"] = Field(
+        default="squared",
+        description="What a critic says: a number (squared error), or a histogram of values (cross-entropy; HL-Gauss "
+        "or C51).",
+    )
+    value_min: Real | None = Field(
+        default=None,
+        description="Lowest value of a histogram, a discounted sum of the family's own rewards; null: from episodes.",
+    )
+    value_max: Real | None = Field(default=None, description="Highest value of a histogram; null: from episodes.")
+    value_bins: Annotated[Count, Field(ge=11, le=10_000)] = Field(default=101, description="Bins of a histogram.")
+    value_spacing: Literal["even", "fine"] = Field(
+        default="even",
+        description="Widths of the bins: equal, or narrow near 0, where small values are to be told beside large ones.",
+    )
     lr: Positive = Field(default=1e-3, description="Learning rate of Adam in meta-training.")
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
+    n_step: Annotated[Count, Field(le=1000)] = Field(
+        default=1, description="Rewards that a critic's target sums up before it asks the target critics what follows."
+    )
     tau: Annotated[Positive, Field(le=1)] = Field(default=0.005, description="Polyak step of the target networks.")
     policy_delay: Count = Field(default=2, description="Critic updates per actor update.")
     exploration: Literal["white", "pink"] = Field(
@@ -110,6 +131,10 @@ class AgentConfig(Section):
     )
     exploration_noise: NotNegative = Field(
         default=0.3, description="Standard deviation of the noise on collected actions."
+    )
+    exploration_spread: Annotated[Positive, Field(ge=1)] = Field(
+        default=1.0,
+        description="Each collected episode's noise is this many times smaller to larger, log-uniform; 1: all alike.",
     )
     target_policy_noise: NotNegative = Field(
         default=0.3, description="Standard deviation of the noise on target actions (algorithm td3)."
@@ -143,6 +168,10 @@ class TrainConfig(Section):
 
     env_steps: Count = Field(default=300_000, description="Environment steps of the whole run.")
     random_steps: Whole = Field(default=10_000, description="Random steps before the first update, over all tasks.")
+    random_actions: Literal["uniform", "held", "waypoints"] = Field(
+        default="uniform",
+        description="Actions of the random steps: new at each, kept for a while, or straight on to random places.",
+    )
     episodes_per_iteration: Count = Field(default=16, description="Episodes collected side by side between updates.")
     batch_size: Count = Field(default=512, description="Transitions per update.")
     env_steps_per_update: Positive = Field(default=8.0, description="Environment steps collected for each update.")
@@ -154,6 +183,25 @@ class TrainConfig(Section):
     refresh_rows_per_update: Whole = Field(
         default=4096,
         description="Stored steps per update whose encoder states are recomputed, oldest first (context_mode carry).",
+    )
+    episode_priority: Literal["uniform", "success", "return"] = Field(
+        default="uniform",
+        description="Which of a task's episodes are drawn more often: none, those that succeeded, or the upper quarter "
+        "by return.",
+    )
+    episode_priority_factor: Annotated[Positive, Field(ge=1)] = Field(
+        default=4.0, description="How many times as often their steps are drawn as those of other episodes."
+    )
+    task_sampling: Literal["even", "worst"] = Field(
+        default="even",
+        description="Tasks that are collected: all equally often, or, at every second place, one of the worst quarter.",
+    )
+    relabel_share: Fraction = Field(
+        default=0.0,
+        description="Share of collected episodes that are also learned from as episodes of another training task.",
+    )
+    relabel_to: Literal["random", "best"] = Field(
+        default="random", description="Which task: any, or of ten the one in which the episode is worth most."
     )
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
@@ -200,7 +248,7 @@ class Config(Section):
     """One experiment, resolved: everything that a run depends on."""
 
     family: str = Field(pattern=NAME, description="Name of the task family.")
-    method: Literal["mql", "td3", "td3-context", "oracle", "rl2"] = Field(
+    method: Literal["mql", "td3", "td3-context", "oracle", "pearl", "rl2"] = Field(
         default="mql", description="How it is learned; mql: Meta-Q-Learning, the others to compare with (baselines.md)."
     )
     profile: Literal["fast", "paper"] = Field(
@@ -229,6 +277,7 @@ class Config(Section):
     agent: AgentConfig = Field(default=AgentConfig(), description="What is learned, and how.")
     train: TrainConfig = Field(default=TrainConfig(), description="The meta-training loop.")
     adapt: AdaptConfig = Field(default=AdaptConfig(), description="Adaptation to a new task.")
+    pearl: PearlConfig = Field(default=PearlConfig(), description="Method pearl.")
     rl2: RL2Config = Field(default=RL2Config(), description="Method rl2.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Evaluations.")
     wandb: WandbConfig = Field(default=WandbConfig(), description="Weights & Biases.")
@@ -283,58 +332,6 @@ def saved_agent_config(values: Mapping[str, Any]) -> AgentConfig:
     return AgentConfig.model_validate({**before, **values})
 
 
-# What the `paper` profile says where it differs from the defaults above: what the published experiments have in common
-# (those of one family stand in its file). `weighting` is eq. 19 as written.
-PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-    {
-        "fast": {},
-        "paper": {
-            "agent": {
-                "algorithm": "td3",
-                "encoder": "gru",
-                "hidden_sizes": (300, 300),
-                "context_mode": "window",
-                "context_elements": CONTEXT_PARTS,
-                "shared_encoder": False,
-                "layer_norm": False,
-                "lr": 3e-4,
-                "discount": 0.99,
-                "tau": 0.005,
-                "target_noise_clip": 0.5,
-                "exploration": "white",
-                "reward_scale": 1.0,
-                "normalize": False,
-            },
-            "train": {
-                "env_steps": 1_000_000,
-                "random_steps": 10_000,
-                "episodes_per_iteration": 1,
-                "batch_size": 256,
-                "env_steps_per_update": 1.0,
-                "anneal_steps": 0,
-                "replay_capacity": 1_000_000,
-                "evaluate_every": 50_000,
-                "checkpoint_every": 50_000,
-                "keep_checkpoints": 30,
-            },
-            "adapt": {
-                "method": "paper",
-                "adaptation_episodes": 1,
-                "exploration_noise": 0.0,
-                "step1_batch_size": 0,
-                "step1_penalty": True,
-                "batch_size": 1280,
-                "lr": 1e-3,
-                "proximal_coef": "auto",
-                "pull": "loss",
-                "weights": "propensity",
-                "weighting": "loss",
-            },
-        },
-    }
-)
-
-
 def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     """Yield (keys, what is wrong, how to fix it) for values that are fine alone but not together."""
     agent, train, adapt = config.agent, config.train, config.adapt
@@ -373,9 +370,18 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
                 multiple = max(1, round(size / agent.segment_length)) * agent.segment_length
                 keys = [key, "agent.segment_length", "agent.context_mode"]
                 yield keys, what, f"agent.context_mode carry needs a multiple, such as {multiple}"
-    if adapt.method == "context" and adapt.carry_episodes and not agent.use_context:
+    blind = not agent.use_context and config.method != "pearl"  # whose belief goes on
+    if adapt.method == "context" and adapt.carry_episodes and blind:
         what = "adapt.carry_episodes is true, but agent.use_context is false: there is no context to go on with"
         yield ["adapt.carry_episodes", "agent.use_context"], what, "set adapt.carry_episodes to false"
+    if agent.value_min is not None and agent.value_max is not None and agent.value_min >= agent.value_max:
+        what = f"agent.value_min is {agent.value_min:g}, not below agent.value_max = {agent.value_max:g}"
+        yield ["agent.value_min", "agent.value_max"], what, "give the lowest and the highest discounted return"
+    if config.method == "pearl" and train.batch_size % config.pearl.tasks_per_update:
+        tasks = config.pearl.tasks_per_update
+        what = f"train.batch_size is {train.batch_size}, not a multiple of pearl.tasks_per_update = {tasks}"
+        mend = f"give a multiple, such as {max(1, round(train.batch_size / tasks)) * tasks}"
+        yield ["train.batch_size", "pearl.tasks_per_update", "method"], what, mend
     if config.method == "rl2" and adapt.adaptation_episodes >= config.rl2.trial_episodes:
         before = config.rl2.trial_episodes - 1
         what = f"adapt.adaptation_episodes is {adapt.adaptation_episodes}, but a trial has {before} before its last one"

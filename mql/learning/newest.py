@@ -10,7 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mql.types import IntArray
+
 GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, fill the unit interval evenly, whatever the number of tasks
+
+
+COPY = 2**40  # from here on, numbers are those of copies: this plus the number of the episode that is copied
 
 
 class Stored(NamedTuple):
@@ -21,6 +26,11 @@ class Stored(NamedTuple):
     first: int
     rows: int
     turn: int
+
+    @property
+    def origin(self) -> int:
+        """Its number or, of a copy, that of the episode that is copied."""
+        return self.number - COPY if self.number >= COPY else self.number
 
     @property
     def length(self) -> int:
@@ -94,3 +104,15 @@ def _spread_within(episodes: Sequence[Stored], at_most: int) -> list[Stored]:
 def _spread(episodes: Sequence[Stored], n: int) -> list[Stored]:
     """Return `n` of `episodes`, spread evenly."""
     return [episodes[(2 * i + 1) * len(episodes) // (2 * n)] for i in range(n)]
+
+
+def rows_of(stretches: Sequence[Stretch], *, ring: int) -> IntArray:
+    """Return the table rows of all transitions of `stretches`, in order; a task's ring has `ring` rows."""
+    if not stretches:
+        return np.zeros(0, dtype=np.int64)
+    begin = np.array([stretch.episode.task * ring for stretch in stretches])
+    start = np.array([stretch.episode.first + stretch.first for stretch in stretches])
+    count = np.array([stretch.steps for stretch in stretches])
+    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    rows: IntArray = np.repeat(begin, count) + (np.repeat(start, count) + within) % ring
+    return rows

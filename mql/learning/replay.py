@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,12 @@ from mql.agent.elements import ContextElements
 from mql.agent.protocols import Encoder
 from mql.agent.scaling import Scaling
 from mql.learning.contexts import ContextPlan, Segments, Windows, reads
-from mql.learning.newest import Stored, Stretch, newest_of_all, whole
+from mql.learning.n_step import NStep, steps_ahead, window_to
+from mql.learning.newest import COPY, Stored, newest_of_all, rows_of, whole
+from mql.learning.priority import EpisodePriority, Favoured
 from mql.learning.refresh_order import RefreshOrder
 from mql.learning.replay_size import ReplaySize
+from mql.learning.rings import EpisodeRows, zeros
 from mql.types import Batch, Context, Episode, FloatArray, IntArray, Transition
 
 EPISODES_AT_ONCE = 256  # go through the encoder side by side when states are refreshed
@@ -44,6 +47,7 @@ class Replay:
         scaling: of what batches and states are made from (None: none), and what contexts have of a row (None: all);
             the table itself keeps its units.
         prior: names of the last tasks, whose episodes are no run's own (`mql.learning.prior`): numbers below 0.
+        priority: which episodes `sample` draws more often; None: all alike.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Replay:
         device: str = "cpu",
         scaling: Scaling | None = None,
         prior: Sequence[str] = (),
+        priority: EpisodePriority | None = None,
     ) -> None:
         self._scaling = scaling or Scaling(
             ContextElements(obs_dim, action_dim), reward_scale=1.0, normalize=False, device=device
@@ -67,9 +72,9 @@ class Replay:
         sizes = {"capacity": capacity, "episode_length": episode_length, "context_dim": context_dim}
         size = ReplaySize(n_tasks=n_tasks, obs_dim=obs_dim, action_dim=action_dim, **sizes)
         self.rows = size.rows
-        self.table = _zeros(*size.on_device["table"], device)
+        self.table = zeros(*size.on_device["table"], device)
         # Of every row: the encoder's state before its step, as of the last `refresh_states` that reached its episode.
-        self.states = _zeros(*size.on_device["states"], device)
+        self.states = zeros(*size.on_device["states"], device)
         # Of every row: the step in its episode, and how many steps its episode has after it (0: the final row).
         indices = {name: np.zeros(shape, dtype) for name, (shape, dtype) in size.on_host.items()}
         self.step, self.remaining, self.terminated = indices["step"], indices["remaining"], indices["terminated"]
@@ -78,6 +83,7 @@ class Replay:
         self._stored: list[deque[Stored]] = [deque() for _ in range(n_tasks)]
         self._lengths: dict[int, int] = {}  # steps of every episode held, by number
         self._at: dict[int, Stored] = {}
+        self._favoured = Favoured(priority, (n_tasks, size.rows)) if priority else None
         self._order = RefreshOrder()
         self._kept_states: dict[int, torch.Tensor] = {}  # of a checkpoint, for episodes that are yet to be appended
         self.appended = 0  # the number of the next episode
@@ -106,14 +112,15 @@ class Replay:
 
     @property
     def first_live_episode(self) -> int:
-        """Number of the oldest episode held that a run has collected (`appended` when none is)."""
+        """Number of the oldest episode held that a run has collected, or copied (`appended` when none is)."""
         own = self._stored[: self.n_trained]
-        return min((stored[0].number for stored in own if stored), default=self.appended)
+        return min((stored[0].origin for stored in own if stored), default=self.appended)
 
-    def append(self, episode: Episode, *, number: int | None = None) -> None:
+    def append(self, episode: Episode, *, number: int | None = None, copy_of: int | None = None) -> None:
         """Store one whole episode in its task's ring, forgetting that task's oldest ones if it is full.
 
-        `number` is the episode's number in its run, by default the next one; below 0 for one that is not the run's.
+        `number` is the episode's number in its run, by default the next one; below 0 for one that is not the run's. A
+        copy (`mql.learning.relabelling`) has that of the episode that it is made from, which comes right before it.
 
         Raises:
             ValueError: the episode is longer than the ring, its task is unknown, or restored states are not its own.
@@ -126,6 +133,8 @@ class Replay:
             del self._at[dropped.number], self._lengths[dropped.number]
             self._tail[task] = (self._tail[task] + dropped.rows) % self.rows
             self._size[task] -= dropped.rows
+            if self._favoured:
+                self._favoured.drop(dropped)
         first = int(self._tail[task] + self._size[task]) % self.rows
         place = (first + np.arange(rows)) % self.rows
         block = np.zeros((rows, self.table.shape[1]), dtype=np.float32)
@@ -138,12 +147,17 @@ class Replay:
         self.terminated[task, place] = False
         self.terminated[task, place[-2]] = episode.terminated
         self._size[task] += rows
-        number = self.appended if number is None else number
+        if copy_of is not None:
+            number = COPY + copy_of
+        else:
+            number = self.appended if number is None else number
+            self.appended = number + 1
         turn = self._stored[task][-1].turn + 1 if self._stored[task] else 0
         stored = Stored(number, task, first, rows, turn)
         self._stored[task].append(stored)
         self._at[number], self._lengths[number] = stored, episode.length
-        self.appended = number + 1
+        if self._favoured:
+            self._favoured.add(stored, episode)
         if not self.states.shape[1]:
             return
         kept = self._kept_states.pop(number, None)
@@ -160,18 +174,7 @@ class Replay:
         `at_most` bounds the number of transitions. All tasks are covered however few these are: by whole episodes, or
         by a stretch of the newest one of each where they do not fit (`newest_of_all`).
         """
-        return self._rows_of(newest_of_all([list(reversed(stored)) for stored in self._stored], at_most))
-
-    def _rows_of(self, stretches: Sequence[Stretch]) -> IntArray:
-        """Table rows of all transitions of `stretches`, in order."""
-        if not stretches:
-            return np.zeros(0, dtype=np.int64)
-        ring = np.array([stretch.episode.task * self.rows for stretch in stretches])
-        start = np.array([stretch.episode.first + stretch.first for stretch in stretches])
-        count = np.array([stretch.steps for stretch in stretches])
-        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        rows: IntArray = np.repeat(ring, count) + (np.repeat(start, count) + within) % self.rows
-        return rows
+        return rows_of(newest_of_all([list(reversed(stored)) for stored in self._stored], at_most), ring=self.rows)
 
     def observations_and_rewards(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Observations [n, O] and rewards [n] of all transitions that a run has collected, in their own units."""
@@ -180,7 +183,7 @@ class Replay:
         return rows[:, : self.obs_dim], rows[:, -1]
 
     def sample_rows(self, n: int, rng: np.random.Generator) -> IntArray:
-        """Draw `n` table rows of transitions with replacement: tasks with equal probability, then uniformly."""
+        """Draw `n` table rows of transitions with replacement: tasks with equal probability, then by `priority`."""
         tasks_with_data = np.flatnonzero(self._size)
         task = tasks_with_data[rng.integers(len(tasks_with_data), size=n)]
         row = np.empty(n, dtype=np.int64)
@@ -188,7 +191,10 @@ class Replay:
         while len(redraw):  # final rows are no transitions: draw again
             who = task[redraw]
             row[redraw] = (self._tail[who] + rng.integers(self._size[who])) % self.rows
-            redraw = redraw[self.remaining[who, row[redraw]] == 0]
+            refused = self.remaining[who, row[redraw]] == 0
+            if self._favoured:
+                refused |= ~self._favoured.accepted(who, row[redraw], rng)
+            redraw = redraw[refused]
         return task * self.rows + row
 
     def sample(self, batch_size: int, plan: ContextPlan, rng: np.random.Generator) -> Batch:
@@ -213,11 +219,11 @@ class Replay:
         (per table row) multiplies them.
         """
         if isinstance(plan, Windows):
-            return self._windows(rows, plan.length, importance)
+            return self._windows(rows, plan, importance)
         task, row = np.divmod(rows, self.rows)
         step = self.step[task, row].astype(np.int64)
         length = step + self.remaining[task, row]
-        episode = _Episodes(task * self.rows, (row - step) % self.rows, self.rows)
+        episode = EpisodeRows(task * self.rows, (row - step) % self.rows, self.rows)
         first = step if rng is None else step - rng.integers(plan.length, size=len(rows))
         position = first[:, None] + np.arange(plan.length)
         valid = (position >= 0) & (position < length[:, None])
@@ -231,34 +237,38 @@ class Replay:
             weights = weights * importance[at]
 
         begin = np.maximum(first - plan.burn_in, 0)
-        steps = np.minimum(begin + np.arange(plan.burn_in + plan.length)[:, None], length)  # past the end: not read
+        ahead, farthest = steps_ahead(plan.n_step, length[:, None] - position)
+        read_to = plan.burn_in + plan.length - 1 + farthest
+        steps = np.minimum(begin + np.arange(read_to)[:, None], length)  # past the end: not read
         elements = self._scaling.elements(self._rows(episode.rows(steps)))
         initial = None
         if self.states.shape[1]:
             initial = self.states.index_select(0, self._index(episode.rows(begin[None])[0])).to(elements.dtype)
         read = position - begin[:, None]
+        at, end = at.ravel(), episode.rows((position + ahead).T).T.ravel()
         return Batch(
-            transition=self._transition(
-                at.ravel(), self._rows(at.ravel()), self._rows(episode.rows(position.T + 1).T.ravel())
-            ),
+            transition=self._transition(at, self._rows(at), self._rows(end), plan.n_step),
             context=Context(elements, read=self._index(read), initial=initial),
-            next_context=Context(elements, read=self._index(read + 1), initial=initial),
+            next_context=Context(elements, read=self._index(read + ahead), initial=initial),
             weights=self._weights(weights),
         )
 
-    def _windows(self, rows: IntArray, length: int, importance: FloatArray | None) -> Batch:
-        """Make the batch of the transitions in `rows`; one gather of H + 1 steps serves both windows and the step."""
+    def _windows(self, rows: IntArray, plan: Windows, importance: FloatArray | None) -> Batch:
+        """Make the batch of the transitions in `rows`; one gather of steps serves both windows and the step."""
         task, row = np.divmod(rows, self.rows)
-        step = self.step[task, row].astype(np.int64)
-        episode = _Episodes(task * self.rows, (row - step) % self.rows, self.rows)
-        at = episode.rows(np.maximum(step + np.arange(-length, 1)[:, None], 0))
-        rows_at = self._rows(at)
+        length, step = plan.length, self.step[task, row].astype(np.int64)
+        ahead, farthest = steps_ahead(plan.n_step, self.remaining[task, row].astype(np.int64))
+        episode = EpisodeRows(task * self.rows, (row - step) % self.rows, self.rows)
+        places = np.clip(step + np.arange(-length, farthest)[:, None], 0, step + ahead - 1)
+        rows_at = self._rows(episode.rows(places))
         elements = self._scaling.elements(rows_at)
+        after = elements[farthest:] if plan.n_step is None else window_to(elements, self._index(ahead), length)
         missing = length - step  # steps by which the history is shorter than the window
+        end = episode.rows((step + ahead)[None])[0]
         return Batch(
-            transition=self._transition(rows, rows_at[-1], self._rows(episode.rows(step[None] + 1)[0])),
-            context=Context(elements[:-1], start=self._index(np.maximum(missing, 0))),
-            next_context=Context(elements[1:], start=self._index(np.maximum(missing - 1, 0))),
+            transition=self._transition(rows, rows_at[length], self._rows(end), plan.n_step),
+            context=Context(elements[:length], start=self._index(np.maximum(missing, 0))),
+            next_context=Context(after, start=self._index(np.maximum(missing - ahead, 0))),
             weights=self._weights(np.ones(len(rows)) if importance is None else importance[rows]),
         )
 
@@ -284,7 +294,7 @@ class Replay:
         This replay and its states stay as they are; the view is good until the next episode is appended.
         """
         view = copy.copy(self)
-        view.states = _zeros(tuple(self.states.shape), np.float16, str(self.device))
+        view.states = zeros(tuple(self.states.shape), np.float16, str(self.device))
         task, row = np.divmod(rows, self.rows)
         starts = task * self.rows + (row - self.step[task, row]) % self.rows
         view._compute_states(encoder, starts[np.flatnonzero(np.diff(starts, prepend=-1))])
@@ -298,7 +308,7 @@ class Replay:
         for first in range(0, len(starts), EPISODES_AT_ONCE):
             some = slice(first, first + EPISODES_AT_ONCE)
             steps = np.arange(length[some].max())[:, None]
-            at = _Episodes(task[some] * self.rows, row[some], self.rows).rows(steps)
+            at = EpisodeRows(task[some] * self.rows, row[some], self.rows).rows(steps)
             states = encoder.states(self._scaling.elements(self._rows(at)))[:-1].to(self.states.dtype)
             valid = steps < length[some]
             if valid.all():
@@ -315,7 +325,7 @@ class Replay:
         numbers = self._order.with_states(self._lengths)
         if not numbers or not self.states.shape[1]:
             return {}
-        rows = self._rows_of([whole(self._at[number]) for number in numbers])
+        rows = rows_of([whole(self._at[number]) for number in numbers], ring=self.rows)
         refreshed = torch.tensor([(number, self._lengths[number]) for number in numbers])
         return {"replay.refreshed": refreshed, "replay.states": self.states[self._index(rows)]}
 
@@ -350,7 +360,7 @@ class Replay:
         task, row = np.divmod(starts, self.rows)
         length = self.remaining[task, row]
         if isinstance(plan, Segments):
-            return self.gather(starts, Segments(length=int(length.max()), burn_in=0))
+            return self.gather(starts, replace(plan, length=int(length.max()), burn_in=0))
         steps = np.concatenate([np.arange(n) for n in length])
         rows = np.repeat(task, length) * self.rows + (np.repeat(row, length) + steps) % self.rows
         return self.gather(rows, plan)
@@ -364,37 +374,26 @@ class Replay:
     def _weights(self, values: npt.NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(values.ravel().astype(np.float32)).to(self.device)
 
-    def _transition(self, at: IntArray, now: torch.Tensor, after: torch.Tensor) -> Transition:
-        """The transitions in table rows `at` [B], whose contents are `now` and are followed by `after`, each [B, D]."""
+    def _transition(self, at: IntArray, now: torch.Tensor, after: torch.Tensor, n_step: NStep | None) -> Transition:
+        """The transitions in table rows `at` [B], whose contents are `now` and are followed by `after`, each [B, D].
+
+        With `n_step`, `after` is where its return ends.
+        """
         task, row = np.divmod(at, self.rows)
+        reward, discount = now[:, -1], None
+        if n_step is not None:
+            steps = n_step.steps(self.remaining[task, row])
+            places, factors = n_step.terms(steps)
+            rewards = self.table[self._index(task * self.rows + (row + places) % self.rows), -1]
+            reward = (rewards * self._weights(factors).view_as(rewards)).sum(dim=0)
+            discount = self._weights(n_step.discounts(steps))
+            row = (row + steps - 1) % self.rows  # the last one counted: only there may an episode have terminated
         transition = Transition(
             obs=now[:, : self.obs_dim],
             action=now[:, self.obs_dim : -1],
-            reward=now[:, -1],
+            reward=reward,
             next_obs=after[:, : self.obs_dim],
             terminated=self._weights(self.terminated[task, row]),
+            discount=discount,
         )
         return self._scaling.transition(transition)
-
-
-@dataclass(frozen=True)
-class _Episodes:
-    """Where episodes lie: the table row [S] at which the ring begins, and the ring position [S] of the first step."""
-
-    ring: IntArray
-    start: IntArray
-    size: int
-
-    def rows(self, steps: IntArray) -> IntArray:
-        """Table rows of steps [..., S], at most `size` of them: the ring is circular."""
-        place: IntArray = self.start + steps
-        np.subtract(place, self.size, out=place, where=place >= self.size)
-        place += self.ring
-        return place
-
-
-def _zeros(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str) -> torch.Tensor:
-    """Return zeros; on the CPU their memory is only taken up where something is written (PyTorch's own are written)."""
-    if torch.device(device).type == "cpu":
-        return torch.from_numpy(np.zeros(shape, dtype))
-    return torch.zeros(shape, dtype=torch.float16 if dtype == np.float16 else torch.float32, device=device)

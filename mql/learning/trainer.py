@@ -18,11 +18,15 @@ from mql.collecting.rollout import collect_each
 from mql.config.schema import Config, TrainConfig
 from mql.learning.contexts import carried_state_dim, context_plan
 from mql.learning.prior import Prior
+from mql.learning.priority import priority_for
+from mql.learning.relabelling import relabelling_for
 from mql.learning.replay import Replay
 from mql.learning.replay_size import ReplaySize
 from mql.learning.reward_size import reward_remark
+from mql.learning.task_choice import TaskChoice
+from mql.learning.value_range import clipping_remark, fit_value_range
 from mql.seeding import generator, spawn_seeds, torch_generator
-from mql.tasks.family import Task, TaskFamily
+from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.types import JSON, Episode
 
@@ -33,11 +37,13 @@ FINAL_LR = 0.1  # of agent.lr, at the end of an annealed run
 class TrainerIteration:
     """What one iteration did: new episodes and lost ones, mean losses (empty while warming up), and seconds spent.
 
-    ``remark`` is a line about the rewards that were found, where there is something to say.
+    ``relabelled`` counts the episodes that were copied to other tasks, where that is asked for. ``remark`` is a line
+    about the rewards that were found, where there is something to say.
     """
 
     episodes: list[Episode]
     faults: list[EpisodeFault]
+    relabelled: int | None
     losses: dict[str, float]
     remark: str | None
     collect_seconds: float
@@ -58,13 +64,25 @@ class Trainer:
         self.tasks = family.tasks("train")
         seed = int(generator(config.seed, "agent").integers(2**31))
         self.agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=seed, device=config.device)
-        self._warm_up = random_actions(family)
-        self._explorer = explorer_for(family, config.agent.exploration, config.agent.exploration_noise)
+        self._warm_up = random_actions(family, config.train.random_actions)
+        agent = config.agent
+        self._explorer = explorer_for(
+            family, agent.exploration, agent.exploration_noise, spread=agent.exploration_spread
+        )
+        self._choice = TaskChoice(
+            len(self.tasks),
+            config.train.episodes_per_iteration,
+            worst=config.train.task_sampling == "worst",
+            seed=config.seed,
+        )
+        self._relabelling = relabelling_for(config, family)
         self.learner = self.agent.learner(lr=config.agent.lr)
         self.replay = self._empty_replay()
         self._append_prior()
+        self._copied = 0  # episodes of the last iteration that were relabelled
         self.env_steps = 0
         self.iterations = 0
+        self._clipping_said = False
 
     @property
     def updates(self) -> int:
@@ -74,7 +92,13 @@ class Trainer:
     def _empty_replay(self) -> Replay:
         size = replay_size(self.config, self.family, self.prior)
         names = [task.name for task in self.prior]
-        return Replay(**asdict(size), device=self.config.device, scaling=self.agent.scaling, prior=names)
+        return Replay(
+            **asdict(size),
+            device=self.config.device,
+            scaling=self.agent.scaling,
+            prior=names,
+            priority=priority_for(self.config.train, self.family),
+        )
 
     def _append_prior(self) -> None:
         """Put prior episodes into the rings behind those of the training tasks; the last one has number -1."""
@@ -94,7 +118,7 @@ class Trainer:
         steps_before = self.env_steps
         episodes, faults = self._collect()
         collected = time.perf_counter()
-        losses = self._update()
+        losses = self._update(episodes)
         self.iterations += 1
         every = self.config.train.checkpoint_every
         if self.env_steps // every > steps_before // every:
@@ -103,15 +127,16 @@ class Trainer:
         return TrainerIteration(
             episodes=episodes,
             faults=faults,
+            relabelled=self._copied if self._relabelling else None,
             losses=losses,
-            remark=self._remark() if steps_before < max(self.config.train.random_steps, 1) <= self.env_steps else None,
+            remark=self._remark(losses, steps_before),
             collect_seconds=collected - begun,
             update_seconds=time.perf_counter() - collected,
         )
 
     def _collect(self) -> tuple[list[Episode], list[EpisodeFault]]:
         config, number = self.config, self.iterations
-        tasks = self._tasks_of(number)
+        tasks = [self.tasks[place] for place in self._choice.tasks_of(number)]
         outcomes = collect_each(
             self.agent,
             self.family,
@@ -122,24 +147,30 @@ class Trainer:
             policy_version=self.updates,
             workers=config.workers,
         )
+        self._copied = 0
         episodes = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
         faults = [outcome for outcome in outcomes if isinstance(outcome, EpisodeFault)]
         if not episodes:
             raise faults[0]
         for episode in episodes:
-            self.replay.append(episode)
+            self._copied += self.store(episode)
+            self._choice.note(episode)
             self.env_steps += episode.length
         return episodes, faults
 
-    def _tasks_of(self, iteration: int) -> list[Task]:
-        """Deal the training tasks out in shuffled rounds, so that all are collected equally often."""
-        count, n = self.config.train.episodes_per_iteration, len(self.tasks)
-        places = range(iteration * count, (iteration + 1) * count)
-        rounds = {place // n for place in places}
-        order = {r: generator(self.config.seed, "tasks", r).permutation(n) for r in rounds}
-        return [self.tasks[order[place // n][place % n]] for place in places]
+    def store(self, episode: Episode, *, number: int | None = None) -> bool:
+        """Put an episode of the run into the replay, and behind it its copy, if it is relabelled: tell whether it is.
 
-    def _update(self) -> dict[str, float]:
+        `number` is the episode's number in its run, by default the next one.
+        """
+        number = self.replay.appended if number is None else number
+        self.replay.append(episode, number=number)
+        copy = self._relabelling.copy_of(number, episode) if self._relabelling else None
+        if copy is not None:
+            self.replay.append(copy, copy_of=number)
+        return copy is not None
+
+    def _update(self, episodes: list[Episode]) -> dict[str, float]:
         config, train = self.config, self.config.train
         due = updates_after(train, self.env_steps) - self.updates
         rng = generator(config.seed, "replay", self.iterations)
@@ -149,6 +180,8 @@ class Trainer:
         if scaling.normalize and not scaling.fitted and self.env_steps >= train.random_steps:
             # (Not only when the first update is due, which may be later: the policy acts on scaled numbers before.)
             scaling.fit(*self.replay.observations_and_rewards())
+        if due > 0:
+            fit_value_range(self.agent, self.replay, episodes)
         if due > 0 and self.agent.state_dim:
             self.replay.refresh_states(self.agent.online.critic_encoder, at_most=due * train.refresh_rows_per_update)
         self.learner.lr = annealed_lr(config, self.env_steps)
@@ -161,8 +194,12 @@ class Trainer:
                 counts[name] = counts.get(name, 0) + 1
         return {name: float(total) / counts[name] for name, total in sums.items()}
 
-    def _remark(self) -> str | None:
-        """Judge the rewards of the random steps, as a loss sees them."""
+    def _remark(self, losses: Mapping[str, float], steps_before: int) -> str | None:
+        """Judge the rewards of the random steps, as a loss sees them; later on, once, how many targets were clipped."""
+        if not steps_before < max(self.config.train.random_steps, 1) <= self.env_steps:
+            said = None if self._clipping_said else clipping_remark(losses.get("targets_clipped", 0.0), self.agent)
+            self._clipping_said |= said is not None
+            return said
         _, rewards = self.replay.observations_and_rewards()
         return reward_remark(rewards, float(self.agent.scaling.scale[-1]))
 
@@ -176,10 +213,12 @@ class Trainer:
 
     def counters(self) -> dict[str, JSON]:
         """All else of a checkpoint that is not an episode."""
-        return {"env_steps": self.env_steps, "iterations": self.iterations, "updates": self.updates}
+        own = {"env_steps": self.env_steps, "iterations": self.iterations, "updates": self.updates}
+        said = {"clipping_said": True} if self._clipping_said else {}
+        return {**own, **said, **self._choice.counters()}
 
     def restore(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, JSON]) -> None:
-        """Take over tensors and counters of a checkpoint; the caller appends its episodes to ``replay``.
+        """Take over tensors and counters of a checkpoint; the caller gives its episodes to `store`.
 
         Raises:
             KeyError: a tensor or counter is missing.
@@ -193,6 +232,8 @@ class Trainer:
         self._append_prior()
         self.learner.updates = int(counters["updates"])
         self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
+        self._clipping_said = bool(counters.get("clipping_said", False))
+        self._choice.restore(counters)
 
 
 def updates_after(train: TrainConfig, env_steps: int) -> int:

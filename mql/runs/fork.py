@@ -27,10 +27,12 @@ CHANGEABLE = frozenset(
     for name in (
         "lr",
         "discount",
+        "n_step",
         "tau",
         "policy_delay",
         "exploration",
         "exploration_noise",
+        "exploration_spread",
         "target_policy_noise",
         "target_noise_clip",
         "segment_length",

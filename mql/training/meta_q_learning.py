@@ -67,6 +67,7 @@ class MetaQLearning:
         metrics: dict[str, JSON] = {
             "collected_return": sum(episode.episode_return for episode in iterated.episodes) / len(iterated.episodes),
             **{f"{COLLECTED_TERM}{name}": mean for name, mean in (mean_terms(iterated.episodes) or {}).items()},
+            **({} if iterated.relabelled is None else {"relabelled": iterated.relabelled}),
             **({"faults": [str(fault) for fault in iterated.faults]} if iterated.faults else {}),
             **({"remark": iterated.remark} if iterated.remark else {}),
             **iterated.losses,
@@ -124,7 +125,7 @@ class MetaQLearning:
         """
         self.trainer.restore(tensors, counters)
         for number, episode in episodes:
-            self.trainer.replay.append(episode, number=number)
+            self.trainer.store(episode, number=number)
 
 
 def load_trainer(run: RunDir, family: TaskFamily, config: Config, *, env_steps: int | None = None) -> Trainer:

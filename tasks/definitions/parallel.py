@@ -11,7 +11,7 @@ Shapes: N tasks, O observation, A action, W visible parameters.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Self
@@ -83,6 +83,7 @@ class Mechanism:
     frame_skip: int
     view: View | None  # the robot's own, from where pictures are taken
     source: ModelSource
+    moving: frozenset[str]  # parameters that motion or an episode's end depends on
 
     @property
     def derived(self) -> tuple[str | Derived, ...]:
@@ -123,6 +124,11 @@ class ParallelDefinedFamily(ParallelFamily):
     def physics(self) -> EpisodePhysics | None:
         """What tasks and episodes change in the model; None: nothing."""
         return self.mechanism.physics
+
+    @property
+    def moves_by(self) -> tuple[str, ...]:
+        """The task parameters that motion, where it starts, or an episode's end depends on."""
+        return tuple(name for name in self.parameters if name in self.mechanism.moving)
 
     def randomised(self, nuisances: Sequence[Nuisance]) -> Self:
         """Return this family with further numbers of the model drawn anew for each episode."""
@@ -341,12 +347,13 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
         fixed = {}
     widths = {name: quantity.width for name, quantity in observed.items()}
     scaling = scaling_of(file, widths)
+    drawn = DrawnStart(file, model, start, home_noise=HOME_NOISE, apply=apply)
     return Mechanism(
         model=model,
         physics=physics,
         terms=terms,
         start=start,
-        drawn=DrawnStart(file, model, start, home_noise=HOME_NOISE, apply=apply),
+        drawn=drawn,
         observed=observed,
         scaling=scaling,
         read=read,
@@ -357,7 +364,22 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
         frame_skip=frame_skip,
         view=None if robot is None else robot.camera(),
         source=source,
+        moving=_moving(file, changes, drawn, terms, physics),
     )
+
+
+def _moving(
+    file: DefinitionFile,
+    changes: Collection[str],
+    drawn: DrawnStart,
+    terms: Terms,
+    physics: EpisodePhysics | None,
+) -> frozenset[str]:
+    """Return the parameters that motion or an episode's end depends on; all, where an episode's own physics may."""
+    ends = {name for ending in terms.endings for root, name in ending.expression.names if root == "task"}
+    if "" in ends or (physics is not None and physics.varies):
+        return frozenset(file.definition.parameters)
+    return drawn.parameters | ends | frozenset(changes)
 
 
 @lru_cache(maxsize=64)

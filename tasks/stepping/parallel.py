@@ -90,6 +90,21 @@ class ParallelFamily(TaskFamily):
             outcome = self.outcome(*states, transitions.action, transitions.parameters)
         return outcome.reward.astype(np.float32)
 
+    def succeeded(self, obs: FloatArray, action: FloatArray, task: Task) -> bool | None:
+        """Tell whether an episode would have been a success in `task`: `outcome` of the `seen_states`.
+
+        See `TaskFamily.succeeded`.
+        """
+        transitions = checked_transitions(self, obs[:-1], obs[1:], action, task)
+        states = self.seen_states(transitions.before, transitions.after) if self.has_success else None
+        if states is None:
+            return None
+        at_goal = self.outcome(*states, transitions.action, transitions.parameters).at_goal
+        if at_goal is None:
+            return None
+        rule, last = SuccessRule(self), len(at_goal) - 1
+        return [rule.judge(bool(there), step == last) for step, there in enumerate(at_goal)][-1]
+
     def mechanics(self) -> Mechanics | None:
         """Return what computes observations from logged joints, for `observed`; None: nothing does."""
         return None

@@ -99,6 +99,12 @@ class MujocoFamily(ParallelFamily):
         """Return the value for each name of `changes`: where these are no task parameters, computed from them."""
         return parameters
 
+    @property
+    def moves_by(self) -> tuple[str, ...]:
+        """The task parameters that motion depends on: those of `changes`, all where it is computed from some."""
+        names = tuple(self.changes())
+        return names if set(names) <= self.parameters.keys() else tuple(self.parameters)
+
     def model(self, task: Task) -> mujoco.MjModel:
         """Return the task's model: a changed copy where the family changes the physics.
 

@@ -11,6 +11,7 @@ import pytest
 from mql.agent.agent import Agent
 from mql.collecting.exploration import (
     EXPLORERS,
+    RANDOM_ACTIONS,
     Exploration,
     Explorer,
     begin,
@@ -18,7 +19,7 @@ from mql.collecting.exploration import (
     random_actions,
 )
 from mql.collecting.rollout import collect
-from mql.config.schema import AgentConfig
+from mql.config.schema import AgentConfig, TrainConfig
 from mql.tasks import registry
 from mql.types import Episode, FloatArray, IntArray
 
@@ -60,8 +61,9 @@ class Drift:
 
 
 KINDS: dict[str, Explorer] = {
-    **{kind: make(0.3, STEPS, ACTION) for kind, make in EXPLORERS.items()},
-    "random": random_actions(FAMILY),
+    **{kind: make(0.3, STEPS, ACTION, 1.0) for kind, make in EXPLORERS.items()},
+    **{f"{kind}, spread": make(0.3, STEPS, ACTION, 3.0) for kind, make in EXPLORERS.items()},
+    **{kind: random_actions(FAMILY, kind) for kind in RANDOM_ACTIONS},
     "with a state": Drifting(),
 }
 by_kind = pytest.mark.parametrize("explorer", KINDS.values(), ids=KINDS)
@@ -69,6 +71,7 @@ by_kind = pytest.mark.parametrize("explorer", KINDS.values(), ids=KINDS)
 
 def test_every_choice_of_the_configuration_has_its_explorer() -> None:
     assert set(get_args(AgentConfig.model_fields["exploration"].annotation)) == set(EXPLORERS)
+    assert set(get_args(TrainConfig.model_fields["random_actions"].annotation)) == set(RANDOM_ACTIONS)
     assert explorer_for(FAMILY, "white", 0.0) is None
 
 
@@ -116,7 +119,19 @@ def test_white_noise_and_random_actions_draw_the_numbers_that_they_always_drew()
     noise = 0.3 * rng(4).standard_normal((STEPS, 6, ACTION), dtype=np.float32)
     assert np.array_equal(acted(KINDS["white"].begin(6, rng(4)), 6), np.clip(noise, -1.0, 1.0))
     uniform = rng(4).uniform(-1.0, 1.0, (STEPS, 6, ACTION)).astype(np.float32)
-    assert np.array_equal(acted(KINDS["random"].begin(6, rng(4)), 6), uniform)
+    assert np.array_equal(acted(KINDS["uniform"].begin(6, rng(4)), 6), uniform)
+
+
+@pytest.mark.parametrize("kind", EXPLORERS)
+def test_a_spread_gives_each_episode_a_noise_of_its_own_size(kind: str) -> None:
+    """The same noise as without a spread, times a factor that is log-uniform from 1 / 4 to 4."""
+    n, small = 4000, 0.01  # so small that nothing is clipped
+    plain, spread = (acted(EXPLORERS[kind](small, STEPS, ACTION, by).begin(n, rng(5)), n) for by in (1.0, 4.0))
+    factor = np.median(spread / plain, axis=(0, 2))
+    np.testing.assert_allclose(spread, plain * factor[:, None], rtol=1e-4, atol=1e-9)
+    powers = np.log(factor) / np.log(4.0)
+    assert powers.min() > -1.001 and powers.max() < 1.001
+    np.testing.assert_allclose(np.quantile(powers, [0.25, 0.5, 0.75]), [-0.5, 0.0, 0.5], atol=0.06)
 
 
 def test_random_actions_need_no_policy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,9 +196,18 @@ def test_an_agent_with_a_transformer_goes_on_as_if_nothing_had_happened(tmp_path
     assert_equal_runs(tmp_path / "whole", tmp_path / "run")
 
 
-@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS.keys() - {"td3"}))
-def test_a_run_by_another_algorithm_goes_on_bit_for_bit_too(tmp_path: Path, algorithm: str) -> None:
-    config = config_of(f"agent.algorithm={algorithm}", "train.env_steps=800", "train.evaluate_every=800")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *([f"agent.algorithm={algorithm}"] for algorithm in sorted(ALGORITHMS.keys() - {"td3"})),
+        ["train.random_actions=held", "agent.exploration_spread=3"],
+        ["train.random_actions=waypoints", "train.episode_priority=return", "train.task_sampling=worst"],
+        ["train.relabel_share=0.7", "train.relabel_to=best", "train.episode_priority=return"],
+    ],
+    ids=lambda settings: settings[0],
+)
+def test_a_run_with_other_settings_goes_on_bit_for_bit_too(tmp_path: Path, settings: list[str]) -> None:
+    config = config_of("train.env_steps=800", "train.evaluate_every=800", *settings)
     start(tmp_path / "whole", config)
     with pytest.raises(Interrupted):
         start(tmp_path / "run", config, interrupt_at(500))

@@ -40,6 +40,11 @@ class PointRobot(ParallelFamily):
         """Build the motion of `tasks`; the arithmetic is too small for threads."""
         return PointDynamics(np.array([task.parameters["goal"] for task in tasks], dtype=np.float64))
 
+    @property
+    def moves_by(self) -> tuple[str, ...]:
+        """No task parameter: a point walks wherever its goal is."""
+        return ()
+
     def initial_state(self, rng: np.random.Generator, parameters: Mapping[str, Value]) -> tuple[Array, Array]:
         """Draw a place in the square [-1, 1]^2."""
         return rng.uniform(-1.0, 1.0, size=2), np.zeros(0)
