@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         agent.config = config.agent.model_copy(update={"context_mode": "window", "context_length": length})
         windowed = returns()
         gain = paired_gain(windowed, carried)
-        low, high = gain["ci95"]
-        difference = f"carried is {gain['mean']:+.1f} [{low:+.1f}, {high:+.1f}]"
+        interval = " [{:+.1f}, {:+.1f}]".format(*gain["ci95"]) if gain["ci95"] else ""
+        difference = f"carried is {gain['mean']:+.1f}{interval} (n = {gain['n']})"
         print(f"window of {length:3d} steps: {windowed.mean():.1f}; {difference}")
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mql.api.run import Run, open_run, train
     from mql.config.loading import load_config
     from mql.errors import UserError
+    from mql.study.study import Study, open_study, run_study
     from mql.tasks.registry import load as load_family
     from mql.types import Episode
 
@@ -35,12 +36,15 @@ __all__ = [
     "Agent",
     "Episode",
     "Run",
+    "Study",
     "UserError",
     "__version__",
     "load_config",
     "load_family",
     "load_policy",
     "open_run",
+    "open_study",
+    "run_study",
     "train",
 ]
 
@@ -49,11 +53,14 @@ _HOMES = {
     "Agent": ("mql.agent.agent", "Agent"),
     "Episode": ("mql.types", "Episode"),
     "Run": ("mql.api.run", "Run"),
+    "Study": ("mql.study.study", "Study"),
     "UserError": ("mql.errors", "UserError"),
     "load_config": ("mql.config.loading", "load_config"),
     "load_family": ("mql.tasks.registry", "load"),
     "load_policy": ("mql.agent.robot_policy", "load_policy"),
     "open_run": ("mql.api.run", "open_run"),
+    "open_study": ("mql.study.study", "open_study"),
+    "run_study": ("mql.study.study", "run_study"),
     "train": ("mql.api.run", "train"),
 }
 

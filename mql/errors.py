@@ -23,6 +23,7 @@ EXTRAS = {
     "onnxruntime": "export",
     "onnxscript": "export",
     "pyarrow": "data",
+    "sb3_contrib": "peer",
     "stable_baselines3": "bench",
     "tensorboard": "tensorboard",
     "wandb": "wandb",

@@ -28,7 +28,7 @@ _M_TOP_PAD, _TOP_PAD = -2, 64 << 20  # how much more than needed the heap grows 
 _M_MMAP_THRESHOLD, _MMAP_THRESHOLD = -3, 32 << 20  # smaller blocks come from the heap (the most that glibc allows)
 
 # What libraries with threads of their own look at when they are loaded.
-_VARIABLES = (
+VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -60,7 +60,7 @@ def limit_threads(threads: int) -> None:
     """
     import torch
 
-    _set_variables(dict.fromkeys(_VARIABLES, str(threads)))
+    _set_variables(dict.fromkeys(VARIABLES, str(threads)))
     _pools().limit(limits=threads)
     torch.set_num_threads(threads)
 
@@ -85,8 +85,8 @@ def _one_thread_each() -> Iterator[None]:
     import torch
 
     known, before = _pools(), torch.get_num_threads()
-    variables = {name: os.environ.get(name) for name in _VARIABLES}
-    _set_variables(dict.fromkeys(_VARIABLES, "1"))
+    variables = {name: os.environ.get(name) for name in VARIABLES}
+    _set_variables(dict.fromkeys(VARIABLES, "1"))
     try:
         with known.limit(limits=1):
             torch.set_num_threads(1)

@@ -62,13 +62,18 @@ class Episode:
 
 @dataclass(frozen=True)
 class Transition:
-    """Transitions in a batch: obs and next_obs [B, O], action [B, A], reward and terminated [B] (float32)."""
+    """Transitions in a batch: obs and next_obs [B, O], action [B, A], reward and terminated [B] (float32).
+
+    With ``discount`` [B], ``next_obs`` lies one or several steps ahead (k): ``reward`` is the discounted sum of the
+    rewards of these steps, and ``discount`` the factor gamma^k on what follows. None: one step, the learner's gamma.
+    """
 
     obs: torch.Tensor
     action: torch.Tensor
     reward: torch.Tensor
     next_obs: torch.Tensor
     terminated: torch.Tensor
+    discount: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

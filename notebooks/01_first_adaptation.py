@@ -111,7 +111,8 @@ for _ in range(family.episode_length):  # an action of 1 moves the point by 0.1 
 
 figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
 steps, summaries = zip(*curve, strict=True)
-axes.fill_between(steps, *zip(*(summary["ci95"] for summary in summaries), strict=True), color=ZERO_SHOT, alpha=0.18)
+ends = zip(*(summary["ci95"] or (np.nan, np.nan) for summary in summaries), strict=True)
+axes.fill_between(steps, *ends, color=ZERO_SHOT, alpha=0.18)
 axes.plot(steps, [summary["mean"] for summary in summaries], "o-", color=ZERO_SHOT, label="zero-shot")
 axes.axhline(known, color="black", linestyle="--", linewidth=1, label="goal known")
 axes.axhline(still, color=RANDOM, linestyle=":", linewidth=1.5, label="standing still")
@@ -261,8 +262,9 @@ for name, policy in (("zero-shot", agent), ("after step 1", first.agent), ("afte
     played = collect(policy, family, [task] * len(resets), resets)
     returns[name] = np.array([episode.episode_return for episode in played])
     gain = paired_gain(returns["zero-shot"], returns[name])
-    low, high = gain["ci95"]
-    print(f"{name}: return {returns[name].mean():.2f}, gain {gain['mean']:+.2f} [{low:+.2f}, {high:+.2f}]")
+    low, high = gain["ci95"] or (np.nan, np.nan)  # fewer than 5 values have no interval
+    between = f"[{low:+.2f}, {high:+.2f}], n = {gain['n']}"
+    print(f"{name}: return {returns[name].mean():.2f}, gain {gain['mean']:+.2f} {between}")
 
 # %% [markdown]
 # ## Did adaptation help?
@@ -289,10 +291,10 @@ for row, (split, name) in enumerate([("test", "adapted"), ("test", "control"), (
     rows = [result.to_json() for result in results]
     zero_shot, adapted = (np.array([r[f"{key}_return"] for r in rows]) for key in ("zero_shot", "adapted"))
     gain = paired_gain(zero_shot, adapted)
-    low, high = gain["ci95"]
+    low, high = gain["ci95"] or (np.nan, np.nan)
     verdict = "better" if low > 0 else "worse" if high < 0 else "no clear difference"
     print(f"{split} tasks, {name}: zero-shot {zero_shot.mean():.2f}, then {adapted.mean():.2f},", end=" ")
-    print(f"gain {gain['mean']:+.2f} [{low:+.2f}, {high:+.2f}]: {verdict}")
+    print(f"gain {gain['mean']:+.2f} [{low:+.2f}, {high:+.2f}], n = {gain['n']}: {verdict}")
     axes.scatter(adapted - zero_shot, [-row] * count, s=18, color=color, alpha=0.6)
     axes.plot([low, high], [-row - 0.22] * 2, color=color, linewidth=3)
     axes.text(-0.02, -row, f"{split}, {name}", transform=axes.get_yaxis_transform(), ha="right", va="center")

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from mql.tasks import registry
+from mql.tasks.families.robotics.fetch import wrapped
+from mql.tasks.families.robotics.fetch_parallel import FetchFamily
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
 
 STEPS = 50
 Array = np.ndarray[Any, Any]
 
 
+@lru_cache
 def family_of(name: str) -> GymnasiumFamily:
+    """Return the family of this name as it is around the package's environment."""
+    return wrapped(*name.split("-")[1:])
+
+
+def stepped(name: str) -> FetchFamily:
+    """Return the family of this name, which is stepped as arrays."""
     family = registry.load(name)
-    assert isinstance(family, GymnasiumFamily)
+    assert isinstance(family, FetchFamily)
     return family
 
 

@@ -43,6 +43,7 @@ from scipy import stats
 import mql
 from mql.data.fitting import fit
 from mql.data.reading import read
+from mql.evaluation.statistics import LEAST_FOR_INTERVAL
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -205,12 +206,13 @@ def summary(robots: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for key in ("return", "last_distance_cm"):
         before, after = (np.array([each[name][key] for each in robots]) for name in ("zero_shot", "adapted"))
         gain = after - before
-        half = stats.t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain))
+        few = len(gain) < LEAST_FOR_INTERVAL
+        half = 0.0 if few else stats.t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain))
         found[key] = {
             "zero_shot": float(before.mean()),
             "adapted": float(after.mean()),
             "change": float(gain.mean()),
-            "ci95": [float(gain.mean() - half), float(gain.mean() + half)],
+            "ci95": None if few else [float(gain.mean() - half), float(gain.mean() + half)],
         }
     return found
 
@@ -273,9 +275,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (work.folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     draw(robots, work.folder / "before-and-after.png")
     for key, each in found.items():
-        low, high = each["ci95"]
+        ends = f": {each['ci95'][0]:+.2f} to {each['ci95'][1]:+.2f}" if each["ci95"] else ", too few for an interval"
         line = f"{TITLES[key]}: {each['zero_shot']:.2f} zero-shot, {each['adapted']:.2f} adapted"
-        print(f"{line}, change {each['change']:+.2f} (95 % over {plan.robots} robots: {low:+.2f} to {high:+.2f})")
+        print(f"{line}, change {each['change']:+.2f} (95 % over {plan.robots} robots{ends})")
     took = f"{seconds['total'] / 60:.1f} min, {seconds['processor_seconds'] / 60:.1f} min of one processor"
     print(f"all of this took {took}; results.json and before-and-after.png are in {work.folder}")
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from mql.adaptation import auto, context, finetune, paper, relabel, search, simulate
+from mql.adaptation import auto, context, finetune, more_training, paper, relabel, search, simulate
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.playing import NewTask, Process
 from mql.adaptation.result import AdaptationResult, distance_moved
@@ -49,6 +49,7 @@ ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
         "context": context,
         "search": search,
         "finetune": finetune,
+        "continue": more_training,
         "relabel": relabel,
         "simulate": simulate,
         "paper": paper,
@@ -73,7 +74,7 @@ class Adaptation:
         """
         asked, seconds, resumed = 0, 0.0, time.perf_counter()
         transitions = sum(episode.length for episode in new.given)
-        process = ADAPTERS[self.config.method].process(self.trained, self.prepared, self.config, new)
+        process = self._process(new)
         try:
             request = next(process)
             while True:
@@ -96,6 +97,9 @@ class Adaptation:
             "adapt_seconds": seconds + time.perf_counter() - resumed,
         }
         return replace(result, report={**result.report, **every})
+
+    def _process(self, new: NewTask) -> Process:
+        return ADAPTERS[self.config.method].process(self.trained, self.prepared, self.config, new)
 
     def _check_finite(self, agent: Agent) -> None:
         for name, tensor in agent.named_tensors():

@@ -72,9 +72,14 @@ def improve(
         return (yield from _try_out(start, improver, config, new, gate))
     # Who gives episodes and lets none be played wants them to be learned from.
     if not config.gate or config.accept_unseen or (new.given and not new.episodes):
-        ends = [end for end in UNTRIED if end < new.episodes] if not config.gate else []
-        return (yield from _keep_unseen(start, improver, config, new, ends=[*ends, new.episodes]))
+        ends = unseen_rounds(new.episodes) if not config.gate else [new.episodes]
+        return (yield from _keep_unseen(start, improver, config, new, ends=ends))
     return Outcome(start, list(new.given), [])
+
+
+def unseen_rounds(budget: int) -> list[int]:
+    """Return after how many episodes of the budget there is a round each, where nothing is tried out."""
+    return [*(end for end in UNTRIED if end < budget), budget]
 
 
 def _try_out(

@@ -107,6 +107,7 @@ def joined(batches: Sequence[Batch]) -> Batch:
             reward=torch.cat([each.reward for each in transitions]),
             next_obs=torch.cat([each.next_obs for each in transitions]),
             terminated=torch.cat([each.terminated for each in transitions]),
+            discount=_all_of("discount", transitions),
         ),
         context=_joined([batch.context for batch in batches]),
         next_context=_joined([batch.next_context for batch in batches]),
@@ -115,9 +116,11 @@ def joined(batches: Sequence[Batch]) -> Batch:
 
 
 def _joined(contexts: Sequence[Context]) -> Context:
-    def all_of(name: str) -> torch.Tensor | None:
-        values = [getattr(context, name) for context in contexts]
-        return None if values[0] is None else torch.cat(values)
-
     elements = torch.cat([context.elements for context in contexts], dim=1)
-    return Context(elements, read=all_of("read"), start=all_of("start"), initial=all_of("initial"))
+    read, start, initial = (_all_of(name, contexts) for name in ("read", "start", "initial"))
+    return Context(elements, read=read, start=start, initial=initial)
+
+
+def _all_of(name: str, parts: Sequence[object]) -> torch.Tensor | None:
+    values = [getattr(part, name) for part in parts]
+    return None if values[0] is None else torch.cat(values)

@@ -14,6 +14,7 @@ H context length.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,13 +33,15 @@ class ActingContext:
     """What a policy remembers of N running episodes.
 
     ``state`` [N, Z] is the context variable. With context_mode ``window``, ``elements`` [H, N, C] holds the last
-    ``length`` steps, the newest at the end (with ``carry`` it is empty). ``policy`` is the one that acts.
+    ``length`` steps, the newest at the end (with ``carry`` it is empty). ``policy`` is the one that acts. ``ahead`` is
+    what it has computed in `act` and needs in `observe`, if there is such a thing.
     """
 
     state: FloatArray
     elements: FloatArray
     policy: Policy
     length: int = 0
+    ahead: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -275,25 +278,32 @@ class NumpyPolicy:
         context.state = state
 
     def _step(self, element: FloatArray, state: FloatArray) -> FloatArray:
-        """Advance states [N, Z] by one element [N, C] each (equations in `gru.py`)."""
-        if not self._gru:
-            return state
-        w_ih, w_hh, b_ih, b_hh = self._gru
-        size = state.shape[1]
-        inputs, recurrent = element @ w_ih, state @ w_hh
-        inputs += b_ih
-        recurrent += b_hh
-        gates = inputs[:, : 2 * size]
-        gates += recurrent[:, : 2 * size]
-        gates *= 0.5  # sigmoid(x) = (1 + tanh(x / 2)) / 2, which cannot overflow
-        np.tanh(gates, out=gates)
-        gates += 1.0
-        gates *= 0.5
-        new, hidden = inputs[:, 2 * size :], recurrent[:, 2 * size :]
-        hidden *= gates[:, :size]
-        new += hidden
-        np.tanh(new, out=new)
-        after: FloatArray = state - new
-        after *= gates[:, size:]
-        after += new
-        return after
+        """Advance states [N, Z] by one element [N, C] each."""
+        return gru_step(self._gru, element, state) if self._gru else state
+
+
+def gru_step(gru: Sequence[FloatArray], element: FloatArray, state: FloatArray) -> FloatArray:
+    """Return the states [N, Z] that a GRU makes of `state` [N, Z] and one element [N, C] each (equations in `gru.py`).
+
+    Args:
+        gru: its four parameters, transposed.
+    """
+    w_ih, w_hh, b_ih, b_hh = gru
+    size = state.shape[1]
+    inputs, recurrent = element @ w_ih, state @ w_hh
+    inputs += b_ih
+    recurrent += b_hh
+    gates = inputs[:, : 2 * size]
+    gates += recurrent[:, : 2 * size]
+    gates *= 0.5  # sigmoid(x) = (1 + tanh(x / 2)) / 2, which cannot overflow
+    np.tanh(gates, out=gates)
+    gates += 1.0
+    gates *= 0.5
+    new, hidden = inputs[:, 2 * size :], recurrent[:, 2 * size :]
+    hidden *= gates[:, :size]
+    new += hidden
+    np.tanh(new, out=new)
+    after: FloatArray = state - new
+    after *= gates[:, size:]
+    after += new
+    return after

@@ -8,6 +8,7 @@ Shapes: B transitions, O observation, A action, C context element, Z context var
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -17,6 +18,7 @@ from torch import nn
 
 from mql.agent.elements import ContextElements
 from mql.agent.encoders import make_encoder
+from mql.agent.histogram import Bins
 from mql.config.schema import AgentConfig
 from mql.kernels.layers import hidden, hidden_values
 
@@ -74,10 +76,11 @@ class TwinCritic(nn.Module):
         *,
         layer_norm: bool,
         dtype: torch.dtype,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         self.dtype = dtype
-        sizes = [obs_dim + action_dim + context_dim, *hidden_sizes, 1]
+        sizes = [obs_dim + action_dim + context_dim, *hidden_sizes, outputs]
         self.layer_norm = layer_norm
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
@@ -98,14 +101,76 @@ class TwinCritic(nn.Module):
     def _values(
         self, inputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor]
     ) -> torch.Tensor:
+        product = self._last_product(inputs, weights, biases)
+        return hidden_values(product, biases[-2], weights[-1], layer_norm=self.layer_norm) + biases[-1][:, 0]
+
+    def _last_product(
+        self, inputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        """Return the last hidden layer's product of inputs and weights [K, B, W], without its bias."""
         dtype = matmul_dtype(inputs[0], self.dtype)
         x = torch.cat(list(inputs), dim=-1).to(dtype).expand(len(weights[0]), -1, -1)
-        *between, last = zip(weights[:-1], biases[:-1], strict=True)
-        for weight, bias in between:
+        for weight, bias in zip(weights[:-2], biases[:-2], strict=True):
             x = hidden(torch.bmm(x, weight.to(dtype)), bias, layer_norm=self.layer_norm)
-        weight, bias = last
-        product = torch.bmm(x, weight.to(dtype))
-        return hidden_values(product, bias, weights[-1], layer_norm=self.layer_norm) + biases[-1][:, 0]
+        return torch.bmm(x, weights[-2].to(dtype))
+
+
+class HistogramCritic(TwinCritic):
+    """Two Q functions that say how probable each of the bins of values is; the value is their mean (`histogram.py`)."""
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        context_dim: int,
+        hidden_sizes: Sequence[int],
+        *,
+        layer_norm: bool,
+        dtype: torch.dtype,
+        bins: Bins,
+    ) -> None:
+        outputs = len(bins.worth)
+        super().__init__(
+            obs_dim, action_dim, context_dim, hidden_sizes, layer_norm=layer_norm, dtype=dtype, outputs=outputs
+        )
+        self.bins = bins
+        with torch.no_grad():
+            self.biases[-1].add_(bins.at_first())
+
+    def logits(self, obs: torch.Tensor, action: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """Return both logits [2, B, bins] for obs [B, O], action [B, A], z [B, Z]."""
+        return self._logits((obs, action, z), list(self.weights), list(self.biases))
+
+    @torch.no_grad()
+    def place_bins(self, low: float, high: float, *, afresh: bool) -> None:
+        """Lay the bins over the values from `low` to `high`.
+
+        Values stay about what they are, to a bin's width; with `afresh`, of networks that have not learned yet, they
+        start near 0.
+        """
+        head, bias = self.weights[-1], self.biases[-1]
+        if afresh:
+            bias.sub_(self.bins.at_first())
+            self.bins.place(low, high)
+            bias.add_(self.bins.at_first())
+            return
+        bins = copy.deepcopy(self.bins)
+        bins.place(low, high)
+        here, more = self.bins.moved(bins)
+        head.copy_(head[..., here])
+        bias.copy_(bias[..., here] + more)
+        self.bins.place(low, high)
+
+    def _values(
+        self, inputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        return self.bins.mean(self._logits(inputs, weights, biases))
+
+    def _logits(
+        self, inputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        x = hidden(self._last_product(inputs, weights, biases), biases[-2], layer_norm=self.layer_norm)
+        return torch.baddbmm(biases[-1], x.to(weights[-1].dtype), weights[-1])
 
 
 class Networks(nn.Module):
@@ -118,7 +183,7 @@ class Networks(nn.Module):
         self.critic_encoder = self.actor_encoder if config.shared_encoder else make_encoder(element_dim, config)
         z, sizes, dtype = self.actor_encoder.context_dim, config.hidden_sizes, getattr(torch, config.precision)
         self.actor = Actor(obs_dim, action_dim, z, sizes, dtype=dtype)
-        self.critic = TwinCritic(obs_dim, action_dim, z, sizes, layer_norm=config.layer_norm, dtype=dtype)
+        self.critic = make_critic(obs_dim, action_dim, z, config)
 
     @property
     def shared_encoder(self) -> bool:
@@ -132,6 +197,19 @@ class Networks(nn.Module):
             "actor": [*encoder, *self.actor.parameters()],
             "critic": [*self.critic_encoder.parameters(), *self.critic.parameters()],
         }
+
+
+def make_critic(obs_dim: int, action_dim: int, context_dim: int, config: AgentConfig) -> TwinCritic:
+    """Make the critics that ``config.critic`` names."""
+    sizes, dtype = config.hidden_sizes, getattr(torch, config.precision)
+    if config.critic == "squared":
+        return TwinCritic(obs_dim, action_dim, context_dim, sizes, layer_norm=config.layer_norm, dtype=dtype)
+    bins = Bins(
+        config.value_bins, fine=config.value_spacing == "fine", smooth=config.critic == "hl_gauss", low=-1.0, high=1.0
+    )
+    return HistogramCritic(
+        obs_dim, action_dim, context_dim, sizes, layer_norm=config.layer_norm, dtype=dtype, bins=bins
+    )
 
 
 def hidden_layers(layers: Iterable[nn.Module], x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

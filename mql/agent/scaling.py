@@ -93,6 +93,7 @@ class Scaling:
             reward=transition.reward * self.scale[-1],
             next_obs=self.obs(transition.next_obs),
             terminated=transition.terminated,
+            discount=transition.discount,
         )
 
     def named_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:

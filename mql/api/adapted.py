@@ -25,7 +25,6 @@ from mql.config.schema import Config
 from mql.errors import UserError
 from mql.evaluation.held_out import TaskResult, evaluate
 from mql.files import as_data, read_from_folder, to_json, write_folder
-from mql.seeding import generator
 from mql.tasks.family import Task, TaskFamily
 from mql.threads import limit_threads
 from mql.training.meta_q_learning import evaluation_record
@@ -195,7 +194,7 @@ class Adapted:
         read_from_folder(path, CONFIG)
         config = changed_config(read_resolved(path / CONFIG), settings)
         agent = Agent.load(path, device=config.device)
-        source = source_in(path, config.family, described, env=config.env, given=family, trust=trust)
+        source = source_in(path, config, described, given=family, trust=trust)
         report, task = described.pop("report"), described.pop("parameters")
         return cls(agent, config, report, None, task, described, source)
 
@@ -254,11 +253,6 @@ def changed_config(config: Config, settings: Overrides | None) -> Config:
 def is_adapted(folder: Path) -> bool:
     """Tell whether `Adapted.save` or `mql adapt --out` wrote this folder."""
     return (folder / FACTS).is_file()
-
-
-def evaluation_seed(config: Config, split: str) -> int:
-    """Return the seed that all random numbers of an evaluation, or an adaptation, on a split's tasks come from."""
-    return int(generator(config.seed, "evaluate", split).integers(2**31))
 
 
 def tasks_of(family: TaskFamily, config: Config, split: str, tasks: int | None) -> list[Task]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mql.config.disturbances import EnvConfig
 from mql.config.loading import is_path
+from mql.config.methods import METHODS
+from mql.config.schema import Config
 from mql.errors import UserError, nearest
 from mql.files import user_errors
 from mql.runs.definition import DefinitionCopy, KeptDefinition, named_definition
@@ -69,6 +71,24 @@ def made_harder(family: TaskFamily, env: EnvConfig) -> TaskFamily:
     return disturbed(family, sensing, actuation, section="env.", where=lambda key: f"env.{key}")
 
 
+def as_trained_on(family: TaskFamily, config: Config) -> TaskFamily:
+    """Return `family` as a run with this configuration has it: as hard as ``env`` says, as visible as its method wants.
+
+    Raises:
+        UserError: it can't be simulated, or its tasks are visible already.
+    """
+    return _seen_by(config.method, made_harder(family, config.env))
+
+
+def _seen_by(method: str, family: TaskFamily) -> TaskFamily:
+    if not METHODS[method].sees_task:
+        return family
+    if family.oracle:
+        what = f"the agent of {family.name} sees the task anyway"
+        raise UserError(what, where="method", mend="use method td3, or the family without -oracle")
+    return family.as_oracle()
+
+
 @dataclass(frozen=True)
 class FamilySource:
     """Where the family of a run, or of a saved agent, comes from; it is built when it is asked for.
@@ -79,6 +99,7 @@ class FamilySource:
         kept: its own copy of the definition, where a file defined the family.
         from_python: it was trained on an object that was given, and no name or file says how to build it.
         env: what makes the family harder.
+        method: of the run; one may see more of the tasks.
         given: the family to use, as it is without that.
         trust: a definition's Python may be run.
     """
@@ -88,18 +109,19 @@ class FamilySource:
     kept: KeptDefinition | None
     from_python: bool
     env: EnvConfig = EnvConfig()  # noqa: RUF009 - frozen
+    method: str = "mql"
     given: TaskFamily | None = None
     trust: bool = False
 
     @cached_property
     def family(self) -> TaskFamily:
-        """The family, as hard as the configuration makes it.
+        """The family, as hard as the configuration makes it, and as visible as the method wants it.
 
         Raises:
             UserError: there is none of this name, the definition was changed, or another family was given.
             Untrusted: it would run Python that nobody trusts.
         """
-        return made_harder(self._plain, self.env)
+        return _seen_by(self.method, made_harder(self._plain, self.env))
 
     @property
     def _plain(self) -> TaskFamily:
@@ -132,16 +154,16 @@ class FamilySource:
 
 def source_of(run: RunDir, *, given: TaskFamily | None = None, trust: bool = False) -> FamilySource:
     """Say where the family of a run comes from: the one `given`, the run's own copy of a definition, or a name."""
-    config = run.config
-    return source_in(run.path, config.family, read_environment(run.path), env=config.env, given=given, trust=trust)
+    return source_in(run.path, run.config, read_environment(run.path), given=given, trust=trust)
 
 
 def source_in(
-    folder: Path, name: str, facts: Mapping[str, JSON], *, env: EnvConfig, given: TaskFamily | None, trust: bool
+    folder: Path, config: Config, facts: Mapping[str, JSON], *, given: TaskFamily | None, trust: bool
 ) -> FamilySource:
-    """Say where the family called `name` comes from, of which a file in `folder` says these facts."""
+    """Say where the family of a configuration comes from, of which a file in `folder` says these facts."""
     from_python = facts.get("family_from") == FROM_PYTHON["family_from"]
-    return FamilySource(name, folder, named_definition(folder, facts), from_python, env, given, trust)
+    kept = named_definition(folder, facts)
+    return FamilySource(config.family, folder, kept, from_python, config.env, config.method, given, trust)
 
 
 def family_of(run: RunDir, *, trust: bool) -> TaskFamily:

@@ -16,13 +16,13 @@ from mql.adaptation.new_data import replay_of
 from mql.adaptation.old_data import ScoredData, contexts_of
 from mql.adaptation.playing import Request, simulated
 from mql.adaptation.weighing import scored_for_weights, weigh_rows
-from mql.api.adapted import evaluation_seed
 from mql.api.run import LoadedRun, Run, open_run
 from mql.config.loading import override
 from mql.errors import UserError
 from mql.report.page.facts import Contexts, Looked, Record, RunFacts
 from mql.tasks.family import Task
 from mql.tasks.fault import EpisodeFault
+from mql.training.records import evaluation_seed
 
 Given = TypeVar("Given")
 

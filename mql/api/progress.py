@@ -197,7 +197,7 @@ class Progress:
             if not spent.updates:
                 return "time left not known before the first update"
             seconds += updates * spent.update_seconds / spent.updates
-        return f"{_duration(seconds)} of training left"
+        return f"{duration(seconds)} of training left"
 
     def _show(self) -> None:
         """Redraw the bar; where there is none, write a line if the last one is old."""
@@ -216,7 +216,8 @@ class Progress:
         return row
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in hours, minutes and seconds, the two largest that it has."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -15,12 +15,13 @@ from mql.adaptation.adapters import Adaptation, prepare
 from mql.adaptation.playing import NewTask, Play, Request, carry_out, in_environment, nobody, simulated
 from mql.agent.agent import Agent
 from mql.agent.robot_policy import RobotPolicy
-from mql.api.adapted import Adapted, Comparison, changed_config, evaluation_seed, tasks_of
+from mql.api.adapted import Adapted, Comparison, changed_config, tasks_of
 from mql.api.exporting import export_run
 from mql.api.families import FamilySource, check_same_tasks, source_of
+from mql.api.possible import check_adapts, check_has_agent, check_learns_from_data
 from mql.api.recorded import ColumnMap, Data, KnownTask, Recorded, in_memory, recorded
 from mql.api.training import last_evaluation, open_job
-from mql.config.loading import Overrides, override
+from mql.config.loading import Overrides, override, parse_overrides
 from mql.config.schema import AdaptConfig, Config
 from mql.errors import UserError
 from mql.evaluation.held_out import TaskResult, new_task
@@ -30,8 +31,10 @@ from mql.runs.definition import digest_entry
 from mql.runs.run_dir import RunDir
 from mql.tasks.family import Task, TaskFamily
 from mql.threads import keep_freed_memory, limit_threads
-from mql.training.learning import misfit
-from mql.training.meta_q_learning import evaluation_record, load_trainer, meta_training
+from mql.training.learning import Learning, misfit
+from mql.training.meta_q_learning import MetaQLearning, meta_training
+from mql.training.methods import load_learning
+from mql.training.records import evaluation_seed, record_of
 from mql.types import JSON, Episode
 
 
@@ -41,6 +44,7 @@ def train(
     run_dir: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     settings: Overrides | None = None,
+    method: str | None = None,
     resume: bool = False,
     start_from: str | os.PathLike[str] | None = None,
     keep_replay: bool | None = None,
@@ -56,6 +60,7 @@ def train(
         run_dir: where the run is to be; None: a new folder below ``runs/``.
         seed: of all random numbers.
         settings: values by key, such as ``{"train.env_steps": 10_000}`` (docs/configuration.md).
+        method: how it is learned (docs/baselines.md); None: as the settings say.
         resume: continue the run in `run_dir` with its own configuration; a finished one stays as it is.
         start_from, keep_replay: as for `mql.api.training.open_job`: ``RUN@STEPS``, whose agent a new run starts from.
         trust: a definition's Python may be run.
@@ -71,6 +76,7 @@ def train(
         run_dir=None if run_dir is None else Path(run_dir),
         seed=seed,
         settings={} if settings is None else settings,
+        method=method,
         resume=resume,
         start_from=start_from,
         keep_replay=keep_replay,
@@ -111,7 +117,7 @@ class Run:
 
     def __init__(self, run: RunDir, source: FamilySource) -> None:
         self._run, self._source = run, source
-        self._loaded: tuple[tuple[int, str], Trainer] | None = None
+        self._loaded: tuple[tuple[int, str], Learning] | None = None
         self._prepared: tuple[Trainer, AdaptConfig, Adaptation] | None = None
 
     def __repr__(self) -> str:
@@ -176,7 +182,7 @@ class Run:
         Raises:
             UserError: there is no such checkpoint, or it is damaged.
         """
-        self._check_method()
+        check_has_agent(self.config.method, self.path)
         saved = self._run.load_checkpoint(checkpoint)
         agent = Agent(self.family.obs_dim, self.family.action_dim, self.config.agent, seed=0)
         try:
@@ -216,22 +222,22 @@ class Run:
             UserError: no such split, checkpoint or setting, or a damaged run.
             EpisodeFault: no task could be evaluated.
         """
+        keys = parse_overrides({} if settings is None else settings)
+        check_adapts(self.config.method, self.path, asked=(key for key in keys if key.startswith("adapt.")))
         config = self.changed_config(settings)
         split = config.evaluate.split if split is None else split
         chosen = tasks_of(self.family, config, split, tasks)
-        trainer = self.load(config, checkpoint=checkpoint).trainer
-        record = evaluation_record(
-            config,
-            self.family,
-            chosen,
-            trainer.agent,
-            trainer if adapt else None,
-            split=split,
-            with_random=True,
-            on_task=(lambda index: on_task(index + 1, len(chosen))) if on_task else None,
-            on_result=on_result,
-        )
-        return as_data(record | {"env_steps": trainer.env_steps, **digest_entry(self.path)})
+        learning = self._learning(config, checkpoint)
+
+        def tell(index: int, result: TaskResult) -> None:
+            if on_task:
+                on_task(index + 1, len(chosen))
+            if on_result:
+                on_result(result)
+
+        results = learning.measure(chosen, config=config, split=split, adapt=adapt, with_random=True, on_task=tell)
+        record = record_of(config, self.family, results, split=split)
+        return as_data(record | {"env_steps": learning.env_steps, **digest_entry(self.path)})
 
     def adapt(
         self,
@@ -258,7 +264,7 @@ class Run:
             columns: a column map for the files of `data`, or the YAML file that holds one.
             episodes: the same, as a list of `mql.Episode` only.
             env: an environment with the family's spaces, in which as many episodes are played.
-            seed: of all random numbers; None: the run's.
+            seed: of all random numbers; None: ``evaluate.seed``.
             checkpoint: env steps of the checkpoint to use; None: the newest.
             settings: of ``adapt``, ``evaluate``, ``collect``, ``threads`` and ``device``.
 
@@ -266,6 +272,7 @@ class Run:
             UserError: none or several of these, or something about it does not fit the run.
             EpisodeFault: an episode could not be finished.
         """
+        check_adapts(self.config.method, self.path, asked=["mql adapt"])
         alone = task if data is None else None  # a task that is to be simulated
         if sum(given is not None for given in (alone, data, episodes, env)) != 1:
             mend = "give exactly one of task, data, episodes and env (a task beside data tells its reward)"
@@ -274,7 +281,7 @@ class Run:
             raise UserError("a column map is for files, and none is given", where="columns", mend="leave it out")
         config = self.changed_config(settings)
         if seed is not None:
-            config = override(config, {"seed": seed})
+            config = override(config, {"seed": seed, "evaluate.seed": seed})
         if env is not None and not hasattr(env, "action_space"):
             what = f"the environment is {type(env).__name__}"
             raise UserError(what, where="env", mend="give a Gymnasium environment, such as gymnasium.make(...)")
@@ -288,7 +295,7 @@ class Run:
             raise UserError(what, where="adapt.reward", mend="give the task, or use adapt.reward=hidden")
         found: Recorded | None = None
         if data is not None or episodes is not None:
-            _check_learns_from_data(config.adapt)
+            check_learns_from_data(config.adapt)
             found = (
                 in_memory(self.family, episodes) if data is None else recorded(self.family, data, columns, task or told)
             )
@@ -346,46 +353,25 @@ class Run:
         Raises:
             UserError: there is no such checkpoint, or it is damaged.
         """
-        self._check_method()
+        check_has_agent(self.config.method, self.path)
         config = self.config if config is None else config
+        learning = self._learning(config, checkpoint)
+        assert isinstance(learning, MetaQLearning)
+        return LoadedRun(config, self.family, learning.trainer)
+
+    def _learning(self, config: Config, checkpoint: int | None) -> Learning:
+        """Return the method as it was at a checkpoint, for reading only."""
         keep_freed_memory()
         limit_threads(config.threads)
         known = self._run.checkpoints()
         key = (known[-1] if checkpoint is None and known else checkpoint or 0, config.device)
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = self._prepared = None  # two replays may not fit into memory
-            self._loaded = key, load_trainer(self._run, self.family, config, env_steps=checkpoint)
-        return LoadedRun(config, self.family, self._loaded[1])
-
-    def _check_method(self) -> None:
-        """Refuse to look for Meta-Q-Learning's agent in a run of another method.
-
-        Raises:
-            UserError: it is one.
-        """
-        method: str = self.config.method
-        if method != "mql":
-            what = f"the run was trained by the method {method}, and has no agent of Meta-Q-Learning"
-            mend = "read run.evaluations(), run.metrics() and its checkpoints; only a run of the method mql can be "
-            raise UserError(what, where=str(self.path), mend=f"{mend}evaluated, adapted and asked for a policy")
+            self._loaded = key, load_learning(self._run, self.family, config, env_steps=checkpoint)
+        return self._loaded[1]
 
     def _adaptation(self, trainer: Trainer, config: AdaptConfig) -> Adaptation:
         """Return the method, ready; made so once for equal settings."""
         if self._prepared is None or self._prepared[:2] != (trainer, config):
             self._prepared = trainer, config, prepare(meta_training(trainer), config)
         return self._prepared[2]
-
-
-def _check_learns_from_data(config: AdaptConfig) -> None:
-    """Refuse a method that makes nothing of episodes if it can play none itself.
-
-    Raises:
-        UserError: it is one.
-    """
-    mend = "use adapt.method=finetune or auto"
-    if config.method == "search":
-        what = "search tries contexts out on the new task, and recorded episodes alone try nothing out"
-        raise UserError(what, where="adapt.method", mend=mend)
-    if config.method == "context" and not config.carry_episodes:
-        what = "context looks at no episode of the new task"
-        raise UserError(what, where="adapt.method", mend=f"{mend}, or set adapt.carry_episodes to true")

@@ -19,10 +19,10 @@ from mql.api.display import Display, Record, say, shown
 from mql.api.families import (
     FROM_PYTHON,
     FamilySource,
+    as_trained_on,
     check_same_tasks,
     check_unchanged,
     copy_of,
-    made_harder,
     source_of,
 )
 from mql.api.forking import Fork, ForkRequest
@@ -30,7 +30,9 @@ from mql.api.mirror import Mirror
 from mql.api.recorded import prior_of
 from mql.config.idle_keys import idle_keys
 from mql.config.loading import Overrides, has_published_values, is_path, load_experiment, override, with_values
+from mql.config.methods import METHODS
 from mql.config.schema import Config
+from mql.config.yaml_text import Layer
 from mql.errors import UserError
 from mql.learning.prior import Prior
 from mql.learning.replay_size import ReplaySize
@@ -132,6 +134,7 @@ def open_job(
     run_dir: Path | None,
     seed: int | None,
     settings: Overrides,
+    method: str | None = None,
     resume: bool = False,
     checkpoint: int | None = None,
     start_from: str | os.PathLike[str] | None = None,
@@ -148,6 +151,7 @@ def open_job(
         run_dir: None: a new one below ``runs/``, named after family, settings, seed and time.
         seed: of all random numbers; None: as the settings say.
         settings: ``key=value`` texts, or values by key.
+        method: how it is learned; None: as the settings say.
         resume: go on with the run in `run_dir`.
         checkpoint: with `resume`, the one to go on from; later ones are deleted when training begins.
         start_from: a run, or ``RUN@STEPS``, whose agent the new run starts from.
@@ -168,7 +172,8 @@ def open_job(
             raise UserError(what, mend="give only one of them")
         if target is None:
             raise UserError("no family is named", mend=f"write mql train FAMILY --run-dir {run_dir} --resume")
-        return _reopen(target, run_dir, settings, seed, checkpoint, trust=trust)
+        settings = with_values(settings, {"seed": seed, "method": method})
+        return _reopen(target, run_dir, settings, checkpoint, trust=trust)
     request = ForkRequest.of(target, settings, None if start_from is None else str(start_from))
     target, settings = request.target, request.settings
     given = target if isinstance(target, TaskFamily) else None
@@ -177,6 +182,7 @@ def open_job(
         name,
         overrides=settings,
         seed=seed,
+        method=method,
         families=None if given or request.definition else registry.names(),
         inherited=request.inherited,
     )
@@ -187,9 +193,7 @@ def open_job(
         config = fork.settled(config, said)
     elif keep_replay is not None:
         raise UserError("there is no replay to keep", where="--keep-replay", mend="add --from RUN")
-    if config.profile == "paper" and not has_published_values(config.family):
-        say(f"note: there are no published values for {config.family}; profile paper: what all published ones share")
-    for line in idle_keys(config, said):
+    for line in notes_on(config, said):
         say(f"note: {line}")
     if given is not None and config.family != given.name:
         mend = "leave the setting 'family' out"
@@ -217,6 +221,14 @@ def open_job(
     except BaseException:
         run.close()
         raise
+
+
+def notes_on(config: Config, said: Layer) -> list[str]:
+    """Return what is worth saying of a configuration before a run begins; `said` is what the user gave himself."""
+    notes = []
+    if config.profile == "paper" and not has_published_values(config.family):
+        notes.append(f"there are no published values for {config.family}; profile paper: what all published ones share")
+    return [*notes, *idle_keys(config, said)]
 
 
 def create_run(
@@ -253,7 +265,7 @@ def create_run(
     family = given
     if family is None:
         family = registry.load(config.family) if definition is None else load_definition(definition, trust=trust)
-    harder = made_harder(family, config.env)
+    harder = as_trained_on(family, config)
     for final in (False, True):
         harder.tasks(config.evaluate.split_of(final=final))
     check_device(config)
@@ -261,7 +273,8 @@ def create_run(
     prior = None if fork is None else fork.prior(config, copy)
     if prior is None:
         prior = prior_of(config, harder)
-    check_memory(config, harder, prior)
+    if METHODS[config.method].replay:
+        check_memory(config, harder, prior)
     if check:
         check_before_training(family, definition, processes=config.workers)
     from_python = {} if given is None or _has_name(given) else FROM_PYTHON
@@ -317,7 +330,6 @@ def _reopen(
     target: str | os.PathLike[str] | TaskFamily,
     path: Path,
     settings: Overrides,
-    seed: int | None,
     checkpoint: int | None,
     *,
     trust: bool,
@@ -339,7 +351,7 @@ def _reopen(
         if kept is not None and definition is not None:
             again = f"mql train {old.family} --run-dir ... --resume"
             check_unchanged(kept, definition, mend=f"start a new run, or continue with the run's own copy: {again}")
-        new = override(old, with_values(settings, {"seed": seed}))
+        new = override(old, settings)
         check_device(new)
         run.check_config(new, checkpoint=checkpoint)
         if definition is not None:  # the run's copy has the same bytes, so it may do what the original may

@@ -28,7 +28,7 @@ from mql.runs.run_dir import RunDir
 from mql.tasks.family import TaskFamily
 from mql.threads import keep_freed_memory, limit_threads
 from mql.training.learning import Learning, restore
-from mql.training.methods import METHODS
+from mql.training.methods import new_learning
 from mql.types import JSON
 
 CHANGEABLE = ("threads", "collect.workers")  # what a run may be timed with instead of its own
@@ -185,8 +185,7 @@ def _config(run: RunDir, settings: Overrides | None) -> Config:
 
 
 def _learning(config: Config, family: TaskFamily, run: RunDir, env_steps: int) -> Learning:
-    prior = read_prior(run)
-    learning = METHODS[config.method](config, family, *([prior] if prior else []))
+    learning = new_learning(config, family, read_prior(run))
     if env_steps:
         restore(learning, run.load_checkpoint(env_steps))
     return learning

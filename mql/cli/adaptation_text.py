@@ -18,6 +18,9 @@ def in_words(report: Report) -> str:
         return f"context: it goes on from {played} of the new task into every episode to come; nothing was learned"
     if method == "context":
         return "context: nothing was played and nothing learned; the running episode tells the agent its task"
+    if method == "continue":
+        updates, moved = report["more_updates"], report["distance_moved"]
+        return f"continue: {updates} more updates on stored data, and no look at the new task; moved by {moved:.1%}"
     if method == "paper":
         step2 = (
             "no stored transition looked like it, so none was used"

@@ -24,6 +24,7 @@ from mql.cli.commands.learning import adapt, evaluate, export, train
 from mql.cli.commands.report import report
 from mql.cli.commands.robots import robots_app
 from mql.cli.commands.runs import runs_app
+from mql.cli.commands.study import study
 from mql.cli.commands.tasks import tasks_app
 from mql.cli.results import guard
 from mql.errors import UserError, nearest
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, evaluate, adapt, play, report, export, bench):
+for command in (train, evaluate, adapt, play, study, report, export, bench):
     app.command()(command)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(robots_app, name="robots")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from mql.bench import acting, adaptation, controller, growth, gru, learner, replay, simulation
+from mql.bench import acting, adaptation, controller, growth, gru, learner, peer, replay, simulation
 from mql.bench.timing import Results, describe_machine, measure_sgemm, usable_cores
 from mql.cli.tables import WIDTH_OF_A_FILE, print_json
 from mql.errors import UserError, nearest
 from mql.threads import keep_freed_memory, limit_threads
 
-PARTS: Mapping[str, Callable[[int], Results]] = {
+PARTS: Mapping[str, Callable[..., Results]] = {
     "learner": learner.measure,
     "gru": gru.measure,
     "replay": replay.measure,
@@ -23,11 +25,17 @@ PARTS: Mapping[str, Callable[[int], Results]] = {
     "adaptation": adaptation.measure,
     "growth": growth.measure,
     "controller": controller.measure,
+    "peer": peer.measure,
 }
 PROFILE = "fast"  # every part measures it; what belongs to the paper's alone is named so in the results
 
 # The unit of a figure, by how its name (or that of the group it stands in) begins or ends; all others are ratios.
-UNITS_BY_BEGINNING = {"update_ms": "ms", "env_steps_per_s": "env steps/s"}
+UNITS_BY_BEGINNING = {
+    "update_ms": "ms",
+    "env_steps_per_s": "env steps/s",
+    "zero_shot": "return",
+    "adapted": "return",
+}
 UNITS_BY_ENDING = {
     "score_s_per_million": "s per 10^6",
     "sgemm_gflops": "GFLOP/s",
@@ -37,6 +45,9 @@ UNITS_BY_ENDING = {
     "exponent": "exponent",
     "env_steps_per_s": "env steps/s",
     "vector_env_steps_per_s": "env steps/s",
+    "env_steps": "env steps",
+    "episodes_per_trial": "episodes",
+    "held_out_tasks": "tasks",
     "transitions_per_s": "transitions/s",
     "updates_per_s": "updates/s",
     "_us": "µs",
@@ -46,27 +57,31 @@ UNITS_BY_ENDING = {
 }
 
 
-def bench(part: str, *, threads: int | None, as_json: bool) -> None:
-    """Do what `mql bench` does; the arguments are the command's.
+def bench(part: str, *, threads: int | None, as_json: bool, of_peer: Mapping[str, str | int | None]) -> None:
+    """Do what `mql bench` does; the arguments are the command's, and those of the part peer alone in `of_peer`.
 
     Raises:
-        UserError: there is no such part, or a peer's package is missing.
+        UserError: there is no such part, an option is not for it, or a peer's package is missing.
     """
     if part not in PARTS:
         raise UserError(f"there is no benchmark {part!r}", where="mql bench", mend=nearest(part, PARTS))
-    report = run(part, threads or usable_cores())
+    given = {name: value for name, value in of_peer.items() if value is not None}
+    if given and part != "peer":
+        option = f"--{next(iter(given)).replace('_', '-')}"
+        raise UserError(f"{option} is an option of the part peer", where=f"mql bench {part}", mend="leave it out")
+    report = run(part, threads or usable_cores(), **given)
     if as_json:
         print_json(report)
     else:
         print_report(report)
 
 
-def run(part: str, threads: int) -> Results:
-    """Measure one part on `threads` threads and return the JSON value of the contract."""
+def run(part: str, threads: int, **sizes: Any) -> Results:
+    """Measure one part on `threads` threads and return the JSON value of the contract; `sizes` are of the peer's."""
     threads = 1 if part in ("acting", "controller") else threads  # a robot's control loop has one
     keep_freed_memory()
     limit_threads(threads)
-    results = PARTS[part](threads)
+    results = PARTS[part](threads, **({"sizes": replace(peer.FULL, **sizes)} if sizes else {}))
     # A part that compares itself with the machine's limit has measured it in turn with its own figures.
     sgemm_gflops = results.get("sgemm_gflops") or measure_sgemm()
     machine = describe_machine(threads, sgemm_gflops)
@@ -75,7 +90,8 @@ def run(part: str, threads: int) -> Results:
 
 def print_report(report: Results) -> None:
     """Print a table: a line for each figure."""
-    table = Table(title="{benchmark}, {profile} profile".format(**report), title_justify="left")
+    subject = report["results"].get("family", f"{report['profile']} profile")
+    table = Table(title=f"{report['benchmark']}, {subject}", title_justify="left")
     table.add_column(report["benchmark"], no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
@@ -88,11 +104,11 @@ def print_report(report: Results) -> None:
 
 
 def flatten(results: Results, *names: str) -> Iterator[tuple[tuple[str, ...], float]]:
-    """Yield every figure with the names that lead to it."""
+    """Yield every figure with the names that lead to it; a peer's evaluation and its family are none."""
     for name, value in results.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and name != "evaluation":
             yield from flatten(value, *names, name)
-        else:
+        elif isinstance(value, int | float):
             yield (*names, name), value
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mql.adaptation.adapters import prepare
-from mql.api.adapted import Adapted, evaluation_seed, first_tasks, is_adapted
+from mql.api.adapted import Adapted, first_tasks, is_adapted
 from mql.api.run import Run, open_run
 from mql.cli.adaptation_text import in_words
 from mql.cli.play import film_evaluation, open_studio
@@ -17,6 +17,7 @@ from mql.cli.tables import print_evaluation, print_json, print_protocol, print_t
 from mql.cli.task_argument import chosen_task, task_parameters
 from mql.cli.task_bar import task_bar
 from mql.config.loading import Overrides, parse_overrides, with_values
+from mql.config.methods import METHODS
 from mql.errors import UserError
 from mql.evaluation.held_out import TaskResult
 from mql.files import check_free
@@ -24,6 +25,7 @@ from mql.report.adaptation import draw_task_weights
 from mql.runs.definition import digest_entry
 from mql.tasks.family import Task, TaskFamily
 from mql.training.meta_q_learning import meta_training
+from mql.training.records import evaluation_seed
 
 
 def evaluate(
@@ -101,6 +103,7 @@ def evaluate_by_protocol(
     split = config.evaluate.split if split is None else split
     listed = meta_world.protocol_tasks(run.family, split)
     chosen = listed if tasks is None else first_tasks(listed, tasks, split)
+    adapting = adapting and METHODS[config.method].adapts
     trainer = run.load(config, checkpoint=checkpoint).trainer
     agent = trainer.agent
     with task_bar("evaluating") as on_task:

@@ -13,9 +13,11 @@ from mql.cli.results import output
 from mql.cli.tables import print_json
 from mql.errors import UserError
 from mql.report.page.drawing.canvas import Pictures
-from mql.report.page.facts import Record, RunFacts, find_runs, read_facts
+from mql.report.page.facts import Place, Record, RunFacts, find_runs, read_facts
 from mql.report.page.groups import group_runs
 from mql.report.page.page import build, check_target, read_films, write, write_tables
+from mql.study.file import place_of, read_study
+from mql.study.folder import FILE, is_study
 
 MOST_LOOKED = 4  # runs that are loaded: the first one of each group, and no more than these
 
@@ -64,6 +66,8 @@ def report(
             "runs": [_run_data(run, done.groups) for run in runs],
             "results": done.rows,
             "improvements": done.improvements,
+            "against": done.against,
+            "across_families": done.across,
             "notes": [*notes, *(f"{run.name}: {note}" for run in runs for note in (*run.notes, *run.looked.notes))],
             "report_seconds": time.perf_counter() - begin,
         }
@@ -76,19 +80,26 @@ def _runs(paths: Sequence[Path]) -> tuple[list[RunFacts], list[Record], list[str
     Raises:
         UserError: a path is no run and holds none, or no run can be read.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Place | None] = {}
     cells: list[Record] = []
+    notes: list[str] = []
     for path in paths:
+        if is_study(path):
+            of_study, said = _of_study(path)
+            found |= of_study
+            notes += said
+            continue
         folders, more = find_runs(path)
-        found |= {folder.resolve(): None for folder in folders}
+        found |= {folder.resolve(): None for folder in folders if folder.resolve() not in found}
         cells += more
     folders = list(found)
     names = _names(folders)
-    runs, notes = [], []
+    runs = []
     failure: UserError | None = None
     for folder, name in zip(folders, names, strict=True):
         try:
             runs.append(read_facts(folder, name=name))
+            runs[-1].place = found[folder]
         except UserError as error:
             failure = error
             notes.append(f"{name} is left out: {error}")
@@ -96,6 +107,32 @@ def _runs(paths: Sequence[Path]) -> tuple[list[RunFacts], list[Record], list[str
         what, mend = "there is a study of adaptation, but no run", "give its runs, too"
         raise failure or UserError(what, where=str(paths[0]), mend=mend)
     return runs, cells, notes
+
+
+def _of_study(path: Path) -> tuple[dict[Path, Place | None], list[str]]:
+    """Return the runs of a study that have begun, and notes on the others.
+
+    Raises:
+        UserError: none has begun.
+    """
+    study = read_study(path / FILE)
+    begun: dict[Path, Place | None] = {}
+    waiting = 0
+    for family, method, variant, seed in study.places():
+        folder = (path / place_of(family, method, variant.name, seed)).resolve()
+        if (folder / "environment.json").is_file():
+            begun[folder] = Place(study.name, family, method, variant.name, study.reference)
+        else:
+            waiting += 1
+    if not begun:
+        raise UserError(
+            "no run of the study has begun", where=str(path), mend=f"make them with mql study {path} --resume"
+        )
+    notes = [f"{study.name}: {waiting} of {waiting + len(begun)} runs have not begun."] if waiting else []
+    others = [folder for folder in find_runs(path)[0] if folder.resolve() not in begun]
+    if others:
+        notes.append(f"{study.name}: {len(others)} runs in its folder are no longer in its file, and left out here.")
+    return begun, notes
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -120,14 +120,13 @@ def print_evaluation(record: Row) -> None:
     lines = {"random actions": "random", "zero-shot": "zero_shot", "adapted": "adapted", "paired gain": "gain"}
     rates = {key: _success_rate(rows, key) for key in lines.values()}
     solvable = any(rate is not None for rate in rates.values())
-    titles = ("mean", "min", "IQM", "95 % interval", *(["success"] if solvable else []))
+    titles = ("mean", "min", "IQM", "95 % interval", "n", *(["success"] if solvable else []))
     table = _table(f"{len(rows)} {record['split']} task{'' if len(rows) == 1 else 's'}", right=titles)
     for label, key in lines.items():
         if (values := summary.get(key)) is not None:
-            low, high = values["ci95"]
             numbers = (_number(values.get(name)) for name in ("mean", "min", "iqm"))
             success = [_percent(rates[key])] if solvable else []
-            table.add_row(label, *numbers, f"{_number(low)} to {_number(high)}", *success)
+            table.add_row(label, *numbers, _interval(values["ci95"]), _count(values.get("n")), *success)
     _print(table)
     _print_terms(rows)
     facts = f"{record['family']}, seed {record['seed']}, after {record['env_steps']:,} env steps"
@@ -278,6 +277,10 @@ def _fact(value: Any) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return "-" if ends is None else f"{_number(ends[0])} to {_number(ends[1])}"
 
 
 def _count(value: int | None) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from mql.collecting.workers import WorkerLost, Workers
 from mql.errors import UserError, nearest
 from mql.files import TEMPORARY, remove_folder
+from mql.study.editor_schema import schema_path
 from mql.tasks.definitions.editor_schemas import schema_paths
 from mql.tasks.definitions.family import load_definition
 from mql.tasks.definitions.new.experiment import experiment_file
@@ -71,7 +72,7 @@ def new(name: str, *, robot: str | None, out: Path | None, end: str | None, hidd
 
 def print_schemas() -> None:
     """Do what `mql tasks schema` does."""
-    for what, path in schema_paths().items():
+    for what, path in (schema_paths() | {"study": schema_path()}).items():
         print(f"{what}: {path}")
 
 

@@ -22,6 +22,7 @@ def train(
     settings: Sequence[str],
     run_dir: Path | None,
     seed: int | None,
+    method: str | None,
     resume: bool,
     checkpoint: int | None,
     start_from: str | None,
@@ -40,6 +41,7 @@ def train(
         run_dir=run_dir,
         seed=seed,
         settings=settings,
+        method=method,
         resume=resume,
         checkpoint=checkpoint,
         start_from=start_from,
@@ -61,9 +63,7 @@ def train(
         print_json(result)
     else:
         print_evaluation(result)
-        # (The commands that use a run's agent are for Meta-Q-Learning.)
-        then = f"; next: mql evaluate {shlex.quote(shown(path))}" if str(job.config.method) == "mql" else ""
-        say(f"written to {shown(path)}{then}")
+        say(f"written to {shown(path)}; next: mql evaluate {shlex.quote(shown(path))}")
 
 
 def _train(job: Job, *, trust: bool) -> Record:

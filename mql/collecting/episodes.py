@@ -26,6 +26,7 @@ def play(
     *,
     policy_version: int,
     padding: tuple[int, int] = (0, 0),
+    z: FloatArray | None = None,
 ) -> list[Episode | EpisodeFault]:
     """Run one episode of each of `tasks`; the fault stands where an episode could not be finished.
 
@@ -33,6 +34,7 @@ def play(
         exploration: of these episodes; None: the policy's own actions are taken.
         padding: empty rows before and after those of `tasks` in what the policy computes (BLAS rounds
             differently for other numbers of rows, so equal episodes need equal numbers).
+        z: the context variable [N, Z] that each episode begins with; None: as the policy begins it.
     """
     try:
         batch = family.make_batch(tasks)
@@ -54,6 +56,8 @@ def play(
         follows_policy = exploration is None or exploration.follows_policy
         obs[0, own] = batch.reset(seeds)
         context = policy.begin(rows)
+        if z is not None:
+            context.state[own] = z
         t = 0
         while running.any():
             act: FloatArray = (policy.act(obs[t], context) if follows_policy else action[t])[own]

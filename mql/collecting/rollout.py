@@ -23,7 +23,7 @@ from mql.collecting.workers import workers as worker_processes
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.threads import side_by_side
-from mql.types import Episode, IntArray
+from mql.types import Episode, FloatArray, IntArray
 
 ALONE = 8  # episodes whose actions are computed together, where an episode must not depend on how many others there are
 
@@ -79,11 +79,13 @@ def collect_each(
     alone: bool = False,
     policy_version: int = 0,
     workers: int = 1,
+    z: FloatArray | None = None,
 ) -> list[Episode | EpisodeFault]:
     """Do as `collect`, but let the fault stand in the place of an episode that could not be finished.
 
     With ``alone``, and a generator for each where there is an explorer, an episode depends on its own task, seed and
-    generator only, bit for bit; otherwise the number of episodes shows in how actions are rounded.
+    generator only, bit for bit; otherwise the number of episodes shows in how actions are rounded. With ``z`` [N, Z],
+    each episode begins with a context variable of its own (one that holds it has it to the end).
 
     Raises:
         ValueError: an explorer without `rng`, or not one seed (or generator, where there are several) per task.
@@ -117,6 +119,7 @@ def collect_each(
             None if exploration is None else exploration.share(share),
             policy_version=policy_version,
             padding=padding(share),
+            z=None if z is None else z[share],
         )
         if isinstance(outcome, WorkerLost):
             return [episode_fault(tasks[place], str(outcome)) for place in share]

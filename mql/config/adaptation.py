@@ -12,10 +12,10 @@ from mql.config.section import Count, Fraction, NotNegative, Positive, Real, Sec
 class AdaptConfig(Section):
     """Adaptation to a new task, by one of several methods (docs/adaptation.md)."""
 
-    method: Literal["auto", "context", "search", "finetune", "relabel", "simulate", "paper"] = Field(
+    method: Literal["auto", "context", "search", "finetune", "continue", "relabel", "simulate", "paper"] = Field(
         default="auto",
         description="How; auto: relabel where rewards tell the task, else finetune. paper: Meta-Q-Learning as "
-        "published; context: no more than the context.",
+        "published; context: no more than the context; continue: more training on stored data, as a control.",
     )
     adaptation_episodes: Whole = Field(
         default=5, description="Episodes that may be played in the new task, for whatever: the budget."

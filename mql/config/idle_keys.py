@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
+from mql.config.methods import METHODS
 from mql.config.schema import Config
 from mql.config.yaml_text import SECTIONS, Given
 
@@ -37,6 +38,7 @@ _LOOKED_AT: Mapping[str, tuple[str, ...]] = {
     "context": ("carry_episodes", "adaptation_episodes"),
     "search": ("adaptation_episodes", "gate_margin", "scored_transitions", "reward"),
     "finetune": (*_ROUNDS, *_OLD),
+    "continue": ("adaptation_episodes", "round_updates", "round_batch_size", "round_lr", "scored_transitions"),
     "relabel": (*_ROUNDS, "reward"),
     "simulate": (*_ROUNDS, *_CLASSIFIED),
     "auto": (*_ROUNDS, *_OLD, "reward"),
@@ -70,7 +72,63 @@ def _carries_nothing(config: Config) -> bool:
     return config.adapt.method == "context" and not config.adapt.carry_episodes
 
 
+def _has_method(name: str, config: Config) -> bool:
+    return config.method == name
+
+
+# What acts nowhere in rl2, whose networks and updates have keys of their own.
+_NOT_RL2 = (
+    *(f"agent.{name}" for name in SECTIONS["agent"]),
+    *(
+        f"train.{name}"
+        for name in (
+            "random_steps",
+            "random_actions",
+            "episodes_per_iteration",
+            "batch_size",
+            "env_steps_per_update",
+            "anneal_steps",
+            "replay_capacity",
+            "refresh_rows_per_update",
+            "episode_priority",
+            "episode_priority_factor",
+            "task_sampling",
+            "relabel_share",
+            "relabel_to",
+            "prior_columns",
+        )
+    ),
+)
+
+# What acts nowhere in a method that does not adapt, beside the keys of `adapt` that `adapt.method` is about.
+_NO_ADAPTATION = (*(f"adapt.{name}" for name in SECTIONS["adapt"]), "evaluate.adapt_while_training")
+
+_OF_CONTEXTS = (
+    "agent.encoder",
+    "agent.context_length",
+    "agent.context_elements",
+    "agent.context_mode",
+    "agent.context_dim",
+    "agent.segment_length",
+    "agent.burn_in",
+    "agent.shared_encoder",
+    "train.refresh_rows_per_update",
+)
+
 _RULES = (
+    _Rule(_OF_CONTEXTS, partial(_has_method, "pearl"), "method pearl has a belief in the place of a context"),
+    _Rule(
+        tuple(f"pearl.{name}" for name in SECTIONS["pearl"]),
+        lambda c: c.method != "pearl",
+        "method is not pearl",
+    ),
+    *(
+        _Rule(_NO_ADAPTATION, partial(_has_method, name), f"the method {name} does not adapt")
+        for name, choice in METHODS.items()
+        if not choice.adapts
+    ),
+    _Rule(_NOT_RL2, partial(_has_method, "rl2"), "method is rl2"),
+    _Rule(tuple(f"rl2.{name}" for name in SECTIONS["rl2"]), lambda c: c.method != "rl2", "method is not rl2"),
     _Rule(("agent.context_length",), lambda c: c.agent.context_mode == "carry", "agent.context_mode is carry"),
     _Rule(
         ("agent.segment_length", "agent.burn_in", "train.refresh_rows_per_update"),
@@ -78,17 +136,7 @@ _RULES = (
         "agent.context_mode is window",
     ),
     _Rule(
-        (
-            "agent.encoder",
-            "agent.context_length",
-            "agent.context_elements",
-            "agent.context_mode",
-            "agent.context_dim",
-            "agent.segment_length",
-            "agent.burn_in",
-            "agent.shared_encoder",
-            "train.refresh_rows_per_update",
-        ),
+        _OF_CONTEXTS,
         lambda c: not c.agent.use_context,
         "agent.use_context is false",
     ),
@@ -104,6 +152,11 @@ _RULES = (
         ("agent.target_policy_noise", "agent.target_noise_clip"),
         lambda c: c.agent.algorithm != "td3",
         "agent.algorithm is not td3",
+    ),
+    _Rule(
+        ("agent.value_min", "agent.value_max", "agent.value_bins", "agent.value_spacing"),
+        lambda c: c.agent.critic == "squared",
+        "agent.critic is squared",
     ),
     *(
         _Rule(

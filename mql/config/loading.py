@@ -1,8 +1,9 @@
 """Reading configurations: layers of precedence, and messages that name the place.
 
-Later layers win: defaults < profile < ``configs/<family>.yaml`` < the user's file < ``--set``. A file's block for the
-chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys. What a file of ``configs/`` says
-of ``agent``, ``train`` and ``adapt`` outside such a block was chosen for the `fast` profile, and stays out of another.
+Later layers win: defaults < profile < ``configs/<family>.yaml`` < what the method sets < the user's file < ``--set``.
+A file's block for the chosen profile (``profiles: {paper: {...}}``) comes right after the file's other keys. What a
+file of ``configs/`` says of ``agent``, ``train`` and ``adapt`` outside such a block was chosen for the `fast` profile,
+and stays out of another.
 """
 
 from __future__ import annotations
@@ -20,8 +21,19 @@ from pydantic import ValidationError
 from mql.config.allowed_values import allowed
 from mql.config.findings import shown
 from mql.config.marked_yaml import read_yaml
+from mql.config.methods import METHODS
 from mql.config.schema import BEFORE, PROFILES, Config
-from mql.config.yaml_text import EXPERIMENT, FIELDS, SECTIONS, Given, Layer, check_key, definition_name, read_text
+from mql.config.yaml_text import (
+    EXPERIMENT,
+    FIELDS,
+    SECTIONS,
+    Given,
+    Layer,
+    check_key,
+    definition_name,
+    read_text,
+    split_key,
+)
 from mql.errors import UserError, nearest
 
 SUFFIXES = (".yaml", ".yml")
@@ -48,10 +60,11 @@ def load_config(
     *,
     overrides: Overrides = (),
     seed: int | None = None,
+    method: str | None = None,
     families: Sequence[str] | None = None,
 ) -> Config:
     """Resolve the configuration of an experiment; see `load_experiment`."""
-    return load_experiment(target, overrides=overrides, seed=seed, families=families).config
+    return load_experiment(target, overrides=overrides, seed=seed, method=method, families=families).config
 
 
 def load_experiment(
@@ -59,6 +72,7 @@ def load_experiment(
     *,
     overrides: Overrides = (),
     seed: int | None = None,
+    method: str | None = None,
     families: Sequence[str] | None = None,
     inherited: Callable[[str], Mapping[str, Any]] | None = None,
 ) -> Experiment:
@@ -70,6 +84,7 @@ def load_experiment(
             experiment. An experiment names its family or, as a path that starts at its own folder, a definition.
         overrides: ``key=value`` texts of ``--set``, of which a later one wins; or values by key.
         seed: ``--seed``, which wins over all else.
+        method: ``--method``, likewise.
         families: the known family names, for the check of the name; None: names are not checked.
         inherited: gives what the run that ``start_from`` names says by key; it comes right before the user's own.
 
@@ -78,10 +93,12 @@ def load_experiment(
     """
     user, user_profiles = _read_target(target)
     for layer in (user, *user_profiles.values()):
-        layer.update(_from_folder(layer, Path(target).parent))
+        layer.update(from_folder(layer, Path(target).parent))
     last = parse_overrides(overrides)
     if seed is not None:
         last["seed"] = Given(seed, "--seed")
+    if method is not None:
+        last["method"] = Given(method, "--method")
     chosen = {**user, **last}
     if "family" not in chosen:
         raise UserError("no family is named", where=target, mend="add a line 'family: NAME' (see 'mql tasks list')")
@@ -101,16 +118,23 @@ def load_experiment(
     if inherited is not None and isinstance(origin, str):
         parents = {key: Given(value, None) for key, value in inherited(origin).items()}
     profile = _checked("profile", {**packaged, **parents, **chosen}.get("profile", Given("fast", None)))
-    config = _resolve(
+    method = _checked("method", {**packaged, **parents, **chosen}.get("method", Given("mql", None)))
+    said = {**user, **user_profiles.get(profile, {}), **last}
+    layers = (
         _flat(PROFILES[profile], where=None),
         packaged if profile == "fast" else untuned,
         packaged_profiles.get(profile, {}),
         {key: value for key, value in parents.items() if key != "family"},
+        _set_by(method),
         user,
         user_profiles.get(profile, {}),
         last,
     )
-    return Experiment(config, definition, {**user, **user_profiles.get(profile, {}), **last})
+    config = _resolve(*layers)
+    follows = {key: value for key, value in METHODS[method].follows.items() if key not in said}
+    if follows:
+        config = _resolve(*layers, {key: Given(value(config), None) for key, value in follows.items()})
+    return Experiment(config, definition, said)
 
 
 def has_published_values(family: str) -> bool:
@@ -120,7 +144,10 @@ def has_published_values(family: str) -> bool:
 
 def override(config: Config, overrides: Overrides) -> Config:
     """Apply ``--set`` texts, or values by key, to a resolved configuration. Raises UserError as `load_config` does."""
-    return _resolve(_flat(config.model_dump(), where=None), parse_overrides(overrides))
+    layer = parse_overrides(overrides)
+    method = _checked("method", layer["method"]) if "method" in layer else config.method
+    changed = {} if method == config.method else _set_by(method)
+    return _resolve(_flat(config.model_dump(), where=None), changed, layer)
 
 
 def read_resolved(path: Path) -> Config:
@@ -145,9 +172,12 @@ def flat(config: Config) -> dict[str, Any]:
 
 
 def parse_overrides(overrides: Overrides) -> Layer:
-    """Read values by key, or ``key=value`` texts with values in YAML, so that lists and numbers work as in a file."""
+    """Read values by key, or ``key=value`` texts with values in YAML, so that lists and numbers work as in a file.
+
+    A value by key may be a `Given`, which knows where it stands.
+    """
     if isinstance(overrides, Mapping):
-        return {key: Given(_plain(value), _checked_key(key, f"settings, {key}")) for key, value in overrides.items()}
+        return {key: _with_place(key, value) for key, value in overrides.items()}
     if isinstance(overrides, str):
         raise UserError(
             "the settings are one text", where="settings", mend="give values by key, {'section.key': value}"
@@ -175,25 +205,21 @@ def with_values(overrides: Overrides, values: Mapping[str, Any]) -> Overrides:
     return [*overrides, *(f"{key}={json.dumps(value)}" for key, value in given.items())]
 
 
+def _with_place(key: str, value: Any) -> Given:
+    given = value if isinstance(value, Given) else Given(_plain(value), f"settings, {key}")
+    _checked_key(key, given.where or f"settings, {key}")
+    return given
+
+
 def _checked_key(key: str, where: str) -> str:
     """Refuse a key that does not exist; return `where`."""
     if key in SECTIONS:
         value = "=VALUE" if where.startswith("--set") else ""
         mend = f"set one of its keys, such as {next(name for name in FIELDS if name.startswith(f'{key}.'))}{value}"
         raise UserError(f"{key!r} is a section", where=where, mend=mend)
-    section, name = _outer(str(key))
+    section, name = split_key(str(key))
     check_key(name, section, where)
     return where
-
-
-def _outer(key: str) -> tuple[str | None, str]:
-    """Split a dotted key into the innermost section that it begins with, and the rest."""
-    parts = key.split(".")
-    for n in range(len(parts) - 1, 0, -1):
-        section = ".".join(parts[:n])
-        if section in SECTIONS:
-            return section, ".".join(parts[n:])
-    return None, key
 
 
 def _plain(value: Any) -> Any:
@@ -216,7 +242,7 @@ def _read_target(target: str) -> tuple[Layer, dict[str, Layer]]:
     return read_text(text, target)
 
 
-def _from_folder(layer: Layer, folder: Path) -> Layer:
+def from_folder(layer: Layer, folder: Path) -> Layer:
     """Return the values of a file that are paths, which start at its own folder, as paths from here."""
 
     def path(value: Any) -> Any:
@@ -293,10 +319,17 @@ def _resolve(*layers: Layer) -> Config:
         raise _user_error(error, given) from None
 
 
-def _checked(key: Literal["family", "profile"], given: Given) -> str:
-    """Check one of the two values that decide which layers there are."""
-    config = _resolve({"family": Given("any", None), key: given})
-    return config.family if key == "family" else config.profile
+def _checked(key: Literal["family", "profile", "method"], given: Given) -> str:
+    """Check one of the values that decide which layers there are."""
+    fixed = _set_by(given.value) if key == "method" and given.value in tuple(METHODS) else {}
+    checked: str = getattr(_resolve({"family": Given("any", None)}, fixed, {key: given}), key)
+    return checked
+
+
+def _set_by(method: str) -> Layer:
+    """Return what a method fixes, and what it begins from, as a layer."""
+    choice = METHODS[method]
+    return {key: Given(value, None) for key, value in {**choice.sets, **choice.fixed}.items()}
 
 
 def _user_error(error: ValidationError, given: Layer) -> UserError:

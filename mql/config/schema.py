@@ -17,20 +17,25 @@ from pydantic_core import PydanticCustomError
 
 from mql.config.adaptation import AdaptConfig as AdaptConfig
 from mql.config.disturbances import EnvConfig, RandomiseConfig
+from mql.config.methods import METHODS
+from mql.config.pearl import PearlConfig as PearlConfig
 from mql.config.profiles import PROFILES as PROFILES
+from mql.config.rl2 import RL2Config
 from mql.config.section import (
+    NAME,
     PATH,
     Count,
     FilePath,
     Files,
     Fraction,
-    Label,
     NotNegative,
     Positive,
+    Real,
     Section,
     Whole,
     whole_number,
 )
+from mql.config.wandb import WandbConfig as WandbConfig
 from mql.types import CONTEXT_PARTS, ContextPart
 
 
@@ -99,8 +104,26 @@ class AgentConfig(Section):
         default=True, description="One context encoder for actor and critics, or one for each."
     )
     layer_norm: bool = Field(default=True, description="Layer normalisation in the critics.")
+    critic: Literal["squared", "hl_gauss", "c51"] = Field(
+        default="squared",
+        description="What a critic says: a number (squared error), or a histogram of values (cross-entropy; HL-Gauss "
+        "or C51).",
+    )
+    value_min: Real | None = Field(
+        default=None,
+        description="Lowest value of a histogram, a discounted sum of the family's own rewards; null: from episodes.",
+    )
+    value_max: Real | None = Field(default=None, description="Highest value of a histogram; null: from episodes.")
+    value_bins: Annotated[Count, Field(ge=11, le=10_000)] = Field(default=101, description="Bins of a histogram.")
+    value_spacing: Literal["even", "fine"] = Field(
+        default="even",
+        description="Widths of the bins: equal, or narrow near 0, where small values are to be told beside large ones.",
+    )
     lr: Positive = Field(default=1e-3, description="Learning rate of Adam in meta-training.")
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
+    n_step: Annotated[Count, Field(le=1000)] = Field(
+        default=1, description="Rewards that a critic's target sums up before it asks the target critics what follows."
+    )
     tau: Annotated[Positive, Field(le=1)] = Field(default=0.005, description="Polyak step of the target networks.")
     policy_delay: Count = Field(default=2, description="Critic updates per actor update.")
     exploration: Literal["white", "pink"] = Field(
@@ -210,6 +233,10 @@ class EvaluateConfig(Section):
     tasks: Count = Field(default=10, description="Validation tasks per evaluation while training.")
     final_tasks: Count = Field(default=30, description="Tasks of the last evaluation.")
     evaluation_episodes: Count = Field(default=1, description="Episodes per task, zero-shot and adapted each.")
+    seed: Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=2**63 - 1)] | None = Field(
+        default=0,
+        description="Seed of evaluations and adaptations (resets, noise, draws), whatever `seed` is; null: that one.",
+    )
     adapt_while_training: bool = Field(default=False, description="Adapt in every evaluation, not only in the last.")
 
     def split_of(self, *, final: bool) -> str:
@@ -217,30 +244,13 @@ class EvaluateConfig(Section):
         return self.split if final else WHILE_TRAINING
 
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
-class WandbConfig(Section):
-    """How a run stands in Weights & Biases (`tracking: wandb`)."""
-
-    project: str = Field(default="mql", pattern=_NAME, description="The project that the run belongs to.")
-    entity: str | None = Field(
-        default=None, pattern=_NAME, description="The team or user that the project belongs to; null: your own."
-    )
-    group: Label | None = Field(default=None, description="The group of runs that it is shown in.")
-    tags: tuple[Label, ...] = Field(default=(), description="Its tags.")
-    name: Label | None = Field(default=None, description="Its name; null: that of the run directory.")
-    checkpoints: bool = Field(
-        default=False,
-        description="Upload the agent of each checkpoint as an artifact, without the replay; its size is said.",
-    )
-
-
 class Config(Section):
     """One experiment, resolved: everything that a run depends on."""
 
-    family: str = Field(pattern=_NAME, description="Name of the task family.")
-    method: Literal["mql"] = Field(default="mql", description="How it is learned; mql: Meta-Q-Learning.")
+    family: str = Field(pattern=NAME, description="Name of the task family.")
+    method: Literal["mql", "td3", "td3-context", "oracle", "pearl", "rl2"] = Field(
+        default="mql", description="How it is learned; mql: Meta-Q-Learning, the others to compare with (baselines.md)."
+    )
     profile: Literal["fast", "paper"] = Field(
         default="fast", description="Which set of defaults the other values start from."
     )
@@ -267,6 +277,8 @@ class Config(Section):
     agent: AgentConfig = Field(default=AgentConfig(), description="What is learned, and how.")
     train: TrainConfig = Field(default=TrainConfig(), description="The meta-training loop.")
     adapt: AdaptConfig = Field(default=AdaptConfig(), description="Adaptation to a new task.")
+    pearl: PearlConfig = Field(default=PearlConfig(), description="Method pearl.")
+    rl2: RL2Config = Field(default=RL2Config(), description="Method rl2.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Evaluations.")
     wandb: WandbConfig = Field(default=WandbConfig(), description="Weights & Biases.")
 
@@ -297,6 +309,7 @@ BEFORE: Mapping[str, Any] = MappingProxyType(
         "agent.normalize": False,
         "adapt.method": "paper",
         "adapt.exploration_noise": 0.0,
+        "evaluate.seed": None,
         "env.sensing.noise": 0.0,
         "env.sensing.bias": 0.0,
         "env.sensing.delay_s": 0.0,
@@ -322,6 +335,12 @@ def saved_agent_config(values: Mapping[str, Any]) -> AgentConfig:
 def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     """Yield (keys, what is wrong, how to fix it) for values that are fine alone but not together."""
     agent, train, adapt = config.agent, config.train, config.adapt
+    for key, fixed in METHODS[config.method].fixed.items():
+        section, _, name = key.rpartition(".")
+        value = getattr(getattr(config, section) if section else config, name)
+        if value != fixed:
+            what = f"{key} is {_as_yaml(value)}, but method {config.method} has {_as_yaml(fixed)} there"
+            yield [key, "method"], what, f"leave {key} out, or choose another method"
     if train.random_steps > train.env_steps:
         what = f"train.random_steps is {train.random_steps}, more than the {train.env_steps} env_steps of the run"
         yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"
@@ -351,10 +370,28 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
                 multiple = max(1, round(size / agent.segment_length)) * agent.segment_length
                 keys = [key, "agent.segment_length", "agent.context_mode"]
                 yield keys, what, f"agent.context_mode carry needs a multiple, such as {multiple}"
-    if adapt.method == "context" and adapt.carry_episodes and not agent.use_context:
+    blind = not agent.use_context and config.method != "pearl"  # whose belief goes on
+    if adapt.method == "context" and adapt.carry_episodes and blind:
         what = "adapt.carry_episodes is true, but agent.use_context is false: there is no context to go on with"
         yield ["adapt.carry_episodes", "agent.use_context"], what, "set adapt.carry_episodes to false"
+    if agent.value_min is not None and agent.value_max is not None and agent.value_min >= agent.value_max:
+        what = f"agent.value_min is {agent.value_min:g}, not below agent.value_max = {agent.value_max:g}"
+        yield ["agent.value_min", "agent.value_max"], what, "give the lowest and the highest discounted return"
+    if config.method == "pearl" and train.batch_size % config.pearl.tasks_per_update:
+        tasks = config.pearl.tasks_per_update
+        what = f"train.batch_size is {train.batch_size}, not a multiple of pearl.tasks_per_update = {tasks}"
+        mend = f"give a multiple, such as {max(1, round(train.batch_size / tasks)) * tasks}"
+        yield ["train.batch_size", "pearl.tasks_per_update", "method"], what, mend
+    if config.method == "rl2" and adapt.adaptation_episodes >= config.rl2.trial_episodes:
+        before = config.rl2.trial_episodes - 1
+        what = f"adapt.adaptation_episodes is {adapt.adaptation_episodes}, but a trial has {before} before its last one"
+        keys = ["adapt.adaptation_episodes", "rl2.trial_episodes"]
+        yield keys, what, "lower it, or raise rl2.trial_episodes"
     if adapt.min_weight > math.exp(min(adapt.max_log_weight, 700.0)):
         what = f"adapt.min_weight is {adapt.min_weight:g}, above the largest weight exp({adapt.max_log_weight:g})"
         keys = ["adapt.min_weight", "adapt.max_log_weight"]
         yield keys, what, "every weight would be zero; lower it or raise adapt.max_log_weight"
+
+
+def _as_yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)

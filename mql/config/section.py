@@ -33,6 +33,7 @@ Count = Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=MOST)]
 Real = Annotated[float, BeforeValidator(_real_number)]
 Positive = Annotated[float, BeforeValidator(_real_number), Field(gt=0)]
 NotNegative = Annotated[float, BeforeValidator(_real_number), Field(ge=0)]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 LABEL = r"^[^\x00-\x1f]{1,64}$"
 Label = Annotated[str, Field(pattern=LABEL)]  # what a person calls something: one line of text
 PATH = r"^[^\x00-\x1f]{1,4096}$"

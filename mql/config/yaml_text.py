@@ -70,6 +70,39 @@ def read_text(text: str, file: str) -> tuple[Layer, dict[str, Layer]]:
     return layer, profiles
 
 
+def read_settings(marked: MarkedYaml, key: str, value: Any) -> Layer:
+    """Return the settings in a mapping that stands at the dotted `key` of another kind of file.
+
+    Keys may be nested as in an experiment, or dotted as after ``--set``.
+    """
+    layer: Layer = {}
+    for name, given in _section(marked, key, value):
+        section, inner = split_key(name)
+        own: Layer = {}
+        if name in SECTIONS:
+            for below, values in _section(marked, f"{key}.{name}", given):
+                _read_entry(marked, f"{key}.", name, below, values, own)
+        else:
+            where = marked.where(f"{key}.{name}")
+            check_key(inner, section, where)
+            own[name] = Given(given, where)
+        for twice in own.keys() & layer.keys():
+            what = f"{twice} is given twice"
+            raise UserError(what, where=own[twice].where, mend=f"it is already given at {layer[twice].where}")
+        layer |= own
+    return layer
+
+
+def split_key(key: str) -> tuple[str | None, str]:
+    """Split a dotted key into the innermost section that it begins with, and the rest."""
+    parts = key.split(".")
+    for n in range(len(parts) - 1, 0, -1):
+        section = ".".join(parts[:n])
+        if section in SECTIONS:
+            return section, ".".join(parts[n:])
+    return None, key
+
+
 def definition_name(text: str, file: str) -> Given | None:
     """Return the name of the family that a text defines, or None: the text is no definition.
 
@@ -91,7 +124,7 @@ def _read_entry(marked: MarkedYaml, prefix: str, section: str, name: str, value:
     """
     key = f"{section}.{name}" if section else name
     where = marked.where(prefix + key)
-    if prefix and key in ("family", "profile", "start_from"):
+    if prefix.startswith("profiles.") and key in ("family", "profile", "method", "start_from"):
         raise UserError(f"{key!r} cannot depend on the profile", where=where, mend="move it to the top of the file")
     if key in SECTIONS and "." not in name:
         for inner, given in _section(marked, prefix + key, value):

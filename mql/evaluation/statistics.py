@@ -20,29 +20,32 @@ Statistic = Callable[[FloatArray], npt.ArrayLike]
 
 RESAMPLES = 2000  # the bounds of a 95 % interval then move by about 1 % of its width between seeds
 CONFIDENCE = 0.95
-LEAST_FOR_INTERVAL = 5  # values: fewer say too little about their spread
+LEAST_FOR_INTERVAL = 5  # values that are resampled (runs times tasks): fewer say too little about their spread
 
 
 class Summary(TypedDict):
-    """Of one group of values; ``ci95`` is the interval [low, high] of the mean."""
+    """Of one group of n values; ``ci95`` is the interval [low, high] of the mean, None of fewer than 5 values."""
 
     mean: float
     min: float
     iqm: float
-    ci95: list[float]
+    ci95: list[float] | None
+    n: int
 
 
 class Gain(TypedDict):
-    """Of paired differences; ``ci95`` is the interval [low, high] of their mean."""
+    """Of n paired differences; ``ci95`` is the interval [low, high] of their mean, None of fewer than 5."""
 
     mean: float
-    ci95: list[float]
+    ci95: list[float] | None
+    n: int
 
 
 def summarize(values: Values, *, rng: np.random.Generator | None = None) -> Summary:
     """Return mean, minimum, interquartile mean and the 95 % bootstrap interval of the mean of values [n].
 
-    The same values give the same interval: without `rng` the resampling draws from a fixed stream.
+    Fewer than `LEAST_FOR_INTERVAL` values have no interval. The same values give the same interval: without `rng` the
+    resampling draws from a fixed stream.
 
     Raises:
         ValueError: no value, or one that is not finite.
@@ -52,14 +55,16 @@ def summarize(values: Values, *, rng: np.random.Generator | None = None) -> Summ
         "mean": float(np.mean(array)),
         "min": float(np.min(array)),
         "iqm": float(iqm(array)),
-        "ci95": list(bootstrap_interval(array, rng=rng)),
+        "ci95": _interval_of_mean(array, rng),
+        "n": len(array),
     }
 
 
 def paired_gain(before: Values, after: Values, *, rng: np.random.Generator | None = None) -> Gain:
     """Return the mean of ``after - before``, pair by pair, with its 95 % bootstrap interval. Both are [n].
 
-    Pairs (same task, same reset seeds) are resampled whole: what a task contributes to both sides cancels out.
+    Pairs (same task, same reset seeds) are resampled whole: what a task contributes to both sides cancels out. Fewer
+    than `LEAST_FOR_INTERVAL` have no interval.
 
     Raises:
         ValueError: lengths differ, no value, or one that is not finite.
@@ -68,7 +73,11 @@ def paired_gain(before: Values, after: Values, *, rng: np.random.Generator | Non
     if first.shape != second.shape:
         raise ValueError(f"pairs need equal lengths, got {len(first)} before and {len(second)} after")
     difference = second - first
-    return {"mean": float(np.mean(difference)), "ci95": list(bootstrap_interval(difference, rng=rng))}
+    return {"mean": float(np.mean(difference)), "ci95": _interval_of_mean(difference, rng), "n": len(difference)}
+
+
+def _interval_of_mean(array: FloatArray, rng: np.random.Generator | None) -> list[float] | None:
+    return list(bootstrap_interval(array, rng=rng)) if len(array) >= LEAST_FOR_INTERVAL else None
 
 
 def iqm(values: Values) -> npt.NDArray[np.float64] | np.float64:
@@ -186,6 +195,67 @@ def probability_of_improvement(
         estimates = _superiority(_resampled(mine, resamples, rng), _resampled(other, resamples, rng))
         interval = list(_percentiles(estimates, CONFIDENCE))
     return {"value": value, "ci95": interval, "runs": runs, "tasks": mine.shape[1]}
+
+
+def difference(
+    ours: npt.ArrayLike,
+    theirs: npt.ArrayLike,
+    statistic: Statistic = iqm,
+    *,
+    resamples: int = RESAMPLES,
+    rng: np.random.Generator | None = None,
+) -> Estimate:
+    """Return a statistic of `ours` [S, N] minus that of `theirs` [S', N], with its stratified bootstrap interval.
+
+    Runs of both sides are drawn anew in each task, on their own. It is None where a side has fewer than two runs or
+    `LEAST_FOR_INTERVAL` values. ``runs`` is the smaller S.
+
+    Raises:
+        ValueError: no value, one that is not finite, or other numbers of tasks.
+    """
+    mine, other = _table(ours), _table(theirs)
+    if mine.shape[1] != other.shape[1]:
+        raise ValueError(f"both sides need the same tasks, got {mine.shape[1]} and {other.shape[1]}")
+    value = float(np.asarray(statistic(mine.ravel())) - np.asarray(statistic(other.ravel())))
+    interval, runs = None, min(len(mine), len(other))
+    if runs > 1 and min(mine.size, other.size) >= LEAST_FOR_INTERVAL:
+        rng = np.random.default_rng(0) if rng is None else rng
+        first, second = (
+            np.asarray(statistic(_resampled(each, resamples, rng).reshape(resamples, -1))) for each in (mine, other)
+        )
+        interval = list(_percentiles(first - second, CONFIDENCE))
+    return {"value": value, "ci95": interval, "runs": runs, "tasks": mine.shape[1]}
+
+
+def across_families(
+    tables: Sequence[npt.ArrayLike],
+    statistic: Statistic = iqm,
+    *,
+    resamples: int = RESAMPLES,
+    rng: np.random.Generator | None = None,
+) -> Estimate:
+    """Return the mean over families of a statistic of each family's values [S, N], with its stratified interval.
+
+    Families count alike, whatever their numbers of tasks. In every resample, each task of each family has its runs
+    drawn anew. The interval is None where a family has fewer than two runs or `LEAST_FOR_INTERVAL` values. ``runs`` is
+    the smallest S, ``tasks`` those of all families.
+
+    Raises:
+        ValueError: no family, no value, or one that is not finite.
+    """
+    arrays = [_table(values) for values in tables]
+    if not arrays:
+        raise ValueError("statistics across families need at least one")
+    value = float(np.mean([np.asarray(statistic(array.ravel())) for array in arrays]))
+    runs = min(len(array) for array in arrays)
+    interval = None
+    if runs > 1 and min(array.size for array in arrays) >= LEAST_FOR_INTERVAL:
+        rng = np.random.default_rng(0) if rng is None else rng
+        estimates = [
+            np.asarray(statistic(_resampled(array, resamples, rng).reshape(resamples, -1))) for array in arrays
+        ]
+        interval = list(_percentiles(np.mean(estimates, axis=0), CONFIDENCE))
+    return {"value": value, "ci95": interval, "runs": runs, "tasks": sum(array.shape[1] for array in arrays)}
 
 
 def _superiority(ours: FloatArray, theirs: FloatArray) -> FloatArray:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mql.adaptation.adapters import prepare
-from mql.api.adapted import Adapted, changed_config, evaluation_seed
+from mql.api.adapted import Adapted, changed_config
+from mql.api.possible import check_adapts
 from mql.api.run import Run
 from mql.config.loading import Overrides, override, with_values
 from mql.config.schema import Config
@@ -20,6 +21,7 @@ from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.threads import limit_threads
 from mql.training.meta_q_learning import meta_training
+from mql.training.records import evaluation_seed
 
 TaskGiven = Task | Mapping[str, object] | str
 
@@ -42,7 +44,7 @@ def play(
             or the task that an adapted agent was adapted to.
         adapt: adapt to the task, as the run's configuration says.
         episodes: to play, before and after adaptation each; None: ``evaluate.evaluation_episodes``.
-        seed: of all random numbers; None: the run's.
+        seed: of all random numbers; None: ``evaluate.seed``.
         checkpoint: env steps of the checkpoint to use; None: the newest.
         settings: of ``adapt``, ``evaluate``, ``collect``, ``threads`` and ``device``.
 
@@ -57,7 +59,7 @@ def play(
     changes = with_values({} if settings is None else settings, {"evaluate.evaluation_episodes": episodes})
     config = changed_config(agent_of.config, changes)
     if seed is not None:
-        config = override(config, {"seed": seed})
+        config = override(config, {"seed": seed, "evaluate.seed": seed})
     family = agent_of.family
     chosen = _task(agent_of, family, config, task)
     limit_threads(config.threads)
@@ -65,6 +67,7 @@ def play(
     if isinstance(agent_of, Adapted):
         agent = agent_of.agent
     elif adapt:
+        check_adapts(agent_of.config.method, agent_of.path, asked=["adapt"])
         trainer = agent_of.load(config, checkpoint=checkpoint).trainer
         agent, adaptation = trainer.agent, prepare(meta_training(trainer), config.adapt)
     else:

@@ -1,10 +1,11 @@
-"""How contexts are laid out over the replay's episodes."""
+"""How contexts are laid out over the replay's episodes, and how far ahead the state lies that a target is read at."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from mql.config.schema import AgentConfig
+from mql.learning.n_step import NStep
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Windows:
     """
 
     length: int
+    n_step: NStep | None = None
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Segments:
 
     length: int
     burn_in: int
+    n_step: NStep | None = None
 
 
 ContextPlan = Windows | Segments
@@ -33,11 +36,12 @@ def context_plan(config: AgentConfig) -> ContextPlan:
 
     A context-blind agent has none to share between neighbours: all its transitions are drawn on their own.
     """
+    n_step = NStep(config.n_step, config.discount) if config.n_step > 1 else None
     if not config.use_context:
-        return Windows(0)
+        return Windows(0, n_step)
     if config.context_mode == "window":
-        return Windows(config.context_length)
-    return Segments(length=config.segment_length, burn_in=config.burn_in)
+        return Windows(config.context_length, n_step)
+    return Segments(length=config.segment_length, burn_in=config.burn_in, n_step=n_step)
 
 
 def reads(plan: ContextPlan) -> int:

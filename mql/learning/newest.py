@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mql.types import IntArray
+
 GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, fill the unit interval evenly, whatever the number of tasks
 
 
@@ -102,3 +104,15 @@ def _spread_within(episodes: Sequence[Stored], at_most: int) -> list[Stored]:
 def _spread(episodes: Sequence[Stored], n: int) -> list[Stored]:
     """Return `n` of `episodes`, spread evenly."""
     return [episodes[(2 * i + 1) * len(episodes) // (2 * n)] for i in range(n)]
+
+
+def rows_of(stretches: Sequence[Stretch], *, ring: int) -> IntArray:
+    """Return the table rows of all transitions of `stretches`, in order; a task's ring has `ring` rows."""
+    if not stretches:
+        return np.zeros(0, dtype=np.int64)
+    begin = np.array([stretch.episode.task * ring for stretch in stretches])
+    start = np.array([stretch.episode.first + stretch.first for stretch in stretches])
+    count = np.array([stretch.steps for stretch in stretches])
+    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    rows: IntArray = np.repeat(begin, count) + (np.repeat(start, count) + within) % ring
+    return rows

@@ -38,18 +38,28 @@ class Adam:
         self.farthest = torch.zeros_like(self._steps)
 
     def step(
-        self, loss: torch.Tensor, *, lr: float, proximal_coef: float = 0.0, radius: torch.Tensor | None = None
+        self,
+        loss: torch.Tensor,
+        *,
+        lr: float,
+        proximal_coef: float = 0.0,
+        radius: torch.Tensor | None = None,
+        max_norm: float | None = None,
     ) -> None:
         """Move the parameters down the gradient of ``loss + (proximal_coef / 2) ||theta - anchor||^2``.
 
         No other parameter's gradient is computed. Those that then are farther than `radius` (a scalar) from the anchor
-        are drawn straight back to that distance; others keep every bit.
+        are drawn straight back to that distance; others keep every bit. A gradient longer than `max_norm` is made that
+        long.
         """
         # (A loss that does not depend on a parameter gives it a gradient of zero.)
         found = torch.autograd.grad(loss, self._parameters.parameters, materialize_grads=True)
         gradient = self._parameters.gathered(found)
         if proximal_coef and self._anchor is not None:
             gradient.add_(self._parameters.data - self._anchor, alpha=proximal_coef)
+        if max_norm is not None:
+            norm = torch.linalg.vector_norm(gradient)
+            gradient.mul_((max_norm / norm.clamp_min(torch.finfo(norm.dtype).tiny)).clamp_max(1.0))
         # PyTorch's Adam as a function: the class around it costs more than the arithmetic.
         adam(
             [self._parameters.data], [gradient], [self._first], [self._second], [], [self._steps], fused=True,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ from mql.agent.elements import ContextElements
 from mql.agent.protocols import Encoder
 from mql.agent.scaling import Scaling
 from mql.learning.contexts import ContextPlan, Segments, Windows, reads
-from mql.learning.newest import COPY, Stored, Stretch, newest_of_all, whole
+from mql.learning.n_step import NStep, steps_ahead, window_to
+from mql.learning.newest import COPY, Stored, newest_of_all, rows_of, whole
 from mql.learning.priority import EpisodePriority, Favoured
 from mql.learning.refresh_order import RefreshOrder
 from mql.learning.replay_size import ReplaySize
@@ -172,18 +174,7 @@ class Replay:
         `at_most` bounds the number of transitions. All tasks are covered however few these are: by whole episodes, or
         by a stretch of the newest one of each where they do not fit (`newest_of_all`).
         """
-        return self._rows_of(newest_of_all([list(reversed(stored)) for stored in self._stored], at_most))
-
-    def _rows_of(self, stretches: Sequence[Stretch]) -> IntArray:
-        """Table rows of all transitions of `stretches`, in order."""
-        if not stretches:
-            return np.zeros(0, dtype=np.int64)
-        ring = np.array([stretch.episode.task * self.rows for stretch in stretches])
-        start = np.array([stretch.episode.first + stretch.first for stretch in stretches])
-        count = np.array([stretch.steps for stretch in stretches])
-        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        rows: IntArray = np.repeat(ring, count) + (np.repeat(start, count) + within) % self.rows
-        return rows
+        return rows_of(newest_of_all([list(reversed(stored)) for stored in self._stored], at_most), ring=self.rows)
 
     def observations_and_rewards(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Observations [n, O] and rewards [n] of all transitions that a run has collected, in their own units."""
@@ -228,7 +219,7 @@ class Replay:
         (per table row) multiplies them.
         """
         if isinstance(plan, Windows):
-            return self._windows(rows, plan.length, importance)
+            return self._windows(rows, plan, importance)
         task, row = np.divmod(rows, self.rows)
         step = self.step[task, row].astype(np.int64)
         length = step + self.remaining[task, row]
@@ -246,34 +237,38 @@ class Replay:
             weights = weights * importance[at]
 
         begin = np.maximum(first - plan.burn_in, 0)
-        steps = np.minimum(begin + np.arange(plan.burn_in + plan.length)[:, None], length)  # past the end: not read
+        ahead, farthest = steps_ahead(plan.n_step, length[:, None] - position)
+        read_to = plan.burn_in + plan.length - 1 + farthest
+        steps = np.minimum(begin + np.arange(read_to)[:, None], length)  # past the end: not read
         elements = self._scaling.elements(self._rows(episode.rows(steps)))
         initial = None
         if self.states.shape[1]:
             initial = self.states.index_select(0, self._index(episode.rows(begin[None])[0])).to(elements.dtype)
         read = position - begin[:, None]
+        at, end = at.ravel(), episode.rows((position + ahead).T).T.ravel()
         return Batch(
-            transition=self._transition(
-                at.ravel(), self._rows(at.ravel()), self._rows(episode.rows(position.T + 1).T.ravel())
-            ),
+            transition=self._transition(at, self._rows(at), self._rows(end), plan.n_step),
             context=Context(elements, read=self._index(read), initial=initial),
-            next_context=Context(elements, read=self._index(read + 1), initial=initial),
+            next_context=Context(elements, read=self._index(read + ahead), initial=initial),
             weights=self._weights(weights),
         )
 
-    def _windows(self, rows: IntArray, length: int, importance: FloatArray | None) -> Batch:
-        """Make the batch of the transitions in `rows`; one gather of H + 1 steps serves both windows and the step."""
+    def _windows(self, rows: IntArray, plan: Windows, importance: FloatArray | None) -> Batch:
+        """Make the batch of the transitions in `rows`; one gather of steps serves both windows and the step."""
         task, row = np.divmod(rows, self.rows)
-        step = self.step[task, row].astype(np.int64)
+        length, step = plan.length, self.step[task, row].astype(np.int64)
+        ahead, farthest = steps_ahead(plan.n_step, self.remaining[task, row].astype(np.int64))
         episode = EpisodeRows(task * self.rows, (row - step) % self.rows, self.rows)
-        at = episode.rows(np.maximum(step + np.arange(-length, 1)[:, None], 0))
-        rows_at = self._rows(at)
+        places = np.clip(step + np.arange(-length, farthest)[:, None], 0, step + ahead - 1)
+        rows_at = self._rows(episode.rows(places))
         elements = self._scaling.elements(rows_at)
+        after = elements[farthest:] if plan.n_step is None else window_to(elements, self._index(ahead), length)
         missing = length - step  # steps by which the history is shorter than the window
+        end = episode.rows((step + ahead)[None])[0]
         return Batch(
-            transition=self._transition(rows, rows_at[-1], self._rows(episode.rows(step[None] + 1)[0])),
-            context=Context(elements[:-1], start=self._index(np.maximum(missing, 0))),
-            next_context=Context(elements[1:], start=self._index(np.maximum(missing - 1, 0))),
+            transition=self._transition(rows, rows_at[length], self._rows(end), plan.n_step),
+            context=Context(elements[:length], start=self._index(np.maximum(missing, 0))),
+            next_context=Context(after, start=self._index(np.maximum(missing - ahead, 0))),
             weights=self._weights(np.ones(len(rows)) if importance is None else importance[rows]),
         )
 
@@ -330,7 +325,7 @@ class Replay:
         numbers = self._order.with_states(self._lengths)
         if not numbers or not self.states.shape[1]:
             return {}
-        rows = self._rows_of([whole(self._at[number]) for number in numbers])
+        rows = rows_of([whole(self._at[number]) for number in numbers], ring=self.rows)
         refreshed = torch.tensor([(number, self._lengths[number]) for number in numbers])
         return {"replay.refreshed": refreshed, "replay.states": self.states[self._index(rows)]}
 
@@ -365,7 +360,7 @@ class Replay:
         task, row = np.divmod(starts, self.rows)
         length = self.remaining[task, row]
         if isinstance(plan, Segments):
-            return self.gather(starts, Segments(length=int(length.max()), burn_in=0))
+            return self.gather(starts, replace(plan, length=int(length.max()), burn_in=0))
         steps = np.concatenate([np.arange(n) for n in length])
         rows = np.repeat(task, length) * self.rows + (np.repeat(row, length) + steps) % self.rows
         return self.gather(rows, plan)
@@ -379,14 +374,26 @@ class Replay:
     def _weights(self, values: npt.NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(values.ravel().astype(np.float32)).to(self.device)
 
-    def _transition(self, at: IntArray, now: torch.Tensor, after: torch.Tensor) -> Transition:
-        """The transitions in table rows `at` [B], whose contents are `now` and are followed by `after`, each [B, D]."""
+    def _transition(self, at: IntArray, now: torch.Tensor, after: torch.Tensor, n_step: NStep | None) -> Transition:
+        """The transitions in table rows `at` [B], whose contents are `now` and are followed by `after`, each [B, D].
+
+        With `n_step`, `after` is where its return ends.
+        """
         task, row = np.divmod(at, self.rows)
+        reward, discount = now[:, -1], None
+        if n_step is not None:
+            steps = n_step.steps(self.remaining[task, row])
+            places, factors = n_step.terms(steps)
+            rewards = self.table[self._index(task * self.rows + (row + places) % self.rows), -1]
+            reward = (rewards * self._weights(factors).view_as(rewards)).sum(dim=0)
+            discount = self._weights(n_step.discounts(steps))
+            row = (row + steps - 1) % self.rows  # the last one counted: only there may an episode have terminated
         transition = Transition(
             obs=now[:, : self.obs_dim],
             action=now[:, self.obs_dim : -1],
-            reward=now[:, -1],
+            reward=reward,
             next_obs=after[:, : self.obs_dim],
             terminated=self._weights(self.terminated[task, row]),
+            discount=discount,
         )
         return self._scaling.transition(transition)

@@ -21,7 +21,7 @@ from torch import nn
 from mql.agent.networks import Actor, Networks, hidden_layers, matmul_dtype
 from mql.config.schema import AgentConfig
 from mql.learning.optimizer import AdamLearner, move_target
-from mql.learning.td3 import actor_contexts, critic_loss, td_target
+from mql.learning.td3 import Goal, actor_contexts, goal_of, learned_from
 from mql.types import Batch
 
 LOG_STD_RANGE = (-5.0, 2.0)  # before the tanh: from an action that is all but certain to one at either of its ends
@@ -81,19 +81,6 @@ def log_probability(u: torch.Tensor, mean: torch.Tensor, log_std: torch.Tensor) 
     return (of_u - 2.0 * (math.log(2.0) - u - F.softplus(-2.0 * u))).sum(dim=-1)
 
 
-def soft_target(
-    reward: torch.Tensor,
-    terminated: torch.Tensor,
-    next_values: torch.Tensor,
-    next_log_prob: torch.Tensor,
-    *,
-    temperature: torch.Tensor,
-    discount: float,
-) -> torch.Tensor:
-    """Clipped double-Q target [B] with the next action's entropy bonus (eqs. 2, 3): min Q - alpha log pi."""
-    return td_target(reward, terminated, next_values - temperature * next_log_prob, discount=discount)
-
-
 def actor_loss(
     values: torch.Tensor, log_prob: torch.Tensor, weights: torch.Tensor, *, temperature: torch.Tensor
 ) -> torch.Tensor:
@@ -123,10 +110,8 @@ class SAC(AdamLearner):
         goal = self._target(batch, generator)
 
         z = online.critic_encoder(batch.context)
-        values = online.critic(transition.obs, transition.action, z)
-        loss = critic_loss(values, goal, batch.weights)
+        loss, losses = learned_from(online.critic, transition, z, goal, batch.weights)
         self.step("critic", loss)
-        losses = {"critic_loss": loss.detach(), "q_mean": values.detach().mean()}
 
         self.updates += 1
         if self.updates % config.policy_delay == 0:
@@ -135,19 +120,23 @@ class SAC(AdamLearner):
         return losses
 
     @torch.no_grad()
-    def _target(self, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-        """What the critics learn to say, [B]: the target critics' values of what the policy does now."""
+    def _target(self, batch: Batch, generator: torch.Generator) -> Goal:
+        """What the critics learn to say: the target critics' values of what the policy does now.
+
+        With the next action's entropy bonus (eqs. 2, 3), min Q - alpha log pi; where rewards are sums over several
+        steps, of those in between no entropy is counted.
+        """
         online, target, transition = self.agent.online, self.agent.target, batch.transition
         action, log_prob = online.actor.sample(
             transition.next_obs, online.actor_encoder(batch.next_context), generator=generator
         )
-        return soft_target(
-            transition.reward,
-            transition.terminated,
-            target.critic(transition.next_obs, action, target.critic_encoder(batch.next_context)),
-            log_prob,
-            temperature=online.log_temperature.exp(),
+        return goal_of(
+            target.critic,
+            transition,
+            action,
+            target.critic_encoder(batch.next_context),
             discount=self.agent.config.discount,
+            entropy=online.log_temperature.exp() * log_prob,
         )
 
     def _update_policy(self, batch: Batch, z: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:

@@ -8,13 +8,14 @@ of adaptation (eqs. 18 and 19: importance weights, and the proximal pull toward 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from mql.agent.networks import Networks
+from mql.agent.networks import HistogramCritic, Networks
 from mql.learning.optimizer import AdamLearner, move_target
-from mql.types import Batch
+from mql.types import Batch, Transition
 
 
 def smooth_target_action(
@@ -25,16 +26,87 @@ def smooth_target_action(
     return (action + perturbation.clamp_(-noise_clip, noise_clip)).clamp_(-1.0, 1.0)
 
 
+@dataclass(frozen=True)
+class Goal:
+    """What critics learn to say: values [B] and, where these are given as such, the histograms [B, bins] of them."""
+
+    values: torch.Tensor
+    histograms: torch.Tensor | None = None
+
+
 def td_target(
-    reward: torch.Tensor, terminated: torch.Tensor, next_values: torch.Tensor, *, discount: float
+    reward: torch.Tensor, terminated: torch.Tensor, next_values: torch.Tensor, *, discount: float | torch.Tensor
 ) -> torch.Tensor:
-    """Clipped double-Q target [B] from next twin values [2, B]; a time limit is no termination, so it bootstraps."""
+    """Clipped double-Q target [B] from next twin values [2, B]; a time limit is no termination, so it bootstraps.
+
+    `discount` is one for all, or [B] for rewards that are sums over several steps (`Transition.discount`).
+    """
     return reward + discount * (1.0 - terminated) * next_values.amin(dim=0)
 
 
 def critic_loss(values: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Weighted squared error of both critics: the sum over the pair of the mean over B of w (Q - y)^2."""
     return (weights * (values - target).square()).mean(dim=1).sum()
+
+
+def histogram_loss(logits: torch.Tensor, histograms: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weighted cross-entropy of both critics' logits [2, B, bins], summed over the pair as in `critic_loss`."""
+    entropy = -(histograms * torch.log_softmax(logits, dim=-1)).sum(dim=-1)
+    return (weights * entropy).mean(dim=1).sum()
+
+
+def goal_of(
+    critic: Any,
+    transition: Transition,
+    next_action: torch.Tensor,
+    z: torch.Tensor,
+    *,
+    discount: float,
+    entropy: torch.Tensor | None = None,
+) -> Goal:
+    """Return what to learn of transitions if `next_action` [B, A] follows; `critic` are the target critics.
+
+    Args:
+        z: the target critics' context variable of the next states.
+        discount: of one step; transitions over several have their own.
+        entropy: what is taken off the next value: alpha log pi of SAC, [B].
+    """
+    reward, terminated, next_obs = transition.reward, transition.terminated, transition.next_obs
+    gamma = discount if transition.discount is None else transition.discount
+    shared_out = isinstance(critic, HistogramCritic) and not critic.bins.smooth
+    logits = critic.logits(next_obs, next_action, z) if shared_out else None
+    values = critic(next_obs, next_action, z) if logits is None else critic.bins.mean(logits)
+    if entropy is not None:
+        values = values - entropy
+    goal = td_target(reward, terminated, values, discount=gamma)
+    if not isinstance(critic, HistogramCritic):
+        return Goal(goal)
+    if logits is None:
+        return Goal(goal, critic.bins.around(goal))
+    smaller = values.argmin(dim=0)
+    worse = torch.where((smaller == 0)[:, None], logits[0], logits[1])
+    # (Each atom goes where a value of its size would: the goal, moved by what the atom is beside its mean.)
+    part = torch.as_tensor(gamma * (1.0 - terminated))[:, None]
+    atoms = goal[:, None] + part * (critic.bins.worth - critic.bins.mean(worse)[:, None])
+    return Goal(goal, critic.bins.shared_out(atoms, torch.softmax(worse, dim=-1)))
+
+
+def learned_from(
+    critic: Any, transition: Transition, z: torch.Tensor, goal: Goal, weights: torch.Tensor
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return the critics' loss, and what there is to say of it by name."""
+    obs, action = transition.obs, transition.action
+    if goal.histograms is None:
+        values = critic(obs, action, z)
+        loss = critic_loss(values, goal.values, weights)
+        return loss, {"critic_loss": loss.detach(), "q_mean": values.detach().mean()}
+    logits = critic.logits(obs, action, z)
+    loss = histogram_loss(logits, goal.histograms, weights)
+    return loss, {
+        "critic_loss": loss.detach(),
+        "q_mean": critic.bins.mean(logits.detach()).mean(),
+        "targets_clipped": critic.bins.beyond(goal.values),
+    }
 
 
 def actor_loss(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -68,10 +140,8 @@ class TD3(AdamLearner):
         goal = self._target(batch, generator)
 
         z = online.critic_encoder(batch.context)
-        values = online.critic(transition.obs, transition.action, z)
-        loss = critic_loss(values, goal, batch.weights)
+        loss, losses = learned_from(online.critic, transition, z, goal, batch.weights)
         self.step("critic", loss)
-        losses = {"critic_loss": loss.detach(), "q_mean": values.detach().mean()}
 
         self.updates += 1
         if self.updates % config.policy_delay == 0:
@@ -83,8 +153,8 @@ class TD3(AdamLearner):
         return losses
 
     @torch.no_grad()
-    def _target(self, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-        """What the critics learn to say, [B], from the target networks."""
+    def _target(self, batch: Batch, generator: torch.Generator) -> Goal:
+        """What the critics learn to say, from the target networks."""
         config, target, transition = self.agent.config, self.agent.target, batch.transition
         z = target.critic_encoder(batch.next_context)
         z_actor = z if target.shared_encoder else target.actor_encoder(batch.next_context)
@@ -94,12 +164,7 @@ class TD3(AdamLearner):
             noise_clip=config.target_noise_clip,
             generator=generator,
         )
-        return td_target(
-            transition.reward,
-            transition.terminated,
-            target.critic(transition.next_obs, next_action, z),
-            discount=config.discount,
-        )
+        return goal_of(target.critic, transition, next_action, z, discount=config.discount)
 
     def _actor_loss(self, batch: Batch, z: torch.Tensor) -> torch.Tensor:
         """The actor's loss; `z` is the critics' context variable of just before their step."""

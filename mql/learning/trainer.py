@@ -24,6 +24,7 @@ from mql.learning.replay import Replay
 from mql.learning.replay_size import ReplaySize
 from mql.learning.reward_size import reward_remark
 from mql.learning.task_choice import TaskChoice
+from mql.learning.value_range import clipping_remark, fit_value_range
 from mql.seeding import generator, spawn_seeds, torch_generator
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
@@ -81,6 +82,7 @@ class Trainer:
         self._copied = 0  # episodes of the last iteration that were relabelled
         self.env_steps = 0
         self.iterations = 0
+        self._clipping_said = False
 
     @property
     def updates(self) -> int:
@@ -116,7 +118,7 @@ class Trainer:
         steps_before = self.env_steps
         episodes, faults = self._collect()
         collected = time.perf_counter()
-        losses = self._update()
+        losses = self._update(episodes)
         self.iterations += 1
         every = self.config.train.checkpoint_every
         if self.env_steps // every > steps_before // every:
@@ -127,7 +129,7 @@ class Trainer:
             faults=faults,
             relabelled=self._copied if self._relabelling else None,
             losses=losses,
-            remark=self._remark() if steps_before < max(self.config.train.random_steps, 1) <= self.env_steps else None,
+            remark=self._remark(losses, steps_before),
             collect_seconds=collected - begun,
             update_seconds=time.perf_counter() - collected,
         )
@@ -168,7 +170,7 @@ class Trainer:
             self.replay.append(copy, copy_of=number)
         return copy is not None
 
-    def _update(self) -> dict[str, float]:
+    def _update(self, episodes: list[Episode]) -> dict[str, float]:
         config, train = self.config, self.config.train
         due = updates_after(train, self.env_steps) - self.updates
         rng = generator(config.seed, "replay", self.iterations)
@@ -178,6 +180,8 @@ class Trainer:
         if scaling.normalize and not scaling.fitted and self.env_steps >= train.random_steps:
             # (Not only when the first update is due, which may be later: the policy acts on scaled numbers before.)
             scaling.fit(*self.replay.observations_and_rewards())
+        if due > 0:
+            fit_value_range(self.agent, self.replay, episodes)
         if due > 0 and self.agent.state_dim:
             self.replay.refresh_states(self.agent.online.critic_encoder, at_most=due * train.refresh_rows_per_update)
         self.learner.lr = annealed_lr(config, self.env_steps)
@@ -190,8 +194,12 @@ class Trainer:
                 counts[name] = counts.get(name, 0) + 1
         return {name: float(total) / counts[name] for name, total in sums.items()}
 
-    def _remark(self) -> str | None:
-        """Judge the rewards of the random steps, as a loss sees them."""
+    def _remark(self, losses: Mapping[str, float], steps_before: int) -> str | None:
+        """Judge the rewards of the random steps, as a loss sees them; later on, once, how many targets were clipped."""
+        if not steps_before < max(self.config.train.random_steps, 1) <= self.env_steps:
+            said = None if self._clipping_said else clipping_remark(losses.get("targets_clipped", 0.0), self.agent)
+            self._clipping_said |= said is not None
+            return said
         _, rewards = self.replay.observations_and_rewards()
         return reward_remark(rewards, float(self.agent.scaling.scale[-1]))
 
@@ -206,7 +214,8 @@ class Trainer:
     def counters(self) -> dict[str, JSON]:
         """All else of a checkpoint that is not an episode."""
         own = {"env_steps": self.env_steps, "iterations": self.iterations, "updates": self.updates}
-        return {**own, **self._choice.counters()}
+        said = {"clipping_said": True} if self._clipping_said else {}
+        return {**own, **said, **self._choice.counters()}
 
     def restore(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, JSON]) -> None:
         """Take over tensors and counters of a checkpoint; the caller gives its episodes to `store`.
@@ -223,6 +232,7 @@ class Trainer:
         self._append_prior()
         self.learner.updates = int(counters["updates"])
         self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
+        self._clipping_said = bool(counters.get("clipping_said", False))
         self._choice.restore(counters)
 
 

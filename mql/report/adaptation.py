@@ -9,6 +9,7 @@ Shapes: S runs (training seeds), N tasks, R bootstrap resamples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mql.evaluation.statistics import CONFIDENCE, RESAMPLES
+from mql.evaluation.statistics import CONFIDENCE, LEAST_FOR_INTERVAL, RESAMPLES
 from mql.report.curves import new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ def _rows(cells: Sequence[Cell]) -> Iterable[Row]:
         gains = _gains(own)
         if not gains.size:
             continue  # no task that every run could play
-        low, high = crossed_interval(gains)
         mean = float(gains.mean())
         tasks = [task for cell in own for task in cell["tasks"] if "fault" not in task]
         yield {
@@ -61,7 +61,7 @@ def _rows(cells: Sequence[Cell]) -> Iterable[Row]:
             "zero_shot_success": _mean(task["zero_shot_success"] for task in tasks),
             "adapted_success": _mean(task["adapted_success"] for task in tasks),
             "gain": mean,
-            "ci95": [low, high],
+            "ci95": list(crossed_interval(gains)) if gains.size >= LEAST_FOR_INTERVAL else None,
             "of_headroom": _share(own, room.get(split, [])),
             "worse": worse(pair for cell in own for pair in cell["pairs"] if pair[1]),
             "kept": _mean(task.get("accepted") for task in tasks),
@@ -139,8 +139,9 @@ def draw_budgets(path: Path, rows: Sequence[Row]) -> Path:
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
         budgets = [row["budget"] for row in own]
         axes.plot(budgets, [row["adapted"] for row in own], color=colour, marker=marker, label=variant)
-        low = [row["zero_shot"] + row["ci95"][0] for row in own]
-        high = [row["zero_shot"] + row["ci95"][1] for row in own]
+        low, high = (
+            [row["zero_shot"] + row["ci95"][end] if row["ci95"] else math.nan for row in own] for end in (0, 1)
+        )
         axes.fill_between(budgets, low, high, color=colour, alpha=0.12, linewidth=0)
     axes.axhline(_mean(row["zero_shot"] for row in rows) or 0.0, color="#555555", linestyle=":", label="zero-shot")
     for row in rows:
@@ -211,14 +212,14 @@ def numbers_of(task: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _line(row: Row) -> str:
-    low, high = row["ci95"]
+    interval = " [{:+.1f}, {:+.1f}]".format(*row["ci95"]) if row["ci95"] else ""
     success = [row["zero_shot_success"], row["adapted_success"]]
     parts = (
         row["split"],
         row["variant"],
         str(row["budget"]),
         _text(row["charged"], "{:.1f}"),
-        f"{row['gain']:+.1f} [{low:+.1f}, {high:+.1f}]",
+        f"{row['gain']:+.1f}{interval}",
         _text(row["of_headroom"], "{:.0%}"),
         _text(row["worse"], "{:.0%}"),
         _text(row["kept"], "{:.0%}"),

@@ -119,7 +119,7 @@ def _draw_returns(axes: Axes, curve: LearningCurve, *, worst: bool = False) -> N
             _draw_point(axes, final, text, color, _beside_last(axes, final_marker, place))
     _draw_level(axes, curve.random_return, f"random actions, {_count(curve.n_tasks, curve.kind)}")
     _label_steps(axes, curve)
-    axes.set_ylabel("return of an episode (mean, 95 % interval)")
+    axes.set_ylabel("return of an episode (mean, 95 % interval over tasks)")
     axes.margins(y=0.08)
     _legend_below(axes, ncols=2)
 
@@ -151,7 +151,8 @@ def _lines(curve: LearningCurve, key: str, *names: str) -> list[list[float]]:
 
 
 def _draw_point(axes: Axes, point: Point, label: str, color: str, style: Mapping[str, Any]) -> None:
-    errors = [[point.mean - point.low], [point.high - point.mean]]
+    low, high = (point.mean if end is None else end for end in (point.low, point.high))
+    errors = None if point.low is None else [[point.mean - low], [high - point.mean]]
     axes.errorbar(
         [point.env_steps],
         [point.mean],
@@ -163,7 +164,7 @@ def _draw_point(axes: Axes, point: Point, label: str, color: str, style: Mapping
         zorder=4,
         **style,
     )
-    axes.update_datalim([(point.env_steps, point.low), (point.env_steps, point.high)])  # a shifted marker does not
+    axes.update_datalim([(point.env_steps, low), (point.env_steps, high)])  # a shifted marker does not
     axes.autoscale_view()
 
 

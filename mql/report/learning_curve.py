@@ -19,12 +19,15 @@ COLUMNS = ("zero_shot", "adapted")
 
 @dataclass(frozen=True)
 class Point:
-    """What one policy got in one evaluation: over tasks, mean and worst return, 95 % interval, share solved."""
+    """What one policy got in one evaluation: over tasks, mean and worst return, 95 % interval, share solved.
+
+    ``low`` and ``high`` are None where the tasks are too few for an interval.
+    """
 
     env_steps: int
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     worst: float
     success: float | None  # in [0, 1]; None where the family has no success
 
@@ -119,7 +122,7 @@ def _points(record: Record, rows: Sequence[Record]) -> dict[str, Point]:
         summary = summarize(returns)
         successes = [row[f"{column}_success"] for row in rows if row.get(f"{column}_success") is not None]
         success = sum(successes) / len(successes) if successes else None
-        low, high = summary["ci95"]
+        low, high = summary["ci95"] or (None, None)
         points[column] = Point(record["env_steps"], summary["mean"], low, high, summary["min"], success)
     return points
 

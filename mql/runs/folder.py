@@ -37,7 +37,7 @@ class WriterLock:
 
     _descriptor: int | None = None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, of: str = "run", option: str = "--run-dir") -> None:
         with user_errors(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -46,12 +46,12 @@ class WriterLock:
             owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
             name = f"process {owner}" if owner.isdigit() else "another process"
-            mend = "wait until it ends, stop it, or choose another --run-dir"
-            raise UserError(f"{name} is writing this run", where=str(path.parent), mend=mend) from None
+            mend = f"wait until it ends, stop it, or choose another {option}"
+            raise UserError(f"{name} is writing this {of}", where=str(path.parent), mend=mend) from None
         except OSError as error:
             os.close(descriptor)
-            mend = "choose a --run-dir on a local disk"
-            raise UserError(f"cannot lock the run ({error.strerror})", where=str(path), mend=mend) from None
+            mend = f"choose a {option} on a local disk"
+            raise UserError(f"cannot lock the {of} ({error.strerror})", where=str(path), mend=mend) from None
         self._descriptor = descriptor
         with user_errors(path):
             os.ftruncate(descriptor, 0)

@@ -27,6 +27,7 @@ CHANGEABLE = frozenset(
     for name in (
         "lr",
         "discount",
+        "n_step",
         "tau",
         "policy_delay",
         "exploration",

@@ -10,13 +10,13 @@ from mql.config.loading import Overrides, parse_overrides
 from mql.config.schema import Config
 from mql.config.yaml_text import FIELDS
 
-_SAID = ("family", "seed", "start_from")  # these stand in the name anyway
+_SAID = ("family", "method", "seed", "start_from")  # these stand in the name anyway
 _LONGEST_VALUE = 16  # characters of a value, such as a list's
 _LONGEST = 60  # characters of all settings; those that do not fit are counted
 
 
 def default_run_path(config: Config, now: datetime, *, settings: Overrides = (), experiment: str | None = None) -> Path:
-    """Return ``runs/<family>[-<experiment>][-fork][-<settings>]-seed<seed>-<date and time>``.
+    """Return ``runs/<family>[-<experiment>][-<method>][-fork][-<settings>]-seed<seed>-<date and time>``.
 
     Two runs of one second get the same path: `RunDir.create` with `numbered` tells them apart.
 
@@ -27,6 +27,8 @@ def default_run_path(config: Config, now: datetime, *, settings: Overrides = (),
     parts = [config.family]
     if experiment and experiment != config.family:
         parts.append(_plain(experiment))
+    if config.method != "mql":
+        parts.append(config.method)
     if config.start_from:
         parts.append("fork")
     parts += _shortened(settings)

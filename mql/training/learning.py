@@ -19,8 +19,11 @@ from typing import Protocol
 
 import torch
 
+from mql.config.schema import Config
 from mql.errors import UserError
+from mql.evaluation.held_out import TaskResult
 from mql.runs.checkpoint import Checkpoint
+from mql.tasks.family import Task
 from mql.types import JSON, Episode
 
 
@@ -83,13 +86,39 @@ class Learning(Protocol):
         """Evaluate on held-out tasks: a line of evaluations.jsonl. It draws from random streams of its own.
 
         What it returns is plain data with keys of the method's choice. Tables and the line of progress show what
-        stands under the keys of docs/run-directory.md (``tasks``, ``summary``, ...), and curves need it;
-        ``evaluation_record`` in ``mql.training.meta_q_learning`` makes it for an ``Agent``.
+        stands under the keys of docs/run-directory.md (``tasks``, ``summary``, ...), and curves need it:
+        ``evaluate_in_training`` (``mql.training.records``) makes it by `measure`.
 
         Args:
             final: training has ended; otherwise it goes on, and a shorter evaluation will do.
             with_random: what random actions get stands beside it.
             on_task: called with (done, tasks): with 0 first, then as tasks finish. What it raises ends the evaluation.
+        """
+
+    def measure(
+        self,
+        tasks: Sequence[Task],
+        *,
+        config: Config,
+        split: str,
+        adapt: bool,
+        with_random: bool = False,
+        on_task: Callable[[int, TaskResult], None] | None = None,
+    ) -> list[TaskResult]:
+        """Play evaluation episodes of the first tasks of a split: what `mql evaluate` and `Run.evaluate` ask for.
+
+        Before adaptation (``zero_shot``), and after it (``adapted``; None with `adapt` false, and where the method does
+        not adapt) from the same resets. All resets come from ``evaluation_seed`` (``mql.training.records``), so that
+        every method, and every training seed, begins its episodes alike.
+
+        Args:
+            tasks: in their order in the split, from its first one on.
+            config: the run's, as changed for this evaluation in ``adapt``, ``evaluate``, ``collect`` and ``threads``.
+            with_random: an episode of random actions of each task stands beside it.
+            on_task: called with (index, result) as tasks finish, in order.
+
+        Raises:
+            EpisodeFault: no task could be evaluated.
         """
 
     def tensors(self) -> Mapping[str, torch.Tensor]:

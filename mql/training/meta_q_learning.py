@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
 from mql.adaptation.adapters import prepare
 from mql.adaptation.meta_training import MetaTraining
 from mql.agent.agent import Agent
-from mql.config.schema import WHILE_TRAINING, Config
-from mql.evaluation.held_out import TaskResult, evaluate, mean_terms, summarize_results
+from mql.config.methods import METHODS
+from mql.config.schema import Config
+from mql.evaluation.held_out import TaskResult, evaluate, mean_terms
 from mql.learning.prior import Prior
 from mql.learning.trainer import Trainer, updates_after
 from mql.runs.prior_files import read_prior
 from mql.runs.run_dir import RunDir
-from mql.seeding import generator
 from mql.tasks.family import Task, TaskFamily
 from mql.training.learning import Iteration, restore
+from mql.training.records import evaluate_in_training, evaluation_seed, line_of, record_of
 from mql.types import COLLECTED_TERM, JSON, Episode
 
 
@@ -80,15 +81,27 @@ class MetaQLearning:
 
         At the end: on ``evaluate.final_tasks`` tasks of ``evaluate.split``, where it always adapts.
         """
-        settings = self.trainer.config.evaluate
-        return evaluation(
-            self.trainer,
-            split=settings.split_of(final=final),
-            tasks=settings.final_tasks if final else settings.tasks,
-            adapt=final or settings.adapt_while_training,
-            with_random=with_random,
-            on_task=on_task,
-        )
+        config, family = self.trainer.config, self.trainer.family
+        return evaluate_in_training(self, config, family, final=final, with_random=with_random, on_task=on_task)
+
+    def measure(
+        self,
+        tasks: Sequence[Task],
+        *,
+        config: Config,
+        split: str,
+        adapt: bool,
+        with_random: bool = False,
+        on_task: Callable[[int, TaskResult], None] | None = None,
+    ) -> list[TaskResult]:
+        """Evaluate the agent on the first tasks of a split, zero-shot and adapted; see `Learning`.
+
+        Raises:
+            EpisodeFault: no task could be evaluated.
+        """
+        trainer = self.trainer
+        replay = trainer if adapt and METHODS[config.method].adapts else None
+        return _results(config, trainer.family, tasks, trainer.agent, replay, split, with_random, on_task)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Networks, targets, optimisers and, where a checkpoint needs them, the replay's states."""
@@ -156,9 +169,7 @@ def evaluation(
         with_random=with_random,
         on_task=(lambda index: on_task(index + 1, len(chosen))) if on_task else None,
     )
-    # The contract of the two jsonl files: what depends on the machine stands at the top.
-    record["adapt_seconds"] = [row.pop("adapt_seconds") for row in record["tasks"]]
-    return record
+    return line_of(record)
 
 
 def evaluation_record(
@@ -185,23 +196,29 @@ def evaluation_record(
         if on_result:
             on_result(result)
 
-    results = evaluate(
+    results = _results(config, family, tasks, agent, trainer, split, with_random, tell)
+    return record_of(config, family, results, split=split)
+
+
+def _results(
+    config: Config,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    agent: Agent,
+    trainer: Trainer | None,
+    split: str,
+    with_random: bool,
+    on_task: Callable[[int, TaskResult], None] | None,
+) -> list[TaskResult]:
+    return evaluate(
         agent,
         family,
         tasks,
         evaluation_episodes=config.evaluate.evaluation_episodes,
-        seed=int(generator(config.seed, "evaluate", split).integers(2**31)),
+        seed=evaluation_seed(config, split),
         adaptation=prepare(meta_training(trainer, agent), config.adapt) if trainer else None,
         with_random=with_random,
         threads=config.threads,
         workers=config.workers,
-        on_task=tell,
+        on_task=on_task,
     )
-    return {
-        "family": family.name,
-        "split": split,
-        "shared_splits": family.shared_splits or (split == WHILE_TRAINING and not family.held_out(split)),
-        "seed": config.seed,
-        "tasks": [result.to_json() for result in results],
-        "summary": summarize_results(results),
-    }

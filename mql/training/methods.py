@@ -1,23 +1,39 @@
-"""The methods that can be trained, by the names of the key `method`; and training one of them."""
+"""A method by the name that the key `method` has for it (`mql.config.methods`): made, trained, loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
+from mql.agent.protocols import find
+from mql.config.methods import METHODS
 from mql.config.schema import Config
+from mql.learning.prior import Prior
 from mql.runs.prior_files import read_prior
 from mql.runs.run_dir import RunDir
 from mql.tasks.family import TaskFamily
-from mql.training.learning import Learning
+from mql.training.learning import Learning, restore
 from mql.training.loop import Watcher, train
-from mql.training.meta_q_learning import MetaQLearning
 from mql.types import JSON
 
-# A new method is a file with its `Learning`, a line here and its name in `Config.method`.
-# It is called with the configuration, the family and, where a run has some, prior data (`mql.learning.prior`).
-METHODS: dict[str, Callable[..., Learning]] = {"mql": MetaQLearning}
+
+def new_learning(config: Config, family: TaskFamily, prior: Prior = ()) -> Learning:
+    """Return the method of a configuration, in its first state.
+
+    Its class is called with the configuration, the family and, where a run has some, prior data (`mql.learning.prior`).
+    """
+    learning: Learning = find(METHODS[config.method].place)(config, family, *([prior] if prior else []))
+    return learning
+
+
+def load_learning(run: RunDir, family: TaskFamily, config: Config, *, env_steps: int | None = None) -> Learning:
+    """Return the method of a run as it was at a checkpoint (by default the newest).
+
+    Raises:
+        UserError: there is no such checkpoint, or it is damaged.
+    """
+    learning = new_learning(config, family, read_prior(run))
+    restore(learning, run.load_checkpoint(env_steps))
+    return learning
 
 
 def meta_train(
@@ -46,7 +62,6 @@ def meta_train(
             saved.
     """
     torch.set_num_threads(config.threads)
-    prior = read_prior(run)
-    learning = METHODS[config.method](config, family, *([prior] if prior else []))
+    learning = new_learning(config, family, read_prior(run))
     changed = config if resume else None
     return train(learning, config.train, run, resume=resume, checkpoint=checkpoint, config=changed, watchers=watchers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mql.tasks.families.meta_world.names import ENVIRONMENTS
+from mql.tasks.families.meta_world.names import ENVIRONMENTS, STEPPED
 
 # name, the function that builds the family, as module:function, and the arguments that it gets.
 TABLE: tuple[tuple[str, ...], ...] = (
@@ -52,18 +52,26 @@ TABLE: tuple[tuple[str, ...], ...] = (
     ("walker-params-v5", "mql.tasks.families.locomotion.walker_params:walker_params", "v5"),
     ("walker-params-legacy", "mql.tasks.families.locomotion.walker_params:walker_params", "legacy"),
     ("fetch-reach", "mql.tasks.families.robotics.fetch:fetch", "reach"),
+    ("fetch-reach-wrapped", "mql.tasks.families.robotics.fetch:wrapped", "reach"),
     ("fetch-reach-sparse", "mql.tasks.families.robotics.fetch:fetch", "reach", "sparse"),
     ("fetch-reach-physics", "mql.tasks.families.robotics.fetch:fetch", "reach", "physics"),
     ("fetch-push", "mql.tasks.families.robotics.fetch:fetch", "push"),
+    ("fetch-push-wrapped", "mql.tasks.families.robotics.fetch:wrapped", "push"),
     ("fetch-push-sparse", "mql.tasks.families.robotics.fetch:fetch", "push", "sparse"),
     ("fetch-push-physics", "mql.tasks.families.robotics.fetch:fetch", "push", "physics"),
     ("fetch-slide", "mql.tasks.families.robotics.fetch:fetch", "slide"),
+    ("fetch-slide-wrapped", "mql.tasks.families.robotics.fetch:wrapped", "slide"),
     ("fetch-slide-sparse", "mql.tasks.families.robotics.fetch:fetch", "slide", "sparse"),
     ("fetch-slide-physics", "mql.tasks.families.robotics.fetch:fetch", "slide", "physics"),
     ("fetch-pick", "mql.tasks.families.robotics.fetch:fetch", "pick"),
+    ("fetch-pick-wrapped", "mql.tasks.families.robotics.fetch:wrapped", "pick"),
     ("fetch-pick-sparse", "mql.tasks.families.robotics.fetch:fetch", "pick", "sparse"),
     ("fetch-pick-physics", "mql.tasks.families.robotics.fetch:fetch", "pick", "physics"),
-    *((f"ml1-{environment}", "mql.tasks.families.meta_world.family:ml1", environment) for environment in ENVIRONMENTS),
+    *(
+        (f"ml1-{name}", f"mql.tasks.families.meta_world.{'stepped' if name in STEPPED else 'family'}:ml1", name)
+        for name in ENVIRONMENTS
+    ),
+    *((f"ml1-{name}-wrapped", "mql.tasks.families.meta_world.stepped:ml1_wrapped", name) for name in STEPPED),
     ("ml10", "mql.tasks.families.meta_world.family:ml10"),
     ("ml45", "mql.tasks.families.meta_world.family:ml45"),
     ("mt10", "mql.tasks.families.meta_world.family:mt10"),

@@ -140,3 +140,18 @@ def test_what_diverges_is_an_error_that_names_the_rate(method: str) -> None:
         return
     with pytest.raises(UserError, match="adapt"):
         adapted(adaptation)
+
+
+def test_continue_makes_the_updates_of_finetune_on_old_data_alone_and_plays_nothing() -> None:
+    """Bit for bit, for any task: only the seed names what is drawn."""
+    of = agent()
+    for episodes, rounds in ((0, 1), (1, 1), (5, 3), (17, 5)):
+        control = adapted(prepare(trained(of), config("continue", adaptation_episodes=episodes)))
+        old = {"old_fraction": 1.0, "gate": False, "adaptation_episodes": episodes}
+        tuned = adapted(prepare(trained(of), config("finetune", **old)))
+        assert same(tensors(control.agent), tensors(tuned.agent)) and not same(tensors(control.agent), tensors(of))
+        assert control.report["more_updates"] == rounds * 2 and control.report["episodes_charged"] == 0
+        if episodes:
+            assert tuned.report["episodes_charged"] == episodes
+    elsewhere = adapted(prepare(trained(of), config("continue", adaptation_episodes=17)), place=3)
+    assert same(tensors(elsewhere.agent), tensors(control.agent))

@@ -110,7 +110,7 @@ def test_rewards_of_other_tasks_explain_little() -> None:
 
 
 def test_a_family_without_a_reward_function_is_refused() -> None:
-    family = registry.load("fetch-reach")
+    family = registry.load("hand-reach")
     obs, action = np.zeros((3, family.obs_dim), np.float32), np.zeros((2, family.action_dim), np.float32)
     episode = Episode(obs, action, np.zeros(2, np.float32), False, True, 0, 0)
     with pytest.raises(UserError, match="can't say its reward as a function"):

@@ -36,6 +36,7 @@ def fitted() -> Agent:
         agent_of(algorithm="sac"),
         agent_of(shared_encoder=False, context_mode="window"),
         agent_of(use_context=False),
+        agent_of(critic="hl_gauss", value_bins=21),
         fitted(),
     ],
 )

@@ -16,11 +16,12 @@ from lab_definitions import write_parallel, write_python
 from tiny_runs import TINY as POINT_TINY
 
 import mql
+from mql.api import possible
 from mql.cli import app as cli
+from mql.config.methods import METHODS, MethodChoice
 from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.tasks.definitions.trust import Untrusted
 from mql.training.meta_q_learning import MetaQLearning
-from mql.training.methods import METHODS
 
 TINY = POINT_TINY | {"adapt.exploration_noise": 0.1}
 TEXTS = [f"{key}={value}" for key, value in TINY.items()]
@@ -91,17 +92,10 @@ def test_evaluate_gives_what_the_command_prints(
     assert seen == [(done + 1, len(record["tasks"])) for done in range(len(record["tasks"]))]
 
 
-class OtherRecord(MetaQLearning):
-    """A method whose evaluations have keys of its own."""
-
-    def evaluate(self, **_: Any) -> dict[str, Any]:
-        return {"value": 1.5}
-
-
 def test_a_method_may_evaluate_as_it_likes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(METHODS, "mql", OtherRecord)
+    monkeypatch.setattr(MetaQLearning, "evaluate", lambda *_, **__: {"value": 1.5})  # keys of its own
     assert cli.run(["train", "point-robot", "--run-dir", str(tmp_path / "run"), "--set", *TEXTS]) == 0
     assert "value 1.5" in capsys.readouterr().out
     run = mql.open_run(tmp_path / "run")
@@ -109,11 +103,11 @@ def test_a_method_may_evaluate_as_it_likes(
     assert [line["value"] for line in run.evaluations()] == [1.5] * len(run.evaluations())
 
 
-def test_a_run_of_another_method_says_that_it_has_no_agent(run: mql.Run) -> None:
+def test_a_run_of_another_method_says_that_it_has_no_agent(run: mql.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(possible, "METHODS", {**METHODS, "mql": MethodChoice("somewhere:Else")})
     other = mql.open_run(run.path)
-    other.__dict__["config"] = run.config.model_copy(update={"method": "search"})
     for ask in (other.policy, other.agent, other.load):
-        with pytest.raises(mql.UserError, match="trained by the method search, and has no agent"):
+        with pytest.raises(mql.UserError, match="trained by the method mql, and has no agent"):
             ask()
 
 

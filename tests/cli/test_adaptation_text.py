@@ -17,6 +17,10 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
     ("report", "parts"),
     [
         ({"method": "context", "episodes_charged": 0}, ["nothing was played"]),
+        (
+            {**COMMON, "method": "continue", "episodes_charged": 0, "more_updates": 300},
+            ["300 more updates on stored data, and no look at the new task"],
+        ),
         ({"method": "context", "episodes_charged": 0, "carry_episodes": True}, ["nothing was played"]),
         ({"method": "context", "episodes_charged": 2, "carry_episodes": True}, ["it goes on from 2 episodes"]),
         (

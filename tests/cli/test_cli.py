@@ -97,10 +97,11 @@ def check_evaluation(record: dict[str, Any], *, adapted: bool = True) -> None:
     summary = record["summary"]
     assert summary.keys() == {"zero_shot", "adapted", "gain", "random"}
     for played in (summary["zero_shot"], summary["random"]):
-        assert played.keys() == {"mean", "min", "iqm", "ci95"} and len(played["ci95"]) == 2
+        assert played.keys() == {"mean", "min", "iqm", "ci95", "n"}
+        assert played["n"] == len(record["tasks"]) and (played["ci95"] is None) == (played["n"] < 5)
     if adapted:
-        assert summary["adapted"].keys() == {"mean", "min", "iqm", "ci95"}
-        assert summary["gain"].keys() == {"mean", "ci95"}
+        assert summary["adapted"].keys() == {"mean", "min", "iqm", "ci95", "n"}
+        assert summary["gain"].keys() == {"mean", "ci95", "n"}
     else:
         assert summary["adapted"] is None and summary["gain"] is None
 

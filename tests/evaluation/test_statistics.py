@@ -19,11 +19,11 @@ from mql.evaluation.statistics import (
 )
 
 
-def test_summary_of_four_values() -> None:
-    summary = summarize([1.0, 2.0, 3.0, 10.0])
-    assert summary["mean"] == 4.0
-    assert summary["min"] == 1.0
-    assert summary["iqm"] == 2.5  # 2 and 3 are left
+def test_summary_of_five_values() -> None:
+    summary = summarize([1.0, 2.0, 3.0, 4.0, 10.0])
+    assert (summary["mean"], summary["min"], summary["n"]) == (4.0, 1.0, 5)
+    assert summary["iqm"] == 3.0  # 2, 3 and 4 are left
+    assert summary["ci95"] is not None
     low, high = summary["ci95"]
     assert 1.0 <= low < 4.0 < high <= 10.0
     assert json.loads(json.dumps(summary)) == summary
@@ -48,8 +48,10 @@ def test_iqm_works_along_the_last_axis() -> None:
     np.testing.assert_allclose(iqm(values), [2.5, 2.0])
 
 
-def test_one_value_has_an_interval_without_width() -> None:
-    assert summarize([7.0]) == {"mean": 7.0, "min": 7.0, "iqm": 7.0, "ci95": [7.0, 7.0]}
+@pytest.mark.parametrize("n", [1, 4])
+def test_fewer_than_five_values_have_no_interval(n: int) -> None:
+    assert summarize([7.0] * n) == {"mean": 7.0, "min": 7.0, "iqm": 7.0, "ci95": None, "n": n}
+    assert paired_gain([7.0] * n, [8.0] * n) == {"mean": 1.0, "ci95": None, "n": n}
 
 
 def test_equal_values_have_an_interval_without_width() -> None:
@@ -84,7 +86,8 @@ def test_interval_of_another_statistic() -> None:
 
 def test_gain_is_paired() -> None:
     """Tasks differ by hundreds, each gains exactly one: the pairs leave no doubt."""
-    assert paired_gain([0.0, 100.0, 700.0], [1.0, 101.0, 701.0]) == {"mean": 1.0, "ci95": [1.0, 1.0]}
+    before = [0.0, 100.0, 700.0, 30.0, -5.0]
+    assert paired_gain(before, [value + 1.0 for value in before]) == {"mean": 1.0, "ci95": [1.0, 1.0], "n": 5}
     assert paired_gain([1.0, 2.0], [3.0, 1.0])["mean"] == 0.5
 
 

@@ -14,7 +14,8 @@ from torch.distributions import Independent, Normal, TanhTransform, TransformedD
 from mql.agent.acting import NumpyPolicy
 from mql.agent.agent import Agent
 from mql.config.schema import AgentConfig
-from mql.learning.sac import SAC, SACNetworks, actor_loss, log_probability, soft_target, temperature_loss
+from mql.learning.sac import SAC, SACNetworks, actor_loss, log_probability, temperature_loss
+from mql.learning.td3 import goal_of
 from mql.types import Batch, Context, Transition
 
 OBS, ACTION, Z = 3, 2, 4
@@ -93,16 +94,18 @@ def test_the_density_of_actions_integrates_to_one() -> None:
         assert float(density.mean()) * 2.0 == pytest.approx(1.0, abs=1e-4)
 
 
-def test_soft_target_takes_the_smaller_value_and_adds_entropy_unless_terminated() -> None:
-    target = soft_target(
-        torch.tensor([1.0, 1.0]),
-        torch.tensor([0.0, 1.0]),
-        torch.tensor([[10.0, 5.0], [8.0, 9.0]]),
-        torch.tensor([-2.0, 3.0]),
-        temperature=torch.tensor(0.5),
+def test_target_takes_the_smaller_value_and_adds_entropy_unless_terminated() -> None:
+    values = torch.tensor([[10.0, 5.0], [8.0, 9.0]])
+    zeros = torch.zeros(2, 1)
+    goal = goal_of(
+        lambda obs, action, z: values,
+        Transition(zeros, zeros, torch.tensor([1.0, 1.0]), zeros, torch.tensor([0.0, 1.0])),
+        zeros,
+        zeros,
         discount=0.9,
+        entropy=0.5 * torch.tensor([-2.0, 3.0]),
     )
-    assert torch.allclose(target, torch.tensor([1.0 + 0.9 * (8.0 + 1.0), 1.0]))
+    assert torch.allclose(goal.values, torch.tensor([1.0 + 0.9 * (8.0 + 1.0), 1.0]))
 
 
 def test_actor_loss_weighs_entropy_against_the_smaller_value() -> None:

@@ -40,8 +40,11 @@ def test_a_task_that_failed_counts_in_no_mean() -> None:
 def test_a_task_that_failed_in_one_run_counts_in_none() -> None:
     broken = cell("new", 2, [1.0, 1.0, 50.0])
     broken["tasks"][2] = {"zero_shot_return": 10.0, "adapted_return": None, "fault": "it broke"}
-    _, [row] = tables([cell("new", 1, [1.0, 1.0, 100.0]), broken])
-    assert (row["gain"], row["ci95"], row["tasks"]) == (pytest.approx(1.0), pytest.approx([1.0, 1.0]), 2)
+    table, [row] = tables([cell("new", 1, [1.0, 1.0, 100.0]), broken])
+    assert (row["gain"], row["tasks"]) == (pytest.approx(1.0), 2)
+    assert row["ci95"] is None and "| +1.0 |" in table and "2 x 2" in table  # four values: no interval
+    _, [row] = tables([cell("new", seed, [1.0, 1.0, 1.0]) for seed in (1, 2)])
+    assert row["ci95"] == pytest.approx([1.0, 1.0])
     _, [row] = tables([cell("new", 1, [1.0, 3.0, 9.0]), cell("new", 2, [1.0, 3.0])])  # as many as both were given
     assert (row["gain"], row["tasks"]) == (pytest.approx(2.0), 2)
     for task in broken["tasks"]:

@@ -89,7 +89,7 @@ def test_an_oracle_of_a_randomised_family_is_randomised() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fetch-push", "adroit-door"])
+@pytest.mark.parametrize("name", ["fetch-push-wrapped", "adroit-door"])
 def test_environments_of_packages_put_the_number_of_before_back(name: str) -> None:
     pytest.importorskip("gymnasium_robotics")
     plain = registry.load(name)

@@ -125,9 +125,7 @@ def test_a_missing_package_is_one_line_and_leaves_the_other_families(monkeypatch
             raise ModuleNotFoundError("No module named 'metaworld'", name="metaworld")
         return real(name, *args, **kwargs)  # type: ignore[arg-type]
 
-    for module in [
-        name for name in sys.modules if name.startswith(("metaworld", "mql.tasks.families.meta_world.family"))
-    ]:
+    for module in [name for name in sys.modules if name.startswith(("metaworld", "mql.tasks.families.meta_world."))]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(builtins, "__import__", without_metaworld)
     with pytest.raises(UserError) as caught:

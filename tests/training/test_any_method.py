@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 import torch
 
+from mql.agent.protocols import find
 from mql.config.loading import load_config
+from mql.config.methods import METHODS
 from mql.config.schema import Config, TrainConfig
+from mql.evaluation.held_out import TaskResult
 from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.seeding import generator
+from mql.tasks.family import Task
 from mql.tasks.fault import EpisodeFault
 from mql.training.learning import Iteration, Learning
 from mql.training.loop import Diverged, Interrupted, train
-from mql.training.methods import METHODS
 from mql.types import JSON, Episode
 
 STEPS = 10  # of an iteration
@@ -87,6 +90,9 @@ class Counter:
             if on_task:
                 on_task(done, 2 if final else 1)
         return {"value": float(self.state["number"]), "final": final}
+
+    def measure(self, tasks: Sequence[Task], **_: Any) -> list[TaskResult]:
+        return [TaskResult(task, []) for task in tasks]
 
     def tensors(self) -> Mapping[str, torch.Tensor]:
         return self.state
@@ -298,3 +304,5 @@ def test_a_number_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
 
 def test_every_method_of_the_configuration_can_be_made() -> None:
     assert set(METHODS) == set(get_args(Config.model_fields["method"].annotation))
+    for choice in METHODS.values():
+        assert callable(find(choice.place).measure)

@@ -13,7 +13,7 @@ def bench(
     part: Annotated[
         str,
         typer.Argument(
-            metavar="learner|gru|replay|simulation|acting|adaptation|growth|controller",
+            metavar="learner|gru|replay|simulation|acting|adaptation|growth|controller|peer",
             help="What to measure.",
             show_default=False,
         ),
@@ -23,8 +23,25 @@ def bench(
         typer.Option(min=1, max=1024, metavar="N", help="CPU threads to use.", show_default="all cores available"),
     ] = None,
     as_json: AsJson = False,
+    family: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What the peer learns (part peer).", show_default="point-robot")
+    ] = None,
+    env_steps: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="How long it learns (part peer).", show_default="as the family's own"),
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, max=100, metavar="N", help="Of its trials (part peer).", show_default="2")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Its seed (part peer).", show_default="0")
+    ] = None,
 ) -> None:
-    """Measure how fast one part runs, compared with its peers. The machine should be idle."""
+    """Measure how fast one part runs, compared with its peers; or, part peer, what a peer learns.
+
+    The machine should be idle.
+    """
     from mql.cli.bench import bench
 
-    bench(part, threads=threads, as_json=as_json)
+    of_peer = {"family": family, "env_steps": env_steps, "episodes": episodes, "seed": seed}
+    bench(part, threads=threads, as_json=as_json, of_peer=of_peer)

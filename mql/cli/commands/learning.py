@@ -39,6 +39,10 @@ def train(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed for all random numbers.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(metavar="METHOD", help="How it is learned (docs/baselines.md).", show_default="mql"),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --run-dir with its own configuration.")
     ] = False,
@@ -81,6 +85,7 @@ def train(
         settings=settings or [],
         run_dir=run_dir,
         seed=seed,
+        method=method,
         resume=resume,
         checkpoint=checkpoint,
         start_from=start_from,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mql.evaluation.statistics import LEAST_FOR_INTERVAL
 from mql.report.adaptation import tables as study_tables
 from mql.report.page import sentences, tables
+from mql.report.page.comparison import across_table, against_reference, against_table
 from mql.report.page.drawing import contexts, curves, weights
 from mql.report.page.drawing import tasks as of_tasks
 from mql.report.page.drawing.canvas import Picture, Pictures
@@ -60,11 +61,15 @@ def family_part(pictures: Pictures, groups: Sequence[Group], cells: Sequence[Rec
     own_curves = [picture for picture in shown if picture]
     comparison = [p for p in (of_tasks.compared(pictures, groups, name=f"{family}-returns"),) if p]
     key = next(iter([*comparison, *own_curves]), None)
-    better = improvements(groups)
+    against = against_reference(groups)
+    # Of a study only what its reference takes part in: all pairs of many methods are too many to look at.
+    better = [row for row in improvements(groups) if not against or against[0]["reference"] in _pair(row)]
     picture = of_tasks.improvement(pictures, better, name=f"{family}-improvement") if better else None
     results = Section(f"{prefix}-results", "Results", pictures=[picture] if picture else [])
     results.tables = [
-        table for table in (tables.results(groups), tables.settings(groups) if several else None) if table
+        table
+        for table in (tables.results(groups), against_table(against), tables.settings(groups) if several else None)
+        if table
     ]
     results.texts = _cautions(groups)
 
@@ -72,6 +77,11 @@ def family_part(pictures: Pictures, groups: Sequence[Group], cells: Sequence[Rec
     if several:
         both = (
             curves.compared_curves(pictures, groups, c, name=f"{family}-curves-{c}") for c in ("zero_shot", "adapted")
+        )
+        learning.pictures += [picture for picture in both if picture]
+        both = (
+            curves.compared_curves(pictures, groups, c, name=f"{family}-clock-{c}", by_clock=True)
+            for c in ("zero_shot", "adapted")
         )
         learning.pictures += [picture for picture in both if picture]
     learning.pictures += [picture for picture in own_curves if picture is not key]
@@ -93,6 +103,10 @@ def family_part(pictures: Pictures, groups: Sequence[Group], cells: Sequence[Rec
     sections = [results, learning, adaptation, *_looked(pictures, groups, family, prefix)]
     lead = sentences.result_in_words(groups)
     return FamilyPart(family, prefix, lead, key, [section for section in sections if not section.empty])
+
+
+def _pair(row: Record) -> tuple[str, str]:
+    return row["better"], row["than"]
 
 
 def _curves(pictures: Pictures, group: Group, name: str) -> Picture | None:
@@ -201,7 +215,9 @@ def _own_half(row: Record) -> int:
 def all_runs_part(runs: Sequence[RunFacts], groups: Sequence[Group], notes: Sequence[str]) -> list[Section]:
     """Return the sections on all runs: where they stand, time, versions, faults, and what could not be had."""
     label = {str(run.path): group.label for group in groups for run in group.runs}
-    found = [Section("runs", "Runs", tables=[tables.runs(runs, label)])]
+    scores, said = across_table(groups)
+    found = [Section("families", "All families on one scale", said, tables=[scores] if scores else [])]
+    found += [Section("runs", "Runs", tables=[tables.runs(runs, label)])]
     timings, versions = tables.timings(runs), tables.versions(runs)
     found.append(Section("timings", "Timings", tables=[timings] if timings else []))
     found.append(Section("versions", "Versions", tables=[versions] if versions else []))

@@ -26,7 +26,7 @@ from mql.runs.run_dir import EVALUATIONS, METRICS, RunDir
 Record = dict[str, Any]
 Given = TypeVar("Given")
 
-DEEPEST = 3  # folders below the one that is given
+DEEPEST = 4  # folders below the one that is given
 CELLS = "cells.jsonl"  # of a study of adaptation
 FIGURES_OF_A_ROW = ("zero_shot_return", "adapted_return")
 
@@ -63,6 +63,22 @@ class Looked:
     notes: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class Place:
+    """Which run of a study a run is; ``reference`` is the METHOD/VARIANT that others are compared with."""
+
+    study: str
+    family: str
+    method: str
+    variant: str
+    reference: str
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is a run of what others are compared with."""
+        return f"{self.method}/{self.variant}" == self.reference
+
+
 @dataclass
 class RunFacts:
     """One run.
@@ -78,6 +94,7 @@ class RunFacts:
         other: the other ones, of methods that evaluate in their own way.
         finished: it has come to its end; then the last evaluation is the final one.
         notes: what is missing or damaged.
+        place: in a study; None: it is of none.
     """
 
     path: Path
@@ -92,6 +109,7 @@ class RunFacts:
     finished: bool = False
     notes: list[str] = field(default_factory=list)
     looked: Looked = field(default_factory=Looked)
+    place: Place | None = None
 
     @property
     def family(self) -> str:

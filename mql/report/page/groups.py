@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mql.evaluation.statistics import Estimate, Statistic, across_runs, iqm, probability_of_improvement
 from mql.report.learning_curve import COLUMNS, shared_tasks
-from mql.report.page.facts import Record, RunFacts, numeric
+from mql.report.page.facts import Place, Record, RunFacts, numeric
 
 Array = npt.NDArray[np.float64]
 
@@ -44,12 +44,17 @@ class Result:
 
 @dataclass(frozen=True)
 class Curve:
-    """Returns at evaluations while training: column -> env steps -> [S, N] of the tasks that these share."""
+    """Returns at evaluations while training: column -> env steps -> [S, N] of the tasks that these share.
+
+    Runs whose episodes end by themselves are evaluated at steps that differ a little: the same evaluation of several
+    runs stands at the mean of theirs. ``seconds`` is the mean wall clock of the runs at it, by env steps.
+    """
 
     kind: str
     tasks: int
     values: dict[str, dict[int, Array]]
     random: float | None
+    seconds: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -69,6 +74,16 @@ class Group:
         return f"{self.family}: {self.label}" if self.label else self.family
 
     @property
+    def short(self) -> str:
+        """What tells it from other groups of the family, or else the family."""
+        return self.label or self.family
+
+    @property
+    def place(self) -> Place | None:
+        """Which runs of a study these are; None: they are of none."""
+        return self.runs[0].place
+
+    @property
     def twice(self) -> list[int]:
         """Seeds that several of its runs have: these are no independent runs."""
         seeds = [run.seed for run in self.runs if run.seed is not None]
@@ -86,23 +101,36 @@ def group_runs(runs: Sequence[RunFacts]) -> list[Group]:
 def _groups_of_family(family: str, runs: Sequence[RunFacts]) -> list[Group]:
     by_settings: dict[str, list[RunFacts]] = {}
     for run in runs:
-        key = json.dumps(settings_of(run), sort_keys=True, default=str)
+        key = json.dumps([repr(run.place), settings_of(run)], sort_keys=True, default=str)
         by_settings.setdefault(key, []).append(run)
     members = list(by_settings.values())
     settings = [settings_of(own[0]) for own in members]
     differing = _differing(settings)
     telling = _telling(settings, differing)
+    names = _names_in_study([own[0].place for own in members])
     groups = []
     for number, (own, values) in enumerate(zip(members, settings, strict=True), start=1):
         label = ", ".join(f"{key}={plain(values.get(key))}" for key in telling)
         if len(label) > LONGEST_LABEL:
             label = f"group {number}"  # a table says which settings it has
+        label = names[number - 1] if names else label
         groups.append(Group(family, label, own, {key: values.get(key) for key in differing}))
     split = _common_split([run for group in groups for run in group.runs])
     for group in groups:
         group.result, group.curve = _result(group.runs, split), _curve(group.runs)
     _share_tasks([group.result for group in groups if group.result is not None])
     return groups
+
+
+def _names_in_study(places: Sequence[Place | None]) -> list[str] | None:
+    """Return what tells groups of a study apart: method and variant, where there are several; None: they don't."""
+    known = [place for place in places if place is not None]
+    if len(known) < len(places):
+        return None
+    parts = [(place.study, place.family, place.method, place.variant) for place in known]
+    telling = [at for at in range(4) if len({part[at] for part in parts}) > 1]
+    names = [", ".join(part[at] for at in telling) for part in parts]
+    return names if len(set(names)) == len(names) else None
 
 
 def settings_of(run: RunFacts) -> dict[str, Any]:
@@ -159,6 +187,10 @@ def _result(runs: Sequence[RunFacts], split: str | None) -> Result | None:
     names = ("zero_shot", "adapted", "random")
     returns = {name: _matrix(tables, keys, f"{name}_return") for name in names}
     success = {name: _matrix(tables, keys, f"{name}_success") for name in names}
+    for values in (returns, success):
+        by_chance = values["random"]
+        if by_chance is not None and (by_chance == by_chance[0]).all():
+            values["random"] = by_chance[:1]  # the same episodes in all runs: they count once
     return Result(
         split="training" if there[0].result and there[0].result.get("shared_splits") else split,
         final=all(run.finished for run in there),
@@ -213,24 +245,41 @@ def _curve(runs: Sequence[RunFacts]) -> Curve | None:
     keys = [key for key in found[0][1] if all(key in own for _, own, _ in found)]
     if not keys:
         return None
-    values: dict[str, dict[int, list[Array]]] = {}
+    values: dict[str, dict[tuple[int, int], list[Array]]] = {}
+    steps: dict[tuple[int, int], list[float]] = {}
+    seconds: dict[tuple[int, int], list[float]] = {}
     chance: list[float] = []
-    for records, _, _ in found:
-        for record in records:
+    for records, _, run in found:
+        for record, at in zip(records, _evaluations(records, run), strict=True):
             table = _complete(record["tasks"])
+            steps.setdefault(at, []).append(float(record["env_steps"]))
+            if (passed := numeric(record.get("wall_seconds"))) is not None:
+                seconds.setdefault(at, []).append(passed)
             for column in COLUMNS:
                 row = _matrix([table], keys, f"{column}_return")
                 if row is not None:
-                    values.setdefault(column, {}).setdefault(int(record["env_steps"]), []).append(row[0])
+                    values.setdefault(column, {}).setdefault(at, []).append(row[0])
             by_chance = _matrix([table], keys, "random_return")
             chance += [] if by_chance is None else [float(by_chance.mean())]
     last = found[0][0][-1]
+    place = {at: round(float(np.mean(own))) for at, own in steps.items()}
     return Curve(
         kind="training" if last.get("shared_splits") else str(last["split"]),
         tasks=len(keys),
-        values={c: {steps: np.array(rows) for steps, rows in sorted(own.items())} for c, own in values.items()},
+        values={c: {place[at]: np.array(rows) for at, rows in sorted(own.items())} for c, own in values.items()},
         random=float(np.mean(chance)) if chance else None,
+        seconds={place[at]: float(np.mean(own)) for at, own in seconds.items()},
     )
+
+
+def _evaluations(records: Sequence[Mapping[str, Any]], run: RunFacts) -> list[tuple[int, int]]:
+    """Return what is the same for the same evaluation of several runs: the multiple of ``evaluate_every`` it is for.
+
+    Beside it stands the number among those of a run that have the same one.
+    """
+    every = numeric(run.config.get("train.evaluate_every")) or 1.0
+    multiples = [int(record["env_steps"] // every) for record in records]
+    return [(number, multiples[:at].count(number)) for at, number in enumerate(multiples)]
 
 
 def mean(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -259,10 +308,16 @@ def estimates(result: Result, statistic: Statistic) -> dict[str, Estimate]:
     return found
 
 
+def final_of(result: Result) -> tuple[str, Array]:
+    """Return what agents end with and its name: adapted returns [S, N], zero-shot ones of a method that adapts not."""
+    column = "adapted" if "adapted" in result.returns else "zero_shot"
+    return column, result.returns[column]
+
+
 def improvements(groups: Sequence[Group]) -> list[Record]:
     """Return how probably one group beats another of the same family, for every pair: the better one first.
 
-    Compared is what was adapted, where both were; else zero-shot.
+    Compared is what each ends with: adapted returns, or zero-shot ones of a method that does not adapt.
     """
     rows = []
     for one, other in combinations([group for group in groups if group.result], 2):
@@ -270,11 +325,13 @@ def improvements(groups: Sequence[Group]) -> list[Record]:
             continue
         if one.result.split != other.result.split or one.result.parameters != other.result.parameters:
             continue
-        column = "adapted" if "adapted" in one.result.returns and "adapted" in other.result.returns else "zero_shot"
-        first, second = one.result.returns[column], other.result.returns[column]
+        if "zero_shot" not in one.result.returns or "zero_shot" not in other.result.returns:
+            continue
+        (of, first), (than, second) = final_of(one.result), final_of(other.result)
         estimate = probability_of_improvement(first, second)
         if estimate["value"] < 0.5:
-            one, other = other, one
+            one, other, of, than = other, one, than, of
             estimate = probability_of_improvement(second, first)
-        rows.append({"family": one.family, "better": one.label, "than": other.label, "of": column, **estimate})
+        kind = of if of == than else f"{of} against {than}"
+        rows.append({"family": one.family, "better": one.label, "than": other.label, "of": kind, **estimate})
     return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from mql.errors import UserError, missing_package
 from mql.files import to_json, user_errors, write_atomic
 from mql.report.page import tables
 from mql.report.page.assemble import all_runs_part, family_part
+from mql.report.page.comparison import across, against_reference
 from mql.report.page.drawing.canvas import Pictures
 from mql.report.page.facts import Record, RunFacts
 from mql.report.page.groups import Group, group_runs, improvements
@@ -40,6 +41,8 @@ class Report:
     sentences: dict[str, str]
     rows: list[Record]
     improvements: list[Record]
+    against: list[Record] = field(default_factory=list)
+    across: list[Record] = field(default_factory=list)
 
 
 def build(
@@ -91,7 +94,14 @@ def build(
         sentences={part.name: part.lead for part in parts},
         rows=tables.paper_rows(groups),
         improvements=improvements(groups),
+        against=against_reference(groups),
+        across=across(groups),
     )
+
+
+def _data(report: Report) -> Record:
+    data: Record = {"results": report.rows, "improvements": report.improvements}
+    return data | ({"against": report.against, "across_families": report.across} if report.against else {})
 
 
 def _template() -> Any:
@@ -189,7 +199,7 @@ def write_tables(folder: Path, report: Report) -> list[Path]:
     contents: Mapping[str, bytes] = {
         "results.csv": tables.as_csv(report.rows).encode("utf-8"),
         "results.tex": tables.as_latex(report.rows).encode("utf-8"),
-        "results.json": to_json({"results": report.rows, "improvements": report.improvements}, indent=1),
+        "results.json": to_json(_data(report), indent=1),
     }
     with user_errors(folder):
         for name, data in contents.items():

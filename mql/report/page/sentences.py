@@ -8,8 +8,8 @@ import numpy as np
 
 from mql.evaluation.statistics import Estimate
 from mql.report.page.facts import Record, RunFacts, numeric
-from mql.report.page.groups import Group, estimates, improvements, statistic_name, statistic_of
-from mql.report.page.words import count, duration, interval, number, share, signed, values_of
+from mql.report.page.groups import Group, estimates, final_of, improvements, statistic_name, statistic_of
+from mql.report.page.words import count, duration, interval, number, share, signed, size_of, values_of
 
 
 def result_in_words(groups: Sequence[Group]) -> str:
@@ -74,18 +74,18 @@ def _training(runs: Sequence[RunFacts], *, ended: bool) -> str:
 
 def _of_several(groups: Sequence[Group]) -> str:
     statistic = statistic_of(groups)
-    column = "adapted" if all(g.result and "adapted" in g.result.returns for g in groups) else "zero_shot"
-    own = {id(g): estimates(g.result, statistic)[column] for g in groups if g.result and column in g.result.returns}
+    kinds = {id(g): final_of(g.result)[0] for g in groups if g.result and "zero_shot" in g.result.returns}
+    own = {id(g): estimates(g.result, statistic)[kinds[id(g)]] for g in groups if g.result and id(g) in kinds}
     ranked = sorted((g for g in groups if id(g) in own), key=lambda g: -own[id(g)]["value"])
     if len(ranked) < 2:
         return _of_one(groups[0])
     best, second = ranked[:2]
-    when = "adapted" if column == "adapted" else "zero-shot"
     of = own[id(best)]
     split = best.result.split if best.result else ""
+    when, other = ({"adapted": "adapted", "zero_shot": "zero-shot"}[kinds[id(g)]] for g in (best, second))
     text = f"Of {count(len(groups), 'group')}, “{best.label}” gets the most {when} on {split} tasks: "
     text += f"{interval(of)} ({statistic_name(statistic)}, n = {values_of(of)}), before “{second.label}” with "
-    text += f"{interval(own[id(second)])} (n = {values_of(own[id(second)])}). "
+    text += f"{interval(own[id(second)])}{'' if other == when else f' {other}'} (n = {values_of(own[id(second)])}). "
     for row in improvements([best, second]):
         text += f"A run of “{row['better']}” beats one of “{row['than']}” in a task with probability "
         text += f"{_probability(row)}. "
@@ -96,7 +96,7 @@ def _probability(row: Record) -> str:
     if row["ci95"] is None:
         return f"{row['value']:.2f} (too few values for an interval)"
     low, high = row["ci95"]
-    return f"{row['value']:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{row['value']:.2f} [{low:.2f}, {high:.2f}] ({size_of(row['runs'], row['tasks'])} each)"
 
 
 def _no_evaluation(run: RunFacts) -> str:

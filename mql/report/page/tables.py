@@ -21,6 +21,7 @@ from mql.report.page.words import (
     number,
     share,
     signed,
+    size_of,
     value_text,
     values_of,
     values_text,
@@ -51,10 +52,10 @@ def results(groups: Sequence[Group]) -> Table | None:
     head += ["solved zero-shot", "solved adapted"] if success else []
     rows = []
     for group, own in found:
-        [any_of, *_] = own.values()
+        any_of = own.get("zero_shot") or next(iter(own.values()))
         split = group.result.split if group.result else ""
         row = [group.label or group.family, f"{split}, {values_of(any_of)}"]
-        row += [_cell(own.get(key)) for key, _ in RETURNS]
+        row += [_cell(own.get(key), than=any_of) for key, _ in RETURNS]
         row.append(_cell(own.get("gain"), form=signed))
         if success:
             row += [_cell(own.get(f"{key}_success"), form=share) for key in ("zero_shot", "adapted")]
@@ -67,8 +68,13 @@ def results(groups: Sequence[Group]) -> Table | None:
     return Table(caption, head, rows, numbers=2)
 
 
-def _cell(estimate: Estimate | None, *, form: Any = number) -> str:
-    return DASH if estimate is None else interval(estimate, form=form)
+def _cell(estimate: Estimate | None, *, form: Any = number, than: Estimate | None = None) -> str:
+    """Write a figure with its interval; with its own n where that is not the n of `than`, which stands in the row."""
+    if estimate is None:
+        return DASH
+    text = interval(estimate, form=form)
+    other = than is not None and (estimate["runs"], estimate["tasks"]) != (than["runs"], than["tasks"])
+    return f"{text} ({size_of(estimate['runs'], estimate['tasks'])})" if other and estimate["ci95"] else text
 
 
 def tasks(run: RunFacts) -> Table | None:
@@ -259,7 +265,7 @@ def paper_rows(groups: Sequence[Group]) -> list[Record]:
             continue
         statistic = statistic_of([other for other in groups if other.family == group.family])
         own = estimates(group.result, statistic)
-        first = next(iter(own.values()))
+        first = own.get("zero_shot") or next(iter(own.values()))
         rows.append(
             {
                 "family": group.family,
@@ -280,7 +286,7 @@ def as_csv(rows: Sequence[Record]) -> str:
     """Return the rows as CSV: a column for each figure and each end of its interval, empty where there is none."""
     written = io.StringIO()
     head = ["family", "group", "split", "finished", "runs", "tasks", "statistic"]
-    head += [f"{name}{end}" for name in COLUMNS for end in ("", "_low", "_high")]
+    head += [f"{name}{end}" for name in COLUMNS for end in ("", "_low", "_high", "_n")]
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(head)
     for row in rows:
@@ -289,7 +295,8 @@ def as_csv(rows: Sequence[Record]) -> str:
         for name in COLUMNS:
             estimate = row[name]
             low, high = (estimate["ci95"] or ("", "")) if estimate else ("", "")
-            cells += [estimate["value"] if estimate else "", low, high]
+            n = estimate["runs"] * estimate["tasks"] if estimate else ""
+            cells += [estimate["value"] if estimate else "", low, high, n]
         writer.writerow(cells)
     return written.getvalue()
 
@@ -329,7 +336,7 @@ def as_latex(rows: Sequence[Record]) -> str:
             rf"{row['runs']} $\times$ {row['tasks']}",
         ]
         for name in ("random", "zero_shot", "adapted"):
-            cells.append(latex(_cell(row[name])))
+            cells.append(latex(_cell(row[name], than=row["zero_shot"])))
         cells.append(latex(_cell(row["gain"], form=signed)))
         if success:
             cells += [latex(_cell(row[name], form=share)) for name in ("zero_shot_success", "adapted_success")]

@@ -50,6 +50,11 @@ def values_of(estimate: Estimate) -> str:
     return f"{count(estimate['runs'], 'run')} {TIMES} {count(estimate['tasks'], 'task')}".replace(" ", "\u00a0")
 
 
+def size_of(runs: int, tasks: int) -> str:
+    """Say briefly how many values a figure is of: runs times tasks."""
+    return f"n = {runs}\u00a0{TIMES}\u00a0{tasks}"
+
+
 def count(many: int, name: str) -> str:
     """Return a count with its noun."""
     return f"{many:,} {name}{'' if many == 1 else 's'}"

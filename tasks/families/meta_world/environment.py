@@ -131,8 +131,7 @@ class MetaWorldEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
         def counted() -> FloatArray:
             self._reads += 1
             if self._reads > READS_PER_RESET:
-                what = f"Meta-World's {name} rejects the task's rand_vec"
-                raise UserError(what, mend="move the goal away from the object, to 0.25 m or more")
+                raise rejected(name)
             vector: FloatArray = read()
             return vector
 
@@ -140,6 +139,12 @@ class MetaWorldEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
         # The package's own builds objects for every contact and name: a quarter of a step.
         environment.touching_object = partial(touches, environment.data, *pads(environment.model))
         return environment
+
+
+def rejected(name: str) -> UserError:
+    """Return what says that the package rejects a task's vector: it would look for another goal for ever."""
+    what = f"Meta-World's {name} rejects the task's rand_vec"
+    return UserError(what, mend="move the goal away from the object, to 0.25 m or more")
 
 
 def pads(model: mujoco.MjModel) -> tuple[int, int]:

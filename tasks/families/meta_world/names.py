@@ -109,3 +109,7 @@ SAME_START: tuple[str, ...] = (
 def number_of(name: str) -> int:
     """Return the place of environment `name` in `ENVIRONMENTS`."""
     return ENVIRONMENTS.index(name)
+
+
+# Written anew as functions of arrays, and stepped side by side (`mql.tasks.families.meta_world.stepped`).
+STEPPED: tuple[str, ...] = ("reach", "push", "pick-place", "door-open", "door-close", "drawer-open", "drawer-close")

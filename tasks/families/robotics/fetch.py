@@ -19,11 +19,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from mql.tasks.distributions import Choice, Disc, Distribution, LogUniform, Uniform
 from mql.tasks.families.robotics.environment import set_task
 from mql.tasks.families.robotics.fetch_environment import EPISODE_LENGTH, make_fetch
+from mql.tasks.families.robotics.fetch_parallel import FetchFamily
 from mql.tasks.families.robotics.fetch_probe import probe_grasping, probe_pushing, probe_reaching, probe_sliding
+from mql.tasks.families.robotics.fetch_scenes import SCENES
 from mql.tasks.family import Split, SuccessAt
 from mql.tasks.parameter import Parameter
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
@@ -104,8 +107,28 @@ KINDS = {
 PROBES = {"reach": probe_reaching, "push": probe_pushing, "slide": probe_sliding, "pick": probe_grasping}
 
 
-def fetch(kind: str, variant: str = "") -> GymnasiumFamily:
+def fetch(kind: str, variant: str = "") -> FetchFamily:
     """Build one family: `kind` is reach, push, slide or pick; `variant` is nothing, ``sparse`` or ``physics``."""
+    return FetchFamily(
+        **_common(kind, variant),
+        scene=SCENES[kind],
+        sparse=variant == "sparse",
+    )
+
+
+def wrapped(kind: str, variant: str = "") -> GymnasiumFamily:
+    """Build the same family around the package's own environment, to compare with: its name ends in ``-wrapped``."""
+    common = _common(kind, variant)
+    return GymnasiumFamily(
+        **common | {"name": f"{common['name']}-wrapped", "summary": f"{common['summary']} (the package's environment)"},
+        make_env=partial(make_fetch, KINDS[kind].env_id, "sparse" if variant == "sparse" else "dense"),
+        set_task=set_task,
+        observed_keys=("observation",),
+        success_key="is_success",
+    )
+
+
+def _common(kind: str, variant: str) -> dict[str, Any]:
     facts = KINDS[kind]
     parameters, ood = _goal(facts), dict(facts.ood)
     if facts.has_object:
@@ -120,28 +143,24 @@ def fetch(kind: str, variant: str = "") -> GymnasiumFamily:
             "sensor_offset": LARGER_OFFSETS,
         }
         ood |= {"grip": MORE_SLIPPERY} if facts.lifts else {}
-    return GymnasiumFamily(
-        name=f"fetch-{kind}-{variant}" if variant else f"fetch-{kind}",
-        summary=facts.summary
+    return {
+        "name": f"fetch-{kind}-{variant}" if variant else f"fetch-{kind}",
+        "summary": facts.summary
         + {"": "", "sparse": "; sparse reward", "physics": ", with hidden actuation and sensing"}[variant],
-        obs_dim=25 if facts.has_object else 10,
-        action_dim=4,
-        episode_length=EPISODE_LENGTH,
-        control_timestep=CONTROL_TIMESTEP,
-        make_env=partial(make_fetch, facts.env_id, "sparse" if variant == "sparse" else "dense"),
-        set_task=set_task,
-        observed_keys=("observation",),
-        success_key="is_success",
-        success_at=facts.success_at,
-        has_success=True,
-        parameters=parameters,
-        splits={
+        "obs_dim": 25 if facts.has_object else 10,
+        "action_dim": 4,
+        "episode_length": EPISODE_LENGTH,
+        "control_timestep": CONTROL_TIMESTEP,
+        "success_at": facts.success_at,
+        "has_success": True,
+        "parameters": parameters,
+        "splits": {
             "train": Split(n=100, seed=1),
             "test": Split(n=30, seed=2),
             "ood": Split(n=20, seed=3, override=ood),
         },
-        probe=PROBES[kind],
-    )
+        "probe": PROBES[kind],
+    }
 
 
 def _goal(facts: Kind) -> dict[str, Parameter]:

@@ -39,6 +39,28 @@ OBJECT_FROM_GRIPPER = slice(6, 9)  # of an observation with an object
 Array = npt.NDArray[Any]
 
 
+def physics_of(*, drives: bool, has_object: bool) -> dict[str, tuple[Change, ...]]:
+    """Return what task parameters can change in a Fetch model: name -> its changes.
+
+    Args:
+        drives: the fingers move; to reach and to push they stay shut.
+        has_object: there is something on the table.
+    """
+    changes: dict[str, tuple[Change, ...]] = {"damping": (change("scale", "dof_damping", joint=ARM_JOINTS),)}
+    if drives:
+        changes["grip"] = (change("scale", "position_gain", actuator="*"),)
+    if has_object:
+        changes |= {
+            "mass": (change("scale", "body_mass", body="object0"),),
+            "friction": tuple(
+                change("scale", "geom_friction", index=index, body=name)  # the pushing table's geom has no name
+                for name in ("object0", "table0")
+                for index in range(3)
+            ),
+        }
+    return changes
+
+
 def make_fetch(env_id: str, reward_type: str, render_mode: str | None = None) -> FetchTask:
     """Build one environment, without a step limit.
 
@@ -63,18 +85,7 @@ class FetchTask(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._fetch = fetch
         self._parameters: Mapping[str, Value] = {}
         self._queue: deque[Array] = deque()
-        changes: dict[str, tuple[Change, ...]] = {"damping": (change("scale", "dof_damping", joint=ARM_JOINTS),)}
-        if fetch.model.nu:  # to reach, the fingers stay shut
-            changes["grip"] = (change("scale", "position_gain", actuator="*"),)
-        if fetch.has_object:
-            changes |= {
-                "mass": (change("scale", "body_mass", body="object0"),),
-                "friction": tuple(
-                    change("scale", "geom_friction", index=index, body=name)  # the pushing table's geom has no name
-                    for name in ("object0", "table0")
-                    for index in range(3)
-                ),
-            }
+        changes = physics_of(drives=bool(fetch.model.nu), has_object=fetch.has_object)
         self._changed = tuple(changes)
         where = f"family {env.spec.id if env.spec is not None else 'fetch'}"
         self.physics_changes = PhysicsChanges(

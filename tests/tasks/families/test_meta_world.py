@@ -22,6 +22,7 @@ from mql.tasks.families.meta_world.environment import MetaWorldEnvironment
 from mql.tasks.families.meta_world.family import MetaWorldFamily
 from mql.tasks.families.meta_world.names import MT10, SAME_START, number_of
 from mql.tasks.families.meta_world.probe import expert
+from mql.tasks.families.meta_world.stepped import SteppedMetaWorldFamily
 from mql.tasks.family import Task
 
 EXPERT_GOALS = 5
@@ -31,9 +32,10 @@ HAND, GOAL = slice(0, 3), slice(36, 39)
 
 
 def family(name: str) -> MetaWorldFamily:
+    """The family around the package's environments; test_meta_world_stepped.py tests what is stepped as arrays."""
     loaded = registry.load(name)
     assert isinstance(loaded, MetaWorldFamily)
-    return loaded
+    return loaded.wrapped() if isinstance(loaded, SteppedMetaWorldFamily) else loaded
 
 
 def run(env, actions: np.ndarray) -> list[np.ndarray]:

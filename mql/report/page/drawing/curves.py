@@ -25,7 +25,7 @@ from mql.report.page.drawing.canvas import (
 )
 from mql.report.page.facts import RunFacts, numeric
 from mql.report.page.groups import Array, Group, statistic_name, statistic_of
-from mql.report.page.words import count, number
+from mql.report.page.words import TIMES, count, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,34 +80,49 @@ def learning_curve(pictures: Pictures, group: Group, *, name: str) -> Picture | 
     return picture.described(alt, caption)
 
 
-def compared_curves(pictures: Pictures, groups: Sequence[Group], column: str, *, name: str) -> Picture | None:
-    """Draw one column of several groups over env steps: IQM with bands."""
+def compared_curves(
+    pictures: Pictures, groups: Sequence[Group], column: str, *, name: str, by_clock: bool = False
+) -> Picture | None:
+    """Draw one column of several groups over env steps, or over wall clock: IQM with bands."""
     there = [group for group in groups if group.curve and len(group.curve.values.get(column, {})) > 1]
+    if by_clock:
+        there = [g for g in there if g.curve and g.curve.seconds.keys() >= g.curve.values[column].keys()]
     if not there:
         return None
     said = []
 
     def plot(axes: Axes) -> None:
         for place, group in enumerate(groups):
-            own = group.curve.values.get(column, {}) if group.curve else {}
-            if len(own) < 2:
+            if group not in there or group.curve is None:
                 continue
+            own = group.curve.values[column]
             colour, marker = GROUPS[place % len(GROUPS)], MARKERS[place % len(MARKERS)]
-            _line(axes, own, iqm, colour, marker, f"{group.label or group.family}, {count(len(group.runs), 'run')}")
+            x = [group.curve.seconds[steps] / 60.0 for steps in own] if by_clock else [float(steps) for steps in own]
+            most, fewest = (kind(len(values) for values in own.values()) for kind in (max, min))
+            runs = count(most, "run") if most == fewest else f"{fewest} to {most} runs"
+            text = f"{group.short}, {runs} {TIMES} {count(group.curve.tasks, 'task')}"
+            _line(axes, own, iqm, colour, marker, text, x=x)
             said.append(f"{group.label or group.family} ends at {_of(list(own.values())[-1], iqm)}")
         axes.set_ylabel("return of an episode")
         axes.set_xlim(left=0)
-        steps_axis(axes)
+        if by_clock:
+            axes.set_xlabel("wall clock of a run (min)")
+        else:
+            steps_axis(axes)
         legend(axes, columns=1)
 
     label = STYLES[column][0]
     size = (WIDTH, 3.1 + 0.2 * len(there))
-    picture = pictures.draw(name, f"Learning curves, {label}", plot, alt="", size=size)
+    over = "wall clock" if by_clock else "environment steps"
+    title = f"Learning curves, {label}" + (", by wall clock" if by_clock else "")
+    picture = pictures.draw(name, title, plot, alt="", size=size)
     kind = there[0].curve.kind if there[0].curve else ""
     caption = (
         f"Interquartile mean on {kind} tasks; bands: 95 % stratified bootstrap, where there are at least 5 values."
     )
-    return picture.described(f"Return over environment steps: {'; '.join(said)}.", caption)
+    if by_clock:
+        caption += " Wall clock: mean of the runs, evaluations included, on their machine and beside its other work."
+    return picture.described(f"Return over {over}: {'; '.join(said)}.", caption)
 
 
 def logged(pictures: Pictures, groups: Sequence[Group], *, name: str) -> list[Picture]:
@@ -148,9 +163,18 @@ def _logged(run: RunFacts, key: str) -> tuple[list[float], list[float]]:
     return [block[-1][0] for block in blocks], [float(np.mean([value for _, value in block])) for block in blocks]
 
 
-def _line(axes: Axes, own: dict[int, Array], statistic: Statistic, colour: str, marker: str, label: str) -> None:
+def _line(
+    axes: Axes,
+    own: dict[int, Array],
+    statistic: Statistic,
+    colour: str,
+    marker: str,
+    label: str,
+    *,
+    x: Sequence[float] | None = None,
+) -> None:
     estimates = [across_runs(values, statistic) for values in own.values()]
-    steps = [float(step) for step in own]
+    steps = [float(step) for step in own] if x is None else x
     low, high = ([None if e["ci95"] is None else e["ci95"][end] for e in estimates] for end in (0, 1))
     band(axes, steps, low, high, colour)
     axes.plot(steps, [e["value"] for e in estimates], color=colour, marker=marker, label=label)

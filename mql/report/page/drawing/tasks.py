@@ -25,7 +25,7 @@ from mql.report.page.drawing.canvas import (
 from mql.report.page.drawing.parameters import columns, name_ticks
 from mql.report.page.facts import Record, numeric
 from mql.report.page.groups import Group, statistic_name, statistic_of
-from mql.report.page.words import TIMES, count, number, signed
+from mql.report.page.words import TIMES, count, number, signed, size_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -212,7 +212,7 @@ def compared(pictures: Pictures, groups: Sequence[Group], *, name: str) -> Pictu
                 )
                 shown = True
                 said.append(f"{group.label or group.family} {label} {number(estimate['value'])}")
-        _rows(axes, [group.label or group.family for group in there])
+        _rows(axes, [f"{group.short} ({_size(group)})" for group in there])
         axes.set_xlabel("return of an episode")
         legend(axes, columns=3)
 
@@ -221,6 +221,12 @@ def compared(pictures: Pictures, groups: Sequence[Group], *, name: str) -> Pictu
     picture = pictures.draw(name, "Returns by group", plot, alt=alt, size=size)
     caption = f"{alt} over runs and held-out tasks; bars: 95 % bootstrap intervals, where there are at least 5 values."
     return picture.described(f"{alt}: {'; '.join(said)}.", caption)
+
+
+def _size(group: Group) -> str:
+    assert group.result is not None
+    runs, tasks = group.result.returns["zero_shot"].shape
+    return size_of(runs, tasks)
 
 
 def improvement(pictures: Pictures, rows: Sequence[Record], *, name: str) -> Picture | None:
@@ -236,7 +242,13 @@ def improvement(pictures: Pictures, rows: Sequence[Record], *, name: str) -> Pic
             value, ci95 = row["value"], row["ci95"]
             errors = None if ci95 is None else [[value - ci95[0]], [ci95[1] - value]]
             axes.errorbar([value], [place], xerr=errors, color=INK, marker="o", capsize=2.5)
-        _rows(axes, [f"{_short(row['better'])} over {_short(row['than'])}" for row in rows])
+        _rows(
+            axes,
+            [
+                f"{_short(row['better'])} over {_short(row['than'])} ({size_of(row['runs'], row['tasks'])})"
+                for row in rows
+            ],
+        )
         axes.set_xlim(0, 1.02)
         axes.set_xlabel("probability of improvement")
 
@@ -272,7 +284,9 @@ def by_budget(pictures: Pictures, rows: Sequence[Record], *, name: str) -> Pictu
             own = sorted((row for row in rows if row["variant"] == variant), key=lambda row: float(row["budget"]))
             x = [float(row["budget"]) for row in own]
             colour = GROUPS[place % len(GROUPS)]
-            low, high = ([row["zero_shot"] + row["ci95"][end] for row in own] for end in (0, 1))
+            low, high = (
+                [row["zero_shot"] + row["ci95"][end] if row["ci95"] else None for row in own] for end in (0, 1)
+            )
             band(axes, x, low, high, colour)
             axes.plot(
                 x, [row["adapted"] for row in own], color=colour, marker=MARKERS[place % len(MARKERS)], label=variant

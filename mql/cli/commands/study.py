@@ -1,0 +1,61 @@
+"""`mql study`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mql.cli.commands.arguments import AsJson, Trust
+
+
+def study(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.yaml|DIR", help="A study's file, or the folder of one that has begun.", show_default=False
+        ),
+    ],
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", metavar="DIR", help="Folder of the study and its runs.", show_default="studies/NAME"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            metavar="N",
+            help="Runs at the same time.",
+            show_default="cores, divided by threads of a run",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a study that has begun: finished runs stay as they are.")
+    ] = False,
+    listing: Annotated[
+        bool, typer.Option("--list", help="Show the runs and where each stands, and make none.")
+    ] = False,
+    trust: Trust = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Leave out the short checks of a family of your own.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the runs of a study: families, methods, variants of settings and seeds, several at a time."""
+    from mql.cli.study import list_study, study
+
+    if listing:
+        list_study(file, directory=directory, as_json=as_json)
+        return
+    status = study(
+        file,
+        directory=directory,
+        workers=workers,
+        resume=resume,
+        trust=trust,
+        check=not no_check,
+        as_json=as_json,
+    )
+    raise typer.Exit(status)

@@ -1,0 +1,1 @@
+"""Many runs as one experiment: families, methods, variants of settings and seeds."""

@@ -1,0 +1,118 @@
+"""The runs of a study, each with its configuration: every family with every method, variant and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mql.api.checking import check_before_training
+from mql.api.families import as_trained_on
+from mql.api.training import check_device
+from mql.config.loading import load_experiment
+from mql.config.methods import METHODS
+from mql.config.schema import Config
+from mql.config.yaml_text import Given, Layer
+from mql.errors import UserError
+from mql.learning.trainer import replay_size
+from mql.runs.available_memory import available_memory
+from mql.study.file import StudyFile, Variant, place_of
+from mql.tasks import registry
+from mql.tasks.definitions.family import check_trust, load_definition
+from mql.tasks.definitions.file import read_definition
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study.
+
+    Attributes:
+        family: its short name in the study: the family's, or that of the file that stands for it.
+        definition: the file that defines the family, with its digest; None: the family is known by its name.
+        settled: the keys that the study's files and settings give, for messages.
+    """
+
+    family: str
+    method: str
+    variant: str
+    seed: int
+    config: Config
+    definition: tuple[Path, str] | None
+    given: Layer
+
+    @property
+    def place(self) -> Path:
+        """Where its run directory is, below the study's."""
+        return place_of(self.family, self.method, self.variant, self.seed)
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return self.place.as_posix()
+
+
+def cells_of(study: StudyFile) -> list[Cell]:
+    """Return a study's runs, in the order in which they are made.
+
+    Raises:
+        UserError: an unknown family, a wrong key or value, values that do not agree, or no run at all.
+    """
+    cells = [_cell(study, short, method, variant, seed) for short, method, variant, seed in study.places()]
+    if not cells:
+        mend = "loosen what their 'for' says"
+        raise UserError("no variant holds for any family and method", where=study.where("variants"), mend=mend)
+    return cells
+
+
+def _cell(study: StudyFile, short: str, method: str, variant: Variant, seed: int) -> Cell:
+    target = study.families[short]
+    # The method first: where a setting does not go with it, the setting's line is named.
+    chosen = {"method": Given(method, study.where("methods")), **study.settings, **variant.settings}
+    place = list(study.families).index(short)
+    try:
+        experiment = load_experiment(target, overrides=chosen, seed=seed, families=registry.names())
+    except UserError as error:
+        if error.where is not None and Path(error.where) != Path(target):
+            raise
+        raise UserError(error.what, where=study.where(f"families.{place}"), mend=error.mend) from None
+    definition = experiment.definition
+    digest = None if definition is None else (definition, read_definition(definition).digest)
+    return Cell(short, method, variant.name, seed, experiment.config, digest, dict(experiment.given))
+
+
+def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool) -> None:
+    """Refuse what would fail only when a run begins: families, splits, devices, memory for all runs of one time.
+
+    Raises:
+        UserError: something of that kind, in one line.
+        Untrusted: a definition would run Python that nobody trusts.
+    """
+    sizes: list[float] = []
+    checked: set[Path] = set()
+    seeds_apart = {cell.place.parent: cell for cell in cells}.values()
+    for cell in seeds_apart:
+        config = cell.config
+        check_device(config)
+        if cell.definition is None:
+            family = registry.load(config.family)
+        else:
+            path = cell.definition[0]
+            check_trust(read_definition(path), given=trust)
+            family = load_definition(path, trust=trust)
+            if check and path not in checked:
+                check_before_training(family, path, processes=config.workers)
+            checked.add(path)
+        harder = as_trained_on(family, config)
+        for final in (False, True):
+            harder.tasks(config.evaluate.split_of(final=final))
+        size = replay_size(config, harder, ())
+        own: float = size.nbytes if config.device == "cpu" else size.nbytes - size.device_bytes
+        own = own if METHODS[config.method].replay else 0.0
+        sizes += [own] * sum(other.place.parent == cell.place.parent for other in cells)
+    needed = sum(sorted(sizes)[-workers:])
+    there = available_memory("cpu")
+    if needed > there.nbytes:
+        what = f"the replays of {workers} runs at the same time need {needed / 1e9:,.1f} GB"
+        left = f"{there.nbytes / 1e9:,.1f} GB are free {there.where}"
+        mend = f"{left}: use fewer workers, or a smaller train.replay_capacity"
+        raise UserError(what, where="workers", mend=mend)

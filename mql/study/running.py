@@ -1,0 +1,182 @@
+"""Runs of a study side by side: one process for each, as many at a time as the cores carry."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from mql.errors import UserError
+from mql.files import user_errors
+from mql.study.cells import Cell
+from mql.study.folder import StudyDir
+from mql.study.one_run import FINISHED, MISTAKE, SAVING_SECONDS
+from mql.threads import VARIABLES
+
+POLL_SECONDS = 0.5
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import mql.study.one_run as one; sys.exit(one.main())"
+_LOG_END = 20_000  # bytes of a log's end that are looked through for what went wrong
+
+
+class Stopped(Exception):
+    """Ctrl-C or SIGTERM; all runs that were at work have been saved."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers_for(cells: Sequence[Cell]) -> int:
+    """Return how many runs the cores carry at a time, each with the threads that its configuration says."""
+    threads = max(cell.config.threads for cell in cells)
+    return max(1, min(cores() // threads, len(cells)))
+
+
+@dataclass
+class _Work:
+    """A process and the run that it makes."""
+
+    cell: Cell
+    process: subprocess.Popen[bytes]
+    log: Path
+    begun: int = 0  # bytes of the log before this process
+
+
+@dataclass
+class Watched:
+    """What happens, for whoever shows it."""
+
+    on_change: Callable[[Sequence[Cell]], None]  # a run has begun or ended; those that are at work
+    on_moment: Callable[[Sequence[Cell]], None]  # half a second has gone by
+    on_failure: Callable[[Cell, str], None]
+    failed: list[Cell] = field(default_factory=list)
+
+
+def run_cells(
+    folder: StudyDir, cells: Sequence[Cell], *, workers: int, trust: bool, command: Sequence[str], watched: Watched
+) -> None:
+    """Make the runs, one after the other as workers are free; one that fails is noted, and the others go on.
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM.
+        UserError: a process can't be started, or the study's folder can't be written.
+    """
+    waiting, at_work = list(cells), list[_Work]()
+    try:
+        while waiting or at_work:
+            while waiting and len(at_work) < workers:
+                at_work.append(_started(folder, waiting.pop(0), trust=trust, command=command))
+                watched.on_change([work.cell for work in at_work])
+            ended = [work for work in at_work if work.process.poll() is not None]
+            for work in ended:
+                at_work.remove(work)
+                error = _outcome(work)
+                folder.note(work.cell, error)
+                if error is not None:
+                    watched.failed.append(work.cell)
+                    watched.on_failure(work.cell, error)
+            if ended:
+                watched.on_change([work.cell for work in at_work])
+                continue
+            watched.on_moment([work.cell for work in at_work])
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        raise Stopped from None
+    finally:
+        _stop(at_work)
+
+
+def _started(folder: StudyDir, cell: Cell, *, trust: bool, command: Sequence[str]) -> _Work:
+    """Start the process of a run."""
+    path = folder.path / cell.place
+    log = path.with_name(path.name + ".log")
+    threads = str(cell.config.threads)
+    wanted = {
+        "run_dir": str(path),
+        "config": cell.config.model_dump(mode="json"),
+        "definition": None if cell.definition is None else [str(cell.definition[0]), cell.definition[1]],
+        # What a run keeps of a definition has the same bytes, so it may do what the original may.
+        "trust": trust or cell.definition is not None,
+        "command": list(command),
+    }
+    with user_errors(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as written:
+            begun = written.tell()
+            process = _process(written, dict.fromkeys(VARIABLES, threads))
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):  # it died at once; how is found out by who waits for it
+        process.stdin.write(json.dumps(wanted).encode() + b"\n")
+        process.stdin.flush()  # and stays open: the process ends when it closes
+    return _Work(cell, process, log, begun)
+
+
+def _process(log: IO[bytes], variables: dict[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", _BOOT, json.dumps([part or os.getcwd() for part in sys.path])],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **variables},
+            start_new_session=True,  # Ctrl-C is for this process, which tells the others
+        )
+    except OSError as error:
+        what = f"a process could not start ({error.strerror})"
+        raise UserError(what, mend="use fewer workers, or close other programs") from None
+
+
+def _outcome(work: _Work) -> str | None:
+    """Return what went wrong in a run whose process has ended, in a line; None: it is finished."""
+    _close(work)
+    code = work.process.returncode
+    if code == FINISHED:
+        return None
+    lines = _said(work)
+    if code == MISTAKE and lines and lines[-1].startswith("error: "):
+        return lines[-1].removeprefix("error: ")
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+    last = f", after: {lines[-1][:300]}" if lines else ""
+    return f"its process ended with {how}{last} (see {work.log})"
+
+
+def _said(work: _Work) -> list[str]:
+    """Return the last lines that a run's process printed."""
+    with user_errors(work.log), work.log.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(work.begun, end - _LOG_END))
+        text = file.read().decode("utf-8", "replace")
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _stop(at_work: Sequence[_Work]) -> None:
+    """Ask the processes to save their runs and end; another Ctrl-C, or too long a time, ends them at once."""
+    for work in at_work:
+        if work.process.poll() is None:
+            work.process.terminate()
+    end = time.monotonic() + SAVING_SECONDS
+    try:
+        while any(work.process.poll() is None for work in at_work) and time.monotonic() < end:
+            time.sleep(0.05)
+    except KeyboardInterrupt:
+        pass
+    for work in at_work:
+        if work.process.poll() is None:
+            work.process.kill()
+            work.process.wait()
+        _close(work)
+
+
+def _close(work: _Work) -> None:
+    if work.process.stdin is not None:
+        with suppress(BrokenPipeError):
+            work.process.stdin.close()
