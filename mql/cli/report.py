@@ -16,8 +16,8 @@ from mql.report.page.drawing.canvas import Pictures
 from mql.report.page.facts import Place, Record, RunFacts, find_runs, read_facts
 from mql.report.page.groups import group_runs
 from mql.report.page.page import build, check_target, read_films, write, write_tables
-from mql.study.file import place_of, read_study
-from mql.study.folder import FILE, is_study
+from mql.study.file import FILE, place_of, read_study
+from mql.study.folder import is_study
 
 MOST_LOOKED = 4  # runs that are loaded: the first one of each group, and no more than these
 

@@ -34,6 +34,7 @@ SCHEMA = "mql.study/1"
 STUDY = Wanted("study", f"schema: {SCHEMA}", "")
 USUAL = "default"  # the one variant of a study that names none
 MOST_SEEDS = 1000
+FILE, STATUS, LOCK = OWN_FILES = ("study.yaml", "status.json", "lock")  # in a study's folder, beside its families
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]{0,63}")  # what is fit for a folder's name
 # What a study says in other places, by the key that a person would try: the place.
 _ELSEWHERE = {"family": "families", "method": "methods", "seed": "seeds"}
@@ -211,6 +212,10 @@ def _families(marked: MarkedYaml, spec: Spec, folder: Path) -> dict[str, str]:
             short = target
         if not _NAME.fullmatch(short):
             raise UserError(f"{short!r} is not fit for a folder's name", where=where, mend="rename the file")
+        if short in OWN_FILES:
+            raise UserError(
+                f"{short} is a file of the study's own folder", where=where, mend="rename the family's file"
+            )
         if short in found:
             mend = "rename one of the files: runs stand in folders of these names"
             raise UserError(f"two families are called {short!r}", where=where, mend=mend)

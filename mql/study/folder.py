@@ -22,10 +22,9 @@ from mql.runs.definition import kept_definition
 from mql.runs.folder import WriterLock
 from mql.runs.listing import last_line, row_of
 from mql.study.cells import Cell
-from mql.study.file import StudyFile, read_study
+from mql.study.file import FILE, LOCK, STATUS, StudyFile, read_study
 from mql.types import JSON
 
-FILE, STATUS, LOCK = "study.yaml", "status.json", "lock"
 # What may change in a study that has begun: it changes no figure.
 CHANGEABLE = ("collect", "tracking", "wandb")
 

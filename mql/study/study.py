@@ -13,8 +13,8 @@ from mql.api.run import Run, open_run
 from mql.api.training import notes_on
 from mql.errors import UserError
 from mql.study.cells import Cell, cells_of, check_cells
-from mql.study.file import StudyFile, read_study
-from mql.study.folder import FILE, CellState, StudyDir, is_study, status
+from mql.study.file import FILE, StudyFile, read_study
+from mql.study.folder import CellState, StudyDir, is_study, status
 from mql.study.progress import Progress
 from mql.study.running import Watched, run_cells, workers_for
 from mql.types import JSON

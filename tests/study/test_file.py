@@ -108,6 +108,10 @@ HEAD = "schema: mql.study/1\n"
         ),
         (HEAD + "families: [point-robot]\nseeds: 1\nreference: td3\n", "the study has no 'td3' (s.yaml:4 reference)"),
         (HEAD + "families: [point-robot, ./point-robot.yaml]\nseeds: 1\n", "two families are called 'point-robot'"),
+        (
+            HEAD + "families: [./lock.yaml]\nseeds: 1\n",
+            "lock is a file of the study's own folder (s.yaml:2 families.0)",
+        ),
         (HEAD + "families: [point-robot]\nseeds: 1\nworkers: 0\n", "workers is 0 (s.yaml:4 workers)"),
         (
             HEAD + "families: [point-robot]\nmethods: [mql, td3]\nseeds: 1\nsettings:\n  agent.use_context: true\n",
