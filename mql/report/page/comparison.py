@@ -136,7 +136,9 @@ def across(groups: Sequence[Group]) -> list[Record]:
     A method that lacks one of these families has no mean.
     """
     scales, _ = scales_of(groups)
-    known = {(g.family, _key(g)): g for g in groups if g.place is not None and g.result is not None}
+    there = [group for group in groups if group.place is not None and group.result is not None]
+    several = len({group.place.study for group in there if group.place}) > 1
+    known = {(group.family, _key(group, with_study=several)): group for group in there}
     rows = []
     for key in dict.fromkeys(key for family, key in known if any(family == scale.family for scale in scales)):
         tables = {
@@ -182,6 +184,8 @@ def _scored(estimate: Estimate | None) -> str:
     return f"{_two_digits(estimate)} ({size_of(estimate['runs'], estimate['tasks'])})"
 
 
-def _key(group: Group) -> str:
+def _key(group: Group, *, with_study: bool) -> str:
     place = group.place
-    return "" if place is None else f"{place.method}/{place.variant}"
+    if place is None:
+        return ""
+    return f"{place.study}/{place.method}/{place.variant}" if with_study else f"{place.method}/{place.variant}"

@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float64]
 
 # What may differ between the runs of a group: it names a run, or changes at most its speed.
 NOT_A_SETTING = ("seed", "threads", "device", "collect.workers", "train.keep_checkpoints", "train.checkpoint_every")
-NOT_A_SECTION = ("tracking",)
+NOT_A_SECTION = ("tracking", "wandb")
 LONGEST_LABEL = 60  # characters
 
 
@@ -93,9 +93,20 @@ class Group:
 def group_runs(runs: Sequence[RunFacts]) -> list[Group]:
     """Put runs into groups, in the order in which they are given; each has its result and curve."""
     groups: list[Group] = []
-    for family in dict.fromkeys(run.family for run in runs):
-        groups += _groups_of_family(family, [run for run in runs if run.family == family])
+    families = _families(runs)
+    for family in dict.fromkeys(families):
+        groups += _groups_of_family(family, [run for run, own in zip(runs, families, strict=True) if own == family])
     return groups
+
+
+def _families(runs: Sequence[RunFacts]) -> list[str]:
+    """Return the family of each run: where a study has several files about one family, what it calls each of them."""
+    called: dict[str, dict[str, set[str]]] = {}
+    for run in runs:
+        if run.place is not None:
+            called.setdefault(run.family, {}).setdefault(run.place.study, set()).add(run.place.family)
+    apart = {family for family, studies in called.items() if any(len(names) > 1 for names in studies.values())}
+    return [run.place.family if run.place is not None and run.family in apart else run.family for run in runs]
 
 
 def _groups_of_family(family: str, runs: Sequence[RunFacts]) -> list[Group]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -111,6 +112,35 @@ def test_families_count_alike_and_those_without_an_oracle_not_at_all(tmp_path: P
         "mean of 2 families",
     ]
     assert "maze has no runs of the method oracle" in said and "in kitchen the oracle gets no more" in said
+
+
+def test_two_files_about_one_family_are_compared_apart(tmp_path: Path) -> None:
+    facts = study(tmp_path / "short") + study(tmp_path / "long", ends={n: v * 0.5 for n, v in ENDS.items()})
+    for run in facts:
+        name = "short" if "short" in run.path.parts else "long"
+        run.place = Place("mine", name, run.path.parts[-3], "default", "mql/default")
+    groups = group_runs(facts)
+    against = against_reference(groups)
+    assert [(row["family"], row["group"], row["reference"]) for row in against] == [
+        (family, method, "mql") for family in ("short", "long") for method in ("td3", "oracle")
+    ]
+    middles = {name: float(trim_mean(values.ravel(), 0.25)) for name, values in ENDS.items()}
+    assert against[2]["difference"]["value"] == pytest.approx(0.5 * (middles["td3"] - middles["mql"]))
+    assert {name for row in across(groups) for name in row["families"]} == {"short", "long"}
+
+
+def test_two_studies_have_scores_of_their_own(tmp_path: Path) -> None:
+    facts, again = study(tmp_path / "one"), study(tmp_path / "two", ends={**ENDS, "mql": ENDS["mql"] * 2.0})
+    for run in again:
+        run.place = replace(run.place, study="other") if run.place else None
+    score = {row["group"]: row["mean"]["value"] for row in across(group_runs(facts + again))}
+    assert len(score) == 6 and score["other/mql/default"] < score["mine/mql/default"]
+
+
+def test_seeds_that_were_logged_elsewhere_belong_to_the_same_group(tmp_path: Path) -> None:
+    facts = study(tmp_path)
+    facts[0].config["wandb.project"] = "another"  # a study may change it when it goes on
+    assert [len(group.runs) for group in group_runs(facts)] == [4, 3, 4]
 
 
 def test_runs_that_are_evaluated_at_slightly_other_steps_are_one_curve(groups: list[Group]) -> None:
