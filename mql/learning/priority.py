@@ -106,7 +106,8 @@ class Favoured:
 
     def _judge(self, task: int) -> None:
         scores = self._scores[task]
-        self._rows[task] = False
-        for stored, favoured in zip(scores, self._rule(list(scores.values())) if scores else (), strict=True):
-            if favoured:
+        favoured = self._rule(list(scores.values())) if scores else np.zeros(0, dtype=bool)
+        self._rows[task] = not favoured.any()  # among equals nothing is refused, however large the factor
+        for stored, chosen in zip(scores, favoured, strict=True):
+            if chosen:
                 self._rows[task, (stored.first + np.arange(stored.rows)) % self._rows.shape[1]] = True

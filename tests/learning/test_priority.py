@@ -10,7 +10,8 @@ import pytest
 
 from mql.config.schema import TrainConfig
 from mql.errors import UserError
-from mql.learning.priority import RULES, EpisodePriority, priority_for
+from mql.learning.newest import Stored
+from mql.learning.priority import RULES, EpisodePriority, Favoured, priority_for
 from mql.learning.replay import Replay
 from mql.tasks import registry
 from mql.types import Episode
@@ -54,6 +55,13 @@ def test_episodes_with_success_are_drawn_by_the_factor_more_often() -> None:
     # In task 0, one of four episodes weighs 3; in task 1, none succeeded, so all are alike. Tasks are drawn alike.
     expected = [1 / 12, 3 / 12, 1 / 12, 1 / 12, *[1 / 8] * 4]
     np.testing.assert_allclose(list(found.values()), expected, atol=0.01)
+
+
+def test_a_task_without_a_success_refuses_nothing_however_large_the_factor() -> None:
+    stored, favoured = Stored(0, 0, 0, LENGTH + 1, 0), Favoured(EpisodePriority("success", 1e9), (1, 20))
+    favoured.add(stored, episode(0, 0, 0.0))
+    task, row = np.zeros(LENGTH, np.int64), np.arange(LENGTH)
+    assert favoured.accepted(task, row, np.random.default_rng(0)).all()
 
 
 def test_the_upper_quarter_by_return_is_judged_anew_as_episodes_come_and_go() -> None:
