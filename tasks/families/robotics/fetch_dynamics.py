@@ -7,8 +7,8 @@ more at the new state; else what is seen of places is one physics step old.
 What a physics step makes depends on positions, velocities, controls, the mocap body's pose and the point from which the
 constraint solver starts (its warm start), and on nothing else. These are kept as rows of arrays, and each thread has
 one simulation into which it writes a task's row, steps, and reads it back. So tasks need no models of their own (9 MB
-each), and what MuJoCo reads stays in the processor's cache. ``mujoco.rollout`` does the same, but forgets the
-solver's starting point, so that an episode with contacts would soon differ from the package's.
+each), and what MuJoCo reads stays in the processor's cache. ``mujoco.rollout`` would do the same, but
+forgets the solver's starting point, so that numbers would be the package's but for rounding.
 
 Pairs of geoms that can't touch are left out of the search for contacts
 (`mql.tasks.families.robotics.fetch_collisions`).

@@ -13,6 +13,8 @@ import torch
 import mql
 from mql.cli import app as cli
 from mql.runs.run_dir import RunDir, without_machine_keys
+from mql.tasks import registry
+from mql.tasks.family import TaskFamily
 from mql.training.methods import load_learning, new_learning
 
 TINY: dict[str, Any] = {
@@ -92,3 +94,43 @@ def test_what_it_cannot_do_is_said_in_one_line(
     assert "a trial has 2 before its last one" in capsys.readouterr().err
     assert cli.run(["evaluate", str(run.path), "--tasks", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["method"] == "rl2"
+
+
+def best_blind_return(family: TaskFamily) -> float:
+    """Test return of going straight to one place, the one of a grid that is best for the training tasks.
+
+    Who does not know the goal can hardly do better.
+    """
+
+    def going_to(place: np.ndarray, split: str) -> float:
+        tasks = family.tasks(split)
+        batch = family.make_batch(tasks)
+        obs, total = batch.reset(list(range(len(tasks)))), 0.0
+        for _ in range(family.episode_length):
+            step = batch.step(np.clip(10.0 * (place - obs), -1.0, 1.0).astype(np.float32))
+            obs, total = step.obs, total + float(step.reward.mean())
+        return total
+
+    grid = [np.array([x, y]) for x in np.linspace(-0.6, 0.6, 7) for y in np.linspace(-0.6, 0.6, 7)]
+    return going_to(max(grid, key=lambda place: going_to(place, "train")), "test")
+
+
+@pytest.mark.slow
+def test_it_learns_to_find_the_goal_and_to_remember_it(tmp_path: Path) -> None:
+    """The first episode of a trial beats what can be had without the goal; the last one beats the first."""
+    settings = {
+        "train.env_steps": 300_000,
+        "train.evaluate_every": 1_000_000,
+        "train.checkpoint_every": 1_000_000,
+        "rl2.steps_per_iteration": 2400,
+        "rl2.lr": 3e-3,
+        "rl2.discount": 0.95,
+        "rl2.gae_lambda": 0.9,
+        "rl2.kl_limit": 0.06,
+        "evaluate.final_tasks": 20,
+    }
+    summary = mql.train("point-robot", method="rl2", run_dir=tmp_path / "run", seed=1, settings=settings).summary
+    assert summary is not None
+    first, last = summary["zero_shot"]["mean"], summary["adapted"]["mean"]
+    blind = best_blind_return(registry.load("point-robot"))
+    assert last > blind + 4.0 and last > first + 1.0 and summary["gain"]["ci95"][0] > 0.0
