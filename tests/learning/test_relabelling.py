@@ -56,7 +56,9 @@ def played(family: TaskFamily, task: Task, seed: int) -> Episode:
     )
 
 
-@pytest.mark.parametrize("name", ["point-robot", "reacher-goal", "cheetah-vel", "cheetah-dir", "ant-goal", "ant-dir"])
+@pytest.mark.parametrize(
+    "name", ["point-robot", "reacher-goal", "cheetah-vel", "cheetah-dir", "ant-goal", "ant-dir", "fetch-reach"]
+)
 def test_a_copy_is_what_the_other_task_would_have_given(name: str) -> None:
     """The other task is played from the same seed with the same actions: it moves alike, and gives these rewards."""
     family = registry.load(name)
@@ -144,6 +146,7 @@ def test_copies_stand_in_the_other_tasks_rings_and_are_no_steps_of_the_run() -> 
             "arm-push",
             "no two training tasks of arm-push move and look alike: they differ in friction, gain, mass",
         ),
+        ("fetch-push", "no two training tasks of fetch-push move and look alike: they differ in friction, mass"),
         ("walker-params", "no two training tasks of walker-params move and look alike"),
         ("cheetah-vel-oracle", "look alike: they differ in velocity"),
     ],

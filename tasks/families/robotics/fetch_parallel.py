@@ -62,6 +62,11 @@ class FetchFamily(ParallelFamily):
         possible = physics_of(drives=not self.scene.shut, has_object=self.scene.has_object)
         return {name: changes for name, changes in possible.items() if name in self.parameters}
 
+    @property
+    def moves_by(self) -> tuple[str, ...]:
+        """The task parameters that motion or sight depends on: all but those of the goal, which is in nobody's way."""
+        return tuple(name for name in self.parameters if name not in ("goal", "goal_height"))
+
     def model(self, task: Task) -> mujoco.MjModel:
         """Return a model with the physics of a task."""
         physics, base = self.physics, started(self.scene).model
