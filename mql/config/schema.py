@@ -382,6 +382,11 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         what = f"train.batch_size is {train.batch_size}, not a multiple of pearl.tasks_per_update = {tasks}"
         mend = f"give a multiple, such as {max(1, round(train.batch_size / tasks)) * tasks}"
         yield ["train.batch_size", "pearl.tasks_per_update", "method"], what, mend
+    if config.method == "rl2" and config.rl2.steps_per_iteration > train.env_steps:  # it ends with a whole iteration
+        what = (
+            f"rl2.steps_per_iteration is {config.rl2.steps_per_iteration}, more than the run's {train.env_steps} steps"
+        )
+        yield ["rl2.steps_per_iteration", "train.env_steps"], what, "lower it, or raise train.env_steps"
     if config.method == "rl2" and adapt.adaptation_episodes >= config.rl2.trial_episodes:
         before = config.rl2.trial_episodes - 1
         what = f"adapt.adaptation_episodes is {adapt.adaptation_episodes}, but a trial has {before} before its last one"

@@ -250,7 +250,7 @@ def _variant(
     try:
         only = Only.model_validate(values.pop("for", None) or {})
     except ValidationError as error:
-        raise _user_error(error, lambda below: marked.where(f"{key}.for.{below}"), Only) from None
+        raise _user_error(error, lambda below: marked.where(f"{key}.for.{below}".rstrip(".")), Only) from None
     names = {short: short for short in families} | dict(zip(spec.families, families, strict=True))
     own_families = None if only.families is None else tuple(names.get(family, family) for family in only.families)
     for wanted, known, what in ((own_families, families, "family"), (only.methods, spec.methods, "method")):
@@ -303,10 +303,12 @@ def _user_error(error: ValidationError, where: Callable[[str], str], model: type
     if first["type"] == "extra_forbidden":
         return UserError(f"unknown key {name!r}", where=where(key), mend=nearest(name, names))
     text = (field.description or "").rstrip(".") if field is not None else ""
-    meaning = f" ({text[0].lower()}{text[1:]})" if text else ""
+    meaning = f" ({text if text[:2].isupper() else text[:1].lower() + text[1:]})" if text else ""
     if first["type"] == "missing":
         return UserError(f"the key {key!r} is missing", where=where(key), mend=f"add it{meaning}")
     if key.partition(".")[0] == "seeds":
         mend = f"give a list of different whole numbers, or how many there are to be, at most {MOST_SEEDS}"
         return UserError(f"seeds is {shown(first['input'])}", where=where(key), mend=mend)
-    return UserError(f"{key} is {shown(first['input'])}", where=where(key), mend=f"{wish(first, kind)}{meaning}")
+    return UserError(
+        f"{key or 'for'} is {shown(first['input'])}", where=where(key), mend=f"{wish(first, kind)}{meaning}"
+    )

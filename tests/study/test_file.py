@@ -112,6 +112,15 @@ HEAD = "schema: mql.study/1\n"
             HEAD + "families: [./lock.yaml]\nseeds: 1\n",
             "lock is a file of the study's own folder (s.yaml:2 families.0)",
         ),
+        (
+            HEAD + "families: [point-robot]\nseeds: 1\nvariants: {a: {for: 3}}\n",
+            "for is 3 (s.yaml:4 variants.a.for): it has",
+        ),
+        (HEAD + "families: [point-robot]\nseeds: 1\nreference: [mql]\n", "(METHOD or METHOD/VARIANT that"),
+        (
+            HEAD + "families: [point-robot]\nmethods: [rl2]\nseeds: 1\nsettings: {train.env_steps: 800}\n",
+            "rl2.steps_per_iteration is 6000, more than the run's 800 steps",
+        ),
         (HEAD + "families: [point-robot]\nseeds: 1\nworkers: 0\n", "workers is 0 (s.yaml:4 workers)"),
         (
             HEAD + "families: [point-robot]\nmethods: [mql, td3]\nseeds: 1\nsettings:\n  agent.use_context: true\n",
