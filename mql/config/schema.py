@@ -133,8 +133,7 @@ class AgentConfig(Section):
         default=0.3, description="Standard deviation of the noise on collected actions."
     )
     exploration_spread: Annotated[Positive, Field(ge=1)] = Field(
-        default=1.0,
-        description="Each collected episode's noise is this many times smaller to larger, log-uniform; 1: all alike.",
+        default=1.0, description="An episode's noise is up to this many times smaller or larger, log-uniform."
     )
     target_policy_noise: NotNegative = Field(
         default=0.3, description="Standard deviation of the noise on target actions (algorithm td3)."
@@ -186,8 +185,7 @@ class TrainConfig(Section):
     )
     episode_priority: Literal["uniform", "success", "return"] = Field(
         default="uniform",
-        description="Which of a task's episodes are drawn more often: none, those that succeeded, or the upper quarter "
-        "by return.",
+        description="Which of a task's episodes are drawn more often: none, successes, or the upper quarter by return.",
     )
     episode_priority_factor: Annotated[Positive, Field(ge=1)] = Field(
         default=4.0, description="How many times as often their steps are drawn as those of other episodes."
