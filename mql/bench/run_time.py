@@ -194,14 +194,14 @@ def _learning(config: Config, family: TaskFamily, run: RunDir, env_steps: int) -
 def time_random_steps(learning: Learning, iterations: int, random_steps: int) -> Slice:
     """Time collecting at a training's start; an iteration goes before, if there are random steps for more than one."""
     first = learning.iterate()
-    seconds, steps, done = first.collect_seconds, learning.env_steps, 1
+    seconds, steps, timed = first.collect_seconds, learning.env_steps, 1
     if learning.env_steps < random_steps:
-        seconds, steps, done = 0.0, 0, 0
-        while done < iterations and learning.env_steps < random_steps:
+        seconds, steps, timed = 0.0, 0, 0
+        while timed < iterations and learning.env_steps < random_steps:
             before = learning.env_steps
             seconds += learning.iterate().collect_seconds
-            steps, done = steps + learning.env_steps - before, done + 1
-    return Slice(0, done, steps, 0, seconds, 0.0, 0.0)
+            steps, timed = steps + learning.env_steps - before, timed + 1
+    return Slice(0, timed, steps, 0, seconds, 0.0, 0.0)
 
 
 def time_slice(learning: Learning, iterations: int) -> Slice:

@@ -48,13 +48,13 @@ def report(
     if folder is not None:
         _make(folder)
     pictures = Pictures(folder)
-    done = build(
+    page = build(
         runs, version=str(import_module("mql").__version__), pictures=pictures, cells=cells, films=shown, notes=notes
     )
-    write(out, done)
-    files = [] if folder is None else [*pictures.files, *write_tables(folder, done)]
+    write(out, page)
+    files = [] if folder is None else [*pictures.files, *write_tables(folder, page)]
     if not as_json:
-        for family, sentence in done.sentences.items():
+        for family, sentence in page.sentences.items():
             print(f"{family}: {sentence}", file=output())
         print(f"wrote {out}" + (f", and figures and tables in {folder}" if folder else ""), file=output())
         return
@@ -62,12 +62,12 @@ def report(
         {
             "report": str(out),
             "files": [str(path) for path in files],
-            "sentences": done.sentences,
-            "runs": [_run_data(run, done.groups) for run in runs],
-            "results": done.rows,
-            "improvements": done.improvements,
-            "against": done.against,
-            "across_families": done.across,
+            "sentences": page.sentences,
+            "runs": [_run_data(run, page.groups) for run in runs],
+            "results": page.rows,
+            "improvements": page.improvements,
+            "against": page.against,
+            "across_families": page.across,
             "notes": [*notes, *(f"{run.name}: {note}" for run in runs for note in (*run.notes, *run.looked.notes))],
             "report_seconds": time.perf_counter() - begin,
         }

@@ -6,8 +6,8 @@ them, since a run keeps them in a file of its own (`mql.runs.prior_files`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mql.types import JSON, Episode
 
@@ -33,3 +33,12 @@ class PriorTask:
 
 
 Prior = tuple[PriorTask, ...]
+
+
+def numbered(prior: Prior, trained: int) -> Iterator[tuple[int, Episode]]:
+    """Yield all episodes with their numbers, the last one's being -1; their tasks come behind the `trained` ones."""
+    number = -sum(len(task.episodes) for task in prior)
+    for place, task in enumerate(prior, start=trained):
+        for episode in task.episodes:
+            yield number, replace(episode, task=place)
+            number += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -17,7 +17,7 @@ from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import Config, TrainConfig
 from mql.learning.contexts import carried_state_dim, context_plan
-from mql.learning.prior import Prior
+from mql.learning.prior import Prior, numbered
 from mql.learning.priority import priority_for
 from mql.learning.relabelling import relabelling_for
 from mql.learning.replay import Replay
@@ -101,12 +101,9 @@ class Trainer:
         )
 
     def _append_prior(self) -> None:
-        """Put prior episodes into the rings behind those of the training tasks; the last one has number -1."""
-        number = -sum(len(task.episodes) for task in self.prior)
-        for place, task in enumerate(self.prior, start=len(self.tasks)):
-            for episode in task.episodes:
-                self.replay.append(replace(episode, task=place), number=number)
-                number += 1
+        """Put prior episodes into the rings behind those of the training tasks."""
+        for number, episode in numbered(self.prior, len(self.tasks)):
+            self.replay.append(episode, number=number)
 
     def iterate(self) -> TrainerIteration:
         """Collect ``episodes_per_iteration`` episodes side by side, then make the updates that are due.

@@ -28,9 +28,10 @@ from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import AdaptConfig, Config
 from mql.evaluation.held_out import TaskResult, evaluate, mean_terms
-from mql.learning.prior import Prior
+from mql.learning.prior import Prior, numbered
 from mql.learning.replay import Replay
 from mql.learning.reward_size import reward_remark
+from mql.learning.task_choice import TaskChoice
 from mql.learning.trainer import annealed_lr, replay_size, updates_after
 from mql.seeding import generator, spawn_seeds, torch_generator
 from mql.tasks.family import Task, TaskFamily
@@ -61,11 +62,9 @@ class Pearl:
         size = replace(replay_size(config, family, prior), context_dim=0)  # nothing of the encoder is kept
         names = [task.name for task in prior]
         self.replay = Replay(**asdict(size), device=config.device, scaling=self.agent.scaling, prior=names)
-        number = -sum(len(task.episodes) for task in prior)
-        for place, task in enumerate(prior, start=len(self.tasks)):
-            for episode in task.episodes:
-                self.replay.append(replace(episode, task=place), number=number)
-                number += 1
+        for number, episode in numbered(prior, len(self.tasks)):
+            self.replay.append(episode, number=number)
+        self._choice = TaskChoice(len(self.tasks), trials_per_iteration(config), worst=False, seed=config.seed)
         self.env_steps = 0
         self.iterations = 0
 
@@ -117,7 +116,7 @@ class Pearl:
     def _collect(self) -> tuple[list[Episode], list[EpisodeFault]]:
         """Play the trials of an iteration, all tasks side by side: the first episode of each, then the second, ..."""
         config, number = self.config, self.iterations
-        tasks = self._tasks_of(number)
+        tasks = [self.tasks[place] for place in self._choice.tasks_of(number)]
         random = self.env_steps < config.train.random_steps
         explorer = (
             random_actions(self.family, config.train.random_actions)
@@ -157,13 +156,6 @@ class Pearl:
         """Draw z [N, Z] from what each trial's episodes so far say; one without any gives the prior."""
         beliefs = [self.agent.belief(trial) for trial in trials]
         return np.concatenate([self.agent.drawn(belief, noise)[None] for belief in beliefs])
-
-    def _tasks_of(self, iteration: int) -> list[Task]:
-        """Deal the training tasks out in shuffled rounds, so that all are collected equally often."""
-        count, n = trials_per_iteration(self.config), len(self.tasks)
-        places = range(iteration * count, (iteration + 1) * count)
-        order = {r: generator(self.config.seed, "tasks", r).permutation(n) for r in {place // n for place in places}}
-        return [self.tasks[order[place // n][place % n]] for place in places]
 
     def _update(self) -> dict[str, float]:
         config, train, scaling = self.config, self.config.train, self.agent.scaling

@@ -20,6 +20,7 @@ from mql.baselines.rl2.trials import collect_trials, sequences_of
 from mql.config.schema import Config
 from mql.evaluation.held_out import TaskResult, evaluate, mean_terms
 from mql.learning.replay import Replay
+from mql.learning.task_choice import TaskChoice
 from mql.seeding import generator, torch_generator
 from mql.tasks.family import Task, TaskFamily
 from mql.training.learning import Iteration
@@ -47,6 +48,7 @@ class RL2:
         self.agent = RL2Agent(family.obs_dim, family.action_dim, config.rl2, seed=seed, device=config.device)
         self.learner = PPO(self.agent, lr=config.rl2.lr)
         self.seen = Moments(family.obs_dim + 1, device=self.agent.device)  # of observations and rewards
+        self._choice = TaskChoice(len(self.tasks), self._trials, worst=False, seed=config.seed)
         self.env_steps = 0
         self.iterations = 0
 
@@ -70,7 +72,7 @@ class RL2:
         collected = collect_trials(
             self.agent,
             self.family,
-            self._tasks_of(self.iterations),
+            [self.tasks[place] for place in self._choice.tasks_of(self.iterations)],
             episodes=config.rl2.trial_episodes,
             seed=config.seed,
             iteration=self.iterations,
@@ -99,13 +101,6 @@ class RL2:
         """Trials of an iteration."""
         steps = self.config.rl2.trial_episodes * self.family.episode_length
         return max(-(-self.config.rl2.steps_per_iteration // steps), LEAST_TRIALS)
-
-    def _tasks_of(self, iteration: int) -> list[Task]:
-        """Deal the training tasks out in shuffled rounds, so that all are collected equally often."""
-        count, n = self._trials, len(self.tasks)
-        places = range(iteration * count, (iteration + 1) * count)
-        order = {r: generator(self.config.seed, "tasks", r).permutation(n) for r in {place // n for place in places}}
-        return [self.tasks[order[place // n][place % n]] for place in places]
 
     def _take_up(self, episodes: Sequence[Episode]) -> None:
         """Scale what is read from now on by all that was seen so far."""
