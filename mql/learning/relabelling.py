@@ -2,7 +2,10 @@
 
 Hindsight task relabelling (HTR: Packer, Abbeel, Gonzalez, arXiv 2112.00901) and hindsight foresight relabelling (HFR:
 Wan, Peng, Gangwani, arXiv 2109.09031) do so in meta-training; which task is chosen is simpler here: any, or of some the
-one in which the episode is worth most. It needs a family that says its reward as a function, and tasks that move alike.
+one in which the episode is worth most. It needs a family that says its reward as a function, and tasks that look alike.
+
+Tasks may move differently, as long as rewards do not depend on that. A copy then is an episode of a task that moves as
+its own and rewards as the other: none of the training tasks, but one that a context has to tell from data as well.
 
 A copy follows from its episode, the episode's number and the run's seed alone. So no checkpoint holds copies: a run
 that goes on makes them again.
@@ -32,7 +35,7 @@ class Relabelling:
 
     Args:
         family: its ``train`` tasks are `tasks`.
-        alike: of each task, the others that move as it does, by place.
+        alike: of each task, the others that its episodes may be copied to, by place.
         share: of the episodes, that are copied.
         best: they go to the best of some tasks, not to any.
         seed: of the run.
@@ -92,15 +95,16 @@ def relabelling_for(config: Config, family: TaskFamily) -> Relabelling | None:
     if family.moves_by is None:
         what = f"{family.name} does not say which task parameters its motion depends on"
         raise UserError(what, where=_KEY, mend=_MEND)
-    names = sorted({*family.moves_by, *family.visible})
-    motion = [tuple(task.parameters[name] for name in names) for task in tasks]
+    paying = (name for name in family.moves_by if _pays_by(name, family, tasks))
+    names = sorted({*family.visible, *paying})
+    same = [tuple(task.parameters[name] for name in names) for task in tasks]
     alike = [
-        [other for other in range(len(tasks)) if motion[other] == motion[own] and np.any(worth[other] != worth[own])]
+        [other for other in range(len(tasks)) if same[other] == same[own] and np.any(worth[other] != worth[own])]
         for own in range(len(tasks))
     ]
     if not any(alike):
         what = f"all training tasks of {family.name} have the same reward function"
-        if len(set(motion)) == len(motion) > 1:
+        if len(set(same)) == len(same) > 1:
             what = f"no two training tasks of {family.name} move and look alike: they differ in {', '.join(names)}"
         raise UserError(what, where=_KEY, mend=_MEND)
     return Relabelling(family, tasks, alike, train.relabel_share, train.relabel_to == "best", config.seed)
@@ -114,3 +118,13 @@ def _made_up(family: TaskFamily, tasks: Sequence[Task]) -> list[FloatArray] | No
     found = [family.reward(before, after, action, task) for task in tasks]
     known = [reward for reward in found if reward is not None]
     return known if len(known) == len(found) else None
+
+
+def _pays_by(name: str, family: TaskFamily, tasks: Sequence[Task]) -> bool:
+    """Tell whether a task's rewards change where it takes the parameter `name` of another one."""
+    changed = [
+        replace(task, parameters={**task.parameters, name: other.parameters[name]})
+        for task, other in zip(tasks, [*tasks[1:], *tasks[:1]], strict=True)
+    ]
+    own, mixed = _made_up(family, tasks), _made_up(family, changed)
+    return own is None or mixed is None or any(np.any(a != b) for a, b in zip(own, mixed, strict=True))
