@@ -21,6 +21,7 @@ from mql.agent.encoders import make_encoder
 from mql.agent.histogram import Bins
 from mql.config.schema import AgentConfig
 from mql.kernels.layers import hidden, hidden_values
+from mql.kernels.products import product
 
 LOW_PRECISION_ROWS = 64  # smaller batches gain nothing from bfloat16 and stay in float32
 
@@ -28,7 +29,7 @@ LOW_PRECISION_ROWS = 64  # smaller batches gain nothing from bfloat16 and stay i
 class Actor(nn.Module):
     """Deterministic policy u(o, z) in [-1, 1]^A: ReLU layers and a tanh.
 
-    With `dtype` bfloat16, the hidden layers of larger batches are computed in it (see `TwinCritic`).
+    With `dtype` bfloat16, products between hidden layers are made in it for larger batches (see `TwinCritic`).
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Actor(nn.Module):
 
     def forward(self, obs: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Map obs [B, O] and z [B, Z] to actions [B, A]."""
-        return self._act(obs, z, matmul_dtype(obs, self.dtype))
+        return self._act(obs, z, product_dtype(obs, self.dtype))
 
     def act(self, obs: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Map obs [N, O] and z [N, Z] to actions [N, A] in the inputs' own type.
@@ -63,8 +64,8 @@ class TwinCritic(nn.Module):
     """Two Q functions Q(o, a, z) side by side: each layer is one batched product over the pair.
 
     With `layer_norm`, pre-activations are normalised (without scale and shift: the next layer has both), which keeps
-    values bounded off the data (Ball et al. 2023, arXiv 2302.02948). With `dtype` bfloat16, all layers but the last are
-    computed in it; parameters, their updates and the values themselves stay float32.
+    values bounded off the data (Ball et al. 2023, arXiv 2302.02948). With `dtype` bfloat16, products between hidden
+    layers are made in it, not those of what is observed, nor of the last layer; all else stays float32.
     """
 
     def __init__(
@@ -108,11 +109,12 @@ class TwinCritic(nn.Module):
         self, inputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor]
     ) -> torch.Tensor:
         """Return the last hidden layer's product of inputs and weights [K, B, W], without its bias."""
-        dtype = matmul_dtype(inputs[0], self.dtype)
-        x = torch.cat(list(inputs), dim=-1).to(dtype).expand(len(weights[0]), -1, -1)
-        for weight, bias in zip(weights[:-2], biases[:-2], strict=True):
-            x = hidden(torch.bmm(x, weight.to(dtype)), bias, layer_norm=self.layer_norm)
-        return torch.bmm(x, weights[-2].to(dtype))
+        x = torch.cat(list(inputs), dim=-1)
+        dtype = product_dtype(x, self.dtype)
+        x = product(x, weights[0], dtype=x.dtype)  # what is observed keeps its digits
+        for weight, bias in zip(weights[1:-1], biases[:-2], strict=True):
+            x = product(hidden(x, bias, layer_norm=self.layer_norm), weight, dtype=dtype)
+        return x
 
 
 class HistogramCritic(TwinCritic):
@@ -170,7 +172,7 @@ class HistogramCritic(TwinCritic):
         self, inputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor]
     ) -> torch.Tensor:
         x = hidden(self._last_product(inputs, weights, biases), biases[-2], layer_norm=self.layer_norm)
-        return torch.baddbmm(biases[-1], x.to(weights[-1].dtype), weights[-1])
+        return torch.baddbmm(biases[-1], x, weights[-1])
 
 
 class Networks(nn.Module):
@@ -213,14 +215,15 @@ def make_critic(obs_dim: int, action_dim: int, context_dim: int, config: AgentCo
 
 
 def hidden_layers(layers: Iterable[nn.Module], x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return what ReLU layers make of x [B, in]: [B, W], computed in `dtype` and given back in the type of `x`."""
-    y = x.to(dtype)
+    """Return what ReLU layers make of x [B, in]: [B, W], with products behind the first layer in `dtype`."""
+    of_inputs = True
     for layer in layers:
         weight, bias = layer.parameters()
-        y = hidden(torch.mm(y, weight.to(dtype).T), bias, layer_norm=False)
-    return y.to(x.dtype)
+        x = hidden(product(x, weight.T, dtype=x.dtype if of_inputs else dtype), bias, layer_norm=False)
+        of_inputs = False
+    return x
 
 
-def matmul_dtype(inputs: torch.Tensor, dtype: torch.dtype) -> torch.dtype:
-    """What a batch is computed in: `dtype`, or the inputs' own type if it is small."""
+def product_dtype(inputs: torch.Tensor, dtype: torch.dtype) -> torch.dtype:
+    """What a batch is multiplied in: `dtype`, or the inputs' own type if it is small."""
     return dtype if dtype == torch.bfloat16 and len(inputs) >= LOW_PRECISION_ROWS else inputs.dtype

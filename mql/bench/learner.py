@@ -29,6 +29,7 @@ from mql.bench.subjects import (
 from mql.bench.timing import SGEMM_GFLOP, Call, Results, alternate, announce, make_sgemm, medians
 from mql.config.schema import AgentConfig
 from mql.errors import missing_package
+from mql.kernels.products import in_hardware
 from mql.types import FloatArray
 
 
@@ -72,7 +73,7 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     contenders: dict[str, Call] = {"sb3_td3": _peer(sizes)}
     contenders["paper"] = _repeat(_update(sizes, _agent_config("paper", sizes), sizes.paper_batch), sizes.updates)
     contenders["fast"] = _repeat(_update(sizes, _agent_config("fast", sizes), sizes.fast_batch), sizes.updates)
-    if _has_amx():
+    if in_hardware(torch.bfloat16):
         bfloat16 = _agent_config("fast", sizes, precision="bfloat16")
         contenders["fast_bfloat16"] = _repeat(_update(sizes, bfloat16, sizes.fast_batch), sizes.updates)
     announce(f"learner: {sizes.rounds} rounds of {sizes.updates} updates each, on {threads} threads")
@@ -113,12 +114,6 @@ def _agent_config(profile: str, sizes: Sizes, **changes: object) -> AgentConfig:
         policy_delay=sizes.policy_delay,
         **changes,
     )
-
-
-def _has_amx() -> bool:
-    """Whether the CPU has matrix units for bfloat16; without them it is the slower type."""
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)  # no public name for it yet
-    return supported is not None and bool(supported())
 
 
 def _update(sizes: Sizes, config: AgentConfig, batch: int) -> Call:

@@ -43,7 +43,7 @@ def hidden_values(product: torch.Tensor, bias: torch.Tensor, head: torch.Tensor,
     if kernels is None:
         # One unit: a product with a vector, whose batched outer product backward is slow as a matrix product.
         x = plain_hidden(product, bias, layer_norm=layer_norm)
-        return (x.to(head.dtype) * head.transpose(1, 2)).sum(-1)
+        return (x * head.transpose(1, 2)).sum(-1)
     product = product.contiguous()
     if not torch.is_grad_enabled():
         _note_overwriting(product)
@@ -54,7 +54,7 @@ def hidden_values(product: torch.Tensor, bias: torch.Tensor, head: torch.Tensor,
 
 def plain_hidden(product: torch.Tensor, bias: torch.Tensor, *, layer_norm: bool) -> torch.Tensor:
     """Compute `hidden` with PyTorch's own operators."""
-    x = product + bias.to(product.dtype)
+    x = product + bias
     if layer_norm:
         x = torch.nn.functional.layer_norm(x, x.shape[-1:], eps=EPSILON)
     return torch.relu(x)

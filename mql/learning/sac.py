@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mql.agent.networks import Actor, Networks, hidden_layers, matmul_dtype
+from mql.agent.networks import Actor, Networks, hidden_layers, product_dtype
 from mql.config.schema import AgentConfig
 from mql.learning.optimizer import AdamLearner, move_target
 from mql.learning.td3 import Goal, actor_contexts, goal_of, learned_from
@@ -39,7 +39,7 @@ class GaussianActor(Actor):
 
     def distribution(self, obs: torch.Tensor, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and logarithm of the standard deviation, [B, A] each, of u for obs [B, O] and z [B, Z]."""
-        x = hidden_layers(self.hidden, torch.cat([obs, z], dim=-1), matmul_dtype(obs, self.dtype))
+        x = hidden_layers(self.hidden, torch.cat([obs, z], dim=-1), product_dtype(obs, self.dtype))
         low, high = LOG_STD_RANGE
         return self.output(x), low + (high - low) / 2.0 * (1.0 + torch.tanh(self.spread(x)))
 

@@ -129,10 +129,10 @@ def check_learner(results: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("amx", "names"), [(False, {"fast"}), (True, {"fast", "fast_bfloat16"})], ids=["float32 only", "AMX"]
+    ("hardware", "names"), [(False, {"fast"}), (True, {"fast", "fast_bfloat16"})], ids=["float32 only", "bfloat16"]
 )
-def test_learner(names: set[str], monkeypatch: pytest.MonkeyPatch, *, amx: bool) -> None:
-    monkeypatch.setattr(learner, "_has_amx", lambda: amx)
+def test_learner(names: set[str], monkeypatch: pytest.MonkeyPatch, *, hardware: bool) -> None:
+    monkeypatch.setattr(learner, "in_hardware", lambda dtype: hardware)
     results = learner.measure(1, LEARNER)
     assert set(results) == {"paper", "sb3_td3", "sgemm_gflops", *names}
     check_learner(results)
