@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError, nearest
 from mql.tasks.distributions import Value
+from mql.tasks.handling import Handling as Handling
 from mql.tasks.name_choice import Name, NameChoice, all_names
 from mql.tasks.parameter import Parameter
 from mql.tasks.splits import Split as Split
@@ -145,6 +146,11 @@ class TaskFamily(ABC):
         Tasks that agree in these move alike: equal starts and actions lead through equal observations. All others are
         for rewards and success alone.
         """
+        return None
+
+    @property
+    def handling(self) -> Handling | None:
+        """Where hand and object are seen, for random play with the object; None: there are none, or nobody says."""
         return None
 
     def succeeded(self, obs: FloatArray, action: FloatArray, task: Task) -> bool | None:

@@ -55,6 +55,7 @@ ORDER_OF_TASKS = (
         "mql.tasks.task",
         "mql.tasks.family",
         "mql.tasks.fault",
+        "mql.tasks.handling",
         "mql.tasks.gymnasium_ids",
         "mql.tasks.name_choice",
     },

@@ -25,6 +25,8 @@ import numpy as np
 
 from mql.collecting.persistent import held_actions, waypoint_actions
 from mql.collecting.pink import pink_noise
+from mql.collecting.play import Play
+from mql.errors import UserError
 from mql.tasks.family import TaskFamily
 from mql.types import FloatArray, IntArray
 
@@ -121,7 +123,7 @@ EXPLORERS: Mapping[str, Callable[[float, int, int, float], Explorer]] = MappingP
 )
 
 
-# Beside the choices of `train.random_actions`: what draws them.
+# Beside the choices of `train.random_actions`, but for play: what draws them.
 RANDOM_ACTIONS: Mapping[str, Noise] = MappingProxyType(
     {"uniform": uniform_actions, "held": held_actions, "waypoints": waypoint_actions}
 )
@@ -136,7 +138,16 @@ def explorer_for(family: TaskFamily, kind: str, scale: float, *, spread: float =
 
 
 def random_actions(family: TaskFamily, kind: str = "uniform") -> Explorer:
-    """Return the explorer that acts at random in episodes of `family`: a kind of `train.random_actions`."""
+    """Return the explorer that acts at random in episodes of `family`: a kind of `train.random_actions`.
+
+    Raises:
+        UserError: play in a family that does not say where hand and object are seen.
+    """
+    if kind == "play":
+        if family.handling is None:
+            what = f"{family.name} does not say where a hand and an object are seen"
+            raise UserError(what, where="train.random_actions", mend="use uniform, held or waypoints")
+        return Play(family.handling, family.episode_length, family.action_dim)
     return RandomActions(RANDOM_ACTIONS[kind], family.episode_length, family.action_dim)
 
 

@@ -167,9 +167,9 @@ class TrainConfig(Section):
 
     env_steps: Count = Field(default=300_000, description="Environment steps of the whole run.")
     random_steps: Whole = Field(default=10_000, description="Random steps before the first update, over all tasks.")
-    random_actions: Literal["uniform", "held", "waypoints"] = Field(
+    random_actions: Literal["uniform", "held", "waypoints", "play"] = Field(
         default="uniform",
-        description="Actions of the random steps: new at each, kept for a while, or straight on to random places.",
+        description="Actions of the random steps: new at each, kept for a while, to random places, or at the object.",
     )
     episodes_per_iteration: Count = Field(default=16, description="Episodes collected side by side between updates.")
     batch_size: Count = Field(default=512, description="Transitions per update.")

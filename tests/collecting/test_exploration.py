@@ -71,7 +71,7 @@ by_kind = pytest.mark.parametrize("explorer", KINDS.values(), ids=KINDS)
 
 def test_every_choice_of_the_configuration_has_its_explorer() -> None:
     assert set(get_args(AgentConfig.model_fields["exploration"].annotation)) == set(EXPLORERS)
-    assert set(get_args(TrainConfig.model_fields["random_actions"].annotation)) == set(RANDOM_ACTIONS)
+    assert set(get_args(TrainConfig.model_fields["random_actions"].annotation)) == {*RANDOM_ACTIONS, "play"}
     assert explorer_for(FAMILY, "white", 0.0) is None
 
 

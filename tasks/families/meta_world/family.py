@@ -51,7 +51,7 @@ from mql.tasks.families.meta_world.names import (
     number_of,
 )
 from mql.tasks.families.meta_world.probe import probe
-from mql.tasks.family import Split, Task
+from mql.tasks.family import Handling, Split, Task
 from mql.tasks.parameter import Parameter
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
 
@@ -83,6 +83,11 @@ class MetaWorldFamily(GymnasiumFamily):
     def environment_name(self, task: Task) -> str:
         """Return the environment of a task, one of `ENVIRONMENTS`."""
         return place(task.parameters, only=self._only)[0]
+
+    @property
+    def handling(self) -> Handling:
+        """The hand and the first object; an action may lead the hand's target 0.01 m away."""
+        return Handling(hand=0, thing=4, stroke=0.01, closing=1.0)
 
     @property
     def _only(self) -> str | None:

@@ -16,10 +16,10 @@ import numpy as np
 
 from mql.tasks.distributions import Value
 from mql.tasks.families.rewards import distance
-from mql.tasks.families.robotics.fetch_dynamics import FetchDynamics
+from mql.tasks.families.robotics.fetch_dynamics import STROKE, FetchDynamics
 from mql.tasks.families.robotics.fetch_environment import physics_of
 from mql.tasks.families.robotics.fetch_scenes import Scene, started
-from mql.tasks.family import Array, Task
+from mql.tasks.family import Array, Handling, Task
 from mql.tasks.physics.episode import EpisodePhysics
 from mql.tasks.physics.fields import Change
 from mql.tasks.physics.nuisances import Nuisance
@@ -66,6 +66,14 @@ class FetchFamily(ParallelFamily):
     def moves_by(self) -> tuple[str, ...]:
         """The task parameters that motion or sight depends on: all but those of the goal, which is in nobody's way."""
         return tuple(name for name in self.parameters if name not in ("goal", "goal_height"))
+
+    @property
+    def handling(self) -> Handling | None:
+        """Gripper and object; None without an object."""
+        if not self.scene.has_object:
+            return None
+        closing = None if self.scene.shut else -1.0
+        return Handling(hand=GRIPPER.start, thing=OBJECT.start, stroke=STROKE, closing=closing)
 
     def model(self, task: Task) -> mujoco.MjModel:
         """Return a model with the physics of a task."""
