@@ -1,4 +1,4 @@
-"""Random play: it moves the object in every episode, sees what the policy sees, and is refused where nobody says what."""
+"""Random play: it moves the object in every episode, sees what the policy sees, and needs a family that says where."""
 
 from __future__ import annotations
 
