@@ -17,6 +17,7 @@ from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import Config, TrainConfig
 from mql.learning.contexts import carried_state_dim, context_plan
+from mql.learning.mean_losses import MeanLosses
 from mql.learning.prior import Prior, numbered
 from mql.learning.priority import priority_for
 from mql.learning.relabelling import relabelling_for
@@ -182,14 +183,11 @@ class Trainer:
         if due > 0 and self.agent.state_dim:
             self.replay.refresh_states(self.agent.online.critic_encoder, at_most=due * train.refresh_rows_per_update)
         self.learner.lr = annealed_lr(config, self.env_steps)
-        sums: dict[str, torch.Tensor] = {}
-        counts: dict[str, int] = {}
+        losses = MeanLosses()
         for _ in range(due):
             batch = self.replay.sample(train.batch_size, plan, rng)
-            for name, value in self.learner.update(batch, generator=noise).items():
-                sums[name] = sums[name] + value if name in sums else value
-                counts[name] = counts.get(name, 0) + 1
-        return {name: float(total) / counts[name] for name, total in sums.items()}
+            losses.add(self.learner.update(batch, generator=noise))
+        return losses.means()
 
     def _remark(self, losses: Mapping[str, float], steps_before: int) -> str | None:
         """Judge the rewards of the random steps, as a loss sees them; later on, once, how many targets were clipped."""

@@ -186,6 +186,10 @@ def parse_study(text: str, path: Path) -> StudyFile:
     families = _families(marked, spec, path.parent)
     settings = _settings(marked, "settings", spec.settings, path.parent)
     given = {USUAL: None} if spec.variants is None else spec.variants
+    for name in given:
+        if twin := next((other for other in given if other < name and other.lower() == name.lower()), None):
+            what = f"the variants {twin!r} and {name!r} share a folder where case does not count"
+            raise UserError(what, where=marked.where(f"variants.{name}"), mend="rename one of them")
     variants = tuple(_variant(marked, name, values, spec, families, path.parent) for name, values in given.items())
     name = path.stem if spec.name is None else spec.name
     if not _NAME.fullmatch(name):
@@ -195,7 +199,7 @@ def parse_study(text: str, path: Path) -> StudyFile:
         raise UserError(
             "there is no seed", where=marked.where("seeds"), mend="give a list such as [1, 2, 3], or a number"
         )
-    reference = _reference(marked, spec, variants)
+    reference = _reference(marked, spec, variants, families)
     return StudyFile(name, families, spec.methods, seeds, settings, variants, reference, spec.workers, marked.where)
 
 
@@ -216,7 +220,7 @@ def _families(marked: MarkedYaml, spec: Spec, folder: Path) -> dict[str, str]:
             raise UserError(
                 f"{short} is a file of the study's own folder", where=where, mend="rename the family's file"
             )
-        if short in found:
+        if short.lower() in map(str.lower, found):
             mend = "rename one of the files: runs stand in folders of these names"
             raise UserError(f"two families are called {short!r}", where=where, mend=mend)
         found[short] = target
@@ -262,10 +266,16 @@ def _variant(
     return Variant(name, _settings(marked, key, values, folder), own_families, only.methods)
 
 
-def _reference(marked: MarkedYaml, spec: Spec, variants: tuple[Variant, ...]) -> str:
-    known = [f"{method}/{variant.name}" for method in spec.methods for variant in variants]
+def _reference(marked: MarkedYaml, spec: Spec, variants: tuple[Variant, ...], families: Mapping[str, str]) -> str:
+    """Return what is compared with, METHOD/VARIANT: it is run in one of the families, or there would be nothing."""
+    known = [
+        f"{method}/{variant.name}"
+        for method in spec.methods
+        for variant in variants
+        if any(variant.holds(family, method) for family in families)
+    ]
     if spec.reference is None:
-        return known[0]
+        return known[0] if known else f"{spec.methods[0]}/{variants[0].name}"  # (`cells_of` refuses a study of no runs)
     full = spec.reference if "/" in spec.reference else f"{spec.reference}/{variants[0].name}"
     if full not in known:
         where = marked.where("reference")

@@ -107,6 +107,13 @@ HEAD = "schema: mql.study/1\n"
             "the study has no method 'td3' (s.yaml:5 variants.a.for.methods)",
         ),
         (HEAD + "families: [point-robot]\nseeds: 1\nreference: td3\n", "the study has no 'td3' (s.yaml:4 reference)"),
+        (
+            HEAD + "families: [point-robot]\nmethods: [mql, td3]\nseeds: 1\n"
+            "variants: {a: {}, b: {for: {methods: [td3]}}}\nreference: mql/b\n",
+            "the study has no 'mql/b' (s.yaml:6 reference)",
+        ),
+        (HEAD + "families: [point-robot]\nseeds: 1\nvariants: {a: {}, A: {}}\n", "the variants 'A' and 'a' share"),
+        (HEAD + "families: [point-robot, ./Point-Robot.yaml]\nseeds: 1\n", "two families are called 'Point-Robot'"),
         (HEAD + "families: [point-robot, ./point-robot.yaml]\nseeds: 1\n", "two families are called 'point-robot'"),
         (
             HEAD + "families: [./lock.yaml]\nseeds: 1\n",

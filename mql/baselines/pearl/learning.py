@@ -28,6 +28,7 @@ from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import AdaptConfig, Config
 from mql.evaluation.held_out import TaskResult, evaluate, mean_terms
+from mql.learning.mean_losses import MeanLosses
 from mql.learning.prior import Prior, numbered
 from mql.learning.replay import Replay
 from mql.learning.reward_size import reward_remark
@@ -168,13 +169,10 @@ class Pearl:
         noise = torch_generator(config.seed, "updates", self.iterations, device=config.device)
         self.learner.lr = annealed_lr(config, self.env_steps)
         drawing = Drawing(self.replay, config.pearl)
-        sums: dict[str, torch.Tensor] = {}
-        counts: dict[str, int] = {}
+        losses = MeanLosses()
         for _ in range(due):
-            for name, value in self.learner.update(drawing.batch(train.batch_size, rng), generator=noise).items():
-                sums[name] = sums[name] + value if name in sums else value
-                counts[name] = counts.get(name, 0) + 1
-        return {name: float(total) / counts[name] for name, total in sums.items()}
+            losses.add(self.learner.update(drawing.batch(train.batch_size, rng), generator=noise))
+        return losses.means()
 
     def _remark(self) -> str | None:
         """Judge the rewards of the random steps, as a loss sees them."""

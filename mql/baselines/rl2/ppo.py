@@ -17,6 +17,7 @@ from mql.baselines.rl2.moments import Moments
 from mql.baselines.rl2.networks import RecurrentNetworks
 from mql.baselines.rl2.sequences import Sequences, Trials, in_sequences
 from mql.config.rl2 import RL2Config
+from mql.learning.mean_losses import MeanLosses
 from mql.learning.optimizer import AdamLearner
 
 VALUE_COEF = 0.5
@@ -54,9 +55,8 @@ class PPO(AdamLearner):
             found = advantage[trials.valid]
             advantage = (advantage - found.mean()) / (found.std() + 1e-8)
         every = Sequences(trials.inputs, taken, log_prob, advantage, target, trials.valid)
-        sums: dict[str, torch.Tensor] = {}
+        mean_losses = MeanLosses()
         states = before.states
-        steps = 0
         for epoch in range(config.epochs):
             if epoch:
                 with torch.no_grad():
@@ -67,12 +67,11 @@ class PPO(AdamLearner):
             moved = 0.0
             for some in batches:
                 losses = self._update(cut.of(some), initial[some], config)
-                sums = {name: sums[name] + value if sums else value for name, value in losses.items()}
+                mean_losses.add(losses)
                 moved += float(losses["kl"]) / len(batches)
-            steps += len(batches)
             if moved > config.kl_limit:
                 break
-        return {name: float(value) / steps for name, value in sums.items()}
+        return mean_losses.means()
 
     def _update(self, batch: Sequences, initial: torch.Tensor, config: RL2Config) -> dict[str, torch.Tensor]:
         networks = self.agent.online
