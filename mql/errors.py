@@ -18,6 +18,7 @@ EXTRAS = {
     "jinja2": "report",
     "metaworld": "meta-world",
     "minari": "data",
+    "minatar": "games",
     "mujoco_menagerie": "robots",
     "onnx": "export",
     "onnxruntime": "export",

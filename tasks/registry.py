@@ -99,6 +99,8 @@ def load(name: str) -> TaskFamily:
     if name in _added:
         return _added[name]
     if name not in _factories() and name not in _of_packages():
+        if gymnasium_ids.is_environment(name):
+            return _load_environment(name)
         is_file = name.endswith((".yaml", ".yml"))
         mend = f"a file is read by mql.tasks.from_file({name!r})" if is_file else nearest(name, names())
         raise UserError(f"unknown task family {name!r}", mend=mend)
@@ -108,6 +110,12 @@ def load(name: str) -> TaskFamily:
 @cache
 def _load(name: str) -> TaskFamily:
     return build(name)
+
+
+@cache
+def _load_environment(name: str) -> TaskFamily:
+    family: TaskFamily = import_module("mql.tasks.wrapped.one_environment").one_environment(name)
+    return family
 
 
 def _of_packages() -> dict[str, lab_packages.LabFamily]:
