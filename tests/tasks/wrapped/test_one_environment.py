@@ -8,7 +8,7 @@ import pytest
 
 from mql.errors import UserError
 from mql.tasks import registry
-from mql.tasks.wrapped.one_environment import is_environment
+from mql.tasks.gymnasium_ids import is_environment
 
 
 def test_a_continuous_environment_is_a_family_of_one_task() -> None:
@@ -49,9 +49,8 @@ def test_names_that_are_none(name: str, message: str) -> None:
 
 def test_our_own_ids_are_no_environments() -> None:
     registry.tell_gymnasium()
-    assert (
-        not is_environment("mql/point-robot-v0") and is_environment("Hopper-v5") and not is_environment("point-robot")
-    )
+    assert is_environment("Hopper-v5") and is_environment("minatar/breakout")
+    assert not is_environment("mql/point-robot-v0") and not is_environment("point-robot")
 
 
 def test_games_are_played_alike_from_one_seed() -> None:
