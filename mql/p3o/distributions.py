@@ -121,7 +121,8 @@ class Gaussian:
 
     def sent(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the clipped actions."""
-        return np.clip(action, self.low, self.high)
+        clipped: npt.NDArray[Any] = np.clip(action, self.low, self.high)
+        return clipped
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ class SegmentReplay:
         counts = self._rows["truncated"][torch.tensor(places), :-1].sum(dim=1).tolist()
         if sum(counts) != len(final):
             raise ValueError(f"{len(final)} final observations do not fit {sum(counts)} time limits")
-        for place, part in zip(places, final.split(counts), strict=True):
+        for place, part in zip(places, final.split_with_sizes(counts), strict=True):
             if len(part):
                 self._finals[place] = part.clone()
             else:
