@@ -52,14 +52,11 @@ class Adam:
         are drawn straight back to that distance; others keep every bit. A gradient longer than `max_norm` is made that
         long.
         """
-        # (A loss that does not depend on a parameter gives it a gradient of zero.)
-        found = torch.autograd.grad(loss, self._parameters.parameters, materialize_grads=True)
-        gradient = self._parameters.gathered(found)
+        gradient = gradient_of(loss, self._parameters)
         if proximal_coef and self._anchor is not None:
             gradient.add_(self._parameters.data - self._anchor, alpha=proximal_coef)
         if max_norm is not None:
-            norm = torch.linalg.vector_norm(gradient)
-            gradient.mul_((max_norm / norm.clamp_min(torch.finfo(norm.dtype).tiny)).clamp_max(1.0))
+            shorten(gradient, max_norm)
         # PyTorch's Adam as a function: the class around it costs more than the arithmetic.
         adam(
             [self._parameters.data], [gradient], [self._first], [self._second], [], [self._steps], fused=True,
@@ -127,3 +124,17 @@ class AdamLearner:
 def move_target(part: Part, tau: float) -> None:
     """Polyak averaging: move the targets by `tau` of the way to the online parameters."""
     part.target.data.lerp_(part.online.data, tau)
+
+
+def gradient_of(loss: torch.Tensor, parameters: ParameterVector) -> torch.Tensor:
+    """Return the gradient of a loss with regard to `parameters`, end to end as they lie.
+
+    No other parameter's is computed, and one that the loss does not depend on has a gradient of zero.
+    """
+    return parameters.gathered(torch.autograd.grad(loss, parameters.parameters, materialize_grads=True))
+
+
+def shorten(gradient: torch.Tensor, max_norm: float) -> None:
+    """Make a gradient that is longer than `max_norm` that long, in place."""
+    norm = torch.linalg.vector_norm(gradient)
+    gradient.mul_((max_norm / norm.clamp_min(torch.finfo(norm.dtype).tiny)).clamp_max(1.0))
