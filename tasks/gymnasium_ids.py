@@ -10,7 +10,11 @@ from collections.abc import Iterable
 import gymnasium
 
 OURS = "mql/"
-MINATAR = "minatar/"  # before a game of MinAtar, whose own registration no longer works
+# MinAtar's games, whose own registration no longer works: our name -> the package's.
+GAMES = {
+    f"minatar-{game.replace('_', '-')}": game
+    for game in ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
+}
 _ENTRY_POINTS = "mql.tasks.as_gymnasium.entry_points"
 
 
@@ -29,4 +33,9 @@ def register(names: Iterable[str]) -> None:
 
 def is_environment(name: str) -> bool:
     """Tell whether a name is that of a game, or of an environment that others have registered."""
-    return name.startswith(MINATAR) or (name in gymnasium.registry and not name.startswith(OURS))
+    return name in GAMES or (name in gymnasium.registry and "/" not in name)
+
+
+def environments() -> list[str]:
+    """Return the names of these environments; those of packages, with a slash, are left out."""
+    return [*GAMES, *(name for name in gymnasium.registry if "/" not in name)]

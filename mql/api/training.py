@@ -183,7 +183,7 @@ def open_job(
         overrides=settings,
         seed=seed,
         method=method,
-        families=None if given or request.definition else registry.names(),
+        families=None if given or request.definition else registry.all_names(),
         inherited=request.inherited,
     )
     definition = definition or request.definition
@@ -342,7 +342,7 @@ def _reopen(
         if given is not None:
             name, definition = given.name, None
         else:  # a definition's name is known to its own run only
-            known = registry.names() if kept is None else [*registry.names(), old.family]
+            known = registry.all_names() if kept is None else [*registry.all_names(), old.family]
             experiment = load_experiment(str(target), families=known)
             name, definition = experiment.config.family, experiment.definition
         if name != old.family:

@@ -87,5 +87,12 @@ METHODS: Mapping[str, MethodChoice] = MappingProxyType(
             follows={"adapt.adaptation_episodes": lambda config: config.rl2.trial_episodes - 1},
             replay=False,
         ),
+        "p3o": MethodChoice(
+            "mql.p3o.learning:P3OLearning",
+            fixed={"agent.use_context": False, **_NO_ADAPTATION, "train.prior_data": ()},
+            sets={"train.random_steps": 0, "agent.normalize": False},
+            adapts=False,
+            replay=False,
+        ),
     }
 )

@@ -64,6 +64,10 @@ class P3OAgent:
             return obs
         return ((obs - self._shift) * self._scale).clamp_(-OBS_LIMIT, OBS_LIMIT)
 
+    def shift_and_scale(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `normalized` subtracts and then multiplies by, [O] each."""
+        return self._shift, self._scale
+
     def take_up(self, obs: torch.Tensor) -> None:
         """Normalise from now on by raw observations [..., O], too."""
         self.seen.add(obs.reshape(-1, self.obs_dim))

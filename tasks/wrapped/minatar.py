@@ -16,9 +16,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from mql.errors import missing_package
-from mql.tasks.gymnasium_ids import MINATAR
 
-GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 LONGEST_EPISODE = 5000  # frames; games do not end by themselves where nobody loses
 CHOICES = 6
 
@@ -34,7 +32,7 @@ class MinAtar(gymnasium.Env[Any, Any]):
         try:
             from minatar import Environment  # type: ignore[import-not-found, unused-ignore]
         except ModuleNotFoundError as error:
-            raise missing_package("minatar", where=f"environment {MINATAR}{name}") from error
+            raise missing_package("minatar", where=f"MinAtar's {name}") from error
         self.game = Environment(name)
         self.render_mode = render_mode
         self.observation_space = spaces.MultiBinary(tuple(self.game.state_shape()))

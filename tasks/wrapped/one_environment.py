@@ -1,6 +1,6 @@
-"""One environment as a family of one task, for methods that learn one problem: ``Hopper-v5``, ``minatar/breakout``.
+"""One environment as a family of one task, for methods that learn one problem: ``Hopper-v5``, ``minatar-breakout``.
 
-A name is that of an environment that is registered with Gymnasium, or ``minatar/`` and a game of MinAtar. Nothing is
+A name is that of an environment that is registered with Gymnasium, or ``minatar-`` and a game of MinAtar. Nothing is
 hidden and nothing held out: every split is the one task there is, which has no parameters.
 """
 
@@ -10,12 +10,11 @@ from functools import partial
 
 import gymnasium
 
-from mql.errors import UserError, nearest
 from mql.tasks.family import Split
-from mql.tasks.gymnasium_ids import MINATAR
+from mql.tasks.gymnasium_ids import GAMES
 from mql.tasks.wrapped.any_environment import from_gymnasium
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
-from mql.tasks.wrapped.minatar import GAMES, LONGEST_EPISODE, MinAtar
+from mql.tasks.wrapped.minatar import LONGEST_EPISODE, MinAtar
 
 ONE_TASK = {"train": Split(listed=({},)), "test": Split(listed=({},))}
 
@@ -26,15 +25,12 @@ def one_environment(name: str) -> GymnasiumFamily:
     Raises:
         UserError: there is none, it can't be built, or its spaces are neither numbers nor choices.
     """
-    if name.startswith(MINATAR):
-        game = name.removeprefix(MINATAR)
-        if game not in GAMES:
-            raise UserError(f"unknown game {name!r}", mend=nearest(name, [MINATAR + known for known in GAMES]))
+    if name in GAMES:
         return from_gymnasium(
-            partial(MinAtar, game),
+            partial(MinAtar, GAMES[name]),
             {},
             name=name,
-            summary=f"MinAtar's {game}",
+            summary=f"MinAtar's {GAMES[name]}",
             splits=ONE_TASK,
             shared_splits=True,
             choices=True,

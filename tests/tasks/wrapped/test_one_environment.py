@@ -39,7 +39,7 @@ def test_a_choice_is_the_largest_number() -> None:
     ("name", "message"),
     [
         ("Hopper-v55", "unknown task family 'Hopper-v55'"),
-        ("minatar/breakoutt", "unknown game 'minatar/breakoutt': did you mean 'minatar/breakout'"),
+        ("minatar-breakoutt", "unknown task family 'minatar-breakoutt'"),
     ],
 )
 def test_names_that_are_none(name: str, message: str) -> None:
@@ -49,13 +49,13 @@ def test_names_that_are_none(name: str, message: str) -> None:
 
 def test_our_own_ids_are_no_environments() -> None:
     registry.tell_gymnasium()
-    assert is_environment("Hopper-v5") and is_environment("minatar/breakout")
+    assert is_environment("Hopper-v5") and is_environment("minatar-breakout")
     assert not is_environment("mql/point-robot-v0") and not is_environment("point-robot")
 
 
 def test_games_are_played_alike_from_one_seed() -> None:
     pytest.importorskip("minatar")
-    family = registry.load("minatar/breakout")
+    family = registry.load("minatar-breakout")
     assert (family.obs_dim, family.action_dim, family.choices) == (400, 6, True)
     first, second = (family.make(family.tasks("train")[0]) for _ in range(2))
     actions = np.random.default_rng(0).uniform(-1.0, 1.0, (300, 6))
