@@ -27,9 +27,9 @@ def names() -> list[str]:
     return [*built_in_names(), *_of_packages(), *_added]
 
 
-def all_names() -> list[str]:
-    """Return all that `load` takes: families, and after them single environments."""
-    return [*names(), *gymnasium_ids.environments()]
+def environments() -> list[str]:
+    """Return the names of single environments that `load` takes, too."""
+    return gymnasium_ids.environments()
 
 
 def built_in_names() -> list[str]:
@@ -107,7 +107,11 @@ def load(name: str) -> TaskFamily:
         if gymnasium_ids.is_environment(name):
             return _load_environment(name)
         is_file = name.endswith((".yaml", ".yml"))
-        mend = f"a file is read by mql.tasks.from_file({name!r})" if is_file else nearest(name, all_names())
+        mend = (
+            f"a file is read by mql.tasks.from_file({name!r})"
+            if is_file
+            else nearest(name, names(), others=gymnasium_ids.environments())
+        )
         raise UserError(f"unknown task family {name!r}", mend=mend)
     return _load(name)
 

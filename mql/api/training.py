@@ -183,7 +183,8 @@ def open_job(
         overrides=settings,
         seed=seed,
         method=method,
-        families=None if given or request.definition else registry.all_names(),
+        families=None if given or request.definition else registry.names(),
+        environments=registry.environments(),
         inherited=request.inherited,
     )
     definition = definition or request.definition
@@ -342,8 +343,8 @@ def _reopen(
         if given is not None:
             name, definition = given.name, None
         else:  # a definition's name is known to its own run only
-            known = registry.all_names() if kept is None else [*registry.all_names(), old.family]
-            experiment = load_experiment(str(target), families=known)
+            known = registry.names() if kept is None else [*registry.names(), old.family]
+            experiment = load_experiment(str(target), families=known, environments=registry.environments())
             name, definition = experiment.config.family, experiment.definition
         if name != old.family:
             mend = f"run mql train {old.family}, or choose another --run-dir"

@@ -70,7 +70,13 @@ def _cell(study: StudyFile, short: str, method: str, variant: Variant, seed: int
     chosen = {"method": Given(method, study.where("methods")), **study.settings, **variant.settings}
     place = list(study.families).index(short)
     try:
-        experiment = load_experiment(target, overrides=chosen, seed=seed, families=registry.all_names())
+        experiment = load_experiment(
+            target,
+            overrides=chosen,
+            seed=seed,
+            families=registry.names(),
+            environments=registry.environments(),
+        )
     except UserError as error:
         if error.where is not None and Path(error.where) != Path(target):
             raise

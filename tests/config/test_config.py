@@ -213,9 +213,9 @@ def test_unknown_key_names_file_line_and_nearest_key(experiment: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("family: a\nlr: 1\n", 2, "did you mean 'agent.lr' or 'adapt.lr' or 'rl2.lr'?"),
+        ("family: a\nlr: 1\n", 2, "did you mean 'agent.lr' or 'adapt.lr' or 'rl2.lr' or 'p3o.lr'?"),
         ("family: a\nagent.lr: 1\n", 2, "write 'lr' indented below a line 'agent:'"),
-        ("family: a\ntrain: {lr: 1}\n", 2, "did you mean 'agent.lr' or 'adapt.lr' or 'rl2.lr'?"),
+        ("family: a\ntrain: {lr: 1}\n", 2, "did you mean 'agent.lr' or 'adapt.lr' or 'rl2.lr' or 'p3o.lr'?"),
         ("family: a\nagnet: {lr: 1}\n", 2, "did you mean 'agent'"),
         ("family: a\n1: 2\n", 2, "unknown key '1'"),
         ("family: a\ntrain: 5\n", 2, "'train' is a section"),
