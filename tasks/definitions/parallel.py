@@ -52,6 +52,7 @@ from mql.tasks.definitions.terms import Terms, check_names, terms_of
 from mql.tasks.distributions import Value
 from mql.tasks.family import Array, BoolArray, FloatArray, Task, TaskFamily
 from mql.tasks.physics.episode import EpisodePhysics
+from mql.tasks.physics.fields import FIELDS
 from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.scenes.source import ModelSource
 from mql.tasks.stepping.checked import checked_transitions
@@ -84,6 +85,7 @@ class Mechanism:
     view: View | None  # the robot's own, from where pictures are taken
     source: ModelSource
     moving: frozenset[str]  # parameters that motion or an episode's end depends on
+    paying: frozenset[str]  # parameters that `seen_reward` depends on
 
     @property
     def derived(self) -> tuple[str | Derived, ...]:
@@ -129,6 +131,11 @@ class ParallelDefinedFamily(ParallelFamily):
     def moves_by(self) -> tuple[str, ...]:
         """The task parameters that motion, where it starts, or an episode's end depends on."""
         return tuple(name for name in self.parameters if name in self.mechanism.moving)
+
+    @property
+    def pays_by(self) -> tuple[str, ...]:
+        """The task parameters that rewards read, or that put somewhere what rewards read."""
+        return tuple(name for name in self.parameters if name in self.mechanism.paying)
 
     def randomised(self, nuisances: Sequence[Nuisance]) -> Self:
         """Return this family with further numbers of the model drawn anew for each episode."""
@@ -365,6 +372,7 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
         view=None if robot is None else robot.camera(),
         source=source,
         moving=_moving(file, changes, drawn, terms, physics),
+        paying=_paying(file, terms, places=bool(fixed)),
     )
 
 
@@ -380,6 +388,19 @@ def _moving(
     if "" in ends or (physics is not None and physics.varies):
         return frozenset(file.definition.parameters)
     return drawn.parameters | ends | frozenset(changes)
+
+
+def _paying(file: DefinitionFile, terms: Terms, *, places: bool) -> frozenset[str]:
+    """Return the parameters that rewards read; with `places`, also those that put something of the world elsewhere."""
+    read = {name for term in terms.rewards for root, name in term.expression.names if root == "task"}
+    if "" in read:
+        return frozenset(file.definition.parameters)
+    put = {
+        name
+        for name, spec in file.definition.parameters.items()
+        if places and any(FIELDS[change.field].array in PLACING for change in spec.apply)
+    }
+    return frozenset(read | put)
 
 
 @lru_cache(maxsize=64)
