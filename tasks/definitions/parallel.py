@@ -11,7 +11,7 @@ Shapes: N tasks, O observation, A action, W visible parameters.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Self
@@ -29,6 +29,7 @@ from mql.tasks.definitions.commanded import SOURCES, commanded
 from mql.tasks.definitions.control import control_of, end_of, frame_skip_of, robot_of
 from mql.tasks.definitions.episodes import episode_physics
 from mql.tasks.definitions.file import DefinitionFile
+from mql.tasks.definitions.influence import moving, paying
 from mql.tasks.definitions.judge import RowsJudge
 from mql.tasks.definitions.model import Start, compiled_model, reopened, source_of, start_of
 from mql.tasks.definitions.probe import probe_of
@@ -52,7 +53,6 @@ from mql.tasks.definitions.terms import Terms, check_names, terms_of
 from mql.tasks.distributions import Value
 from mql.tasks.family import Array, BoolArray, FloatArray, Task, TaskFamily
 from mql.tasks.physics.episode import EpisodePhysics
-from mql.tasks.physics.fields import FIELDS
 from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.scenes.source import ModelSource
 from mql.tasks.stepping.checked import checked_transitions
@@ -371,36 +371,9 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
         frame_skip=frame_skip,
         view=None if robot is None else robot.camera(),
         source=source,
-        moving=_moving(file, changes, drawn, terms, physics),
-        paying=_paying(file, terms, places=bool(fixed)),
+        moving=moving(file, changes, drawn, terms, physics),
+        paying=paying(file, terms, places=bool(fixed)),
     )
-
-
-def _moving(
-    file: DefinitionFile,
-    changes: Collection[str],
-    drawn: DrawnStart,
-    terms: Terms,
-    physics: EpisodePhysics | None,
-) -> frozenset[str]:
-    """Return the parameters that motion or an episode's end depends on; all, where an episode's own physics may."""
-    ends = {name for ending in terms.endings for root, name in ending.expression.names if root == "task"}
-    if "" in ends or (physics is not None and physics.varies):
-        return frozenset(file.definition.parameters)
-    return drawn.parameters | ends | frozenset(changes)
-
-
-def _paying(file: DefinitionFile, terms: Terms, *, places: bool) -> frozenset[str]:
-    """Return the parameters that rewards read; with `places`, also those that put something of the world elsewhere."""
-    read = {name for term in terms.rewards for root, name in term.expression.names if root == "task"}
-    if "" in read:
-        return frozenset(file.definition.parameters)
-    put = {
-        name
-        for name, spec in file.definition.parameters.items()
-        if places and any(FIELDS[change.field].array in PLACING for change in spec.apply)
-    }
-    return frozenset(read | put)
 
 
 @lru_cache(maxsize=64)
