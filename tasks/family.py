@@ -151,6 +151,11 @@ class TaskFamily(ABC):
         return None
 
     @property
+    def pays_by(self) -> tuple[str, ...] | None:
+        """The task parameters that `reward` depends on; None: the family does not say, and values have to be tried."""
+        return None
+
+    @property
     def handling(self) -> Handling | None:
         """Where hand and object are seen, for random play with the object; None: there are none, or nobody says."""
         return None

@@ -38,7 +38,7 @@ FULL, SHORT = '"train.env_steps": 10_000', '"train.env_steps": 2400, "evaluate.f
 HEAD = """# The configuration
 
 One experiment is one YAML file with the keys below; a family's name alone stands for its default experiment,
-`configs/<family>.yaml` (or the file whose name is the longest beginning of the family's: `fetch-push-sparse` has the
+`configs/<family>.yaml` (or the file whose name is the longest beginning of the family's: `fetch-push-physics` has the
 experiment of `fetch-push`). Later layers win:
 
     defaults < profile < configs/<family>.yaml < your file < --set section.key=value

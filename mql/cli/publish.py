@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mql.errors import UserError
 from mql.files import to_json, user_errors, write_atomic
-from mql.report.published.adding import Added, Beside, add_run, method_name
+from mql.report.published.adding import Added, Beside, add_run, family_name, method_name
 from mql.report.published.drawing import draw_family, is_drawn
 from mql.report.published.folder import CURVE, NOTES, TIME, Family, read_results, read_seed
 from mql.report.published.page import PAGE, README, between_marks, documents, write_documents
@@ -96,7 +96,7 @@ def time(given: argparse.Namespace) -> int:
     seed = read_seed(given.run)
     out = given.out
     if out is None:
-        out = given.results / str(seed.settings["family"]) / method_name(seed, given.name) / TIME
+        out = given.results / family_name(seed) / method_name(seed, given.name) / TIME
         if not out.parent.is_dir():
             mend = "add the run first, or name a file with -o"
             raise UserError("nothing is published there", where=str(out.parent), mend=mend)

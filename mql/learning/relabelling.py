@@ -88,18 +88,24 @@ def relabelling_for(config: Config, family: TaskFamily) -> Relabelling | None:
     train, tasks = config.train, family.tasks("train")
     if not train.relabel_share:
         return None
-    worth = _made_up(family, tasks)
-    if worth is None:
+    made_up = _made_up(family, tasks)
+    if made_up is None:
         what = f"{family.name} can't say its reward as a function of what is observed"
         raise UserError(what, where=_KEY, mend=f"{_MEND}, or give the family a reward function")
     if family.moves_by is None:
         what = f"{family.name} does not say which task parameters its motion depends on"
         raise UserError(what, where=_KEY, mend=_MEND)
+    pays_by = family.pays_by
     paying = (name for name in family.moves_by if _pays_by(name, family, tasks))
-    names = sorted({*family.visible, *paying})
-    same = [tuple(task.parameters[name] for name in names) for task in tasks]
+    names = sorted({*family.visible, *(paying if pays_by is None else set(pays_by) & set(family.moves_by))})
+    same = [_values(task, names) for task in tasks]
+    # What decides about rewards: where the family does not say it, what some transitions are worth.
+    worth = [
+        reward.tobytes() if pays_by is None else _values(task, pays_by)
+        for task, reward in zip(tasks, made_up, strict=True)
+    ]
     alike = [
-        [other for other in range(len(tasks)) if same[other] == same[own] and np.any(worth[other] != worth[own])]
+        [other for other in range(len(tasks)) if same[other] == same[own] and worth[other] != worth[own]]
         for own in range(len(tasks))
     ]
     if not any(alike):
@@ -108,6 +114,10 @@ def relabelling_for(config: Config, family: TaskFamily) -> Relabelling | None:
             what = f"no two training tasks of {family.name} move and look alike: they differ in {', '.join(names)}"
         raise UserError(what, where=_KEY, mend=_MEND)
     return Relabelling(family, tasks, alike, train.relabel_share, train.relabel_to == "best", config.seed)
+
+
+def _values(task: Task, names: Sequence[str]) -> tuple[object, ...]:
+    return tuple(task.parameters[name] for name in names)
 
 
 def _made_up(family: TaskFamily, tasks: Sequence[Task]) -> list[FloatArray] | None:

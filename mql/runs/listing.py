@@ -26,6 +26,7 @@ from mql.types import JSON
 State = Literal["running", "stopped", "finished", "damaged"]
 _PIECE = 65_536  # bytes of a file's end that are read at a time
 _LONGEST_LINE = 64 * 2**20
+_MOST_BRACKETS = 1000  # in a run's configuration
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -159,7 +160,10 @@ def _from_environment(path: Path) -> dict[str, Any]:
 
 def _from_config(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.load((path / "config.yaml").read_bytes(), Loader=_LOADER)
+        text = (path / "config.yaml").read_bytes()
+        if text.count(b"[") + text.count(b"{") > _MOST_BRACKETS:  # of which libyaml's stack would overflow
+            raise ValueError
+        data = yaml.load(text, Loader=_LOADER)
         train = data["train"]
         return {
             "family": str(data["family"]),

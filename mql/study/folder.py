@@ -154,8 +154,11 @@ class StudyDir:
             state = "running" if row.state == "running" else "stopped"
             known = {"wall_seconds": row.wall_seconds, "env_steps": row.env_steps or 0}
             if row.state == "finished":
-                state, error = "finished", None
-                known |= _final(path)
+                try:
+                    known |= _final(path)
+                    state, error = "finished", None
+                except UserError as damage:
+                    error = damage.what
             elif row.state == "damaged":
                 error = error or row.why
         if error is not None and state != "running":
@@ -219,19 +222,30 @@ def _difference(old: Config, new: Config) -> str | None:
 
 
 def _final(path: Path) -> dict[str, Any]:
-    """Return the figures of a finished run."""
-    record: Mapping[str, Any] = read_json(path / "finished.json")
-    found: Any = record.get("summary")
+    """Return the figures of a finished run.
+
+    Raises:
+        UserError: the record of its end is damaged.
+    """
+    record: Any = read_json(path / "finished.json")
+    rows = record.get("tasks") if isinstance(record, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError("finished.json is damaged", where=str(path), mend="restore it from a copy")
+    found = record.get("summary")
     summary: Mapping[str, Any] = found if isinstance(found, dict) else {}
-    rows = [row for row in record.get("tasks") or () if "fault" not in row]
-    known: dict[str, Any] = {"split": record.get("split"), "tasks": len(rows)}
+    rows = [row for row in rows if "fault" not in row]
+    known: dict[str, Any] = {"split": str(record.get("split")), "tasks": len(rows)}
     for name in ("zero_shot", "adapted", "random"):
         values = summary.get(name)
-        known[name] = values.get("mean") if isinstance(values, dict) else None
+        known[name] = _number(values.get("mean")) if isinstance(values, dict) else None
     for name in ("zero_shot_success", "adapted_success"):
-        shares = [row[name] for row in rows if row.get(name) is not None]
+        shares = [share for row in rows if (share := _number(row.get(name))) is not None]
         known[name] = sum(shares) / len(shares) if shares else None
     return known
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _errors(path: Path) -> dict[str, str]:

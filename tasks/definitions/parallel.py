@@ -11,7 +11,7 @@ Shapes: N tasks, O observation, A action, W visible parameters.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Self
@@ -29,6 +29,7 @@ from mql.tasks.definitions.commanded import SOURCES, commanded
 from mql.tasks.definitions.control import control_of, end_of, frame_skip_of, robot_of
 from mql.tasks.definitions.episodes import episode_physics
 from mql.tasks.definitions.file import DefinitionFile
+from mql.tasks.definitions.influence import moving, paying
 from mql.tasks.definitions.judge import RowsJudge
 from mql.tasks.definitions.model import Start, compiled_model, reopened, source_of, start_of
 from mql.tasks.definitions.probe import probe_of
@@ -84,6 +85,7 @@ class Mechanism:
     view: View | None  # the robot's own, from where pictures are taken
     source: ModelSource
     moving: frozenset[str]  # parameters that motion or an episode's end depends on
+    paying: frozenset[str]  # parameters that `seen_reward` depends on
 
     @property
     def derived(self) -> tuple[str | Derived, ...]:
@@ -129,6 +131,11 @@ class ParallelDefinedFamily(ParallelFamily):
     def moves_by(self) -> tuple[str, ...]:
         """The task parameters that motion, where it starts, or an episode's end depends on."""
         return tuple(name for name in self.parameters if name in self.mechanism.moving)
+
+    @property
+    def pays_by(self) -> tuple[str, ...]:
+        """The task parameters that rewards read, or that put somewhere what rewards read."""
+        return tuple(name for name in self.parameters if name in self.mechanism.paying)
 
     def randomised(self, nuisances: Sequence[Nuisance]) -> Self:
         """Return this family with further numbers of the model drawn anew for each episode."""
@@ -364,22 +371,9 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
         frame_skip=frame_skip,
         view=None if robot is None else robot.camera(),
         source=source,
-        moving=_moving(file, changes, drawn, terms, physics),
+        moving=moving(file, changes, drawn, terms, physics),
+        paying=paying(file, terms, places=bool(fixed)),
     )
-
-
-def _moving(
-    file: DefinitionFile,
-    changes: Collection[str],
-    drawn: DrawnStart,
-    terms: Terms,
-    physics: EpisodePhysics | None,
-) -> frozenset[str]:
-    """Return the parameters that motion or an episode's end depends on; all, where an episode's own physics may."""
-    ends = {name for ending in terms.endings for root, name in ending.expression.names if root == "task"}
-    if "" in ends or (physics is not None and physics.varies):
-        return frozenset(file.definition.parameters)
-    return drawn.parameters | ends | frozenset(changes)
 
 
 @lru_cache(maxsize=64)

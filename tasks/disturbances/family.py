@@ -29,7 +29,7 @@ from mql.tasks.disturbances.batch import DisturbedBatch, DisturbedEnvironment
 from mql.tasks.disturbances.checking import check, known_bounds
 from mql.tasks.disturbances.sensors import Layout, Sensors, steps_of
 from mql.tasks.disturbances.settings import Actuation, Sensed, Sensing, disturbance_lines
-from mql.tasks.family import FloatArray, Task, TaskFamily
+from mql.tasks.family import FloatArray, Handling, Task, TaskFamily
 from mql.tasks.physics.nuisances import Nuisance
 
 
@@ -58,6 +58,11 @@ class DisturbedFamily(TaskFamily):
     def visible(self) -> tuple[str, ...]:
         """The task parameters that stand at the end of the observation, undisturbed."""
         return self.inner.visible
+
+    @property
+    def handling(self) -> Handling | None:
+        """Where the inner family shows hand and object: the newest readings stand first, in their order."""
+        return self.inner.handling
 
     def make(self, task: Task, render_mode: str | None = None) -> gymnasium.Env[FloatArray, FloatArray]:
         """Build one Gymnasium environment for `task`; `env` of it is the undisturbed one.

@@ -8,6 +8,8 @@ import pytest
 from mql.collecting.exploration import random_actions
 from mql.errors import UserError
 from mql.tasks import registry
+from mql.tasks.disturbances.family import disturbed
+from mql.tasks.disturbances.settings import Actuation, Sensing
 from mql.tasks.family import TaskFamily
 from mql.types import FloatArray
 
@@ -47,6 +49,13 @@ def test_play_moves_the_object_where_random_actions_seldom_do(name: str, *, lift
             ends = np.sign((seen[-1] - seen[0])[:, :2])
             assert (np.abs(ends.mean(axis=0)) < 0.9).all()
     assert moved["play"].mean() > 0.9 and moved["uniform"].mean() < 0.4
+
+
+@pytest.mark.parametrize("seen", [Sensing(noise=0.002, history=3), Sensing(delay_s=0.08)], ids=["history", "late"])
+def test_play_goes_by_what_disturbed_senses_show(seen: Sensing) -> None:
+    family = disturbed(registry.load("fetch-push"), seen, Actuation(gain=0.9))
+    moved = np.linalg.norm((where := places(family, "play")) - where[0], axis=2).max(axis=0) > 0.03
+    assert moved.mean() > 0.7
 
 
 @pytest.mark.parametrize("name", ["fetch-push", "fetch-pick", "fetch-slide", "ml1-push", "ml1-door-open", "ml10"])

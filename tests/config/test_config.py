@@ -146,7 +146,7 @@ def test_profile_block_comes_right_after_the_same_files_keys(experiment: Path) -
     [
         ("cheetah-vel-oracle", "cheetah-vel"),
         ("cheetah-vel-narrow-oracle", "cheetah-vel-narrow"),  # which has an experiment of its own
-        ("fetch-push-sparse", "fetch-push"),
+        ("fetch-push-physics", "fetch-push"),
     ],
 )
 def test_variants_use_their_familys_experiment(variant: str, plain: str) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from lab_definitions import MJCF, REWARD, write_parallel
 
 from mql.config.loading import load_config
 from mql.config.schema import Config
 from mql.errors import UserError
 from mql.learning.relabelling import Relabelling, relabelling_for
 from mql.learning.trainer import Trainer
-from mql.tasks import registry
+from mql.tasks import from_file, registry
 from mql.tasks.family import Task, TaskFamily
 from mql.types import Episode
 
@@ -151,6 +153,56 @@ def test_copies_stand_in_the_other_tasks_rings_and_are_no_steps_of_the_run() -> 
         rows = trainer.replay.table[each.task * trainer.replay.rows + each.first :][: each.rows]
         away = np.linalg.norm(rows[1:, :2].numpy() - goal, axis=1)
         np.testing.assert_allclose(rows[:-1, -1], -away, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["fetch-reach-sparse", "fetch-pick-sparse"])
+def test_sparse_rewards_are_those_of_the_other_task(name: str) -> None:
+    """They are -1 nearly everywhere in every task, which makes no two tasks the same."""
+    family = registry.load(name)
+    tasks = family.tasks("train")
+    episode = played(family, tasks[0], seed=3)
+    copy = relabelling(family).copy_of(7, episode)
+    assert copy is not None and copy.task != 0
+    moving = {name: tasks[0].parameters[name] for name in family.moves_by or ()}
+    mixed = replace(tasks[0], parameters={**tasks[copy.task].parameters, **moving})
+    other = played(family, mixed, seed=3)
+    np.testing.assert_array_equal(copy.reward, other.reward)
+    assert copy.success == other.success
+
+
+BONUS = """reward:
+  terms:
+    near: {expr: "-abs(info.joint_rail - task.goal)"}
+    bonus: {expr: "task.mass * (abs(info.joint_rail - 0.02) < 0.01)"}
+"""
+MARK = (
+    "  mark: {value: {dist: uniform, low: 0.1, high: 0.2}, apply: [{field: body_pos, body: flag, op: set, index: 0}]}\n"
+)
+FLAG = MJCF.replace(
+    "<worldbody>", '<worldbody><body name="flag"><geom name="cloth" size="0.01" contype="0" conaffinity="0"/></body>'
+)
+SEEN_FLAG = """reward:
+  terms:
+    near: {expr: "-abs(info.joint_rail - task.goal)"}
+    bonus: {expr: "1.0 * (abs(info.joint_rail - info.body_flag[0]) < 0.01)"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reward", "name"), [("", BONUS, "mass"), (MARK, SEEN_FLAG, "mark")], ids=["read", "put somewhere"]
+)
+def test_what_moves_and_pays_in_a_few_places_only_is_found(
+    parameters: str, reward: str, name: str, tmp_path: Path
+) -> None:
+    """No made-up transition lies within the centimetre in which the parameter changes a reward."""
+    path = write_parallel(tmp_path, parameters=parameters, reward=reward, success="")
+    (tmp_path / "cart.xml").write_text(FLAG)
+    family = from_file(path)
+    with pytest.raises(UserError, match=f"look alike: they differ in {name}"):
+        relabelling_for(config_of(str(path), "train.relabel_share=1"), family)
+    even = from_file(write_parallel(tmp_path / "even", reward=REWARD, success=""))
+    made = relabelling_for(config_of(str(tmp_path / "even" / "cart.yaml"), "train.relabel_share=1"), even)
+    assert made is not None and all(len(others) == 5 for others in made.alike)
 
 
 @pytest.mark.parametrize(

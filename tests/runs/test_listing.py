@@ -92,6 +92,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "config is no YAML": (lambda run: (run / "config.yaml").write_text("a: [b"), "config.yaml is damaged"),
     "config is binary": (lambda run: (run / "config.yaml").write_bytes(bytes(range(256))), "config.yaml is damaged"),
     "config nests deeply": (lambda run: (run / "config.yaml").write_text("[" * 20_000), "config.yaml is damaged"),
+    "config nests endlessly": (lambda run: (run / "config.yaml").write_text("[" * 500_000), "config.yaml is damaged"),
     "no metrics": (lambda run: (run / "metrics.jsonl").unlink(), "metrics.jsonl is missing"),
     "metrics are a folder": (lambda run: into_folder(run / "metrics.jsonl"), "metrics.jsonl is missing"),
     "metrics are noise": (lambda run: (run / "metrics.jsonl").write_bytes(b"\x00\xff\n"), "the last line of metrics"),

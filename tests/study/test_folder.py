@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,26 @@ def test_a_damaged_run_is_said(file: Path) -> None:
     [damaged, _] = study.states
     assert damaged.state == "failed" and "damaged" in str(damaged.error)
     study.close()
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", '{"tasks": 3}', '{"tasks": [1]}', '{"tasks": {"a": 1}}', "{}"])
+def test_a_damaged_record_of_a_runs_end_is_said(file: Path, text: str) -> None:
+    study = prepare(file)
+    study.close()
+    path = begun(study.path, study.cells[0], env_steps=5000, finished=True)
+    (path / "finished.json").write_text(text)
+    first, _ = open_study(study.path).states
+    assert (first.state, first.error, first.zero_shot) == ("failed", "finished.json is damaged", None)
+
+
+def test_figures_that_are_no_numbers_are_none(file: Path) -> None:
+    study = prepare(file)
+    study.close()
+    path = begun(study.path, study.cells[0], env_steps=5000, finished=True)
+    tasks = [{"zero_shot_success": "yes"}, {"zero_shot_success": 0.5}]
+    (path / "finished.json").write_text(json.dumps({"tasks": tasks, "summary": {"zero_shot": {"mean": "low"}}}))
+    first, _ = open_study(study.path).states
+    assert (first.state, first.zero_shot, first.zero_shot_success, first.tasks) == ("finished", None, 0.5, 2)
 
 
 def test_the_line_of_a_run_that_failed_is_kept(file: Path) -> None:

@@ -122,7 +122,8 @@ def scales_of(groups: Sequence[Group]) -> tuple[list[Scale], list[str]]:
                 f"{family} has no {'runs of the method oracle' if not oracles else 'returns of random actions'}"
             )
             continue
-        low, high = float(chance[0].mean()), float(iqm(final_of(oracles[0].result)[1].ravel()))
+        # Both ends as what is scored: so that random actions themselves would get 0.
+        low, high = float(iqm(chance[0].ravel())), float(iqm(final_of(oracles[0].result)[1].ravel()))
         if high > low:
             scales.append(Scale(family, low, high))
         else:

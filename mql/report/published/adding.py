@@ -19,11 +19,13 @@ from mql.report.published.folder import (
     CONFIG,
     ENVIRONMENT,
     EVALUATIONS,
+    FAMILY_NAME,
     OOD,
+    OTHER_KINDS,
     TIME,
     Record,
     Seed,
-    check_same_settings,
+    check_belong_together,
     check_time,
     is_name_of,
     read_beside,
@@ -78,14 +80,14 @@ def add_run(
     """
     beside = beside or Beside()
     seed = checked_run(run, unfinished=unfinished)
-    folder = results / str(seed.settings["family"]) / method_name(seed, name)
+    folder = results / family_name(seed) / method_name(seed, name)
     place = folder / f"seed-{seed.seed}"
     files = _files(seed, beside)
     others = [] if not folder.is_dir() else [path for path in sorted(folder.glob("seed-*")) if path != place]
     odd = []
     for other in others:
         try:
-            check_same_settings(read_seed(other), seed)
+            check_belong_together(read_seed(other), seed)
         except UserError:
             if not replace:
                 raise
@@ -141,6 +143,19 @@ def checked_run(run: Path, *, unfinished: bool = False) -> Seed:
     return seed
 
 
+def family_name(seed: Seed) -> str:
+    """Return the name of the family's folder.
+
+    Raises:
+        UserError: the family's name is none for a folder of results.
+    """
+    name = str(seed.settings["family"])
+    if not FAMILY_NAME.fullmatch(name) or name in OTHER_KINDS:
+        mend = "train it under another name: letters, digits, dots and hyphens"
+        raise UserError(f"no folder of results may be called {name!r}", where=str(seed.path / CONFIG), mend=mend)
+    return name
+
+
 def method_name(seed: Seed, name: str | None = None) -> str:
     """Return the name of the method's folder.
 
@@ -149,11 +164,12 @@ def method_name(seed: Seed, name: str | None = None) -> str:
     """
     method = seed.method
     profile = seed.settings.get("profile", _DEFAULT_PROFILE)
+    where = "--as"
     if name is None:
-        return method if profile == _DEFAULT_PROFILE else f"{method}-{profile}"
+        name, where = method if profile == _DEFAULT_PROFILE else f"{method}-{profile}", str(seed.path / CONFIG)
     if not is_name_of(name, method):
         mend = f"begin it with the run's method, as in {method}-600k; small letters, digits, dots and hyphens"
-        raise UserError(f"{name!r} is no name for it", where="--as", mend=mend)
+        raise UserError(f"{name!r} is no name for it", where=where, mend=mend)
     return name
 
 

@@ -36,6 +36,7 @@ RANDOM, OOD, AGAIN, TIME, NOTES, CURVE = "random.json", "ood.json", "again.json"
 # Results of other kinds, which have documents of their own.
 OTHER_KINDS = ("adaptation", "normalize", "performance", "quickstart")
 
+FAMILY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 METHOD_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9.]+)*")
 _SEED_NAME = re.compile(r"seed-(\d+)")
 _METHODS_FIRST = ("mql", "td3", "td3-context", "rl2", "pearl", "oracle")
@@ -168,12 +169,7 @@ def read_method(path: Path) -> Method:
         if not is_name_of(path.name, seed.method):
             mend = f"call it {seed.method}, or {seed.method} with more behind a hyphen"
             raise UserError(f"the run's method is {seed.method}", where=str(seed.path), mend=mend)
-        check_same_settings(seeds[0], seed)
-        if [task_key(row["parameters"]) for row in seed.last["tasks"]] != [
-            task_key(row["parameters"]) for row in seeds[0].last["tasks"]
-        ]:
-            mend = f"keep it under another method's name than {seeds[0].path}"
-            raise UserError("its last evaluation is on other tasks", where=str(seed.path), mend=mend)
+        check_belong_together(seeds[0], seed)
     time = read_json(path / TIME) if (path / TIME).exists() else None
     if time is not None:
         check_time(path / TIME, time, seeds[0])
@@ -224,8 +220,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, AttributeError, ValueError, RecursionError) as error:
         raise UserError("the file is damaged", where=str(path), mend="restore it from a copy") from error
     for key, kind in (("family", str), ("seed", int), ("train.env_steps", int)):
-        if not isinstance(settings.get(key), kind):
+        if type(settings.get(key)) is not kind:  # (True is no number here)
             raise damaged(path, key)
+    if settings["seed"] < 0:
+        raise damaged(path, "seed")
     return settings
 
 
@@ -269,11 +267,11 @@ def check_record(path: Path, record: object) -> None:
             raise damaged(path, "tasks: zero_shot_return")
 
 
-def check_same_settings(one: Seed, other: Seed) -> None:
+def check_belong_together(one: Seed, other: Seed) -> None:
     """Refuse two seeds of a method that differ in more than that.
 
     Raises:
-        UserError: names the first key that differs.
+        UserError: names the first key that differs, or their last evaluations are on different tasks.
     """
     for key in sorted({*one.settings, *other.settings}):
         if key in NOT_A_SETTING or key.split(".")[0] in (*NOT_A_SECTION, "wandb"):
@@ -283,6 +281,10 @@ def check_same_settings(one: Seed, other: Seed) -> None:
             what = f"{key} is {second}, but {first} in {one.path}"
             mend = "keep it under another method's name (--as), or take the others away (--replace)"
             raise UserError(what, where=str(other.path), mend=mend)
+    first, second = ([task_key(row["parameters"]) for row in seed.last["tasks"]] for seed in (one, other))
+    if first != second:
+        mend = f"keep it under another method's name than {one.path} (--as)"
+        raise UserError("its last evaluation is on other tasks", where=str(other.path), mend=mend)
 
 
 def check_time(path: Path, time: object, seed: Seed) -> None:

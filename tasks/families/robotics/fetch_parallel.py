@@ -30,6 +30,7 @@ from mql.tasks.stepping.state import Outcome, State
 TOLERANCE = 0.05  # m; nearer is success
 # Columns of an observation.
 GRIPPER, OBJECT = slice(0, 3), slice(3, 6)
+GOAL = ("goal", "goal_height")  # task parameters that say where it is
 _SMALLEST_COSINE = 4.0 * np.finfo(np.float64).eps  # of the second angle: with less, the other two are one
 
 
@@ -65,7 +66,12 @@ class FetchFamily(ParallelFamily):
     @property
     def moves_by(self) -> tuple[str, ...]:
         """The task parameters that motion or sight depends on: all but those of the goal, which is in nobody's way."""
-        return tuple(name for name in self.parameters if name not in ("goal", "goal_height"))
+        return tuple(name for name in self.parameters if name not in GOAL)
+
+    @property
+    def pays_by(self) -> tuple[str, ...]:
+        """The task parameters that rewards depend on: those of the goal. (Sparse ones are -1 nearly everywhere.)"""
+        return tuple(name for name in self.parameters if name in GOAL)
 
     @property
     def handling(self) -> Handling | None:

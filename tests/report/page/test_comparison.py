@@ -92,6 +92,15 @@ def test_one_family_on_a_scale_from_random_actions_to_the_oracle(groups: list[Gr
     assert score["mql/default"] == pytest.approx((middle + 100.0) / (scale.oracle + 100.0))
 
 
+def test_random_actions_get_0_on_the_scale_by_the_statistic_that_is_scored(groups: list[Group]) -> None:
+    """A task in which chance does well moves a mean, not the interquartile mean that every score is."""
+    chance = np.array([[-100.0] * (TASKS - 1) + [2000.0]])
+    assert groups[0].result is not None
+    first = replace(groups[0], result=replace(groups[0].result, returns={**groups[0].result.returns, "random": chance}))
+    (scale,), _ = scales_of([first, *groups[1:]])
+    assert scale.random == trim_mean(chance.ravel(), 0.25) == -100.0
+
+
 def test_families_count_alike_and_those_without_an_oracle_not_at_all(tmp_path: Path) -> None:
     other = {"mql": ENDS["mql"] * 2.0, "oracle": ENDS["oracle"]}
     facts = study(tmp_path) + study(tmp_path, "reacher-goal", other)

@@ -99,6 +99,42 @@ def test_what_can_not_be_published_is_refused_in_one_line(
     assert "\n" not in str(refused.value) and not contents(results)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ({"family": "../../elsewhere"}, "may be called '../../elsewhere'"),
+        ({"family": "/elsewhere"}, "may be called '/elsewhere'"),
+        ({"family": "adaptation"}, "may be called 'adaptation'"),
+        ({"family": ".hidden"}, "may be called"),
+        ({"family": "a | <b>"}, "may be called"),
+        ({"method": "../mql"}, "no name for it"),
+        ({"profile": "../x"}, "no name for it"),
+        ({"seed": -3}, "no 'seed'"),
+        ({"seed": True}, "no 'seed'"),
+    ],
+)
+def test_nothing_is_written_under_a_name_that_is_none(
+    line: dict[str, Any], said: str, tmp_path: Path, results: Path
+) -> None:
+    one = run(tmp_path / "run", [-1.0])
+    config = yaml.safe_load((one / "config.yaml").read_text())
+    (one / "config.yaml").write_text(yaml.safe_dump(config | line))
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=said):
+        add_run(one, results)
+    assert contents(tmp_path) == before
+
+
+def test_a_seed_that_was_evaluated_on_other_tasks_changes_nothing(tmp_path: Path, results: Path) -> None:
+    add_run(run(tmp_path / "one", [-1.0, -2.0]), results)
+    before = contents(results)
+    with pytest.raises(UserError, match="on other tasks"):
+        add_run(run(tmp_path / "two", [-1.0, -2.0, -3.0], seed=2), results)
+    assert contents(results) == before
+    assert add_run(run(tmp_path / "two again", [-1.0, -2.0, -3.0], seed=2), results, replace=True).what == "added"
+    assert [seed.seed for seed in read_method(results / "point-robot" / "mql").seeds] == [2]
+
+
 def test_a_run_that_stopped_is_taken_when_it_is_asked_for_and_says_so(tmp_path: Path, results: Path) -> None:
     one = run(tmp_path / "run", [], finished=False)
     with pytest.raises(UserError, match=r"400 of 600 env steps, on validation"):
