@@ -21,7 +21,7 @@ from mql.agent.encoders import make_encoder
 from mql.agent.histogram import Bins
 from mql.config.schema import AgentConfig
 from mql.kernels.layers import hidden, hidden_values
-from mql.kernels.products import product
+from mql.kernels.products import bfloat16_in_hardware, product
 
 LOW_PRECISION_ROWS = 64  # smaller batches gain nothing from bfloat16 and stay in float32
 
@@ -225,5 +225,7 @@ def hidden_layers(layers: Iterable[nn.Module], x: torch.Tensor, dtype: torch.dty
 
 
 def product_dtype(inputs: torch.Tensor, dtype: torch.dtype) -> torch.dtype:
-    """What a batch is multiplied in: `dtype`, or the inputs' own type if it is small."""
-    return dtype if dtype == torch.bfloat16 and len(inputs) >= LOW_PRECISION_ROWS else inputs.dtype
+    """What a batch is multiplied in: `dtype`, or the inputs' own type if it is small, or bfloat16 would be slower."""
+    if dtype != torch.bfloat16 or len(inputs) < LOW_PRECISION_ROWS or not bfloat16_in_hardware(inputs.device.type):
+        return inputs.dtype
+    return dtype

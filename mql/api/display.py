@@ -11,6 +11,7 @@ from typing import Self
 from mql.api.progress import Progress, header
 from mql.config.schema import Config
 from mql.kernels.loading import status
+from mql.kernels.products import bfloat16_in_hardware
 from mql.runs.run_dir import RunDir
 from mql.training.learning import Learning
 from mql.types import JSON
@@ -42,7 +43,7 @@ class Display:
             profile=config.profile,
             seed=config.seed,
             threads=config.threads,
-            device=f"{config.device} ({config.agent.precision}, {'no ' if status().reason else ''}compiled kernels)",
+            device=f"{config.device} ({_precision(config)}, {'no ' if status().reason else ''}compiled kernels)",
             replay_bytes=learning.replay_bytes,
             run_path=shown(self._path),
         )
@@ -99,3 +100,11 @@ def shown(path: Path) -> str:
 def say(text: str) -> None:
     """Write one line."""
     print(text, file=sys.stderr, flush=True)
+
+
+def _precision(config: Config) -> str:
+    """What products are made in, on this machine."""
+    wanted = config.agent.precision
+    if wanted == "bfloat16" and not bfloat16_in_hardware(config.device.partition(":")[0]):
+        return "float32, as it has no bfloat16"
+    return wanted

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import gymnasium
 import numpy as np
-import torch
 
 from mql.agent.agent import Agent
 from mql.bench.subjects import (
@@ -29,7 +28,7 @@ from mql.bench.subjects import (
 from mql.bench.timing import SGEMM_GFLOP, Call, Results, alternate, announce, make_sgemm, medians
 from mql.config.schema import AgentConfig
 from mql.errors import missing_package
-from mql.kernels.products import in_hardware
+from mql.kernels.products import bfloat16_in_hardware
 from mql.types import FloatArray
 
 
@@ -73,7 +72,7 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     contenders: dict[str, Call] = {"sb3_td3": _peer(sizes)}
     contenders["paper"] = _repeat(_update(sizes, _agent_config("paper", sizes), sizes.paper_batch), sizes.updates)
     contenders["fast"] = _repeat(_update(sizes, _agent_config("fast", sizes), sizes.fast_batch), sizes.updates)
-    if in_hardware(torch.bfloat16):
+    if bfloat16_in_hardware():
         bfloat16 = _agent_config("fast", sizes, precision="bfloat16")
         contenders["fast_bfloat16"] = _repeat(_update(sizes, bfloat16, sizes.fast_batch), sizes.updates)
     announce(f"learner: {sizes.rounds} rounds of {sizes.updates} updates each, on {threads} threads")

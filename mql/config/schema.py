@@ -151,7 +151,7 @@ class AgentConfig(Section):
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
-        description="Type of the products between hidden layers; bfloat16 is faster where the CPU has it.",
+        description="Type of the products between hidden layers; bfloat16 where the processor has it, as it is faster.",
     )
 
 

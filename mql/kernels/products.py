@@ -8,6 +8,7 @@ Shapes: K networks (2 for twin critics), B transitions, V inputs and W units of 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -28,11 +29,10 @@ def product(x: torch.Tensor, weight: torch.Tensor, *, dtype: torch.dtype) -> tor
     return found
 
 
-def in_hardware(dtype: torch.dtype) -> bool:
-    """Tell whether the CPU multiplies numbers of a type in units of its own: bfloat16 is slow where it has none."""
-    if dtype != torch.bfloat16:
-        return True
-    return any(bool(getattr(torch.cpu, name, bool)()) for name in _ASKED)
+@cache
+def bfloat16_in_hardware(device_type: str = "cpu") -> bool:
+    """Tell whether a device multiplies bfloat16 in units of its own; a CPU without them is slower than in float32."""
+    return device_type != "cpu" or any(bool(getattr(torch.cpu, name, bool)()) for name in _ASKED)
 
 
 # Functions of `torch.cpu`, which have no public names yet.

@@ -132,7 +132,7 @@ def check_learner(results: Any) -> None:
     ("hardware", "names"), [(False, {"fast"}), (True, {"fast", "fast_bfloat16"})], ids=["float32 only", "bfloat16"]
 )
 def test_learner(names: set[str], monkeypatch: pytest.MonkeyPatch, *, hardware: bool) -> None:
-    monkeypatch.setattr(learner, "in_hardware", lambda dtype: hardware)
+    monkeypatch.setattr(learner, "bfloat16_in_hardware", lambda: hardware)
     results = learner.measure(1, LEARNER)
     assert set(results) == {"paper", "sb3_td3", "sgemm_gflops", *names}
     check_learner(results)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mql.agent import networks
 from mql.agent.networks import Actor, TwinCritic
 from mql.kernels import products
-from mql.kernels.products import in_hardware, product
+from mql.kernels.products import bfloat16_in_hardware, product
 
 SHAPES = [((200, 24), (24, 32)), ((2, 200, 24), (2, 24, 32)), ((200, 24), (2, 24, 32))]
 
@@ -45,8 +46,9 @@ def test_numbers_of_the_type_asked_for_are_multiplied_as_they_are(
     assert torch.allclose(product(x, weight, dtype=dtype), x @ weight, atol=1e-5)
 
 
-def test_networks_round_between_hidden_layers_only() -> None:
+def test_networks_round_between_hidden_layers_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A millimetre in 1.3 m is seen; small batches and a single hidden layer are not rounded at all."""
+    monkeypatch.setattr(networks, "bfloat16_in_hardware", lambda device: True)
     torch.manual_seed(0)
     made = {}
     for dtype in (torch.float32, torch.bfloat16):
@@ -68,11 +70,21 @@ def test_networks_round_between_hidden_layers_only() -> None:
 
 
 def test_bfloat16_is_in_hardware_where_pytorch_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = bfloat16_in_hardware.__wrapped__
     for name in products._ASKED:
         monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
-    assert in_hardware(torch.float32) and not in_hardware(torch.bfloat16)
+    assert not asked() and asked("cuda")
     monkeypatch.setattr(torch.cpu, products._ASKED[0], lambda: True)
-    assert in_hardware(torch.bfloat16)
+    assert asked()
     for name in products._ASKED:  # a PyTorch without these names
         monkeypatch.delattr(torch.cpu, name, raising=False)
-    assert not in_hardware(torch.bfloat16)
+    assert not asked()
+
+
+def test_where_it_would_be_slower_nothing_is_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    critic = TwinCritic(3, 2, 1, (32, 32), layer_norm=True, dtype=torch.bfloat16)
+    inputs = torch.randn(100, 3), torch.zeros(100, 2), torch.zeros(100, 1)
+    monkeypatch.setattr(networks, "bfloat16_in_hardware", lambda device: device != "cpu")
+    found = critic(*inputs)
+    critic.dtype = torch.float32
+    assert torch.equal(found, critic(*inputs))
