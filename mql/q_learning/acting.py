@@ -5,6 +5,7 @@ Shapes: L lanes side by side, O the shape of an observation.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ import torch
 from mql.q_learning.networks import QNetwork
 from mql.seeding import generator
 from mql.types import IntArray
+
+BLOCK = 1000  # steps whose random numbers are drawn at once
 
 
 @torch.no_grad()
@@ -29,9 +32,16 @@ def epsilon_greedy(
 ) -> IntArray:
     """Return actions [L] for observations [L, *O], random ones with probability `epsilon`.
 
-    The random numbers are those of (seed, name, env_steps): each step draws its own, whatever was drawn before.
+    The random numbers are those of (seed, name, env_steps): each step has its own, whatever was drawn before.
     """
-    rng = generator(seed, name, env_steps)
-    random = rng.random(len(obs)) < epsilon
-    actions = rng.integers(network.actions, size=len(obs))
-    return actions if random.all() else np.where(random, actions, greedy(network, obs))
+    block, place = divmod(env_steps, BLOCK)
+    shares, choices = _draws(seed, name, block, len(obs), network.actions)
+    random = shares[place] < epsilon
+    return choices[place].copy() if random.all() else np.where(random, choices[place], greedy(network, obs))
+
+
+@lru_cache(maxsize=8)
+def _draws(seed: int, name: str, block: int, lanes: int, actions: int) -> tuple[npt.NDArray[np.float64], IntArray]:
+    """Return the numbers in [0, 1) and the actions, [BLOCK, L] each, of a block's steps (a stream each is slow)."""
+    rng = generator(seed, name, block)
+    return rng.random((BLOCK, lanes)), rng.integers(actions, size=(BLOCK, lanes))
