@@ -115,6 +115,9 @@ class AgentConfig(Section):
     target_noise_clip: NotNegative = Field(
         default=0.5, description="Largest size of the noise on target actions (algorithm td3)."
     )
+    proximal_c: NotNegative = Field(
+        default=0.0, description="Pull to the targets by lr / this before each step of training (td3); 0: none."
+    )
     reward_scale: Positive = Field(default=1.0, description="Factor on rewards, in the context and in the losses.")
     normalize: bool = Field(
         default=False,

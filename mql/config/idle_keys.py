@@ -156,7 +156,7 @@ _RULES = (
     _Rule(("train.relabel_to",), lambda c: c.train.relabel_share == 0, "train.relabel_share is 0"),
     _Rule(("train.random_actions",), lambda c: c.train.random_steps == 0, "train.random_steps is 0"),
     _Rule(
-        ("agent.target_policy_noise", "agent.target_noise_clip"),
+        ("agent.target_policy_noise", "agent.target_noise_clip", "agent.proximal_c"),
         lambda c: c.agent.algorithm != "td3",
         "agent.algorithm is not td3",
     ),

@@ -222,7 +222,7 @@ def saved_agent_config(values: Mapping[str, Any]) -> AgentConfig:
 
 def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     """Yield (keys, what is wrong, how to fix it) for values that are fine alone but not together."""
-    agent, train, adapt = config.agent, config.train, config.adapt
+    agent, train, adapt, rl2 = config.agent, config.train, config.adapt, config.rl2
     for key, fixed in METHODS[config.method].fixed.items():
         section, _, name = key.rpartition(".")
         value = getattr(getattr(config, section) if section else config, name)
@@ -234,11 +234,11 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"
     if agent.normalize and train.random_steps == 0 and config.start_from is None:  # else the other run's are kept
         what = "agent.normalize is true, but there are no random steps to take mean and spread from"
-        yield (
-            ["agent.normalize", "train.random_steps"],
-            what,
-            "give train.random_steps, or set agent.normalize to false",
-        )
+        mend = "give train.random_steps, or set agent.normalize to false"
+        yield ["agent.normalize", "train.random_steps"], what, mend
+    if 0 < agent.proximal_c < agent.lr:
+        what = f"agent.proximal_c is {agent.proximal_c:g}, below agent.lr = {agent.lr:g}: beyond the targets"
+        yield ["agent.proximal_c", "agent.lr"], what, "raise it, or set it to 0"
     if agent.context_mode == "carry" and not agent.shared_encoder:
         what = "agent.shared_encoder is false, but with agent.context_mode carry the replay keeps one encoder's states"
         keys = ["agent.shared_encoder", "agent.context_mode"]
@@ -270,20 +270,17 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         what = f"train.batch_size is {train.batch_size}, not a multiple of pearl.tasks_per_update = {tasks}"
         mend = f"give a multiple, such as {max(1, round(train.batch_size / tasks)) * tasks}"
         yield ["train.batch_size", "pearl.tasks_per_update", "method"], what, mend
-    if config.method == "rl2" and config.rl2.steps_per_iteration > train.env_steps:  # it ends with a whole iteration
-        what = (
-            f"rl2.steps_per_iteration is {config.rl2.steps_per_iteration}, more than the run's {train.env_steps} steps"
-        )
+    if config.method == "rl2" and rl2.steps_per_iteration > train.env_steps:  # it ends with a whole iteration
+        what = f"rl2.steps_per_iteration is {rl2.steps_per_iteration}, more than the run's {train.env_steps} steps"
         yield ["rl2.steps_per_iteration", "train.env_steps"], what, "lower it, or raise train.env_steps"
-    if config.method == "rl2" and adapt.adaptation_episodes >= config.rl2.trial_episodes:
-        before = config.rl2.trial_episodes - 1
+    if config.method == "rl2" and adapt.adaptation_episodes >= rl2.trial_episodes:
+        before = rl2.trial_episodes - 1
         what = f"adapt.adaptation_episodes is {adapt.adaptation_episodes}, but a trial has {before} before its last one"
-        keys = ["adapt.adaptation_episodes", "rl2.trial_episodes"]
-        yield keys, what, "lower it, or raise rl2.trial_episodes"
+        yield ["adapt.adaptation_episodes", "rl2.trial_episodes"], what, "lower it, or raise rl2.trial_episodes"
     if adapt.min_weight > math.exp(min(adapt.max_log_weight, 700.0)):
         what = f"adapt.min_weight is {adapt.min_weight:g}, above the largest weight exp({adapt.max_log_weight:g})"
-        keys = ["adapt.min_weight", "adapt.max_log_weight"]
-        yield keys, what, "every weight would be zero; lower it or raise adapt.max_log_weight"
+        mend = "every weight would be zero; lower it or raise adapt.max_log_weight"
+        yield ["adapt.min_weight", "adapt.max_log_weight"], what, mend
 
 
 def _as_yaml(value: object) -> str:
