@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 
@@ -22,6 +22,7 @@ from mql.api.possible import check_adapts, check_has_agent, check_learns_from_da
 from mql.api.recorded import ColumnMap, Data, KnownTask, Recorded, in_memory, recorded
 from mql.api.training import last_evaluation, open_job
 from mql.config.loading import Overrides, override, parse_overrides
+from mql.config.methods import METHODS
 from mql.config.schema import AdaptConfig, Config
 from mql.errors import UserError
 from mql.evaluation.held_out import TaskResult, new_task
@@ -183,6 +184,9 @@ class Run:
             UserError: there is no such checkpoint, or it is damaged.
         """
         check_has_agent(self.config.method, self.path)
+        if METHODS[self.config.method].reactive:
+            found: Agent = cast("Any", self._learning(self.config, checkpoint)).agent
+            return found
         saved = self._run.load_checkpoint(checkpoint)
         agent = Agent(self.family.obs_dim, self.family.action_dim, self.config.agent, seed=0)
         try:

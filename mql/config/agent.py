@@ -7,9 +7,8 @@ from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
 
-from mql.config.section import Count, Fraction, NotNegative, Positive, Real, Section, Whole
+from mql.config.section import Count, Fraction, NotNegative, Positive, Real, Section, Whole, disagreement
 from mql.types import CONTEXT_PARTS, ContextPart
 
 
@@ -45,8 +44,7 @@ def _context_parts(parts: tuple[ContextPart, ...]) -> tuple[ContextPart, ...]:
         what = f"names {twice[0]} twice"
     else:
         return tuple(part for part in CONTEXT_PARTS if part in parts)
-    what, keys = f"agent.context_elements {what}", ["agent.context_elements"]
-    raise PydanticCustomError("conflict", "{what}: {mend}", {"keys": keys, "what": what, "mend": mend})
+    raise disagreement(f"agent.context_elements {what}", mend, "agent.context_elements")
 
 
 class AgentConfig(Section):
@@ -115,8 +113,10 @@ class AgentConfig(Section):
     target_noise_clip: NotNegative = Field(
         default=0.5, description="Largest size of the noise on target actions (algorithm td3)."
     )
-    proximal_c: NotNegative = Field(
-        default=0.0, description="Pull to the targets by lr / this before each step of training (td3); 0: none."
+    proximal_c: Literal["auto"] | NotNegative = Field(
+        default=0.0,
+        description="Pull to the targets by lr / this before each step of training (td3, dqn, rainbow); 0: none; "
+        "auto: as much as published for dqn and rainbow.",
     )
     reward_scale: Positive = Field(default=1.0, description="Factor on rewards, in the context and in the losses.")
     normalize: bool = Field(

@@ -131,6 +131,27 @@ _RULES = (
     _Rule(tuple(f"rl2.{name}" for name in SECTIONS["rl2"]), lambda c: c.method != "rl2", "method is not rl2"),
     _Rule(_NOT_ON_POLICY, partial(_has_method, "p3o"), "method is p3o"),
     _Rule(tuple(f"p3o.{name}" for name in SECTIONS["p3o"]), lambda c: c.method != "p3o", "method is not p3o"),
+    *(
+        _Rule(
+            tuple(key for key in _NOT_ON_POLICY if key != "agent.proximal_c"),
+            partial(_has_method, name),
+            f"method is {name}",
+        )
+        for name in ("dqn", "rainbow")
+    ),
+    _Rule(
+        tuple(f"q_learning.{name}" for name in SECTIONS["q_learning"]),
+        lambda c: c.method not in ("dqn", "rainbow"),
+        "method is neither dqn nor rainbow",
+    ),
+    _Rule(
+        tuple(
+            f"q_learning.{name}"
+            for name in ("priority_alpha", "beta_start", "beta_steps", "atoms", "value_min", "value_max")
+        ),
+        partial(_has_method, "dqn"),
+        "method is dqn",
+    ),
     _Rule(
         ("p3o.segments", "p3o.replay_capacity", "p3o.off_policy_after", "p3o.ratio_cap", "p3o.kl"),
         lambda c: c.p3o.replay_ratio == 0,

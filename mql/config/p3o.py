@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from mql.config.section import Count, Fraction, NotNegative, Positive, Section, Whole
+from mql.config.section import Count, Fraction, NotNegative, Positive, Section, Whole, disagreement
 
 
 class P3OConfig(Section):
@@ -46,3 +46,16 @@ class P3OConfig(Section):
     normalize: bool = Field(
         default=True, description="Networks read observations shifted and scaled by all that was seen so far."
     )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        iteration, held = self.lanes * self.steps, self.replay_capacity // self.steps * self.steps
+        if self.replay_ratio and held < iteration:
+            what = f"p3o.replay_capacity is {self.replay_capacity}, less than the {iteration} steps of an iteration"
+            mend = "raise it, or lower p3o.lanes or p3o.steps"
+            raise disagreement(what, mend, "p3o.replay_capacity", "p3o.lanes", "p3o.steps")
+        if self.replay_ratio and held < self.off_policy_after:
+            what = f"p3o.off_policy_after is {self.off_policy_after}, but at most {held} transitions are stored"
+            mend = "lower it, or raise p3o.replay_capacity"
+            raise disagreement(what, mend, "p3o.off_policy_after", "p3o.replay_capacity")
+        return self

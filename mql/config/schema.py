@@ -24,6 +24,7 @@ from mql.config.methods import METHODS
 from mql.config.p3o import P3OConfig
 from mql.config.pearl import PearlConfig as PearlConfig
 from mql.config.profiles import PROFILES as PROFILES
+from mql.config.q_learning import QLearningConfig
 from mql.config.rl2 import RL2Config
 from mql.config.section import (
     NAME,
@@ -107,6 +108,7 @@ class TrainConfig(Section):
         return self.env_steps - min(self.anneal_steps, self.env_steps // 2)
 
 
+PUBLISHED_KAPPA = 2.5  # lr K / c of DQN Pro and Rainbow Pro (Asadi et al. 2022, arXiv 2112.05848)
 WHILE_TRAINING = "validation"  # the split that evaluations while training are made on
 
 
@@ -135,7 +137,7 @@ class Config(Section):
     """One experiment, resolved: everything that a run depends on."""
 
     family: str = Field(pattern=NAME, description="Name of the task family.")
-    method: Literal["mql", "td3", "td3-context", "oracle", "pearl", "rl2", "p3o"] = Field(
+    method: Literal["mql", "td3", "td3-context", "oracle", "pearl", "rl2", "p3o", "dqn", "rainbow"] = Field(
         default="mql", description="How it is learned; mql: Meta-Q-Learning, the others to compare with (baselines.md)."
     )
     profile: Literal["fast", "paper"] = Field(
@@ -167,6 +169,7 @@ class Config(Section):
     pearl: PearlConfig = Field(default=PearlConfig(), description="Method pearl.")
     rl2: RL2Config = Field(default=RL2Config(), description="Method rl2.")
     p3o: P3OConfig = Field(default=P3OConfig(), description="Method p3o.")
+    q_learning: QLearningConfig = Field(default=QLearningConfig(), description="Methods dqn and rainbow.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Evaluations.")
     wandb: WandbConfig = Field(default=WandbConfig(), description="Weights & Biases.")
 
@@ -175,9 +178,18 @@ class Config(Section):
         """``collect.workers`` as a number."""
         return self.threads if self.collect.workers == "auto" else self.collect.workers
 
+    @property
+    def proximal_c(self) -> float:
+        """``agent.proximal_c`` as a number: for ``auto``, lr K / 2.5 for K updates between copies to the targets."""
+        if self.agent.proximal_c != "auto":
+            return self.agent.proximal_c
+        updates = self.q_learning.target_every // self.q_learning.update_every
+        return self.q_learning.lr * updates / PUBLISHED_KAPPA
+
     def resolved(self) -> Config:
         """Return this configuration with numbers in the place of what it leaves to the program."""
-        return self.model_copy(update={"collect": CollectConfig(workers=self.workers)})
+        agent = self.agent.model_copy(update={"proximal_c": self.proximal_c})
+        return self.model_copy(update={"collect": CollectConfig(workers=self.workers), "agent": agent})
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Config:
@@ -236,9 +248,16 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         what = "agent.normalize is true, but there are no random steps to take mean and spread from"
         mend = "give train.random_steps, or set agent.normalize to false"
         yield ["agent.normalize", "train.random_steps"], what, mend
-    if 0 < agent.proximal_c < agent.lr:
-        what = f"agent.proximal_c is {agent.proximal_c:g}, below agent.lr = {agent.lr:g}: beyond the targets"
-        yield ["agent.proximal_c", "agent.lr"], what, "raise it, or set it to 0"
+    valued = config.method in ("dqn", "rainbow")
+    if agent.proximal_c == "auto" and not valued:
+        what = f"agent.proximal_c is auto, but nothing is published for method {config.method}"
+        yield ["agent.proximal_c", "method"], what, "give a number, or 0 for no pull"
+    lr, of = (config.q_learning.lr, "q_learning.lr") if valued else (agent.lr, "agent.lr")
+    c = config.proximal_c if agent.proximal_c != "auto" or valued else 0.0
+    if 0 < c < lr:
+        what = f"agent.proximal_c is {c:g}, below {of} = {lr:g}: steps would go beyond the targets"
+        mend = "copy to the targets less often" if agent.proximal_c == "auto" else "raise it, or set it to 0"
+        yield ["agent.proximal_c", of], what, mend
     if agent.context_mode == "carry" and not agent.shared_encoder:
         what = "agent.shared_encoder is false, but with agent.context_mode carry the replay keeps one encoder's states"
         keys = ["agent.shared_encoder", "agent.context_mode"]

@@ -13,9 +13,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from mql.config.schema import PUBLISHED_KAPPA
 from mql.errors import UserError
-
-PUBLISHED_KAPPA = 2.5
 
 
 def resolved_c(proximal_c: float | Literal["auto"], *, lr: float, steps: int, where: str = "agent.proximal_c") -> float:

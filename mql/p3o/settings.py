@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mql.errors import UserError
-
 KLDirection = Literal["policy_behavior", "behavior_policy"]
 
 
@@ -54,22 +52,6 @@ class P3OSettings:
     kl: KLDirection = "policy_behavior"
     hidden_sizes: tuple[int, ...] = (64, 64)
     normalize: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse settings that do not go together.
-
-        Raises:
-            UserError: the replay can't hold an iteration, or never holds enough for the first off-policy step.
-        """
-        if not self.replay_ratio:
-            return
-        iteration, held = self.lanes * self.steps, self.replay_capacity // self.steps * self.steps
-        if held < iteration:
-            mend = f"raise it to at least {iteration} (lanes x steps), or lower these"
-            raise UserError("the replay can't hold one iteration", where="replay_capacity", mend=mend)
-        if held < self.off_policy_after:
-            mend = f"raise replay_capacity, or lower it to at most {held}; replay_ratio 0 means no off-policy steps"
-            raise UserError("the replay never holds so many transitions", where="off_policy_after", mend=mend)
 
     def lr_at(self, progress: float) -> float:
         """Return the step size after a share of the run's environment steps, in [0, 1]."""

@@ -62,7 +62,7 @@ class QNetwork(nn.Module):
         return self._said(obs).view(-1, self.actions, len(self.atoms))
 
     def _said(self, obs: torch.Tensor) -> torch.Tensor:
-        said: torch.Tensor = self.output(self.torso(obs.to(torch.float32)))
+        said: torch.Tensor = self.output(self.torso(obs.to(self.output.weight.dtype)))
         return said
 
 

@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from mql.errors import UserError
 from mql.learning.proximal import resolved_c
 
 
@@ -63,20 +62,6 @@ class QSettings:
     value_max: float = 10.0
     proximal_c: float | Literal["auto"] = 0.0
     reset_optimizer: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what does not fit together.
-
-        Raises:
-            UserError: in one line.
-        """
-        if self.target_every % self.update_every:
-            what = f"target_every is {self.target_every}, not a multiple of update_every = {self.update_every}"
-            raise UserError(what, where="target_every", mend="give a multiple")
-        if not self.value_min < self.value_max or self.atoms < 2:
-            what = f"{self.atoms} atoms from {self.value_min:g} to {self.value_max:g} tell no values apart"
-            raise UserError(what, where="value_min", mend="give the lowest and the highest discounted return")
-        _ = self.c
 
     @property
     def updates_per_copy(self) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 import numpy as np
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Discrete, MultiBinary
 
 from mql.errors import UserError, nearest
 from mql.tasks.distributions import Distribution, Value
@@ -116,6 +116,7 @@ def from_gymnasium(
             splits=splits,
             shared_splits=shared_splits,
             choices=chosen,
+            planes=_planes(environment.observation_space),
             has_success=success_key is not None,
             make_env=make_env,
             set_task=set_task,
@@ -128,6 +129,12 @@ def from_gymnasium(
         )
     finally:
         close_quietly(environment)
+
+
+def _planes(space: Any) -> tuple[int, int, int] | None:
+    """Return the shape of an observation that is planes of zeros and ones."""
+    shape = space.shape if isinstance(space, MultiBinary) else None
+    return shape if shape is not None and len(shape) == 3 else None
 
 
 def _parameter(name: str, given: Parameter | Distribution, where: str) -> Parameter:
