@@ -138,7 +138,9 @@ class Config(Section):
 
     family: str = Field(pattern=NAME, description="Name of the task family.")
     method: Literal["mql", "td3", "td3-context", "oracle", "pearl", "rl2", "p3o", "dqn", "rainbow"] = Field(
-        default="mql", description="How it is learned; mql: Meta-Q-Learning, the others to compare with (baselines.md)."
+        default="mql",
+        description="How it is learned; mql: Meta-Q-Learning; others to compare with (baselines.md); its sisters p3o "
+        "(p3o.md), dqn and rainbow (proximal.md).",
     )
     profile: Literal["fast", "paper"] = Field(
         default="fast", description="Which set of defaults the other values start from."

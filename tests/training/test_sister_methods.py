@@ -136,9 +136,7 @@ def test_what_does_not_go_together_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("kind", ["p3o of choices", "p3o of numbers", "dqn", "rainbow"])
-def test_what_is_exported_acts_as_the_run_is_evaluated(
-    kind: str, runs: dict[str, mql.Run], tmp_path: Path
-) -> None:
+def test_what_is_exported_acts_as_the_run_is_evaluated(kind: str, runs: dict[str, mql.Run], tmp_path: Path) -> None:
     """A policy from the run, and the controller of its export, play the evaluation's episode again."""
     pytest.importorskip("onnxruntime")
     from mql.deploy.controller import Controller
