@@ -35,7 +35,18 @@ def check_has_agent(method: str, path: Path) -> None:
         UserError: it is one.
     """
     if not METHODS[method].meta_q_learning and not METHODS[method].reactive:
-        what = f"the run was trained by the method {method}, whose agent is of its own kind"
+        what = f"the run was trained by the method {method}, and has no agent of Meta-Q-Learning"
+        raise UserError(what, where=str(path), mend="evaluate it, or read its evaluations, metrics and checkpoints")
+
+
+def check_is_meta_q_learning(method: str, path: Path) -> None:
+    """Refuse to look into a run for what only Meta-Q-Learning has: a context, a replay of episodes.
+
+    Raises:
+        UserError: it is a run of another method.
+    """
+    if not METHODS[method].meta_q_learning:
+        what = f"the run was trained by the method {method}, and has no agent of Meta-Q-Learning"
         raise UserError(what, where=str(path), mend="evaluate it, or read its evaluations, metrics and checkpoints")
 
 

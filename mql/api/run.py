@@ -18,7 +18,7 @@ from mql.agent.robot_policy import RobotPolicy
 from mql.api.adapted import Adapted, Comparison, changed_config, tasks_of
 from mql.api.exporting import export_run
 from mql.api.families import FamilySource, check_same_tasks, source_of
-from mql.api.possible import check_adapts, check_has_agent, check_learns_from_data
+from mql.api.possible import check_adapts, check_has_agent, check_is_meta_q_learning, check_learns_from_data
 from mql.api.recorded import ColumnMap, Data, KnownTask, Recorded, in_memory, recorded
 from mql.api.training import last_evaluation, open_job
 from mql.config.loading import Overrides, override, parse_overrides
@@ -357,7 +357,7 @@ class Run:
         Raises:
             UserError: there is no such checkpoint, or it is damaged.
         """
-        check_has_agent(self.config.method, self.path)
+        check_is_meta_q_learning(self.config.method, self.path)
         config = self.config if config is None else config
         learning = self._learning(config, checkpoint)
         assert isinstance(learning, MetaQLearning)
