@@ -18,6 +18,7 @@ EXTRAS = {
     "jinja2": "report",
     "metaworld": "meta-world",
     "minari": "data",
+    "minatar": "games",
     "mujoco_menagerie": "robots",
     "onnx": "export",
     "onnxruntime": "export",
@@ -75,10 +76,13 @@ def installation(package: str) -> str:
     return f"pip install 'mql[{EXTRAS[package]}]'" if package in EXTRAS else f"pip install {package.replace('_', '-')}"
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Name the closest valid choices for a misspelt `name`; where none is close list them, the first ones of many."""
+def nearest(name: str, names: Iterable[str], *, others: Iterable[str] = ()) -> str:
+    """Name the closest valid choices for a misspelt `name`; where none is close list them, the first ones of many.
+
+    `others` are valid, too, but not listed.
+    """
     choices = sorted(names)
-    close = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name, [*choices, *others], n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(repr(choice) for choice in close) + "?"
     shown = choices if len(choices) <= _MOST_LISTED else [*choices[:_MOST_LISTED], f"... ({len(choices)} in all)"]

@@ -62,6 +62,8 @@ class TaskFamily(ABC):
         shared_splits: train and test are the same tasks, so a test says nothing about unseen ones.
         oracle: the task parameters stand at the end of the observation (an upper bound for what inference can reach).
         native: stepped side by side in one process (not by worker processes).
+        choices: an action is one of A choices: the one whose number is the largest is made.
+        planes: the observation is planes [height, width, C] of zeros and ones, in one row; None: it is numbers.
         episode_timeout: seconds after which an episode in a worker process counts as hanging; those in which it waits
             for a processor that others use don't count.
         probe: chooses actions that let the task parameters show (by pushing the object, say), for `mql tasks check`:
@@ -85,6 +87,8 @@ class TaskFamily(ABC):
     shared_splits: bool = False
     oracle: bool = False
     native: bool = True
+    choices: bool = False
+    planes: tuple[int, int, int] | None = None
     episode_timeout: float = 120.0
     probe: Callable[[gymnasium.Env[Any, Any], FloatArray, int], FloatArray] | None = None
     episodes: tuple[str, ...] = ()

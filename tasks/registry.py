@@ -27,6 +27,11 @@ def names() -> list[str]:
     return [*built_in_names(), *_of_packages(), *_added]
 
 
+def environments() -> list[str]:
+    """Return the names of single environments that `load` takes, too."""
+    return gymnasium_ids.environments()
+
+
 def built_in_names() -> list[str]:
     """Return the name of every family of the table."""
     return table.names()
@@ -99,8 +104,14 @@ def load(name: str) -> TaskFamily:
     if name in _added:
         return _added[name]
     if name not in _factories() and name not in _of_packages():
+        if gymnasium_ids.is_environment(name):
+            return _load_environment(name)
         is_file = name.endswith((".yaml", ".yml"))
-        mend = f"a file is read by mql.tasks.from_file({name!r})" if is_file else nearest(name, names())
+        mend = (
+            f"a file is read by mql.tasks.from_file({name!r})"
+            if is_file
+            else nearest(name, names(), others=gymnasium_ids.environments())
+        )
         raise UserError(f"unknown task family {name!r}", mend=mend)
     return _load(name)
 
@@ -108,6 +119,12 @@ def load(name: str) -> TaskFamily:
 @cache
 def _load(name: str) -> TaskFamily:
     return build(name)
+
+
+@cache
+def _load_environment(name: str) -> TaskFamily:
+    family: TaskFamily = import_module("mql.tasks.wrapped.one_environment").one_environment(name)
+    return family
 
 
 def _of_packages() -> dict[str, lab_packages.LabFamily]:

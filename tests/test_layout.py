@@ -26,7 +26,7 @@ ORDER = (
     {"mql.evaluation"},
     {"mql.runs"},
     {"mql.training"},
-    {"mql.baselines"},
+    {"mql.baselines", "mql.p3o", "mql.q_learning"},
     {"mql.report", "mql.deploy"},
     {"mql.api"},
     {"mql.films", "mql.study"},

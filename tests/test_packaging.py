@@ -83,6 +83,7 @@ def test_the_extra_all_is_what_users_can_add() -> None:
     assert set(requirement.removeprefix("mql[").removesuffix("]").split(",")) == set(extras) - {
         "all",
         "bench",
+        "games",
         "peer",
         "test",
     }
@@ -98,9 +99,10 @@ def test_setup_installs_every_extra_that_the_tests_need() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     installed = re.search(r"-e '\.\[([\w,-]+)\]'", makefile)
     assert installed
-    # the models of the menagerie are downloaded by hand, its tests have a stand-in; and the peer is for a comparison
+    # the models of the menagerie are downloaded by hand, its tests have a stand-in; the peer is for a comparison,
+    # and the games for nothing else than learning them
     own = set(PROJECT["project"]["optional-dependencies"])
-    assert set(installed[1].split(",")) == own - {"all", "robots", "peer"}
+    assert set(installed[1].split(",")) == own - {"all", "robots", "peer", "games"}
 
 
 def run(*command: str | Path, cwd: Path) -> str:

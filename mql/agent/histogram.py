@@ -102,13 +102,7 @@ class Bins(nn.Module):
 
         Means are kept, except for atoms beyond the ends, which are put there.
         """
-        atoms = atoms.clamp(self.worth[0], self.worth[-1])
-        above = torch.searchsorted(self.worth, atoms.contiguous()).clamp(1, len(self.worth) - 1)
-        low, high = self.worth[above - 1], self.worth[above]
-        part = (atoms - low) / (high - low)
-        found = probabilities.new_zeros(*probabilities.shape[:-1], len(self.worth))
-        found.scatter_add_(-1, above - 1, probabilities * (1.0 - part))
-        return found.scatter_add_(-1, above, probabilities * part)
+        return shared_out(self.worth, atoms, probabilities)
 
     def beyond(self, values: torch.Tensor) -> torch.Tensor:
         """Return the part (a scalar) of values [...] that lie beyond the ends, by more than rounding."""
@@ -139,3 +133,18 @@ class Bins(nn.Module):
 
     def _from_u(self, u: torch.Tensor) -> torch.Tensor:
         return torch.sinh(u) * self.unit if self.fine else u
+
+
+def shared_out(worth: torch.Tensor, atoms: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+    """Return the histograms [..., K] of atoms [..., K'], over bins worth `worth` [K] in rising order.
+
+    Each atom's probability goes to the two bins that it lies between, so that its mean is kept; atoms beyond the ends
+    are put there (the projection of C51).
+    """
+    atoms = atoms.clamp(worth[0], worth[-1])
+    above = torch.searchsorted(worth, atoms.contiguous()).clamp(1, len(worth) - 1)
+    low, high = worth[above - 1], worth[above]
+    part = (atoms - low) / (high - low)
+    found = probabilities.new_zeros(*probabilities.shape[:-1], len(worth))
+    found.scatter_add_(-1, above - 1, probabilities * (1.0 - part))
+    return found.scatter_add_(-1, above, probabilities * part)

@@ -100,12 +100,13 @@ class Learner(Protocol):
     ``lr`` and ``proximal_coef`` may be changed between updates. The latter is lambda of the penalty
     (lambda / 2) ||theta - theta_anchor||^2 over the trained online parameters. ``radii`` are those of balls around the
     anchor, one for each part named there, which no step leaves (scalars, such as infinity); ``farthest`` says how far
-    each of these parts has been.
+    each of these parts has been. ``proximal_c`` is for algorithms that pull to their targets.
     """
 
     updates: int
     lr: float
     proximal_coef: float
+    proximal_c: float
     radii: Mapping[str, torch.Tensor]
 
     @property

@@ -2,7 +2,8 @@
 
 They are those of `mql tasks check` that take a second or two, in small: the family builds, its splits share no task,
 its definition states nothing in vain, its numbers are finite, the observation gives no hidden parameter away, and every
-parameter shows. The families of this package are known to pass, and so is a run that is continued.
+parameter shows. The families of this package are known to pass, and so is a run that is continued; a single
+environment hides nothing that could be checked.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def check_before_training(family: TaskFamily, definition: Path | None, *, proces
     Raises:
         UserError: a check fails; the message says how to train all the same.
     """
-    if registry.is_built_in(family.name):
+    if registry.is_built_in(family.name) or not family.parameters:
         return
     inspection = Inspection(_build(family, definition), BRIEF, opengl=False)
     if family.native:

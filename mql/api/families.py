@@ -134,7 +134,9 @@ class FamilySource:
         if self.kept is not None:
             check_unchanged(self.kept, self.kept.path, mend="restore it from a copy")
             return load_definition(self.kept.path, trust=self.trust)
-        if self.from_python and (registry.is_built_in(self.name) or self.name not in registry.names()):
+        if self.from_python and (
+            registry.is_built_in(self.name) or self.name not in (*registry.names(), *registry.environments())
+        ):
             what = f"the family {self.name!r} was given to mql.train as an object"
             raise UserError(
                 what, where=where, mend="give it again from Python, as family=... of mql.open_run or mql.Adapted.load"

@@ -130,7 +130,7 @@ class ForkRequest:
             )
         run = Parent.open(start_from).run
         kept = kept_definition(run.path)
-        if kept is None and run.config.family not in registry.names():
+        if kept is None and run.config.family not in (*registry.names(), *registry.environments()):
             what = f"the family {run.config.family!r} was given to mql.train as an object"
             raise UserError(what, where=start_from, mend="give it again: mql.train(family, start_from=...)")
         return cls(run.config.family, settings, kept.path if kept else None, whole=True)

@@ -6,15 +6,44 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mql.config.methods import METHODS
-from mql.config.schema import AdaptConfig
+from mql.config.schema import AdaptConfig, Config
 from mql.errors import UserError
+from mql.tasks.family import TaskFamily
+
+
+def check_suits(config: Config, family: TaskFamily) -> None:
+    """Refuse a family whose actions the method does not learn, or that lacks the tasks of evaluations.
+
+    Raises:
+        UserError: it names the methods that do, or the split that is missing.
+    """
+    for final in (False, True):
+        family.tasks(config.evaluate.split_of(final=final))
+    choice = METHODS[config.method]
+    if choice.choices if family.choices else choice.numbers:
+        return
+    fitting = [name for name, each in METHODS.items() if (each.choices if family.choices else each.numbers)]
+    what = f"actions of {family.name} are {'choices' if family.choices else 'numbers'}, which the method "
+    mend = f"choose another: {', '.join(fitting)}"
+    raise UserError(f"{what}{config.method} does not learn", where="method", mend=mend)
 
 
 def check_has_agent(method: str, path: Path) -> None:
-    """Refuse to look for Meta-Q-Learning's agent in a run whose method has another one.
+    """Refuse to look for an agent in a run whose method has one of another kind.
 
     Raises:
         UserError: it is one.
+    """
+    if not METHODS[method].meta_q_learning and not METHODS[method].reactive:
+        what = f"the run was trained by the method {method}, and has no agent of Meta-Q-Learning"
+        raise UserError(what, where=str(path), mend="evaluate it, or read its evaluations, metrics and checkpoints")
+
+
+def check_is_meta_q_learning(method: str, path: Path) -> None:
+    """Refuse to look into a run for what only Meta-Q-Learning has: a context, a replay of episodes.
+
+    Raises:
+        UserError: it is a run of another method.
     """
     if not METHODS[method].meta_q_learning:
         what = f"the run was trained by the method {method}, and has no agent of Meta-Q-Learning"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 
@@ -18,10 +18,11 @@ from mql.agent.robot_policy import RobotPolicy
 from mql.api.adapted import Adapted, Comparison, changed_config, tasks_of
 from mql.api.exporting import export_run
 from mql.api.families import FamilySource, check_same_tasks, source_of
-from mql.api.possible import check_adapts, check_has_agent, check_learns_from_data
+from mql.api.possible import check_adapts, check_has_agent, check_is_meta_q_learning, check_learns_from_data
 from mql.api.recorded import ColumnMap, Data, KnownTask, Recorded, in_memory, recorded
 from mql.api.training import last_evaluation, open_job
 from mql.config.loading import Overrides, override, parse_overrides
+from mql.config.methods import METHODS
 from mql.config.schema import AdaptConfig, Config
 from mql.errors import UserError
 from mql.evaluation.held_out import TaskResult, new_task
@@ -183,6 +184,9 @@ class Run:
             UserError: there is no such checkpoint, or it is damaged.
         """
         check_has_agent(self.config.method, self.path)
+        if METHODS[self.config.method].reactive:
+            found: Agent = cast("Any", self._learning(self.config, checkpoint)).agent
+            return found
         saved = self._run.load_checkpoint(checkpoint)
         agent = Agent(self.family.obs_dim, self.family.action_dim, self.config.agent, seed=0)
         try:
@@ -353,7 +357,7 @@ class Run:
         Raises:
             UserError: there is no such checkpoint, or it is damaged.
         """
-        check_has_agent(self.config.method, self.path)
+        check_is_meta_q_learning(self.config.method, self.path)
         config = self.config if config is None else config
         learning = self._learning(config, checkpoint)
         assert isinstance(learning, MetaQLearning)

@@ -27,6 +27,7 @@ from mql.api.families import (
 )
 from mql.api.forking import Fork, ForkRequest
 from mql.api.mirror import Mirror
+from mql.api.possible import check_suits
 from mql.api.recorded import prior_of
 from mql.config.idle_keys import idle_keys
 from mql.config.loading import Overrides, has_published_values, is_path, load_experiment, override, with_values
@@ -184,6 +185,7 @@ def open_job(
         seed=seed,
         method=method,
         families=None if given or request.definition else registry.names(),
+        environments=registry.environments(),
         inherited=request.inherited,
     )
     definition = definition or request.definition
@@ -266,8 +268,7 @@ def create_run(
     if family is None:
         family = registry.load(config.family) if definition is None else load_definition(definition, trust=trust)
     harder = as_trained_on(family, config)
-    for final in (False, True):
-        harder.tasks(config.evaluate.split_of(final=final))
+    check_suits(config, harder)
     check_device(config)
     copy = None if definition is None else copy_of(definition)
     prior = None if fork is None else fork.prior(config, copy)
@@ -343,7 +344,7 @@ def _reopen(
             name, definition = given.name, None
         else:  # a definition's name is known to its own run only
             known = registry.names() if kept is None else [*registry.names(), old.family]
-            experiment = load_experiment(str(target), families=known)
+            experiment = load_experiment(str(target), families=known, environments=registry.environments())
             name, definition = experiment.config.family, experiment.definition
         if name != old.family:
             mend = f"run mql train {old.family}, or choose another --run-dir"

@@ -10,6 +10,7 @@ from typing import Any
 
 from mql.adaptation.adapters import prepare
 from mql.api.adapted import Adapted, first_tasks, is_adapted
+from mql.api.possible import check_adapts
 from mql.api.run import Run, open_run
 from mql.cli.adaptation_text import in_words
 from mql.cli.play import film_evaluation, open_studio
@@ -147,6 +148,7 @@ def adapt(
     elif columns is not None:
         raise UserError("--columns is for the files of --data", mend="give --data FILE, or leave it out")
     run = open_run(path, trust=trust)
+    check_adapts(run.config.method, path, asked=["mql adapt"])
     task = _told(run.family, given) if data else chosen_task(run.family, given)
     if out is not None:
         check_free(out, mend="choose another --out")

@@ -76,8 +76,8 @@ def _has_method(name: str, config: Config) -> bool:
     return config.method == name
 
 
-# What acts nowhere in rl2, whose networks and updates have keys of their own.
-_NOT_RL2 = (
+# What acts nowhere in methods whose networks and updates have keys of their own.
+_NOT_ON_POLICY = (
     *(f"agent.{name}" for name in SECTIONS["agent"]),
     *(
         f"train.{name}"
@@ -127,8 +127,36 @@ _RULES = (
         for name, choice in METHODS.items()
         if not choice.adapts
     ),
-    _Rule(_NOT_RL2, partial(_has_method, "rl2"), "method is rl2"),
+    _Rule(_NOT_ON_POLICY, partial(_has_method, "rl2"), "method is rl2"),
     _Rule(tuple(f"rl2.{name}" for name in SECTIONS["rl2"]), lambda c: c.method != "rl2", "method is not rl2"),
+    _Rule(_NOT_ON_POLICY, partial(_has_method, "p3o"), "method is p3o"),
+    _Rule(tuple(f"p3o.{name}" for name in SECTIONS["p3o"]), lambda c: c.method != "p3o", "method is not p3o"),
+    *(
+        _Rule(
+            tuple(key for key in _NOT_ON_POLICY if key != "agent.proximal_c"),
+            partial(_has_method, name),
+            f"method is {name}",
+        )
+        for name in ("dqn", "rainbow")
+    ),
+    _Rule(
+        tuple(f"q_learning.{name}" for name in SECTIONS["q_learning"]),
+        lambda c: c.method not in ("dqn", "rainbow"),
+        "method is neither dqn nor rainbow",
+    ),
+    _Rule(
+        tuple(
+            f"q_learning.{name}"
+            for name in ("priority_alpha", "beta_start", "beta_steps", "atoms", "value_min", "value_max")
+        ),
+        partial(_has_method, "dqn"),
+        "method is dqn",
+    ),
+    _Rule(
+        ("p3o.segments", "p3o.replay_capacity", "p3o.off_policy_after", "p3o.ratio_cap", "p3o.kl"),
+        lambda c: c.p3o.replay_ratio == 0,
+        "p3o.replay_ratio is 0",
+    ),
     _Rule(("agent.context_length",), lambda c: c.agent.context_mode == "carry", "agent.context_mode is carry"),
     _Rule(
         ("agent.segment_length", "agent.burn_in", "train.refresh_rows_per_update"),
@@ -149,7 +177,7 @@ _RULES = (
     _Rule(("train.relabel_to",), lambda c: c.train.relabel_share == 0, "train.relabel_share is 0"),
     _Rule(("train.random_actions",), lambda c: c.train.random_steps == 0, "train.random_steps is 0"),
     _Rule(
-        ("agent.target_policy_noise", "agent.target_noise_clip"),
+        ("agent.target_policy_noise", "agent.target_noise_clip", "agent.proximal_c"),
         lambda c: c.agent.algorithm != "td3",
         "agent.algorithm is not td3",
     ),

@@ -74,6 +74,7 @@ def load_experiment(
     seed: int | None = None,
     method: str | None = None,
     families: Sequence[str] | None = None,
+    environments: Sequence[str] = (),
     inherited: Callable[[str], Mapping[str, Any]] | None = None,
 ) -> Experiment:
     """Resolve the configuration of an experiment, and find the file that defines its family.
@@ -86,6 +87,7 @@ def load_experiment(
         seed: ``--seed``, which wins over all else.
         method: ``--method``, likewise.
         families: the known family names, for the check of the name; None: names are not checked.
+        environments: other names that will do.
         inherited: gives what the run that ``start_from`` names says by key; it comes right before the user's own.
 
     Raises:
@@ -107,9 +109,11 @@ def load_experiment(
         if "family" in layer:
             layer["family"] = chosen["family"]
     family = _checked("family", chosen["family"])
-    if families is not None and family not in families and definition is None:
+    if families is not None and definition is None and family not in (*families, *environments):
         is_file = chosen["family"].where is None and Path(target).exists()
-        mend = "a configuration's file name ends in .yaml" if is_file else nearest(family, families)
+        mend = (
+            "a configuration's file name ends in .yaml" if is_file else nearest(family, families, others=environments)
+        )
         raise UserError(f"unknown family {family!r}", where=chosen["family"].where, mend=mend)
     packaged, packaged_profiles = _read_packaged(family)
     untuned = {key: given for key, given in packaged.items() if not key.startswith(TUNED)}

@@ -23,6 +23,9 @@ class MethodChoice(NamedTuple):
         adapts: it has something else to show in a new task after some episodes of it; otherwise ``adapt`` is idle.
         sees_task: the family's task parameters stand at the end of what it observes.
         replay: it stores episodes in the replay of ``train.replay_capacity``.
+        numbers: it learns actions that are numbers.
+        choices: it learns actions that are choices.
+        reactive: it has no `Agent` of its own: ``agent`` of its `Learning` makes one (`mql.agent.reactive`).
     """
 
     place: str
@@ -32,6 +35,9 @@ class MethodChoice(NamedTuple):
     adapts: bool = True
     sees_task: bool = False
     replay: bool = True
+    numbers: bool = True
+    choices: bool = False
+    reactive: bool = False
 
     @property
     def meta_q_learning(self) -> bool:
@@ -87,5 +93,27 @@ METHODS: Mapping[str, MethodChoice] = MappingProxyType(
             follows={"adapt.adaptation_episodes": lambda config: config.rl2.trial_episodes - 1},
             replay=False,
         ),
+        "p3o": MethodChoice(
+            "mql.p3o.learning:P3OLearning",
+            fixed={"agent.use_context": False, **_NO_ADAPTATION, "train.prior_data": ()},
+            sets={"train.random_steps": 0, "agent.normalize": False},
+            adapts=False,
+            replay=False,
+            choices=True,
+            reactive=True,
+        ),
+        **{
+            name: MethodChoice(
+                "mql.q_learning.learning:QLearning",
+                fixed={"agent.use_context": False, **_NO_ADAPTATION, "train.prior_data": ()},
+                sets={"train.random_steps": 0, "agent.normalize": False, **more},
+                adapts=False,
+                replay=False,
+                numbers=False,
+                choices=True,
+                reactive=True,
+            )
+            for name, more in (("dqn", {}), ("rainbow", {"q_learning.n_step": 3}))
+        },
     }
 )

@@ -10,16 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mql.config.adaptation import AdaptConfig as AdaptConfig
+from mql.config.agent import ALGORITHMS as ALGORITHMS
+from mql.config.agent import ENCODERS as ENCODERS
+from mql.config.agent import AgentConfig as AgentConfig
 from mql.config.disturbances import EnvConfig, RandomiseConfig
 from mql.config.methods import METHODS
+from mql.config.p3o import P3OConfig
 from mql.config.pearl import PearlConfig as PearlConfig
 from mql.config.profiles import PROFILES as PROFILES
+from mql.config.q_learning import QLearningConfig
 from mql.config.rl2 import RL2Config
 from mql.config.section import (
     NAME,
@@ -28,128 +33,13 @@ from mql.config.section import (
     FilePath,
     Files,
     Fraction,
-    NotNegative,
     Positive,
-    Real,
     Section,
     Whole,
     whole_number,
 )
 from mql.config.wandb import WandbConfig as WandbConfig
-from mql.types import CONTEXT_PARTS, ContextPart
-
-
-class EncoderChoice(NamedTuple):
-    """Where a context encoder's class stands, and whether its state can be carried from step to step.
-
-    One that can't looks at windows of the last steps only.
-    """
-
-    place: str
-    carries: bool
-
-
-# The choices of `agent.encoder` and `agent.algorithm` (protocols.py): a new one is a new file, a row here and its name
-# in the field's Literal.
-ENCODERS: Mapping[str, EncoderChoice] = MappingProxyType(
-    {
-        "gru": EncoderChoice("mql.agent.encoders:GRUEncoder", carries=True),
-        "transformer": EncoderChoice("mql.agent.transformer:TransformerEncoder", carries=False),
-    }
-)
-ALGORITHMS: Mapping[str, str] = MappingProxyType({"td3": "mql.learning.td3:TD3", "sac": "mql.learning.sac:SAC"})
-
-
-def _context_parts(parts: tuple[ContextPart, ...]) -> tuple[ContextPart, ...]:
-    """Return the parts in their order; refuse one that is named twice, and those that can't tell a task."""
-    twice = [part for place, part in enumerate(parts) if part in parts[:place]]
-    mend = "name it once"
-    if not {"obs", "reward"} & set(parts):
-        what = f"is [{', '.join(parts)}], and nothing in it tells the task"
-        mend = "add obs or reward, or set agent.use_context to false"
-    elif twice:
-        what = f"names {twice[0]} twice"
-    else:
-        return tuple(part for part in CONTEXT_PARTS if part in parts)
-    what, keys = f"agent.context_elements {what}", ["agent.context_elements"]
-    raise PydanticCustomError("conflict", "{what}: {mend}", {"keys": keys, "what": what, "mend": mend})
-
-
-class AgentConfig(Section):
-    """What is learned, and how."""
-
-    algorithm: Literal["td3", "sac"] = Field(default="td3", description="How actor and critics learn.")
-    encoder: Literal["gru", "transformer"] = Field(default="gru", description="What computes the context variable z.")
-    hidden_sizes: tuple[Count, ...] = Field(
-        default=(256, 256), min_length=1, description="Units per hidden layer of actor and critics."
-    )
-    context_dim: Count = Field(default=30, description="Size of the context variable z, and its encoder's width.")
-    context_length: Count = Field(default=20, description="Last steps that z is computed from (context_mode window).")
-    use_context: bool = Field(default=True, description="False: a context-blind agent, for comparison.")
-    context_mode: Literal["carry", "window"] = Field(
-        default="carry",
-        description="z from the encoder's state carried since the reset, or from a window of the last steps.",
-    )
-    context_elements: Annotated[tuple[ContextPart, ...], AfterValidator(_context_parts)] = Field(
-        default=CONTEXT_PARTS,
-        description="What z is computed from at every step; without reward, the policy acts where none is measured.",
-    )
-    segment_length: Count = Field(
-        default=16, description="Transitions learned from per encoder pass (context_mode carry)."
-    )
-    burn_in: Whole = Field(
-        default=16, description="Steps that warm up the encoder's state before a segment (context_mode carry)."
-    )
-    shared_encoder: bool = Field(
-        default=True, description="One context encoder for actor and critics, or one for each."
-    )
-    layer_norm: bool = Field(default=True, description="Layer normalisation in the critics.")
-    critic: Literal["squared", "hl_gauss", "c51"] = Field(
-        default="squared",
-        description="What a critic says: a number (squared error), or a histogram of values (cross-entropy; HL-Gauss "
-        "or C51).",
-    )
-    value_min: Real | None = Field(
-        default=None,
-        description="Lowest value of a histogram, a discounted sum of the family's own rewards; null: from episodes.",
-    )
-    value_max: Real | None = Field(default=None, description="Highest value of a histogram; null: from episodes.")
-    value_bins: Annotated[Count, Field(ge=11, le=10_000)] = Field(default=101, description="Bins of a histogram.")
-    value_spacing: Literal["even", "fine"] = Field(
-        default="even",
-        description="Widths of the bins: equal, or narrow near 0, where small values are to be told beside large ones.",
-    )
-    lr: Positive = Field(default=1e-3, description="Learning rate of Adam in meta-training.")
-    discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
-    n_step: Annotated[Count, Field(le=1000)] = Field(
-        default=1, description="Rewards that a critic's target sums up before it asks the target critics what follows."
-    )
-    tau: Annotated[Positive, Field(le=1)] = Field(default=0.005, description="Polyak step of the target networks.")
-    policy_delay: Count = Field(default=2, description="Critic updates per actor update.")
-    exploration: Literal["white", "pink"] = Field(
-        default="white", description="Noise on collected actions: independent at each step, or correlated in time."
-    )
-    exploration_noise: NotNegative = Field(
-        default=0.3, description="Standard deviation of the noise on collected actions."
-    )
-    exploration_spread: Annotated[Positive, Field(ge=1)] = Field(
-        default=1.0, description="An episode's noise is up to this many times smaller or larger, log-uniform."
-    )
-    target_policy_noise: NotNegative = Field(
-        default=0.3, description="Standard deviation of the noise on target actions (algorithm td3)."
-    )
-    target_noise_clip: NotNegative = Field(
-        default=0.5, description="Largest size of the noise on target actions (algorithm td3)."
-    )
-    reward_scale: Positive = Field(default=1.0, description="Factor on rewards, in the context and in the losses.")
-    normalize: bool = Field(
-        default=False,
-        description="Standardise observations and rewards by their mean and spread over the random steps.",
-    )
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32",
-        description="Type of the products between hidden layers; bfloat16 where the processor has it, as it is faster.",
-    )
+from mql.types import CONTEXT_PARTS
 
 
 class CollectConfig(Section):
@@ -218,6 +108,7 @@ class TrainConfig(Section):
         return self.env_steps - min(self.anneal_steps, self.env_steps // 2)
 
 
+PUBLISHED_KAPPA = 2.5  # lr K / c of DQN Pro and Rainbow Pro (Asadi et al. 2022, arXiv 2112.05848)
 WHILE_TRAINING = "validation"  # the split that evaluations while training are made on
 
 
@@ -246,8 +137,10 @@ class Config(Section):
     """One experiment, resolved: everything that a run depends on."""
 
     family: str = Field(pattern=NAME, description="Name of the task family.")
-    method: Literal["mql", "td3", "td3-context", "oracle", "pearl", "rl2"] = Field(
-        default="mql", description="How it is learned; mql: Meta-Q-Learning, the others to compare with (baselines.md)."
+    method: Literal["mql", "td3", "td3-context", "oracle", "pearl", "rl2", "p3o", "dqn", "rainbow"] = Field(
+        default="mql",
+        description="How it is learned; mql: Meta-Q-Learning; others to compare with (baselines.md); its sisters p3o "
+        "(p3o.md), dqn and rainbow (proximal.md).",
     )
     profile: Literal["fast", "paper"] = Field(
         default="fast", description="Which set of defaults the other values start from."
@@ -277,6 +170,8 @@ class Config(Section):
     adapt: AdaptConfig = Field(default=AdaptConfig(), description="Adaptation to a new task.")
     pearl: PearlConfig = Field(default=PearlConfig(), description="Method pearl.")
     rl2: RL2Config = Field(default=RL2Config(), description="Method rl2.")
+    p3o: P3OConfig = Field(default=P3OConfig(), description="Method p3o.")
+    q_learning: QLearningConfig = Field(default=QLearningConfig(), description="Methods dqn and rainbow.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Evaluations.")
     wandb: WandbConfig = Field(default=WandbConfig(), description="Weights & Biases.")
 
@@ -285,9 +180,18 @@ class Config(Section):
         """``collect.workers`` as a number."""
         return self.threads if self.collect.workers == "auto" else self.collect.workers
 
+    @property
+    def proximal_c(self) -> float:
+        """``agent.proximal_c`` as a number: for ``auto``, lr K / 2.5 for K updates between copies to the targets."""
+        if self.agent.proximal_c != "auto":
+            return self.agent.proximal_c
+        updates = self.q_learning.target_every // self.q_learning.update_every
+        return self.q_learning.lr * updates / PUBLISHED_KAPPA
+
     def resolved(self) -> Config:
         """Return this configuration with numbers in the place of what it leaves to the program."""
-        return self.model_copy(update={"collect": CollectConfig(workers=self.workers)})
+        agent = self.agent.model_copy(update={"proximal_c": self.proximal_c})
+        return self.model_copy(update={"collect": CollectConfig(workers=self.workers), "agent": agent})
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Config:
@@ -332,7 +236,7 @@ def saved_agent_config(values: Mapping[str, Any]) -> AgentConfig:
 
 def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     """Yield (keys, what is wrong, how to fix it) for values that are fine alone but not together."""
-    agent, train, adapt = config.agent, config.train, config.adapt
+    agent, train, adapt, rl2 = config.agent, config.train, config.adapt, config.rl2
     for key, fixed in METHODS[config.method].fixed.items():
         section, _, name = key.rpartition(".")
         value = getattr(getattr(config, section) if section else config, name)
@@ -344,11 +248,18 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"
     if agent.normalize and train.random_steps == 0 and config.start_from is None:  # else the other run's are kept
         what = "agent.normalize is true, but there are no random steps to take mean and spread from"
-        yield (
-            ["agent.normalize", "train.random_steps"],
-            what,
-            "give train.random_steps, or set agent.normalize to false",
-        )
+        mend = "give train.random_steps, or set agent.normalize to false"
+        yield ["agent.normalize", "train.random_steps"], what, mend
+    valued = config.method in ("dqn", "rainbow")
+    if agent.proximal_c == "auto" and not valued:
+        what = f"agent.proximal_c is auto, but nothing is published for method {config.method}"
+        yield ["agent.proximal_c", "method"], what, "give a number, or 0 for no pull"
+    lr, of = (config.q_learning.lr, "q_learning.lr") if valued else (agent.lr, "agent.lr")
+    c = config.proximal_c if agent.proximal_c != "auto" or valued else 0.0
+    if 0 < c < lr:
+        what = f"agent.proximal_c is {c:g}, below {of} = {lr:g}: steps would go beyond the targets"
+        mend = "copy to the targets less often" if agent.proximal_c == "auto" else "raise it, or set it to 0"
+        yield ["agent.proximal_c", of], what, mend
     if agent.context_mode == "carry" and not agent.shared_encoder:
         what = "agent.shared_encoder is false, but with agent.context_mode carry the replay keeps one encoder's states"
         keys = ["agent.shared_encoder", "agent.context_mode"]
@@ -380,20 +291,17 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         what = f"train.batch_size is {train.batch_size}, not a multiple of pearl.tasks_per_update = {tasks}"
         mend = f"give a multiple, such as {max(1, round(train.batch_size / tasks)) * tasks}"
         yield ["train.batch_size", "pearl.tasks_per_update", "method"], what, mend
-    if config.method == "rl2" and config.rl2.steps_per_iteration > train.env_steps:  # it ends with a whole iteration
-        what = (
-            f"rl2.steps_per_iteration is {config.rl2.steps_per_iteration}, more than the run's {train.env_steps} steps"
-        )
+    if config.method == "rl2" and rl2.steps_per_iteration > train.env_steps:  # it ends with a whole iteration
+        what = f"rl2.steps_per_iteration is {rl2.steps_per_iteration}, more than the run's {train.env_steps} steps"
         yield ["rl2.steps_per_iteration", "train.env_steps"], what, "lower it, or raise train.env_steps"
-    if config.method == "rl2" and adapt.adaptation_episodes >= config.rl2.trial_episodes:
-        before = config.rl2.trial_episodes - 1
+    if config.method == "rl2" and adapt.adaptation_episodes >= rl2.trial_episodes:
+        before = rl2.trial_episodes - 1
         what = f"adapt.adaptation_episodes is {adapt.adaptation_episodes}, but a trial has {before} before its last one"
-        keys = ["adapt.adaptation_episodes", "rl2.trial_episodes"]
-        yield keys, what, "lower it, or raise rl2.trial_episodes"
+        yield ["adapt.adaptation_episodes", "rl2.trial_episodes"], what, "lower it, or raise rl2.trial_episodes"
     if adapt.min_weight > math.exp(min(adapt.max_log_weight, 700.0)):
         what = f"adapt.min_weight is {adapt.min_weight:g}, above the largest weight exp({adapt.max_log_weight:g})"
-        keys = ["adapt.min_weight", "adapt.max_log_weight"]
-        yield keys, what, "every weight would be zero; lower it or raise adapt.max_log_weight"
+        mend = "every weight would be zero; lower it or raise adapt.max_log_weight"
+        yield ["adapt.min_weight", "adapt.max_log_weight"], what, mend
 
 
 def _as_yaml(value: object) -> str:

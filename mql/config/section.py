@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 MOST = 10**12  # no count or size may be larger: a slip of the keyboard, not a plan
 
@@ -46,3 +47,8 @@ class Section(BaseModel):
     """What all parts of a configuration share: frozen, typed, no unknown keys, no nan and no infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def disagreement(what: str, mend: str, *keys: str) -> PydanticCustomError:
+    """Return the error of values that are fine alone but not together: dotted `keys`, the one to change first."""
+    return PydanticCustomError("conflict", "{what}: {mend}", {"keys": list(keys), "what": what, "mend": mend})

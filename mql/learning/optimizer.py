@@ -1,6 +1,7 @@
-"""Adam with a pull to an anchor, and the move of the targets, on the vectors that an agent's parameters lie in.
+"""Adam with a pull to an anchor or to the targets, and the move of the targets, on vectors of parameters.
 
-The pull is a term of the loss, or a ball around the anchor that steps do not leave.
+The pull to an anchor is a term of the loss, or a ball around the anchor that steps do not leave. That to the targets is
+a move of its own beside Adam's step (`mql.learning.proximal`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from torch.optim.adam import adam
 
 from mql.agent.agent import Agent, Part
 from mql.agent.parameter_vector import ParameterVector
+from mql.learning.proximal import pull_of
 
 
 class Adam:
@@ -20,6 +22,7 @@ class Adam:
     Args:
         parameters: moved in place.
         anchor: the vector of other values for them, which a step can pull to.
+        eps: added to the square root of the second moment.
 
     Attributes:
         farthest: the largest distance from the anchor after any step with a radius so far (a scalar).
@@ -28,9 +31,9 @@ class Adam:
         RuntimeError: the parameters do not lie in their vector any more.
     """
 
-    def __init__(self, parameters: ParameterVector, *, anchor: torch.Tensor | None = None) -> None:
+    def __init__(self, parameters: ParameterVector, *, anchor: torch.Tensor | None = None, eps: float = 1e-8) -> None:
         parameters.check()
-        self._parameters = parameters
+        self._parameters, self._eps = parameters, eps
         self._anchor = None if anchor is None else anchor.clone()
         # Both moments, and the number of steps (a tensor, as the fused operator wants it).
         self._first, self._second = torch.zeros_like(parameters.data), torch.zeros_like(parameters.data)
@@ -45,25 +48,27 @@ class Adam:
         proximal_coef: float = 0.0,
         radius: torch.Tensor | None = None,
         max_norm: float | None = None,
+        toward: torch.Tensor | None = None,
+        pull: float = 0.0,
     ) -> None:
         """Move the parameters down the gradient of ``loss + (proximal_coef / 2) ||theta - anchor||^2``.
 
         No other parameter's gradient is computed. Those that then are farther than `radius` (a scalar) from the anchor
         are drawn straight back to that distance; others keep every bit. A gradient longer than `max_norm` is made that
-        long.
+        long. With a `pull` above 0, parameters first go that part of the way to `toward` (a vector like theirs). Adam
+        then steps from there by the gradient of where they were, and its moments know nothing of the pull.
         """
-        # (A loss that does not depend on a parameter gives it a gradient of zero.)
-        found = torch.autograd.grad(loss, self._parameters.parameters, materialize_grads=True)
-        gradient = self._parameters.gathered(found)
+        gradient = gradient_of(loss, self._parameters)
         if proximal_coef and self._anchor is not None:
             gradient.add_(self._parameters.data - self._anchor, alpha=proximal_coef)
         if max_norm is not None:
-            norm = torch.linalg.vector_norm(gradient)
-            gradient.mul_((max_norm / norm.clamp_min(torch.finfo(norm.dtype).tiny)).clamp_max(1.0))
+            shorten(gradient, max_norm)
+        if pull and toward is not None:
+            self._parameters.data.lerp_(toward, pull)
         # PyTorch's Adam as a function: the class around it costs more than the arithmetic.
         adam(
             [self._parameters.data], [gradient], [self._first], [self._second], [], [self._steps], fused=True,
-            amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=0.0, eps=1e-8, maximize=False,
+            amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=0.0, eps=self._eps, maximize=False,
         )  # fmt: skip
         if radius is not None and self._anchor is not None:
             self._draw_back(self._anchor, radius)
@@ -73,6 +78,11 @@ class Adam:
         kept = (radius / distance.clamp_min(torch.finfo(distance.dtype).tiny)).clamp_max(1.0)
         self._parameters.data.lerp_(anchor, 1.0 - kept)  # a weight of 0 changes nothing, one of 1 gives the anchor
         self.farthest = self.farthest.maximum(distance.minimum(radius))
+
+    def clear(self) -> None:
+        """Forget both moments and the number of steps, as if the next step were the first."""
+        for tensor in (self._first, self._second, self._steps):
+            tensor.zero_()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the state by each parameter's place: ``0.exp_avg``, ``0.exp_avg_sq``, ``0.step``, ``1.exp_avg`` ..."""
@@ -92,6 +102,10 @@ class AdamLearner:
         anchor: the meta-trained agent (theta_meta). With a ``proximal_coef`` lambda above 0, every update has the
             penalty (lambda / 2) ||theta - theta_meta||^2 over the trained online parameters. With `radii`, every step
             ends within a ball around theta_meta.
+
+    Attributes:
+        proximal_c: c~ of the proximal step to the targets (`mql.learning.proximal`), which must follow the online
+            parameters in every part; 0: none.
     """
 
     def __init__(self, agent: Agent, *, lr: float, anchor: Agent | None = None) -> None:
@@ -99,6 +113,7 @@ class AdamLearner:
         self.updates = 0
         self.lr = lr
         self.proximal_coef = 0.0
+        self.proximal_c = 0.0
         self.radii: Mapping[str, torch.Tensor] = {}
         self._adam = {
             name: Adam(part.online, anchor=anchor.parts[name].online.data if anchor else None)
@@ -107,7 +122,14 @@ class AdamLearner:
 
     def step(self, part: str, loss: torch.Tensor) -> None:
         """Move the parameters of one part of the agent down the gradient of `loss` and of the penalty."""
-        self._adam[part].step(loss, lr=self.lr, proximal_coef=self.proximal_coef, radius=self.radii.get(part))
+        self._adam[part].step(
+            loss,
+            lr=self.lr,
+            proximal_coef=self.proximal_coef,
+            radius=self.radii.get(part),
+            toward=self.agent.parts[part].target.data if self.proximal_c else None,
+            pull=pull_of(self.lr, self.proximal_c),
+        )
 
     @property
     def farthest(self) -> dict[str, torch.Tensor]:
@@ -127,3 +149,17 @@ class AdamLearner:
 def move_target(part: Part, tau: float) -> None:
     """Polyak averaging: move the targets by `tau` of the way to the online parameters."""
     part.target.data.lerp_(part.online.data, tau)
+
+
+def gradient_of(loss: torch.Tensor, parameters: ParameterVector) -> torch.Tensor:
+    """Return the gradient of a loss with regard to `parameters`, end to end as they lie.
+
+    No other parameter's is computed, and one that the loss does not depend on has a gradient of zero.
+    """
+    return parameters.gathered(torch.autograd.grad(loss, parameters.parameters, materialize_grads=True))
+
+
+def shorten(gradient: torch.Tensor, max_norm: float) -> None:
+    """Make a gradient that is longer than `max_norm` that long, in place."""
+    norm = torch.linalg.vector_norm(gradient)
+    gradient.mul_((max_norm / norm.clamp_min(torch.finfo(norm.dtype).tiny)).clamp_max(1.0))

@@ -78,6 +78,8 @@ class Trainer:
         )
         self._relabelling = relabelling_for(config, family)
         self.learner = self.agent.learner(lr=config.agent.lr)
+        if agent.algorithm == "td3":  # not every target of SAC follows
+            self.learner.proximal_c = config.proximal_c
         self.replay = self._empty_replay()
         self._append_prior()
         self._copied = 0  # episodes of the last iteration that were relabelled

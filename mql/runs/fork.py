@@ -35,6 +35,7 @@ CHANGEABLE = frozenset(
         "exploration_spread",
         "target_policy_noise",
         "target_noise_clip",
+        "proximal_c",
         "segment_length",
         "burn_in",
         "precision",

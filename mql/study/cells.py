@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mql.api.checking import check_before_training
 from mql.api.families import as_trained_on
+from mql.api.possible import check_suits
 from mql.api.training import check_device
 from mql.config.loading import load_experiment
 from mql.config.methods import METHODS
@@ -70,7 +71,13 @@ def _cell(study: StudyFile, short: str, method: str, variant: Variant, seed: int
     chosen = {"method": Given(method, study.where("methods")), **study.settings, **variant.settings}
     place = list(study.families).index(short)
     try:
-        experiment = load_experiment(target, overrides=chosen, seed=seed, families=registry.names())
+        experiment = load_experiment(
+            target,
+            overrides=chosen,
+            seed=seed,
+            families=registry.names(),
+            environments=registry.environments(),
+        )
     except UserError as error:
         if error.where is not None and Path(error.where) != Path(target):
             raise
@@ -103,8 +110,7 @@ def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool
                 check_before_training(family, path, processes=config.workers)
             checked.add(path)
         harder = as_trained_on(family, config)
-        for final in (False, True):
-            harder.tasks(config.evaluate.split_of(final=final))
+        check_suits(config, harder)
         size = replay_size(config, harder, ())
         own: float = size.nbytes if config.device == "cpu" else size.nbytes - size.device_bytes
         own = own if METHODS[config.method].replay else 0.0

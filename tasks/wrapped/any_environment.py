@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 import numpy as np
+from gymnasium.spaces import Discrete, MultiBinary
 
 from mql.errors import UserError, nearest
 from mql.tasks.distributions import Distribution, Value
@@ -47,6 +48,8 @@ def from_gymnasium(
     success_at: SuccessAt = "any",
     info_keys: tuple[str, ...] = (),
     episode_timeout: float = 120.0,
+    shared_splits: bool = False,
+    choices: bool = False,
 ) -> GymnasiumFamily:
     """Return a family whose tasks are settings of one environment; one is built here to see its spaces.
 
@@ -68,6 +71,8 @@ def from_gymnasium(
         success_at: when these count: at any time of the episode, or only as its last steps (``end``).
         info_keys: numbers of ``info`` that are reported.
         episode_timeout: seconds after which an episode counts as hanging.
+        shared_splits: splits may share tasks, so that nothing is held out.
+        choices: its actions may be one of n choices (a Discrete space), for methods that choose; others are refused.
 
     Raises:
         UserError: the environment can't be built, its spaces don't suit, nothing says how long an episode is, or none
@@ -91,7 +96,9 @@ def from_gymnasium(
         raise UserError(what, where=where, mend="give a function that builds the environment") from error
     spec = getattr(environment, "spec", None)
     try:
-        action_dim = action_size(environment.action_space, where)
+        space = environment.action_space
+        chosen = choices and isinstance(space, Discrete)
+        action_dim = int(space.n) if choices and isinstance(space, Discrete) else action_size(space, where)
         obs_dim = FlatObservation(environment.observation_space, observed, where=where).size
         if episode_length is None:
             episode_length = spec.max_episode_steps if spec else None
@@ -100,13 +107,16 @@ def from_gymnasium(
         _check_success(hold_steps, success_at, episode_length, where)
         return GymnasiumFamily(
             name=name,
-            summary=summary or f"{spec.id if spec else name} with hidden {', '.join(known)}",
+            summary=summary or (spec.id if spec else name) + (f" with hidden {', '.join(known)}" if known else ""),
             obs_dim=obs_dim,
             action_dim=action_dim,
             episode_length=episode_length,
             control_timestep=timestep_of(environment) if control_timestep is None else control_timestep,
             parameters=known,
             splits=splits,
+            shared_splits=shared_splits,
+            choices=chosen,
+            planes=_planes(environment.observation_space),
             has_success=success_key is not None,
             make_env=make_env,
             set_task=set_task,
@@ -119,6 +129,12 @@ def from_gymnasium(
         )
     finally:
         close_quietly(environment)
+
+
+def _planes(space: Any) -> tuple[int, int, int] | None:
+    """Return the shape of an observation that is planes of zeros and ones."""
+    shape = space.shape if isinstance(space, MultiBinary) else None
+    return shape if shape is not None and len(shape) == 3 else None
 
 
 def _parameter(name: str, given: Parameter | Distribution, where: str) -> Parameter:

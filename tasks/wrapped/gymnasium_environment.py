@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import Space
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 
 from mql.errors import UserError
 from mql.robots.mjcf.warnings import warn_on_stderr
@@ -23,7 +23,7 @@ from mql.tasks.stepping.checked import RENDER_MODES, check_render_mode, checked_
 from mql.tasks.stepping.success import SuccessRule
 from mql.tasks.wrapped.answers import BadAnswer, flag, number, reset_answer, step_answer, what_went_wrong
 from mql.tasks.wrapped.environment_source import EnvironmentSource
-from mql.tasks.wrapped.spaces import Control, FlatObservation, action_size, affine_to
+from mql.tasks.wrapped.spaces import Control, FlatObservation, action_size, affine_to, choice_of
 
 Result = TypeVar("Result")
 
@@ -153,6 +153,11 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
 
     def _action_map(self) -> Control:
         space = self.inner.action_space
+        if self.family.choices:
+            if not isinstance(space, Discrete) or space.n != self.family.action_dim:
+                what = f"the action space is {space}, not {self.family.action_dim} choices"
+                raise episode_fault(self.task, what)
+            return choice_of(space)
         if not isinstance(space, Box) or action_size(space, f"family {self.family.name}") != self.family.action_dim:
             what = f"the action space is {space}, not a Box of {self.family.action_dim} numbers"
             raise episode_fault(self.task, what)

@@ -156,6 +156,12 @@ def action_size(space: spaces.Space[Any], where: str) -> int:
     return size
 
 
+def choice_of(space: spaces.Discrete) -> Control:
+    """Return the map of numbers [A], one for each of a space's A choices, to the (first) one with the largest."""
+    start = int(space.start)
+    return lambda action: np.asarray(start + int(action.argmax()), space.dtype)[()]
+
+
 def affine_to(space: spaces.Box) -> Control:
     """Return the map of [-1, 1]^A to `space`, a finite Box; the identity, bit for bit, where they are the same.
 

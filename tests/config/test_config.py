@@ -27,6 +27,7 @@ from mql.errors import UserError
 PACKAGED = sorted(
     path.name.removesuffix(".yaml") for path in resources.files("mql.configs").iterdir() if path.name.endswith(".yaml")
 )
+SEVERAL_LR = "did you mean 'agent.lr' or 'adapt.lr' or 'rl2.lr' or 'p3o.lr' or 'q_learning.lr'?"
 
 
 def error_of(target: str | Path, overrides: Sequence[str] = (), families: Sequence[str] | None = None) -> str:
@@ -213,9 +214,13 @@ def test_unknown_key_names_file_line_and_nearest_key(experiment: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("family: a\nlr: 1\n", 2, "did you mean 'agent.lr' or 'adapt.lr' or 'rl2.lr'?"),
+        ("family: a\nlr: 1\n", 2, SEVERAL_LR),
         ("family: a\nagent.lr: 1\n", 2, "write 'lr' indented below a line 'agent:'"),
-        ("family: a\ntrain: {lr: 1}\n", 2, "did you mean 'agent.lr' or 'adapt.lr' or 'rl2.lr'?"),
+        (
+            "family: a\ntrain: {lr: 1}\n",
+            2,
+            "did you mean 'agent.lr' or 'adapt.lr' or 'rl2.lr' or 'p3o.lr' or 'q_learning.lr'?",
+        ),
         ("family: a\nagnet: {lr: 1}\n", 2, "did you mean 'agent'"),
         ("family: a\n1: 2\n", 2, "unknown key '1'"),
         ("family: a\ntrain: 5\n", 2, "'train' is a section"),

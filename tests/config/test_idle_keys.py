@@ -35,6 +35,7 @@ def test_what_acts_and_what_nobody_gave_is_not_said() -> None:
         (["agent.context_mode=window", "agent.burn_in=8"], "agent.burn_in", "agent.context_mode is window"),
         (["agent.use_context=false", "agent.context_dim=8"], "agent.context_dim", "agent.use_context is false"),
         (["agent.algorithm=sac", "agent.target_noise_clip=0.2"], "agent.target_noise_clip", "is not td3"),
+        (["agent.algorithm=sac", "agent.proximal_c=0.2"], "agent.proximal_c", "is not td3"),
         (["agent.value_max=50"], "agent.value_max", "agent.critic is squared"),
         (["adapt.method=context", "adapt.step2_updates=50"], "adapt.step2_updates", "adapt.method is context"),
         (["adapt.method=search", "adapt.carry_episodes=true"], "adapt.carry_episodes", "adapt.method is search"),

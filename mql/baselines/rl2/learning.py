@@ -14,11 +14,11 @@ import torch
 from mql.adaptation.adapters import prepare
 from mql.adaptation.meta_training import MetaTraining
 from mql.baselines.rl2.agent import RL2Agent
-from mql.baselines.rl2.moments import Moments
 from mql.baselines.rl2.ppo import PPO
 from mql.baselines.rl2.trials import collect_trials, sequences_of
 from mql.config.schema import Config
 from mql.evaluation.held_out import TaskResult, evaluate, mean_terms
+from mql.learning.moments import Moments
 from mql.learning.replay import Replay
 from mql.learning.task_choice import TaskChoice
 from mql.seeding import generator, torch_generator

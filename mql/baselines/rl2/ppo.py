@@ -9,15 +9,15 @@ Shapes: L steps of a trial, N trials, S steps of a sequence, B sequences, A acti
 
 from __future__ import annotations
 
-import math
-
 import torch
 
-from mql.baselines.rl2.moments import Moments
 from mql.baselines.rl2.networks import RecurrentNetworks
 from mql.baselines.rl2.sequences import Sequences, Trials, in_sequences
 from mql.config.rl2 import RL2Config
+from mql.learning.advantages import advantages
+from mql.learning.gaussian import gaussian_entropy, log_probability
 from mql.learning.mean_losses import MeanLosses
+from mql.learning.moments import Moments
 from mql.learning.optimizer import AdamLearner
 
 VALUE_COEF = 0.5
@@ -48,7 +48,7 @@ class PPO(AdamLearner):
             to_go = discounted(trials.reward, trials.valid, config.discount)
             self.returns.add(to_go[trials.valid][:, None])
             scale = self.returns.scale().float()
-            advantage = advantages(
+            advantage = trial_advantages(
                 trials.reward * scale, before.value, trials.valid, discount=config.discount, decay=config.gae_lambda
             )
             target = advantage + before.value
@@ -95,17 +95,6 @@ class PPO(AdamLearner):
         }
 
 
-def log_probability(action: torch.Tensor, mean: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:
-    """Log density of actions [..., A] under a diagonal Gaussian, [...]."""
-    apart = (action - mean) * torch.exp(-log_std)
-    return (-0.5 * apart.square() - log_std - 0.5 * math.log(2.0 * math.pi)).sum(dim=-1)
-
-
-def gaussian_entropy(log_std: torch.Tensor) -> torch.Tensor:
-    """Entropy of a diagonal Gaussian, a scalar."""
-    return (log_std + 0.5 * math.log(2.0 * math.pi * math.e)).sum()
-
-
 def clipped_loss(
     log_prob: torch.Tensor, before: torch.Tensor, advantage: torch.Tensor, valid: torch.Tensor, *, clip: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -115,26 +104,22 @@ def clipped_loss(
     return -_mean(least, valid), _mean(((ratio - 1.0).abs() > clip).float().detach(), valid)
 
 
-def advantages(
+def trial_advantages(
     reward: torch.Tensor, value: torch.Tensor, valid: torch.Tensor, *, discount: float, decay: float
 ) -> torch.Tensor:
-    """Generalised advantage estimates (Schulman et al. 2016, arXiv 1506.02438) of trials, [L, N]; 0 in padding.
+    """Generalised advantage estimates of trials, [L, N]; 0 in padding.
 
     ``valid`` steps come first. Whether an episode ended in between makes no difference; after a trial, nothing follows.
     """
-    result = torch.zeros_like(value)
-    after, following = torch.zeros_like(value[0]), torch.zeros_like(value[0])
-    for t in range(len(value) - 1, -1, -1):
-        error = reward[t] + discount * following - value[t]
-        after = torch.where(valid[t], error + discount * decay * after, 0.0)
-        following = torch.where(valid[t], value[t], 0.0)
-        result[t] = after
-    return result
+    last = torch.zeros_like(value[:1])
+    following = torch.cat([torch.where(valid[1:], value[1:], 0.0), last])
+    goes_on = torch.cat([valid[1:], last.bool()])
+    return torch.where(valid, advantages(reward, value, following, goes_on, discount=discount, decay=decay), 0.0)
 
 
 def discounted(reward: torch.Tensor, valid: torch.Tensor, discount: float) -> torch.Tensor:
     """Discounted returns from each step of trials on, [L, N]."""
-    return advantages(reward, torch.zeros_like(reward), valid, discount=discount, decay=1.0)
+    return trial_advantages(reward, torch.zeros_like(reward), valid, discount=discount, decay=1.0)
 
 
 def _mean(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

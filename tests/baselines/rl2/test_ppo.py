@@ -9,14 +9,11 @@ import pytest
 import torch
 
 from mql.baselines.rl2.agent import RL2Agent
-from mql.baselines.rl2.moments import Moments
 from mql.baselines.rl2.ppo import (
     PPO,
-    advantages,
     clipped_loss,
     discounted,
-    gaussian_entropy,
-    log_probability,
+    trial_advantages,
 )
 from mql.baselines.rl2.sequences import Sequences, Trials, in_sequences
 from mql.config.rl2 import RL2Config
@@ -27,22 +24,13 @@ def test_advantages_by_hand() -> None:
     reward = torch.tensor([[1.0, 2.0], [0.0, -1.0], [4.0, 99.0]])
     value = torch.tensor([[0.5, 1.0], [2.0, 3.0], [1.0, 99.0]])
     valid = torch.tensor([[True, True], [True, True], [True, False]])
-    found = advantages(reward, value, valid, discount=0.5, decay=0.5)
+    found = trial_advantages(reward, value, valid, discount=0.5, decay=0.5)
     # First: errors 1 + 0.5 * 2 - 0.5 = 1.5, 0 + 0.5 * 1 - 2 = -1.5, 4 - 1 = 3; each adds a quarter of what follows it.
     # Second: 2 + 0.5 * 3 - 1 = 2.5, -1 - 3 = -4.
     expected = [[1.5 + 0.25 * (-1.5 + 0.25 * 3.0), 2.5 + 0.25 * -4.0], [-1.5 + 0.25 * 3.0, -4.0], [3.0, 0.0]]
     torch.testing.assert_close(found, torch.tensor(expected))
     to_go = discounted(reward, valid, 0.5)
     torch.testing.assert_close(to_go, torch.tensor([[1.0 + 0.25 * 4.0, 2.0 - 0.5], [2.0, -1.0], [4.0, 0.0]]))
-
-
-def test_the_density_and_the_entropy_are_those_of_torch() -> None:
-    generator = torch.Generator().manual_seed(0)
-    mean, action = (torch.randn(5, 3, 2, generator=generator) for _ in range(2))
-    log_std = torch.tensor([-0.5, 0.3])
-    normal = torch.distributions.Normal(mean, log_std.exp())
-    torch.testing.assert_close(log_probability(action, mean, log_std), normal.log_prob(action).sum(-1))
-    torch.testing.assert_close(gaussian_entropy(log_std), normal.entropy()[0, 0].sum())
 
 
 def test_the_clipped_loss_is_the_one_of_a_plain_loop() -> None:
@@ -108,7 +96,7 @@ def test_an_update_is_a_step_of_adam_down_a_gradient_of_bounded_length() -> None
     outputs = networks(trials.inputs)
     value, std = outputs.value.detach(), networks.log_std.exp()
     to_go = discounted(trials.reward, valid, 0.9)[valid]
-    gain = advantages(trials.reward / to_go.std(correction=0), value, valid, discount=0.9, decay=0.8)
+    gain = trial_advantages(trials.reward / to_go.std(correction=0), value, valid, discount=0.9, decay=0.8)
     target = (gain + value)[valid]
     standard = (gain[valid] - gain[valid].mean()) / gain[valid].std()
     taken = (outputs.mean + std * trials.noise).detach()
@@ -130,13 +118,3 @@ def test_passes_end_when_the_policy_has_moved_far_enough() -> None:
         return ppo.updates
 
     assert updates(1e9) == 18 and 2 <= updates(1e-3) < 18
-
-
-def test_moments_are_those_of_all_rows_at_once() -> None:
-    rows = np.random.default_rng(0).normal([3.0, -500.0, 7.0], [2.0, 30.0, 0.0], (90, 3)).astype(np.float32)
-    moments = Moments(3, device=torch.device("cpu"))
-    for part in np.split(rows, [10, 11, 60]):
-        moments.add(torch.from_numpy(part))
-    exact = rows.astype(np.float64)
-    np.testing.assert_allclose(moments.mean, exact.mean(axis=0))
-    np.testing.assert_allclose(moments.scale(), [*(1.0 / exact[:, :2].std(axis=0)), 1.0])  # what is constant stays

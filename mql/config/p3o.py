@@ -1,0 +1,61 @@
+"""The section ``p3o``: the method of that name (docs/p3o.md)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mql.config.section import Count, Fraction, NotNegative, Positive, Section, Whole, disagreement
+
+
+class P3OConfig(Section):
+    """Method p3o: an on-policy step, then off-policy steps as far as their effective sample size allows."""
+
+    lr: Positive = Field(default=7e-4, description="Step size of RMSProp, which falls to 0 in a line over the run.")
+    rms_decay: Fraction = Field(default=0.99, description="Decay of RMSProp's mean of squares.")
+    rms_eps: Positive = Field(default=1e-5, description="What RMSProp adds to the root of that mean.")
+    max_norm: Positive = Field(default=0.5, description="Longer gradients are made that long.")
+    value_coef: NotNegative = Field(default=0.5, description="Factor of the values' squared error in every loss.")
+    entropy_coef: Literal["auto"] | NotNegative = Field(
+        default="auto", description="Factor of the entropy in the on-policy loss; auto: 0, for choices 0.01."
+    )
+    discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
+    gae_lambda: Fraction = Field(default=0.95, description="Lambda of the generalised advantage estimates.")
+    lanes: Count = Field(default=16, description="Environments that are stepped side by side.")
+    steps: Count = Field(default=16, description="Steps of each of them in an iteration, and of a stored segment.")
+    replay_ratio: NotNegative = Field(
+        default=2.0,
+        description="Mean number of off-policy steps in an iteration (Poisson); 0: A2C, which stores nothing.",
+    )
+    segments: Count = Field(default=96, description="Stored segments that an off-policy step learns from.")
+    replay_capacity: Count = Field(default=50_000, description="Transitions that are stored.")
+    off_policy_after: Whole = Field(
+        default=5_000, description="Transitions that are stored before the first off-policy step."
+    )
+    ratio_cap: Literal["auto"] | Positive = Field(
+        default="auto", description="Upper bound of the probability ratio; auto: the effective sample size."
+    )
+    kl: Literal["policy_behavior", "behavior_policy"] = Field(
+        default="policy_behavior",
+        description="Which divergence holds the policy back: KL(policy || behaviour) or KL(behaviour || policy).",
+    )
+    hidden_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        default=(64, 64), description="Tanh layers of the actor, and of the critic."
+    )
+    normalize: bool = Field(
+        default=True, description="Networks read observations shifted and scaled by all that was seen so far."
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        iteration, held = self.lanes * self.steps, self.replay_capacity // self.steps * self.steps
+        if self.replay_ratio and held < iteration:
+            what = f"p3o.replay_capacity is {self.replay_capacity}, less than the {iteration} steps of an iteration"
+            mend = "raise it, or lower p3o.lanes or p3o.steps"
+            raise disagreement(what, mend, "p3o.replay_capacity", "p3o.lanes", "p3o.steps")
+        if self.replay_ratio and held < self.off_policy_after:
+            what = f"p3o.off_policy_after is {self.off_policy_after}, but at most {held} transitions are stored"
+            mend = "lower it, or raise p3o.replay_capacity"
+            raise disagreement(what, mend, "p3o.off_policy_after", "p3o.replay_capacity")
+        return self

@@ -1,0 +1,59 @@
+"""The section ``q_learning``: the methods dqn and rainbow (docs/proximal.md)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from mql.config.section import Count, Fraction, NotNegative, Positive, Real, Section, Whole, disagreement
+
+
+class QLearningConfig(Section):
+    """Methods dqn and rainbow: values of a few choices. The pull to the targets is ``agent.proximal_c``."""
+
+    hidden_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        default=(128, 128), description="Units per hidden layer, for observations that are numbers."
+    )
+    filters: Count = Field(default=16, description="3x3 filters, for observations that are planes.")
+    conv_units: Count = Field(default=128, description="Units of the layer behind them.")
+    n_step: Count = Field(
+        default=1, description="Rewards of a return before the targets are asked what follows; rainbow: 3."
+    )
+    discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
+    lr: Positive = Field(default=2.5e-4, description="Step size of Adam.")
+    adam_eps: Positive = Field(default=3.125e-4, description="What Adam adds to the root of its second moment.")
+    batch_size: Count = Field(default=32, description="Transitions of an update.")
+    update_every: Count = Field(default=4, description="Environment steps for each update.")
+    target_every: Count = Field(
+        default=1000, description="Environment steps between copies of the parameters to the targets."
+    )
+    random_steps: Whole = Field(default=5000, description="Environment steps before the first update.")
+    replay_capacity: Count = Field(default=100_000, description="Steps that are kept.")
+    epsilon_start: Fraction = Field(default=1.0, description="Share of random actions at first.")
+    epsilon_end: Fraction = Field(default=0.1, description="And from `epsilon_steps` on.")
+    epsilon_steps: Count = Field(default=100_000, description="Environment steps over which it falls in a line.")
+    priority_alpha: NotNegative = Field(
+        default=0.5, description="Exponent of losses, by which transitions are drawn (rainbow)."
+    )
+    beta_start: Fraction = Field(default=0.4, description="Exponent of importance weights at first (rainbow).")
+    beta_steps: Count = Field(default=1_000_000, description="Environment steps over which it grows to 1 (rainbow).")
+    atoms: Annotated[Count, Field(ge=2, le=10_000)] = Field(
+        default=51, description="Values of a distribution (rainbow)."
+    )
+    value_min: Real = Field(default=-10.0, description="The lowest of them, a discounted return (rainbow).")
+    value_max: Real = Field(default=10.0, description="The highest of them (rainbow).")
+    reset_optimizer: bool = Field(default=False, description="Forget Adam's moments at each copy to the targets.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.target_every % self.update_every:
+            what = (
+                f"q_learning.target_every is {self.target_every}, not a multiple of update_every = {self.update_every}"
+            )
+            raise disagreement(what, "give a multiple", "q_learning.target_every", "q_learning.update_every")
+        if not self.value_min < self.value_max:
+            what = f"q_learning.value_min is {self.value_min:g}, not below value_max = {self.value_max:g}"
+            mend = "give the lowest and the highest discounted return"
+            raise disagreement(what, mend, "q_learning.value_min", "q_learning.value_max")
+        return self

@@ -1,0 +1,113 @@
+"""What P3O learns and how it acts: networks, the observations' mean and spread, and one kind of action distribution.
+
+Shapes: N lanes, O observation, P numbers of an action distribution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mql.agent.parameter_vector import ParameterVector
+from mql.learning.moments import Moments
+from mql.p3o.distributions import ActionDistribution
+from mql.p3o.networks import ActorCritic
+from mql.types import FloatArray
+
+OBS_LIMIT = 10.0  # normalised observations are clipped here: one number far off must not decide all
+
+
+@dataclass(frozen=True)
+class Acted:
+    """One step of each lane: what the environments get, the actions as drawn, and the policy's numbers [N, P]."""
+
+    sent: npt.NDArray[Any]
+    action: npt.NDArray[Any]
+    numbers: FloatArray
+
+
+class P3OAgent:
+    """A stochastic policy and its critic, over raw observations.
+
+    Args:
+        normalize: whether networks read observations that are shifted and scaled by what `take_up` got.
+        seed: of the first weights.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        distribution: ActionDistribution,
+        *,
+        hidden_sizes: Sequence[int] = (64, 64),
+        normalize: bool = True,
+        seed: int,
+        device: str = "cpu",
+    ) -> None:
+        self.obs_dim, self.distribution, self.normalize = obs_dim, distribution, normalize
+        self.device = torch.device(device)
+        with torch.random.fork_rng(devices=[]):  # first weights depend on `seed` alone
+            torch.default_generator.manual_seed(seed)
+            self.networks = ActorCritic(obs_dim, distribution, hidden_sizes).to(self.device)
+        self.parameters = ParameterVector(list(self.networks.parameters()))
+        self.seen = Moments(obs_dim, device=self.device)
+        self._shift, self._scale = torch.zeros(obs_dim, device=self.device), torch.ones(obs_dim, device=self.device)
+
+    def normalized(self, obs: torch.Tensor) -> torch.Tensor:
+        """Return what networks read of raw observations [..., O]."""
+        if not self.normalize:
+            return obs
+        return ((obs - self._shift) * self._scale).clamp_(-OBS_LIMIT, OBS_LIMIT)
+
+    def shift_and_scale(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `normalized` subtracts and then multiplies by, [O] each."""
+        return self._shift, self._scale
+
+    def take_up(self, obs: torch.Tensor) -> None:
+        """Normalise from now on by raw observations [..., O], too."""
+        self.seen.add(obs.reshape(-1, self.obs_dim))
+        self._rescale()
+
+    @torch.no_grad()
+    def act(self, obs: FloatArray, noise: FloatArray) -> Acted:
+        """Draw an action for each of the observations [N, O], of noise from ``distribution.noise(rng, (N,))``."""
+        numbers = self._numbers(obs)
+        drawn = self.distribution.sample(numbers, torch.from_numpy(noise).to(self.device))
+        action = drawn.cpu().numpy()
+        return Acted(self.distribution.sent(action), action, numbers.cpu().numpy())
+
+    @torch.no_grad()
+    def act_best(self, obs: FloatArray) -> npt.NDArray[Any]:
+        """Return what environments get for the most probable actions at observations [N, O]."""
+        return self.distribution.sent(self.distribution.mode(self._numbers(obs)).cpu().numpy())
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Parameters and what was seen of observations, by name: what a checkpoint stores."""
+        found = {f"networks.{name}": parameter.detach() for name, parameter in self.networks.named_parameters()}
+        return found | {f"seen.{name}": tensor for name, tensor in self.seen.named_tensors().items()}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `tensors` gave; other names are left alone.
+
+        Raises:
+            KeyError: a tensor is missing.
+            ValueError: a tensor has another shape.
+        """
+        for name, place in self.tensors().items():
+            if tensors[name].shape != place.shape:
+                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(place.shape)}")
+            place.copy_(tensors[name])
+        self._rescale()
+
+    def _numbers(self, obs: FloatArray) -> torch.Tensor:
+        obs = np.ascontiguousarray(obs, np.float32)
+        return self.networks.numbers(self.normalized(torch.from_numpy(obs).to(self.device)))
+
+    def _rescale(self) -> None:
+        self._shift.copy_(self.seen.mean)
+        self._scale.copy_(self.seen.scale())

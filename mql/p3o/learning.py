@@ -1,0 +1,206 @@
+"""P3O, and A2C, as a method that the loop drives: an iteration steps all lanes for a while, then learns.
+
+What is random in iteration i comes from streams named by (seed, purpose, i), and what the lanes play from their own
+(`mql.collecting.lanes`). So tensors and counters are all that the rest of a run depends on, stored segments included.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from mql.agent.reactive import ReactiveAgent
+from mql.collecting.lanes import Ended, Lanes
+from mql.config.schema import Config
+from mql.evaluation.held_out import TaskResult, evaluate
+from mql.p3o.agent import OBS_LIMIT, P3OAgent
+from mql.p3o.distributions import Categorical, Gaussian
+from mql.p3o.segments import Recorder
+from mql.p3o.settings import P3OSettings
+from mql.p3o.update import P3O
+from mql.seeding import generator
+from mql.tasks.family import Task, TaskFamily
+from mql.tasks.fault import EpisodeFault
+from mql.training.learning import Iteration
+from mql.training.records import evaluate_in_training, evaluation_seed
+from mql.types import JSON, Episode, FloatArray
+
+
+class P3OLearning:
+    """P3O in training, a `Learning`.
+
+    Args:
+        config: resolved; ``config.family`` names `family`.
+        family: its ``train`` tasks are played in turn, by ``p3o.lanes`` lanes.
+    """
+
+    first_live_episode = 0  # stored segments are tensors, and no episode is kept
+    replay_bytes = 0
+
+    def __init__(self, config: Config, family: TaskFamily) -> None:
+        self.config, self.family = config, family
+        self.settings = P3OSettings(**config.p3o.model_dump())
+        kind = Categorical(family.action_dim) if family.choices else Gaussian(family.action_dim)
+        self.trained = P3OAgent(
+            family.obs_dim,
+            kind,
+            hidden_sizes=self.settings.hidden_sizes,
+            normalize=self.settings.normalize,
+            seed=int(generator(config.seed, "agent").integers(2**31)),
+            device=config.device,
+        )
+        self.learner = P3O(self.trained, self.settings, seed=config.seed)
+        self.lanes = Lanes(family, self.settings.lanes, seed=config.seed)
+        self.env_steps = self.iterations = 0
+
+    @property
+    def updates(self) -> int:
+        """Optimiser steps made so far, on and off policy."""
+        return self.learner.updates
+
+    def updates_after(self, env_steps: int) -> int:
+        """Return how many steps there will have been after `env_steps`, as far as that is not left to chance."""
+        iterations = -(-env_steps // self._steps)
+        return round(iterations * (1.0 + self.settings.replay_ratio))
+
+    def iterate(self) -> Iteration:
+        """Step every lane ``p3o.steps`` times, and learn from that.
+
+        Raises:
+            EpisodeFault: a lane can play no episode.
+        """
+        begun = time.perf_counter()
+        rng = generator(self.config.seed, "p3o acting", self.iterations)
+        recorder = Recorder(
+            self.family.obs_dim, self.trained.distribution, lanes=self.settings.lanes, steps=self.settings.steps
+        )
+        ended: list[Ended] = []
+        faults: list[EpisodeFault] = []
+        for _ in range(self.settings.steps):
+            obs = self.lanes.obs
+            acted = self.trained.act(obs, self.trained.distribution.noise(rng, (self.settings.lanes,)))
+            step = self.lanes.step(self._actions(acted.sent))
+            recorder.add(obs, acted, step.reward, step.terminated, step.truncated, step.after)
+            ended += step.ended
+            faults += step.faults
+        ready = time.perf_counter()
+        progress = self.env_steps / self.config.train.env_steps
+        figures = self.learner.learn(recorder.taken(), iteration=self.iterations, progress=progress)
+        self.env_steps += self._steps
+        self.iterations += 1
+        metrics: dict[str, JSON] = {
+            "collected_return": sum(each.episode_return for each in ended) / len(ended) if ended else None,
+            "episodes": len(ended),
+            **({"faults": [str(fault) for fault in faults]} if faults else {}),
+            **figures,
+        }
+        return Iteration(metrics, (), ready - begun, time.perf_counter() - ready)
+
+    @property
+    def agent(self) -> ReactiveAgent:
+        """The policy of now that takes the most probable actions, a copy."""
+        return ReactiveAgent(self.family.obs_dim, self.family.action_dim, _BestActions(self.trained))
+
+    def evaluate(
+        self, *, final: bool, with_random: bool, on_task: Callable[[int, int], None] | None = None
+    ) -> dict[str, JSON]:
+        """Evaluate on held-out tasks; see `Learning`."""
+        return evaluate_in_training(
+            self, self.config, self.family, final=final, with_random=with_random, on_task=on_task
+        )
+
+    def measure(
+        self,
+        tasks: Sequence[Task],
+        *,
+        config: Config,
+        split: str,
+        adapt: bool,
+        with_random: bool = False,
+        on_task: Callable[[int, TaskResult], None] | None = None,
+    ) -> list[TaskResult]:
+        """Play evaluation episodes with the most probable actions; it does not adapt.
+
+        Raises:
+            EpisodeFault: no task could be evaluated.
+        """
+        del adapt
+        return evaluate(
+            self.agent,
+            self.family,
+            tasks,
+            evaluation_episodes=config.evaluate.evaluation_episodes,
+            seed=evaluation_seed(config, split),
+            with_random=with_random,
+            threads=config.threads,
+            workers=config.workers,
+            on_task=on_task,
+        )
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Networks, what was seen, the optimiser, stored segments, and where the lanes are."""
+        return {**self.learner.tensors(), **self.lanes.tensors()}
+
+    def counters(self) -> dict[str, JSON]:
+        """Environment steps, iterations and updates."""
+        return {"env_steps": self.env_steps, "iterations": self.iterations, **self.learner.counters()}
+
+    def restore(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        counters: Mapping[str, JSON],
+        episodes: Iterable[tuple[int, Episode]],
+    ) -> None:
+        """Take over tensors and counters.
+
+        Raises:
+            KeyError: a tensor or counter is missing.
+            ValueError: a tensor has another shape.
+        """
+        del episodes
+        self.learner.restore(tensors, counters)
+        self.lanes.restore(tensors)
+        self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
+
+    @property
+    def _steps(self) -> int:
+        """Environment steps of an iteration."""
+        return self.settings.lanes * self.settings.steps
+
+    def _actions(self, sent: npt.NDArray[Any]) -> FloatArray:
+        """Return what the family takes for what was sampled: choices as numbers of which one is 1."""
+        if not self.family.choices:
+            return sent.astype(np.float32)
+        chosen: FloatArray = np.eye(self.family.action_dim, dtype=np.float32)[sent]
+        return chosen
+
+
+class _BestActions(nn.Module):
+    """From observations [N, O] to the most probable actions [N, A] in [-1, 1]; a copy of an agent's networks."""
+
+    shift: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, agent: P3OAgent) -> None:
+        super().__init__()
+        self.actor = copy.deepcopy(agent.networks.actor)
+        self.choices = agent.distribution.head_dim if isinstance(agent.distribution, Categorical) else 0
+        self.normalize = agent.normalize
+        shift, scale = agent.shift_and_scale()
+        self.register_buffer("shift", shift.clone())
+        self.register_buffer("scale", scale.clone())
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        if self.normalize:
+            obs = ((obs - self.shift) * self.scale).clamp(-OBS_LIMIT, OBS_LIMIT)
+        head: torch.Tensor = self.actor(obs)
+        if not self.choices:
+            return head.clamp(-1.0, 1.0)
+        return nn.functional.one_hot(head.argmax(dim=-1), self.choices).to(head.dtype)

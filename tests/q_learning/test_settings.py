@@ -1,0 +1,40 @@
+"""The numbers that stand for the methods, what follows from them, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from mql.errors import UserError
+from mql.q_learning.settings import DQN, RAINBOW, QSettings
+
+
+def test_the_methods_differ_in_three_things() -> None:
+    assert (DQN.head, DQN.n_step, DQN.prioritised) == ("value", 1, False)
+    assert (RAINBOW.head, RAINBOW.n_step, RAINBOW.prioritised) == ("c51", 3, True)
+
+
+def test_what_follows_from_the_numbers() -> None:
+    assert DQN.updates_per_copy == 250 and DQN.c == 0.0
+    assert QSettings(proximal_c="auto").c == pytest.approx(0.025)
+    assert QSettings(proximal_c=0.2).c == 0.2 and QSettings(proximal_c=math.inf).c == 0.0
+    assert [DQN.epsilon(t) for t in (0, 50_000, 100_000, 10**7)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
+    assert [RAINBOW.beta(t) for t in (0, 500_000, 10**6, 10**7)] == pytest.approx([0.4, 0.7, 1.0, 1.0])
+    assert [DQN.updates_after(t) for t in (0, 5000, 5003, 5004, 9000)] == [0, 0, 0, 1, 1000]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"proximal_c": 1e-4}, "below the learning rate"),
+        ({"proximal_c": "auto", "target_every": 8}, "copy targets less often"),
+        ({"target_every": 1001}, "not a multiple of update_every = 4"),
+        ({"value_min": 3.0, "value_max": 3.0}, "tell no values apart"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_line(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said) as refused:
+        QSettings(**values)
+    assert "\n" not in str(refused.value)
