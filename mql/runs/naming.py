@@ -11,6 +11,7 @@ from mql.config.schema import Config
 from mql.config.yaml_text import FIELDS
 
 _SAID = ("family", "method", "seed", "start_from")  # these stand in the name anyway
+_OF_ONE_METHOD = ("pearl.", "rl2.", "p3o.", "q_learning.")  # sections whose keys make no other key ambiguous
 _LONGEST_VALUE = 16  # characters of a value, such as a list's
 _LONGEST = 60  # characters of all settings; those that do not fit are counted
 
@@ -38,10 +39,12 @@ def default_run_path(config: Config, now: datetime, *, settings: Overrides = (),
 def _shortened(settings: Overrides) -> list[str]:
     """Return ``key=value`` texts that are fit for a file name, as many as are not too long together."""
     given = {key: value for key, (value, _) in parse_overrides(settings).items() if key not in _SAID}
-    names = [key.rpartition(".")[2] for key in FIELDS]
+    everywhere = [key.rpartition(".")[2] for key in FIELDS]
+    common = [key.rpartition(".")[2] for key in FIELDS if not key.startswith(_OF_ONE_METHOD)]
     shown: list[str] = []
     for index, (key, value) in enumerate(given.items()):
         name = key.rpartition(".")[2]
+        names = everywhere if key.startswith(_OF_ONE_METHOD) else common
         name = name if names.count(name) == 1 else key  # such as train.batch_size and adapt.batch_size
         text = f"{name}={_plain(str(value))[:_LONGEST_VALUE]}"
         if len("-".join([*shown, text])) > _LONGEST:

@@ -16,8 +16,9 @@ from mql.agent.agent import Agent
 from mql.agent.encoders import GRUEncoder, NoEncoder
 from mql.agent.networks import Networks, TwinCritic
 from mql.agent.protocols import find
+from mql.config.agent import EncoderChoice
 from mql.config.loading import load_config, read_resolved
-from mql.config.schema import ALGORITHMS, ENCODERS, AgentConfig, Config, EncoderChoice
+from mql.config.schema import ALGORITHMS, ENCODERS, AgentConfig, Config
 from mql.errors import UserError
 from mql.learning.td3 import TD3
 from mql.types import Batch, Context, Transition

@@ -12,6 +12,7 @@ import torch
 from torch import distributions, nn
 
 from mql.agent.parameter_vector import ParameterVector
+from mql.config.loading import load_config
 from mql.errors import UserError
 from mql.p3o.agent import P3OAgent
 from mql.p3o.distributions import ActionDistribution, Categorical, Gaussian
@@ -324,10 +325,22 @@ def test_first_weights_and_actions_depend_on_the_seed_alone() -> None:
     np.testing.assert_array_equal(one.act_best(obs), acted.numbers[:, :2])
 
 
-def test_settings_that_do_not_go_together_are_refused() -> None:
-    with pytest.raises(UserError, match=r"can't hold one iteration \(replay_capacity\): raise it to at least 256"):
-        P3OSettings(replay_capacity=255)
-    with pytest.raises(UserError, match=r"never holds so many transitions \(off_policy_after\).* at most 4992"):
-        P3OSettings(replay_capacity=5_000, off_policy_after=4_993)
-    assert P3OSettings(replay_capacity=5_000, off_policy_after=4_992).lr == 7e-4
-    assert P3OSettings(replay_capacity=1, replay_ratio=0.0).replay_ratio == 0.0
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["p3o.replay_capacity=255"], r"replay_capacity is 255, less than the 256 steps of an iteration"),
+        (
+            ["p3o.replay_capacity=5000", "p3o.off_policy_after=4993"],
+            r"is 4993, but at most 4992 transitions are stored",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_config("CartPole-v1", overrides=settings, method="p3o")
+    for fine in (
+        ["p3o.replay_capacity=5000", "p3o.off_policy_after=4992"],
+        ["p3o.replay_capacity=1", "p3o.replay_ratio=0"],
+    ):
+        config = load_config("CartPole-v1", overrides=fine, method="p3o")
+        assert P3OSettings(**config.p3o.model_dump()).lr == 7e-4

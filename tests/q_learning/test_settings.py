@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 
+from mql.config.loading import load_config
 from mql.errors import UserError
 from mql.q_learning.settings import DQN, RAINBOW, QSettings
 
@@ -26,15 +26,22 @@ def test_what_follows_from_the_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("settings", "said"),
     [
-        ({"proximal_c": 1e-4}, "below the learning rate"),
-        ({"proximal_c": "auto", "target_every": 8}, "copy targets less often"),
-        ({"target_every": 1001}, "not a multiple of update_every = 4"),
-        ({"value_min": 3.0, "value_max": 3.0}, "tell no values apart"),
+        (["agent.proximal_c=1e-4"], "below q_learning.lr = 0.00025"),
+        (["agent.proximal_c=auto", "q_learning.target_every=8"], "copy to the targets less often"),
+        (["q_learning.target_every=1001"], "not a multiple of update_every = 4"),
+        (["q_learning.value_min=3", "q_learning.value_max=3"], "give the lowest and the highest discounted return"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_a_line(values: dict[str, Any], said: str) -> None:
+def test_what_does_not_fit_is_refused_in_a_line(settings: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said) as refused:
-        QSettings(**values)
+        load_config("CartPole-v1", overrides=settings, method="rainbow")
     assert "\n" not in str(refused.value)
+
+
+def test_the_configuration_has_the_settings_defaults() -> None:
+    for method, settings in (("dqn", DQN), ("rainbow", RAINBOW)):
+        config = load_config("CartPole-v1", method=method).q_learning
+        for name, value in config.model_dump().items():
+            assert value == getattr(settings, name), name
