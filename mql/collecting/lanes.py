@@ -22,7 +22,7 @@ import torch
 from mql.seeding import generator
 from mql.tasks.family import BoolArray, Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
-from mql.types import FloatArray, IntArray
+from mql.types import JSON, FloatArray, IntArray
 
 MOST_FAULTS = 10  # episodes of a lane in a row that may fail; then something is wrong with the environment
 
@@ -55,6 +55,15 @@ class LaneStep:
     truncated: BoolArray
     ended: Sequence[Ended]
     faults: Sequence[EpisodeFault]
+
+
+def figures_of(ended: Sequence[Ended], faults: Sequence[EpisodeFault]) -> dict[str, JSON]:
+    """Return what an iteration's metrics say of its episodes; ``collected_return`` is None where none ended."""
+    return {
+        "collected_return": sum(each.episode_return for each in ended) / len(ended) if ended else None,
+        "episodes": len(ended),
+        **({"faults": [str(fault) for fault in faults]} if faults else {}),
+    }
 
 
 class Lanes:

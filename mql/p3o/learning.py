@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from mql.agent.reactive import ReactiveAgent
-from mql.collecting.lanes import Ended, Lanes
+from mql.collecting.lanes import Ended, Lanes, figures_of
 from mql.config.schema import Config
-from mql.evaluation.held_out import TaskResult, evaluate
+from mql.evaluation.held_out import TaskResult
 from mql.p3o.agent import OBS_LIMIT, P3OAgent
 from mql.p3o.distributions import Categorical, Gaussian
 from mql.p3o.segments import Recorder
@@ -29,7 +29,7 @@ from mql.seeding import generator
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.training.learning import Iteration
-from mql.training.records import evaluate_in_training, evaluation_seed
+from mql.training.records import evaluate_in_training, measure_agent
 from mql.types import JSON, Episode, FloatArray
 
 
@@ -96,9 +96,7 @@ class P3OLearning:
         self.env_steps += self._steps
         self.iterations += 1
         metrics: dict[str, JSON] = {
-            "collected_return": sum(each.episode_return for each in ended) / len(ended) if ended else None,
-            "episodes": len(ended),
-            **({"faults": [str(fault) for fault in faults]} if faults else {}),
+            **figures_of(ended, faults),
             **figures,
         }
         return Iteration(metrics, (), ready - begun, time.perf_counter() - ready)
@@ -132,15 +130,13 @@ class P3OLearning:
             EpisodeFault: no task could be evaluated.
         """
         del adapt
-        return evaluate(
+        return measure_agent(
             self.agent,
             self.family,
             tasks,
-            evaluation_episodes=config.evaluate.evaluation_episodes,
-            seed=evaluation_seed(config, split),
+            config=config,
+            split=split,
             with_random=with_random,
-            threads=config.threads,
-            workers=config.workers,
             on_task=on_task,
         )
 

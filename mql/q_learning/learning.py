@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 from mql.agent.reactive import ReactiveAgent
-from mql.collecting.lanes import Ended, Lanes
+from mql.collecting.lanes import Ended, Lanes, figures_of
 from mql.config.schema import Config
-from mql.evaluation.held_out import TaskResult, evaluate
+from mql.evaluation.held_out import TaskResult
 from mql.learning.mean_losses import MeanLosses
 from mql.q_learning.acting import epsilon_greedy
 from mql.q_learning.learner import QLearner
@@ -31,7 +31,7 @@ from mql.q_learning.settings import QSettings
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.training.learning import Iteration
-from mql.training.records import evaluate_in_training, evaluation_seed
+from mql.training.records import evaluate_in_training, measure_agent
 from mql.types import JSON, Episode, FloatArray
 
 ITERATION = 1000  # environment steps
@@ -108,10 +108,8 @@ class QLearning:
             learned += time.perf_counter() - ready
         self.iterations += 1
         metrics: dict[str, JSON] = {
-            "collected_return": sum(each.episode_return for each in ended) / len(ended) if ended else None,
-            "episodes": len(ended),
+            **figures_of(ended, faults),
             "epsilon": self.settings.epsilon(self.env_steps),
-            **({"faults": [str(fault) for fault in faults]} if faults else {}),
             **losses.means(),
         }
         return Iteration(metrics, (), played, learned)
@@ -146,15 +144,13 @@ class QLearning:
             EpisodeFault: no task could be evaluated.
         """
         del adapt
-        return evaluate(
+        return measure_agent(
             self.agent,
             self.family,
             tasks,
-            evaluation_episodes=config.evaluate.evaluation_episodes,
-            seed=evaluation_seed(config, split),
+            config=config,
+            split=split,
             with_random=with_random,
-            threads=config.threads,
-            workers=config.workers,
             on_task=on_task,
         )
 

@@ -11,14 +11,14 @@ from mql.adaptation.meta_training import MetaTraining
 from mql.agent.agent import Agent
 from mql.config.methods import METHODS
 from mql.config.schema import Config
-from mql.evaluation.held_out import TaskResult, evaluate, mean_terms
+from mql.evaluation.held_out import TaskResult, mean_terms
 from mql.learning.prior import Prior
 from mql.learning.trainer import Trainer, updates_after
 from mql.runs.prior_files import read_prior
 from mql.runs.run_dir import RunDir
 from mql.tasks.family import Task, TaskFamily
 from mql.training.learning import Iteration, restore
-from mql.training.records import evaluate_in_training, evaluation_seed, line_of, record_of
+from mql.training.records import evaluate_in_training, line_of, measure_agent, record_of
 from mql.types import COLLECTED_TERM, JSON, Episode
 
 
@@ -210,15 +210,13 @@ def _results(
     with_random: bool,
     on_task: Callable[[int, TaskResult], None] | None,
 ) -> list[TaskResult]:
-    return evaluate(
+    return measure_agent(
         agent,
         family,
         tasks,
-        evaluation_episodes=config.evaluate.evaluation_episodes,
-        seed=evaluation_seed(config, split),
+        config=config,
+        split=split,
         adaptation=prepare(meta_training(trainer, agent), config.adapt) if trainer else None,
         with_random=with_random,
-        threads=config.threads,
-        workers=config.workers,
         on_task=on_task,
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from mql.adaptation.adapters import Adaptation
+from mql.agent.agent import Agent
 from mql.config.schema import WHILE_TRAINING, Config
-from mql.evaluation.held_out import TaskResult, summarize_results
+from mql.evaluation.held_out import TaskResult, evaluate, summarize_results
 from mql.seeding import generator
-from mql.tasks.family import TaskFamily
+from mql.tasks.family import Task, TaskFamily
 from mql.training.learning import Learning
 from mql.types import JSON
 
@@ -19,6 +21,42 @@ def evaluation_seed(config: Config, split: str) -> int:
     starts. (Runs from before ``evaluate.seed`` have null there, and keep their own.)
     """
     return int(generator(_seed(config), "evaluate", split).integers(2**31))
+
+
+def measure_agent(
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Sequence[Task],
+    *,
+    config: Config,
+    split: str,
+    adaptation: Adaptation | None = None,
+    with_random: bool = False,
+    on_task: Callable[[int, TaskResult], None] | None = None,
+) -> list[TaskResult]:
+    """Evaluate an agent as a configuration says: what ``measure`` of a `Learning` comes down to.
+
+    Args:
+        tasks: in their order in the split, from its first one on.
+        config: gives evaluation episodes, seed, threads and workers.
+        adaptation: of the same agent; None: zero-shot only.
+        with_random, on_task: as for `evaluate`.
+
+    Raises:
+        EpisodeFault: no task could be evaluated.
+    """
+    return evaluate(
+        agent,
+        family,
+        tasks,
+        evaluation_episodes=config.evaluate.evaluation_episodes,
+        seed=evaluation_seed(config, split),
+        adaptation=adaptation,
+        with_random=with_random,
+        threads=config.threads,
+        workers=config.workers,
+        on_task=on_task,
+    )
 
 
 def record_of(config: Config, family: TaskFamily, results: Sequence[TaskResult], *, split: str) -> dict[str, JSON]:

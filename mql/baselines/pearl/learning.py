@@ -27,7 +27,7 @@ from mql.baselines.pearl.update import PEARL
 from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import AdaptConfig, Config
-from mql.evaluation.held_out import TaskResult, evaluate, mean_terms
+from mql.evaluation.held_out import TaskResult, mean_terms
 from mql.learning.mean_losses import MeanLosses
 from mql.learning.prior import Prior, numbered
 from mql.learning.replay import Replay
@@ -38,7 +38,7 @@ from mql.seeding import generator, spawn_seeds, torch_generator
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.training.learning import Iteration
-from mql.training.records import evaluate_in_training, evaluation_seed
+from mql.training.records import evaluate_in_training, measure_agent
 from mql.types import COLLECTED_TERM, JSON, Episode, FloatArray
 
 
@@ -202,16 +202,14 @@ class Pearl:
         Raises:
             EpisodeFault: no task could be evaluated.
         """
-        return evaluate(
+        return measure_agent(
             self.agent,
             self.family,
             tasks,
-            evaluation_episodes=config.evaluate.evaluation_episodes,
-            seed=evaluation_seed(config, split),
+            config=config,
+            split=split,
             adaptation=self.adaptation(config.adapt) if adapt else None,
             with_random=with_random,
-            threads=config.threads,
-            workers=config.workers,
             on_task=on_task,
         )
 

@@ -17,14 +17,14 @@ from mql.baselines.rl2.agent import RL2Agent
 from mql.baselines.rl2.ppo import PPO
 from mql.baselines.rl2.trials import collect_trials, sequences_of
 from mql.config.schema import Config
-from mql.evaluation.held_out import TaskResult, evaluate, mean_terms
+from mql.evaluation.held_out import TaskResult, mean_terms
 from mql.learning.moments import Moments
 from mql.learning.replay import Replay
 from mql.learning.task_choice import TaskChoice
 from mql.seeding import generator, torch_generator
 from mql.tasks.family import Task, TaskFamily
 from mql.training.learning import Iteration
-from mql.training.records import evaluate_in_training, evaluation_seed
+from mql.training.records import evaluate_in_training, measure_agent
 from mql.types import COLLECTED_TERM, JSON, Episode
 
 LEAST_TRIALS = 8  # of an iteration, however long they are
@@ -138,16 +138,14 @@ class RL2:
         """
         agent, family = self.agent, self.family
         nothing = Replay(n_tasks=1, obs_dim=agent.obs_dim, action_dim=agent.action_dim, capacity=1, episode_length=1)
-        return evaluate(
+        return measure_agent(
             agent,
             family,
             tasks,
-            evaluation_episodes=config.evaluate.evaluation_episodes,
-            seed=evaluation_seed(config, split),
+            config=config,
+            split=split,
             adaptation=prepare(MetaTraining(agent, nothing, family), config.adapt) if adapt else None,
             with_random=with_random,
-            threads=config.threads,
-            workers=config.workers,
             on_task=on_task,
         )
 
