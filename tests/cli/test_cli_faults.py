@@ -294,13 +294,13 @@ def test_a_signal_to_stop_an_evaluation(run: Path, number: signal.Signals) -> No
 import os, signal, sys, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from mql.cli.app import main
-from mql.training import meta_q_learning
+from mql.training import records
 
 def evaluate(*arguments, **more):
     threading.Timer(0.2, os.kill, (os.getpid(), {int(number)})).start()
     threading.Event().wait(60)
 
-meta_q_learning.evaluate = evaluate
+records.evaluate = evaluate
 sys.argv = ["mql", "evaluate", {str(run)!r}, "--no-adapt"]
 main()
 """
