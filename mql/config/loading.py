@@ -62,9 +62,12 @@ def load_config(
     seed: int | None = None,
     method: str | None = None,
     families: Sequence[str] | None = None,
+    environments: Sequence[str] = (),
 ) -> Config:
     """Resolve the configuration of an experiment; see `load_experiment`."""
-    return load_experiment(target, overrides=overrides, seed=seed, method=method, families=families).config
+    return load_experiment(
+        target, overrides=overrides, seed=seed, method=method, families=families, environments=environments
+    ).config
 
 
 def load_experiment(

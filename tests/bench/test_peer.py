@@ -1,4 +1,4 @@
-"""`mql bench peer`: trials as episodes, what the peer is measured by, and the command.
+"""`mql bench peer`: trials as episodes, what peers are measured by, and the command.
 
 A stand-in takes the peer's place where its package need not be there.
 """
@@ -127,6 +127,61 @@ def test_single_episodes_have_nothing_adapted(monkeypatch: pytest.MonkeyPatch) -
     assert "adapted_return" not in results and results["evaluation"]["summary"]["adapted"] is None
 
 
+class Reactive(StandIn):
+    """Pushes the pole to the side that its scaled observation names, and learns nothing."""
+
+    def learn(self, steps: int) -> None:
+        self.environment.reset()
+        while self.num_timesteps < steps:
+            self.environment.step(np.zeros((self.environment.num_envs, 1), np.float32))
+            self.num_timesteps += self.environment.num_envs
+
+    def predict(self, obs: Any, *, state: Any, episode_start: Any, deterministic: bool) -> tuple[Any, Any]:
+        assert deterministic
+        return np.clip(obs[:, -1:], -1.0, 1.0), None
+
+
+@pytest.mark.parametrize(("algorithm", "environments"), [("ppo", 3), ("a2c", 16)])
+def test_one_that_remembers_nothing_meets_an_environment_by_its_name(
+    algorithm: str, environments: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("stable_baselines3")
+    monkeypatch.setattr(f"stable_baselines3.{algorithm.upper()}", Reactive)
+    sizes = peer.Sizes(algorithm=algorithm, family="InvertedPendulum-v5", env_steps=60, environments=3)
+    results = peer.measure(1, sizes)
+    made = StandIn.made[-1]
+    assert made.environment.num_envs == environments and made.settings["gamma"] == 0.99
+    assert made.settings.get("n_steps") == ({"ppo": 2048 // 3}.get(algorithm))
+
+    config = load_config("InvertedPendulum-v5", method="p3o")
+    [row] = results["evaluation"]["tasks"]
+    assert results["evaluation"]["method"] == f"Stable-Baselines3 {Reactive.__name__}"
+    assert row["adapted_return"] is None and "adapted_return" not in results
+    seeds = spawn_seeds(config.evaluate.evaluation_episodes, evaluation_seed(config, "test"), "evaluation", 0)
+    scaled, returns = made.environment, []
+    for seed in seeds:
+        plain, total, ended = gymnasium.make("InvertedPendulum-v5"), 0.0, False
+        obs, _ = plain.reset(seed=seed)
+        while not ended:
+            action = np.clip(scaled.normalize_obs(np.asarray(obs)[None])[0, -1:], -1.0, 1.0)
+            obs, reward, terminated, truncated, _ = plain.step(action)
+            total, ended = total + float(reward), terminated or truncated
+        returns.append(total)
+    assert row["zero_shot_return"] == pytest.approx(np.mean(returns))
+
+
+def test_what_peers_do_not_play_is_said_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("stable_baselines3")
+    for arguments, line in (
+        (["--algorithm", "pp"], "there is no peer 'pp' (mql bench peer): did you mean 'ppo'?"),
+        (["--algorithm", "ppo", "--family", "minatar-breakout"], "peers do not play minatar-breakout (mql bench peer)"),
+        (["--algorithm", "a2c", "--family", "Hoper-v5"], "unknown family 'Hoper-v5'"),
+    ):
+        assert cli.run(["bench", "peer", *arguments]) == 2
+        err = capsys.readouterr().err
+        assert f"error: {line}" in err
+
+
 def test_a_missing_peer_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "sb3_contrib", None)  # as if it were not installed
     monkeypatch.setattr(cli_bench, "limit_threads", lambda given: None)
@@ -169,6 +224,15 @@ def test_the_command(at_once: list[peer.Sizes], capsys: pytest.CaptureFixture[st
     assert cli.run(["bench", "peer", "--seed", "4", "--json"]) == 0
     assert at_once[-1] == peer.Sizes(seed=4)
     assert json.loads(capsys.readouterr().out)["results"]["evaluation"] == {"tasks": []}
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "a2c"])
+def test_peers_that_remember_nothing_learn_and_are_measured(algorithm: str) -> None:
+    pytest.importorskip("stable_baselines3")
+    sizes = peer.Sizes(algorithm=algorithm, env_steps=64, tasks=2, environments=2, rollout_steps=64)
+    results = peer.measure(1, sizes)  # a family of ours
+    assert results["env_steps"] >= 64 and results["family"] == "point-robot"
+    assert np.isfinite([row["zero_shot_return"] for row in results["evaluation"]["tasks"]]).all()
 
 
 @pytest.mark.needs_extra

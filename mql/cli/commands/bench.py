@@ -23,6 +23,10 @@ def bench(
         typer.Option(min=1, max=1024, metavar="N", help="CPU threads to use.", show_default="all cores available"),
     ] = None,
     as_json: AsJson = False,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(metavar="recurrent-ppo|ppo|a2c", help="Which peer (part peer).", show_default="recurrent-ppo"),
+    ] = None,
     family: Annotated[
         str | None, typer.Option(metavar="NAME", help="What the peer learns (part peer).", show_default="point-robot")
     ] = None,
@@ -43,5 +47,5 @@ def bench(
     """
     from mql.cli.bench import bench
 
-    of_peer = {"family": family, "env_steps": env_steps, "episodes": episodes, "seed": seed}
+    of_peer = {"algorithm": algorithm, "family": family, "env_steps": env_steps, "episodes": episodes, "seed": seed}
     bench(part, threads=threads, as_json=as_json, of_peer=of_peer)
