@@ -91,3 +91,12 @@ def test_runs_are_drawn_side_by_side(lab_run: Path, tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SystemExit):
         example("compare_runs", lab_run, "-o", tmp_path / "curves.png")
+
+
+def test_pictures_of_methods_are_drawn_by_what_training_uses(tmp_path: Path) -> None:
+    for picture in ("p3o", "proximal"):
+        example("draw_methods", picture, "-o", tmp_path / f"{picture}.png")
+        assert (tmp_path / f"{picture}.png").stat().st_size > 5000
+    path = runpy.run_path(str(EXAMPLES / "draw_methods.py"))["updates_after_copy"]
+    # What docs/proximal.md says of kappa 2.5: 2.72 times as near.
+    assert float(path(0.0)[-1].norm() / path(2.5e-4 * 250 / 2.5)[-1].norm()) == pytest.approx(2.72, abs=0.05)
