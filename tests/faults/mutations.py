@@ -3,8 +3,8 @@
     python tests/faults/mutations.py            # all, in a copy of the repository: an hour
     python tests/faults/mutations.py 3 17       # some, by their numbers
 
-They are listed in mutations.toml. Each is made in a copy, where those tests then run that are to notice it. Exit status 1 says that one went unnoticed.
-`test_mutations.py` sees that the list still fits the code.
+They are listed in mutations.toml. Each is made in a copy, where those tests then run that are to notice it. Exit status
+1 says that one went unnoticed. `test_mutations.py` sees that the list still fits the code.
 """
 
 from __future__ import annotations
