@@ -5,8 +5,10 @@ Shapes: N tasks, O observation, A action.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +93,14 @@ def checked_action(family: TaskFamily, action: npt.ArrayLike) -> Array:
         what = f"the action has shape {list(given.shape)}"
         raise UserError(what, where=f"family {family.name}", mend=f"give {family.action_dim} numbers")
     return given
+
+
+def all_finite(row: npt.NDArray[np.floating[Any]]) -> bool:
+    """Tell whether all numbers [n] are finite: squares that add up to a number are of numbers.
+
+    That is one call, where every step of a run comes by; only sums beyond all numbers are looked at one by one.
+    """
+    return math.isfinite(row.dot(row)) or bool(np.isfinite(row).all())
 
 
 def checked_seeds(seeds: Sequence[int], rows: int) -> list[int]:

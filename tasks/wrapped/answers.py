@@ -66,7 +66,7 @@ def number(value: Any, name: str) -> float:
     Raises:
         BadAnswer: it is something else.
     """
-    if isinstance(value, float | int):
+    if isinstance(value, (float, int)):
         return float(value)
     try:
         array = np.asarray(value)
@@ -85,7 +85,7 @@ def flag(value: Any, name: str) -> bool:
     Raises:
         BadAnswer: it is something else.
     """
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, (bool, np.bool_)):
         return bool(value)
     given = number(value, name)
     if given not in (0.0, 1.0):
@@ -115,5 +115,5 @@ def _values(answer: Any, count: int) -> Any:
 
 
 def _check_info(info: Any) -> None:
-    if not isinstance(info, Mapping):
+    if type(info) is not dict and not isinstance(info, Mapping):
         raise BadAnswer(f"gave info as {type(info).__name__}, not as a dict")

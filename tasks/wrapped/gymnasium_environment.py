@@ -5,8 +5,9 @@ Shapes: O observation, A action.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import gymnasium
 import numpy as np
@@ -19,13 +20,14 @@ from mql.robots.mjcf.warnings import warn_on_stderr
 from mql.tasks.family import FloatArray, Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.tasks.parameter import visible_values
-from mql.tasks.stepping.checked import RENDER_MODES, check_render_mode, checked_action
+from mql.tasks.stepping.checked import RENDER_MODES, all_finite, check_render_mode, checked_action
 from mql.tasks.stepping.success import SuccessRule
 from mql.tasks.wrapped.answers import BadAnswer, flag, number, reset_answer, step_answer, what_went_wrong
 from mql.tasks.wrapped.environment_source import EnvironmentSource
 from mql.tasks.wrapped.spaces import Control, FlatObservation, action_size, affine_to, choice_of
 
 Result = TypeVar("Result")
+Name: TypeAlias = Callable[[], str]  # of what was asked of the environment, in messages
 
 
 class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
@@ -53,6 +55,7 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         self.action_space = cast("Space[FloatArray]", family.action_space)
         self._steps: int | None = None
         self._success = SuccessRule(family)
+        self._reads_info = bool(source.info_keys) or source.success_key is not None
         self._env: gymnasium.Env[Any, Any] | None = None
         self._env = self._guard("building the environment", lambda: source.borrow(task, render_mode))
         warn_on_stderr()  # of this environment's own physics, if it has any
@@ -89,7 +92,8 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
             self._flat = FlatObservation(env.observation_space, self._source.observed, where=where)
         self._steps = 0
         self._success.reset()
-        return self._observation(seen, self._flat, "reset"), {}
+        flat = self._flat
+        return self._observation(self._guard("reset", lambda: flat(seen)), lambda: "reset"), {}
 
     def step(self, action: npt.ArrayLike) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
         """Advance by one control step with action [A]; values are clipped to [-1, 1].
@@ -99,10 +103,10 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
             EpisodeFault: the environment failed.
         """
         given = checked_action(self.family, action)
-        if not np.isfinite(given).all():
+        if not all_finite(given):
             mend = "look for NaN in the policy's output"
             raise UserError("the action is not finite", where=f"family {self.family.name}", mend=mend)
-        return self.advance(np.clip(given, -1.0, 1.0))
+        return self.advance(np.minimum(np.maximum(given, -1.0), 1.0))
 
     def advance(self, action: npt.NDArray[np.float64]) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
         """Do as `step` with an action [A] that is known to be finite and within [-1, 1].
@@ -111,17 +115,23 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
             UserError: no reset before.
             EpisodeFault: the environment failed.
         """
-        if self._steps is None or self._flat is None:
+        flat = self._flat
+        if self._steps is None or flat is None:
             raise UserError("step before reset", where=f"family {self.family.name}", mend="call reset first")
         self._steps += 1
-        name = f"step {self._steps}"
         control = self._control(action)
-        seen, reward, terminated, truncated, info = self._guard(name, lambda: step_answer(self.inner.step(control)))
-        obs = self._observation(seen, self._flat, name)
-        if not np.isfinite(reward):
-            raise episode_fault(self.task, f"{name} gave the reward {reward}")
+        try:
+            seen, reward, terminated, truncated, info = step_answer(self.inner.step(control))
+            row = flat(seen)
+        except (EpisodeFault, UserError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._failed(self._name, error) from error
+        obs = self._observation(row, self._name)
+        if not math.isfinite(reward):
+            raise episode_fault(self.task, f"{self._name()} gave the reward {reward}")
         at_end = self._steps >= self.family.episode_length
-        told = self._info(info, name)
+        told = self._info(info, self._name) if self._reads_info else {}
         if self._source.success_key is not None:
             told["success"] = bool(self._success.judge(told["success"], terminated or truncated or at_end))
         return obs, reward, terminated, (truncated or at_end) and not terminated, told
@@ -148,8 +158,15 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         except (EpisodeFault, UserError):
             raise
         except (Exception, SystemExit) as error:  # some simulators end the program where they can't go on
-            self._env = None
-            raise episode_fault(self.task, f"{name} {what_went_wrong(error)}") from error
+            raise self._failed(lambda: name, error) from error
+
+    def _failed(self, name: Name, error: BaseException) -> EpisodeFault:
+        self._env = None
+        return episode_fault(self.task, f"{name()} {what_went_wrong(error)}")
+
+    def _name(self) -> str:
+        """What messages call the running step; made for them alone, since every step of a run comes by here."""
+        return f"step {self._steps}"
 
     def _action_map(self) -> Control:
         space = self.inner.action_space
@@ -163,26 +180,28 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
             raise episode_fault(self.task, what)
         return affine_to(space)
 
-    def _observation(self, seen: Any, flat: FlatObservation, name: str) -> FloatArray:
-        """Return the observation as the agent sees it, [O] float32."""
-        obs = np.concatenate([self._guard(name, lambda: flat(seen)), self._visible]).astype(np.float32)
-        if obs.shape != (self.family.obs_dim,):
-            what = f"{name} gave an observation of {len(obs)} numbers, not {self.family.obs_dim}"
+    def _observation(self, row: npt.NDArray[np.float64], name: Name) -> FloatArray:
+        """Return the observation as the agent sees it, [O] float32, of what is seen of the environment's."""
+        if len(self._visible):
+            row = np.concatenate([row, self._visible])
+        obs = row.astype(np.float32)  # (a copy: an environment may go on writing into its own array)
+        if len(obs) != self.family.obs_dim:
+            what = f"{name()} gave an observation of {len(obs)} numbers, not {self.family.obs_dim}"
             raise episode_fault(self.task, what)
-        if not np.isfinite(obs).all():
+        if not all_finite(obs):
             at = int(np.flatnonzero(~np.isfinite(obs))[0])
-            raise episode_fault(self.task, f"{name} gave {obs[at]} at place {at} of the observation")
+            raise episode_fault(self.task, f"{name()} gave {obs[at]} at place {at} of the observation")
         return obs
 
-    def _info(self, given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    def _info(self, given: Mapping[str, Any], name: Name) -> dict[str, Any]:
         try:
             info: dict[str, Any] = {key: number(given[key], f"{key!r} in info") for key in self._source.info_keys}
             success = self._source.success_key
             if success is not None:
                 info["success"] = flag(given.get(success, False), f"{success!r} in info")
         except KeyError as error:
-            what = f"{name} gave no {error} in info, only {sorted(map(str, given))}"
+            what = f"{name()} gave no {error} in info, only {sorted(map(str, given))}"
             raise episode_fault(self.task, what) from error
         except BadAnswer as error:
-            raise episode_fault(self.task, f"{name} {error}") from error
+            raise episode_fault(self.task, f"{name()} {error}") from error
         return info

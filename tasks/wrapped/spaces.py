@@ -18,6 +18,7 @@ from gymnasium import spaces
 from mql.errors import UserError, nearest
 from mql.tasks.wrapped.answers import BadAnswer
 
+_CHOICES = (spaces.Discrete, spaces.MultiDiscrete)
 Array = npt.NDArray[np.float64]
 Control: TypeAlias = Callable[[Array], npt.NDArray[Any]]
 
@@ -33,6 +34,7 @@ class _Leaf:
     path: tuple[str | int, ...]
     space: spaces.Space[Any]
     size: int
+    one_of_some: bool = False  # choices, which are shown as numbers of which one is 1
 
     @property
     def name(self) -> str:
@@ -50,7 +52,7 @@ class _Leaf:
             values = np.asarray(seen, np.float64).reshape(-1)
         except (TypeError, ValueError):
             raise BadAnswer(f"gave {self._what()} as {type(seen).__name__}, not as numbers") from None
-        if isinstance(self.space, spaces.Discrete | spaces.MultiDiscrete):
+        if self.one_of_some:
             values = self._one_hot(values)
         if values.size != self.size:
             raise BadAnswer(f"gave {self._what()} of {values.size} numbers, not {self.size}")
@@ -103,7 +105,7 @@ class FlatObservation:
         mend = f"leave it out by naming the others in {option}" if isinstance(space, spaces.Dict) else "wrap it"
         chosen = [((key,), space[key]) for key in keys] if keys else [((), space)]  # type: ignore[index]
         self._leaves = [
-            _Leaf(path, inner, _size(path, inner, where, mend))
+            _Leaf(path, inner, _size(path, inner, where, mend), isinstance(inner, _CHOICES))
             for start, part in chosen
             for path, inner in _walked(start, part)
         ]
@@ -122,6 +124,8 @@ class FlatObservation:
         Raises:
             BadAnswer: it is not in the space.
         """
+        if len(self._leaves) == 1:
+            return self._leaves[0].read(seen).copy()
         return np.concatenate([leaf.read(seen) for leaf in self._leaves])
 
 
