@@ -7,9 +7,12 @@ the same iteration draws the same numbers again. Nothing here touches a global g
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def generator(seed: int, *path: str | int) -> np.random.Generator:
@@ -19,6 +22,8 @@ def generator(seed: int, *path: str | int) -> np.random.Generator:
 
 def torch_generator(seed: int, *path: str | int, device: str = "cpu") -> torch.Generator:
     """Return the torch generator of one stream on `device`."""
+    import torch  # (here, so that worker processes that only play need none)
+
     value = int(_sequence(seed, path).generate_state(1, np.uint64)[0]) >> 1
     return torch.Generator(device=device).manual_seed(value)
 

@@ -14,16 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
+import numpy.typing as npt
 
 from mql.seeding import generator
 from mql.tasks.family import BoolArray, Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.types import JSON, FloatArray, IntArray
 
+PREFIXES = ("lane.", "lanes.")  # of the arrays' names
 MOST_FAULTS = 10  # episodes of a lane in a row that may fail; then something is wrong with the environment
 
 
@@ -53,8 +55,8 @@ class LaneStep:
     reward: FloatArray
     terminated: BoolArray
     truncated: BoolArray
-    ended: Sequence[Ended]
-    faults: Sequence[EpisodeFault]
+    ended: list[Ended]
+    faults: list[EpisodeFault]
 
 
 def figures_of(ended: Sequence[Ended], faults: Sequence[EpisodeFault]) -> dict[str, JSON]:
@@ -66,19 +68,36 @@ def figures_of(ended: Sequence[Ended], faults: Sequence[EpisodeFault]) -> dict[s
     }
 
 
+def task_of(tasks: Sequence[Task], lane: int, episode: int, *, lanes: int) -> Task:
+    """Return the task of a lane's episode (both from 0 on): tasks are dealt out in turn."""
+    return tasks[(episode * lanes + lane) % len(tasks)]
+
+
 class Lanes:
-    """`n` lanes of a family's ``train`` tasks, dealt out in turn.
+    """`n` lanes of a family's ``train`` tasks, dealt out in turn; or those of them that are a share of the work.
 
     Args:
         family: the family.
-        n: lanes.
+        n: lanes, with those that others play.
         seed: of the run.
+        share: the places of the lanes that stand here; None: all. Each plays what it would play among all `n`.
+        begun: how many episodes each of them has begun before, and does not play; None: none.
     """
 
-    def __init__(self, family: TaskFamily, n: int, *, seed: int) -> None:
+    def __init__(
+        self,
+        family: TaskFamily,
+        n: int,
+        *,
+        seed: int,
+        share: range | None = None,
+        begun: Sequence[int] | None = None,
+    ) -> None:
         self.family, self.tasks, self.seed = family, family.tasks("train"), seed
-        self._lanes = [_Lane(self, place, n) for place in range(n)]
-        self.obs = np.stack([lane.obs for lane in self._lanes])
+        self.share = range(n) if share is None else share
+        before = [0] * len(self.share) if begun is None else begun
+        self._lanes = [_Lane(self, place, n, count) for place, count in zip(self.share, before, strict=True)]
+        self.obs = self._observed()
 
     def step(self, actions: FloatArray) -> LaneStep:
         """Step every lane with actions [N, A] in [-1, 1]; `obs` [N, O] is then what is acted on next.
@@ -86,38 +105,47 @@ class Lanes:
         Raises:
             EpisodeFault: a lane can't play any episode.
         """
-        steps = [lane.step(action) for lane, action in zip(self._lanes, actions, strict=True)]
-        self.obs = np.stack([lane.obs for lane in self._lanes])
-        return LaneStep(
-            after=np.stack([step.after for step in steps]),
-            reward=np.array([step.reward for step in steps], dtype=np.float32),
-            terminated=np.array([step.terminated for step in steps]),
-            truncated=np.array([step.truncated for step in steps]),
-            ended=[ended for step in steps for ended in step.ended],
-            faults=[fault for step in steps for fault in step.faults],
+        n = len(self._lanes)
+        taken = np.array(actions, dtype=np.float32)  # (a copy, of which lanes keep rows)
+        made = LaneStep(
+            np.empty_like(self.obs), np.zeros(n, np.float32), np.zeros(n, np.bool_), np.zeros(n, np.bool_), [], []
         )
+        for row, (lane, action) in enumerate(zip(self._lanes, taken, strict=True)):
+            lane.step(action, made, row)
+        self.obs = self._observed() if made.ended or made.faults else made.after.copy()
+        return made
+
+    def _observed(self) -> FloatArray:
+        return np.stack([lane.obs for lane in self._lanes])
+
+    @property
+    def begun(self) -> list[int]:
+        """How many episodes each lane has begun, [N]."""
+        return [lane.begun for lane in self._lanes]
 
     @property
     def task(self) -> IntArray:
         """The place of each lane's task in the list of training tasks, [N]."""
         return np.array([lane.task.index for lane in self._lanes])
 
-    def tensors(self) -> dict[str, torch.Tensor]:
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What `restore` needs: how many episodes each lane has begun [N], and the actions of those that run [T, A]."""
-        begun = torch.tensor([lane.begun for lane in self._lanes])
-        taken = {f"lane.{place}.actions": lane.taken() for place, lane in enumerate(self._lanes)}
-        return {"lanes.begun": begun} | taken
+        taken = {f"lane.{place}.actions": lane.taken() for place, lane in zip(self.share, self._lanes, strict=True)}
+        return {"lanes.begun": np.array(self.begun)} | taken
 
-    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Bring every lane to where it was: its episode is begun again and played with the same actions.
 
+        Args:
+            arrays: of all lanes, with those that others play.
+
         Raises:
-            KeyError: a tensor is missing.
+            KeyError: an array is missing.
             EpisodeFault: an episode can't be played again.
         """
-        for place, lane in enumerate(self._lanes):
-            lane.play_again(int(tensors["lanes.begun"][place]), tensors[f"lane.{place}.actions"].numpy())
-        self.obs = np.stack([lane.obs for lane in self._lanes])
+        for place, lane in zip(self.share, self._lanes, strict=True):
+            lane.play_again(int(arrays["lanes.begun"][place]), arrays[f"lane.{place}.actions"])
+        self.obs = self._observed()
 
     def close(self) -> None:
         """Close all environments."""
@@ -125,22 +153,12 @@ class Lanes:
             lane.close()
 
 
-@dataclass(frozen=True)
-class _Step:
-    after: FloatArray
-    reward: float
-    terminated: bool
-    truncated: bool
-    ended: tuple[Ended, ...] = ()
-    faults: tuple[EpisodeFault, ...] = ()
-
-
 class _Lane:
     """One of `Lanes`: the `place`-th of `n`."""
 
-    def __init__(self, lanes: Lanes, place: int, n: int) -> None:
+    def __init__(self, lanes: Lanes, place: int, n: int, begun: int) -> None:
         self._lanes, self._place, self._n = lanes, place, n
-        self.begun = 0  # episodes
+        self.begun = begun  # episodes
         self._env: gymnasium.Env[FloatArray, FloatArray] | None = None
         self._actions: list[FloatArray] = []
         self._worth = 0.0
@@ -148,30 +166,31 @@ class _Lane:
         self.obs: FloatArray
         self._begin()
 
-    def step(self, action: FloatArray) -> _Step:
-        """Take a step, and begin the next episode where this one ends."""
+    def step(self, action: FloatArray, made: LaneStep, row: int) -> None:
+        """Take a step, write it to a row of `made`, and begin the next episode where this one ends."""
         assert self._env is not None
-        self._actions.append(np.array(action, dtype=np.float32))
+        self._actions.append(action)
         try:
             after, reward, terminated, truncated, info = self._env.step(action)
         except EpisodeFault as fault:
-            cut = self.obs
+            made.after[row], made.truncated[row] = self.obs, True
+            made.faults.append(fault)
             self.close()
             self._begin()
-            return _Step(cut, 0.0, terminated=False, truncated=True, faults=(fault,))
+            return
         self._worth += float(reward)
-        self.obs = after
+        self.obs = made.after[row] = after
+        made.reward[row] = reward
         if not (terminated or truncated):
-            return _Step(after, float(reward), terminated=False, truncated=False)
+            return
+        made.terminated[row], made.truncated[row] = terminated, bool(truncated) and not terminated
         success = bool(info["success"]) if self._lanes.family.has_success else None
-        ended = Ended(self._place, self.task.index, len(self._actions), self._worth, success)
+        made.ended.append(Ended(self._place, self.task.index, len(self._actions), self._worth, success))
         self._begin()
-        return _Step(after, float(reward), bool(terminated), bool(truncated) and not terminated, ended=(ended,))
 
-    def taken(self) -> torch.Tensor:
+    def taken(self) -> FloatArray:
         """The actions of the running episode, [T, A]."""
-        rows = np.stack(self._actions) if self._actions else np.zeros((0, self._lanes.family.action_dim), np.float32)
-        return torch.from_numpy(rows)
+        return np.stack(self._actions) if self._actions else np.zeros((0, self._lanes.family.action_dim), np.float32)
 
     def play_again(self, begun: int, actions: FloatArray) -> None:
         """Come to where `begun` episodes were begun and the last one had taken `actions` [T, A]."""
@@ -201,8 +220,7 @@ class _Lane:
                 return
 
     def _begin_next(self) -> None:
-        tasks = self._lanes.tasks
-        task = tasks[(self.begun * self._n + self._place) % len(tasks)]
+        task = task_of(self._lanes.tasks, self._place, self.begun, lanes=self._n)
         seed = int(generator(self._lanes.seed, "lane", self._place, self.begun).integers(2**31))
         self.begun += 1
         if self._env is None or task is not self.task:

@@ -6,29 +6,17 @@ Shapes: N lanes, O observation, P numbers of an action distribution.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch import nn
 
 from mql.agent.parameter_vector import ParameterVector
 from mql.learning.moments import Moments
+from mql.p3o.acting import OBS_LIMIT, Acted, ActingPolicy
 from mql.p3o.distributions import ActionDistribution
 from mql.p3o.networks import ActorCritic
 from mql.types import FloatArray
-
-OBS_LIMIT = 10.0  # normalised observations are clipped here: one number far off must not decide all
-
-
-@dataclass(frozen=True)
-class Acted:
-    """One step of each lane: what the environments get, the actions as drawn, and the policy's numbers [N, P]."""
-
-    sent: npt.NDArray[Any]
-    action: npt.NDArray[Any]
-    numbers: FloatArray
 
 
 class P3OAgent:
@@ -73,18 +61,21 @@ class P3OAgent:
         self.seen.add(obs.reshape(-1, self.obs_dim))
         self._rescale()
 
-    @torch.no_grad()
-    def act(self, obs: FloatArray, noise: FloatArray) -> Acted:
-        """Draw an action for each of the observations [N, O], of noise from ``distribution.noise(rng, (N,))``."""
-        numbers = self._numbers(obs)
-        drawn = self.distribution.sample(numbers, torch.from_numpy(noise).to(self.device))
-        action = drawn.cpu().numpy()
-        return Acted(self.distribution.sent(action), action, numbers.cpu().numpy())
+    def policy(self) -> ActingPolicy:
+        """Return the policy of now, for acting; on the CPU it shares the agent's memory."""
+        linear = [module for module in self.networks.actor if isinstance(module, nn.Linear)]
+        free = self.networks.free
+        return ActingPolicy(
+            [(_array(layer.weight).T, _array(layer.bias)) for layer in linear],
+            np.zeros(0, np.float32) if free is None else _array(free),
+            _array(self._shift) if self.normalize else None,
+            _array(self._scale) if self.normalize else None,
+            self.distribution.draws,
+        )
 
-    @torch.no_grad()
-    def act_best(self, obs: FloatArray) -> npt.NDArray[Any]:
-        """Return what environments get for the most probable actions at observations [N, O]."""
-        return self.distribution.sent(self.distribution.mode(self._numbers(obs)).cpu().numpy())
+    def act(self, obs: FloatArray, noise: FloatArray) -> Acted:
+        """Draw an action for each of the observations [N, O], of noise from ``distribution.draws``."""
+        return self.policy().act(obs, noise)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Parameters and what was seen of observations, by name: what a checkpoint stores."""
@@ -104,10 +95,11 @@ class P3OAgent:
             place.copy_(tensors[name])
         self._rescale()
 
-    def _numbers(self, obs: FloatArray) -> torch.Tensor:
-        obs = np.ascontiguousarray(obs, np.float32)
-        return self.networks.numbers(self.normalized(torch.from_numpy(obs).to(self.device)))
-
     def _rescale(self) -> None:
         self._shift.copy_(self.seen.mean)
         self._scale.copy_(self.seen.scale())
+
+
+def _array(tensor: torch.Tensor) -> FloatArray:
+    array: FloatArray = tensor.detach().cpu().numpy()
+    return array

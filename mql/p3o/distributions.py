@@ -9,13 +9,12 @@ Shapes: ... any leading ones, A dimensions of a continuous action, K discrete ac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from mql.learning.gaussian import gaussian_entropy, gaussian_kl, log_probability
+from mql.p3o.acting import CategoricalDraws, Draws, GaussianDraws
 from mql.types import FloatArray
 
 
@@ -29,6 +28,10 @@ class ActionDistribution(Protocol):
     @property
     def free_dim(self) -> int:
         """How many of the numbers are the same for all observations; they follow the others."""
+
+    @property
+    def draws(self) -> Draws:
+        """How actions are drawn, in numpy."""
 
     @property
     def action_shape(self) -> tuple[int, ...]:
@@ -50,18 +53,6 @@ class ActionDistribution(Protocol):
 
     def kl(self, numbers: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """KL(numbers || other), summed over actions or dimensions, [...]."""
-
-    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
-        """Draw what `sample` makes `shape` actions of."""
-
-    def sample(self, numbers: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Return actions, made of noise that was drawn for them."""
-
-    def mode(self, numbers: torch.Tensor) -> torch.Tensor:
-        """Return the most probable actions."""
-
-    def sent(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return what an environment gets for actions."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +81,11 @@ class Gaussian:
         return self.dim
 
     @property
+    def draws(self) -> GaussianDraws:
+        """With the limits of the environments' actions."""
+        return GaussianDraws(self.dim, self.low, self.high)
+
+    @property
     def action_shape(self) -> tuple[int, ...]:
         """(A,)."""
         return (self.dim,)
@@ -106,24 +102,6 @@ class Gaussian:
         """KL(numbers || other), summed over dimensions, [...]."""
         return gaussian_kl(*numbers.chunk(2, dim=-1), *other.chunk(2, dim=-1))
 
-    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
-        """Draw standard normal numbers [*shape, A]."""
-        return rng.standard_normal((*shape, self.dim), np.float32)
-
-    def sample(self, numbers: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Return actions [..., A]."""
-        mean, log_std = numbers.chunk(2, dim=-1)
-        return mean + log_std.exp() * noise
-
-    def mode(self, numbers: torch.Tensor) -> torch.Tensor:
-        """Return the means [..., A]."""
-        return numbers[..., : self.dim]
-
-    def sent(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the clipped actions."""
-        clipped: npt.NDArray[Any] = np.clip(action, self.low, self.high)
-        return clipped
-
 
 @dataclass(frozen=True)
 class Categorical:
@@ -135,6 +113,7 @@ class Categorical:
     action_shape = ()
     action_dtype = torch.int64
     entropy_coef = 0.01
+    draws = CategoricalDraws()
 
     @property
     def head_dim(self) -> int:
@@ -154,20 +133,3 @@ class Categorical:
         """KL(numbers || other), summed over actions, [...]."""
         log_prob = numbers.log_softmax(dim=-1)
         return (log_prob.exp() * (log_prob - other.log_softmax(dim=-1))).sum(dim=-1)
-
-    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
-        """Draw uniform numbers in [0, 1), of `shape`."""
-        return rng.random(shape, np.float32)
-
-    def sample(self, numbers: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Return actions [...]: the first whose cumulated probability is above the noise."""
-        reached = numbers.softmax(dim=-1).cumsum(dim=-1)[..., :-1] <= noise[..., None]
-        return reached.sum(dim=-1)
-
-    def mode(self, numbers: torch.Tensor) -> torch.Tensor:
-        """Return the actions [...] of the largest logits."""
-        return numbers.argmax(dim=-1)
-
-    def sent(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the actions as they are."""
-        return action

@@ -9,28 +9,28 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from functools import partial
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from mql.agent.reactive import ReactiveAgent
-from mql.collecting.lanes import Ended, Lanes, figures_of
+from mql.collecting.lane_shares import share_out
+from mql.collecting.lanes import PREFIXES, figures_of
 from mql.config.schema import Config
 from mql.evaluation.held_out import TaskResult
-from mql.p3o.agent import OBS_LIMIT, P3OAgent
+from mql.p3o.acting import OBS_LIMIT
+from mql.p3o.agent import P3OAgent
 from mql.p3o.distributions import Categorical, Gaussian
-from mql.p3o.segments import Recorder
+from mql.p3o.playing import play
+from mql.p3o.segments import Segments
 from mql.p3o.settings import P3OSettings
 from mql.p3o.update import P3O
 from mql.seeding import generator
 from mql.tasks.family import Task, TaskFamily
-from mql.tasks.fault import EpisodeFault
 from mql.training.learning import Iteration
 from mql.training.records import evaluate_in_training, measure_agent
-from mql.types import JSON, Episode, FloatArray
+from mql.types import JSON, Episode
 
 
 class P3OLearning:
@@ -57,7 +57,7 @@ class P3OLearning:
             device=config.device,
         )
         self.learner = P3O(self.trained, self.settings, seed=config.seed)
-        self.lanes = Lanes(family, self.settings.lanes, seed=config.seed)
+        self.lanes = share_out(family, self.settings.lanes, seed=config.seed, workers=config.workers)
         self.env_steps = self.iterations = 0
 
     @property
@@ -78,25 +78,22 @@ class P3OLearning:
         """
         begun = time.perf_counter()
         rng = generator(self.config.seed, "p3o acting", self.iterations)
-        recorder = Recorder(
-            self.family.obs_dim, self.trained.distribution, lanes=self.settings.lanes, steps=self.settings.steps
+        policy = self.trained.policy()
+        noise = policy.draws.noise(rng, (self.settings.steps, self.settings.lanes))
+        parts, lost = self.lanes.each(
+            partial(play, choices=self.family.choices), policy, noise, steps=self.settings.steps
         )
-        ended: list[Ended] = []
-        faults: list[EpisodeFault] = []
-        for _ in range(self.settings.steps):
-            obs = self.lanes.obs
-            acted = self.trained.act(obs, self.trained.distribution.noise(rng, (self.settings.lanes,)))
-            step = self.lanes.step(self._actions(acted.sent))
-            recorder.add(obs, acted, step.reward, step.terminated, step.truncated, step.after)
-            ended += step.ended
-            faults += step.faults
+        fresh = Segments.of(*(part.recorded for part in parts))
         ready = time.perf_counter()
         progress = self.env_steps / self.config.train.env_steps
-        figures = self.learner.learn(recorder.taken(), iteration=self.iterations, progress=progress)
+        figures = self.learner.learn(fresh, iteration=self.iterations, progress=progress)
         self.env_steps += self._steps
         self.iterations += 1
         metrics: dict[str, JSON] = {
-            **figures_of(ended, faults),
+            **figures_of(
+                [ended for part in parts for ended in part.ended],
+                [*lost, *(fault for part in parts for fault in part.faults)],
+            ),
             **figures,
         }
         return Iteration(metrics, (), ready - begun, time.perf_counter() - ready)
@@ -142,7 +139,10 @@ class P3OLearning:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Networks, what was seen, the optimiser, stored segments, and where the lanes are."""
-        return {**self.learner.tensors(), **self.lanes.tensors()}
+        return {
+            **self.learner.tensors(),
+            **{name: torch.from_numpy(array) for name, array in self.lanes.arrays().items()},
+        }
 
     def counters(self) -> dict[str, JSON]:
         """Environment steps, iterations and updates."""
@@ -162,20 +162,13 @@ class P3OLearning:
         """
         del episodes
         self.learner.restore(tensors, counters)
-        self.lanes.restore(tensors)
+        self.lanes.restore({name: t.numpy() for name, t in tensors.items() if name.startswith(PREFIXES)})
         self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
 
     @property
     def _steps(self) -> int:
         """Environment steps of an iteration."""
         return self.settings.lanes * self.settings.steps
-
-    def _actions(self, sent: npt.NDArray[Any]) -> FloatArray:
-        """Return what the family takes for what was sampled: choices as numbers of which one is 1."""
-        if not self.family.choices:
-            return sent.astype(np.float32)
-        chosen: FloatArray = np.eye(self.family.action_dim, dtype=np.float32)[sent]
-        return chosen
 
 
 class _BestActions(nn.Module):

@@ -9,15 +9,12 @@ Shapes: B segments (N lanes while they are played), T steps, O observation, P nu
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from mql.p3o.agent import Acted
 from mql.p3o.distributions import ActionDistribution
-from mql.types import FloatArray
+from mql.p3o.playing import Recorded
 
 
 @dataclass(frozen=True)
@@ -43,69 +40,17 @@ class Segments:
     truncated: torch.Tensor
     final: torch.Tensor
 
+    @classmethod
+    def of(cls, *recorded: Recorded) -> Segments:
+        """Return what was taken down of some lanes, and of the ones behind them, and so on."""
+        parts = {
+            each.name: np.concatenate([getattr(part, each.name) for part in recorded]) for each in fields(Recorded)
+        }
+        return cls(**{name: torch.from_numpy(array) for name, array in parts.items()})
+
     def to(self, device: torch.device) -> Segments:
         """Return the segments on a device."""
         return Segments(**{each.name: getattr(self, each.name).to(device) for each in fields(self)})
-
-
-class Recorder:
-    """Takes down steps of N lanes side by side, until there are T of them."""
-
-    def __init__(self, obs_dim: int, distribution: ActionDistribution, *, lanes: int, steps: int) -> None:
-        self._made = empty_segments(lanes, steps, obs_dim, distribution)
-        self._arrays = {name: tensor.numpy() for name, tensor in vars(self._made).items()}
-        self._steps, self._lanes = steps, lanes
-        self._finals: list[tuple[int, int, FloatArray]] = []  # lane, step, observation
-        self._at = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether there are T steps."""
-        return self._at == self._steps
-
-    def add(
-        self,
-        obs: FloatArray,
-        acted: Acted,
-        reward: npt.NDArray[np.floating[Any]],
-        terminated: npt.NDArray[np.bool_],
-        truncated: npt.NDArray[np.bool_],
-        following: FloatArray,
-    ) -> None:
-        """Take down one step of every lane.
-
-        Args:
-            obs: [N, O] before the step.
-            acted: what `P3OAgent.act` gave for `obs`.
-            reward, terminated, truncated: [N]. Where both flags are set, the episode terminated.
-            following: [N, O] after the step, before any reset.
-        """
-        arrays, t = self._arrays, self._at
-        truncated = truncated & ~terminated
-        arrays["obs"][:, t] = obs
-        arrays["action"][:, t], arrays["numbers"][:, t] = acted.action, acted.numbers
-        arrays["reward"][:, t] = reward
-        arrays["terminated"][:, t], arrays["truncated"][:, t] = terminated, truncated
-        if t == self._steps - 1:
-            arrays["obs"][:, t + 1] = following
-        elif truncated.any():
-            self._finals += [(int(lane), t, following[lane].copy()) for lane in np.flatnonzero(truncated)]
-        self._at += 1
-
-    def taken(self) -> Segments:
-        """Return the T steps, and begin anew.
-
-        Raises:
-            ValueError: there are fewer.
-        """
-        if not self.full:
-            raise ValueError(f"{self._at} steps were taken down, not {self._steps}")
-        parts = {name: tensor.clone() for name, tensor in vars(self._made).items()}
-        if self._finals:
-            ordered = sorted(self._finals, key=lambda each: each[:2])
-            parts["final"] = torch.from_numpy(np.stack([obs for *_, obs in ordered]).astype(np.float32))
-        self._at, self._finals = 0, []
-        return Segments(**parts)
 
 
 def empty_segments(n: int, steps: int, obs_dim: int, distribution: ActionDistribution) -> Segments:

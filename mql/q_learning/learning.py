@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from mql.agent.reactive import ReactiveAgent
-from mql.collecting.lanes import Ended, Lanes, figures_of
+from mql.collecting.lanes import PREFIXES, Ended, Lanes, figures_of
 from mql.config.schema import Config
 from mql.evaluation.held_out import TaskResult
 from mql.learning.mean_losses import MeanLosses
@@ -157,7 +157,8 @@ class QLearning:
     def tensors(self) -> dict[str, torch.Tensor]:
         """Networks, the optimiser, the replay, and where the lane is."""
         stored = {f"replay.{name}": torch.from_numpy(array) for name, array in self.replay.arrays().items()}
-        return {**self.learner.tensors(), **stored, **self.lanes.tensors()}
+        lane = {name: torch.from_numpy(array) for name, array in self.lanes.arrays().items()}
+        return {**self.learner.tensors(), **stored, **lane}
 
     def counters(self) -> dict[str, JSON]:
         """Environment steps, iterations and updates."""
@@ -179,7 +180,7 @@ class QLearning:
         self.learner.restore(tensors, updates=int(counters["updates"]))
         stored = {name.removeprefix("replay."): t.numpy() for name, t in tensors.items() if name.startswith("replay.")}
         self.replay.restore(stored)
-        self.lanes.restore(tensors)
+        self.lanes.restore({name: t.numpy() for name, t in tensors.items() if name.startswith(PREFIXES)})
         self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
 
     def _seen(self, obs: FloatArray) -> npt.NDArray[Any]:

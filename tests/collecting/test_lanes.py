@@ -63,7 +63,7 @@ def test_lanes_go_on_from_a_checkpoint_as_if_nothing_had_happened(name: str) -> 
     for row in given[:100]:
         lanes.step(row)
     other = Lanes(family, 4, seed=1)
-    other.restore(lanes.tensors())
+    other.restore(lanes.arrays())
     np.testing.assert_array_equal(other.obs, lanes.obs)
     for row in given[100:]:
         step, same = lanes.step(row), other.step(row)

@@ -46,32 +46,28 @@ def test_divergences_by_hand() -> None:
 
 def test_drawn_actions_have_the_policys_mean_and_spread() -> None:
     kind, rng = Gaussian(2), np.random.default_rng(0)
-    noise = torch.from_numpy(kind.noise(rng, (20_000,)))
-    drawn = kind.sample(torch.tensor([1.0, -2.0, math.log(0.5), math.log(3.0)]).expand(20_000, 4), noise)
-    assert drawn.shape == (20_000, 2)
-    torch.testing.assert_close(drawn.mean(0), torch.tensor([1.0, -2.0]), atol=0.07, rtol=0)
-    torch.testing.assert_close(drawn.std(0), torch.tensor([0.5, 3.0]), atol=0.05, rtol=0)
+    numbers = np.array([1.0, -2.0, math.log(0.5), math.log(3.0)], np.float32)
+    drawn = kind.draws.sample(np.tile(numbers, (20_000, 1)), kind.draws.noise(rng, (20_000,)))
+    assert drawn.shape == (20_000, 2) and drawn.dtype == np.float32
+    np.testing.assert_allclose(drawn.mean(axis=0), [1.0, -2.0], atol=0.07)
+    np.testing.assert_allclose(drawn.std(axis=0), [0.5, 3.0], atol=0.05)
 
 
 def test_drawn_actions_have_the_policys_frequencies() -> None:
     kind, rng = Categorical(3), np.random.default_rng(0)
-    noise = torch.from_numpy(kind.noise(rng, (20_000,)))
-    drawn = kind.sample(torch.tensor([0.2, 0.5, 0.3]).log().expand(20_000, 3), noise)
-    assert drawn.dtype == torch.int64
+    numbers = np.log(np.array([0.2, 0.5, 0.3], np.float32))
+    drawn = kind.draws.sample(np.tile(numbers, (20_000, 1)), kind.draws.noise(rng, (20_000,)))
+    assert drawn.dtype == np.int64
     np.testing.assert_allclose(np.bincount(drawn) / 20_000, [0.2, 0.5, 0.3], atol=0.01)
-    ends = kind.sample(torch.tensor([[0.0, -200.0, 0.0], [-200.0, 0.0, -200.0]]), torch.tensor([1.0 - 2**-24, 0.0]))
+    unlikely = np.array([[0.0, -200.0, 0.0], [-200.0, 0.0, -200.0]], np.float32)
+    ends = kind.draws.sample(unlikely, np.array([1.0 - 2**-24, 0.0], np.float32))
     assert ends.tolist() == [2, 1]  # (never beyond the last one, never one of probability 0)
 
 
 def test_environments_get_clipped_actions_and_the_density_is_that_of_the_drawn_ones() -> None:
     kind = Gaussian(2, low=np.array([-0.4, -2.0], np.float32), high=np.array([0.4, 2.0], np.float32))
     drawn = np.array([[0.5, 1.0], [-0.1, -7.0]], np.float32)
-    np.testing.assert_array_equal(kind.sent(drawn), np.array([[0.4, 1.0], [-0.1, -2.0]], np.float32))
+    np.testing.assert_array_equal(kind.draws.sent(drawn), np.array([[0.4, 1.0], [-0.1, -2.0]], np.float32))
     numbers = torch.zeros(2, 4)
     assert float(kind.log_prob(numbers, torch.from_numpy(drawn))[1]) == pytest.approx(-24.505 - math.log(2 * math.pi))
-    assert Categorical(3).sent(np.array([2, 0])).tolist() == [2, 0]
-
-
-def test_the_most_probable_actions() -> None:
-    assert Gaussian(2).mode(torch.tensor([[1.0, 2.0, 3.0, 4.0]])).tolist() == [[1.0, 2.0]]
-    assert Categorical(3).mode(torch.tensor([[0.1, 0.7, 0.2]])).tolist() == [1]
+    assert Categorical(3).draws.sent(np.array([2, 0])).tolist() == [2, 0]

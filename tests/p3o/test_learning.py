@@ -7,7 +7,8 @@ import pytest
 
 from mql.p3o.agent import P3OAgent
 from mql.p3o.distributions import Categorical, Gaussian
-from mql.p3o.segments import Recorder
+from mql.p3o.playing import Recorder
+from mql.p3o.segments import Segments
 from mql.p3o.settings import P3OSettings
 from mql.p3o.update import P3O
 from mql.seeding import generator
@@ -65,17 +66,17 @@ def learned(world: type[Point] | type[Chain], settings: P3OSettings, iterations:
     env = world(generator(0, "env"))
     agent = P3OAgent(env.obs_dim, env.kind, normalize=settings.normalize, seed=0)
     p3o = P3O(agent, settings, seed=0)
-    recorder = Recorder(env.obs_dim, env.kind, lanes=LANES, steps=settings.steps)
+    recorder = Recorder(lanes=LANES, steps=settings.steps)
     means = []
     for iteration in range(iterations):
-        noise = env.kind.noise(generator(0, "actions", iteration), (settings.steps, LANES))
+        noise = env.kind.draws.noise(generator(0, "actions", iteration), (settings.steps, LANES))
         for each in noise:
             obs = env.obs()
             acted = agent.act(obs, each)
             reward, terminated, truncated = env.step(acted.sent)
             recorder.add(obs, acted, reward, terminated, truncated, env.obs())
             env.reset(terminated | truncated)
-        fresh = recorder.taken()
+        fresh = Segments.of(recorder.taken())
         means.append(float(fresh.reward.mean()))
         figures = p3o.learn(fresh, iteration=iteration, progress=iteration / iterations)
         assert np.isfinite(list(figures.values())).all()

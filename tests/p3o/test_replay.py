@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from mql.p3o.agent import Acted, P3OAgent
+from mql.p3o.acting import Acted
+from mql.p3o.agent import P3OAgent
 from mql.p3o.distributions import Categorical, Gaussian
+from mql.p3o.playing import Recorder
 from mql.p3o.replay import SegmentReplay
-from mql.p3o.segments import Recorder, Segments
+from mql.p3o.segments import Segments
 from tests.p3o.played import played
 
 KINDS = [Gaussian(2), Categorical(3)]
@@ -28,7 +30,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_steps_are_taken_down_with_the_last_observations_of_what_a_time_limit_ended() -> None:
-    recorder = Recorder(1, Gaussian(1), lanes=3, steps=3)
+    recorder = Recorder(lanes=3, steps=3)
     flags = {  # step: terminated, truncated
         0: ([False, True, False], [False, True, True]),  # lane 1 terminates, whatever its limit says; lane 2 is cut
         1: ([False, False, False], [True, False, True]),
@@ -41,7 +43,7 @@ def test_steps_are_taken_down_with_the_last_observations_of_what_a_time_limit_en
         reward = np.array([1.0, 2.0, 3.0]) * t
         recorder.add(at, acted, reward, np.array(terminated), np.array(truncated), at + 0.5)
     assert recorder.full
-    taken = recorder.taken()
+    taken = Segments.of(recorder.taken())
     assert taken.obs[..., 0].tolist() == [[100, 101, 102, 102.5], [200, 201, 202, 202.5], [300, 301, 302, 302.5]]
     assert taken.action[1, :, 0].tolist() == [2000, 2010, 2020] and taken.numbers[2, 1].tolist() == [301, 0]
     assert taken.reward.tolist() == [[0, 1, 2], [0, 2, 4], [0, 3, 6]]
@@ -54,11 +56,11 @@ def test_steps_are_taken_down_with_the_last_observations_of_what_a_time_limit_en
 
 def test_what_was_taken_stays_when_the_recorder_goes_on() -> None:
     agent = P3OAgent(2, Gaussian(1), seed=0)
-    recorder = Recorder(2, agent.distribution, lanes=1, steps=1)
+    recorder = Recorder(lanes=1, steps=1)
     no, noise = np.zeros(1, bool), np.zeros((1, 1), np.float32)
     obs = np.ones((1, 2), np.float32)
     recorder.add(obs, agent.act(obs, noise), np.ones(1), no, ~no, 2 * obs)
-    first = recorder.taken()
+    first = Segments.of(recorder.taken())
     recorder.add(5 * obs, agent.act(obs, noise), np.zeros(1), no, no, 6 * obs)
     assert first.obs.tolist() == [[[1, 1], [2, 2]]] and not recorder.taken().truncated.any()
 
