@@ -23,7 +23,7 @@ from mql.collecting.lanes import PREFIXES, Ended, Lanes, figures_of
 from mql.config.schema import Config
 from mql.evaluation.held_out import TaskResult
 from mql.learning.mean_losses import MeanLosses
-from mql.q_learning.acting import epsilon_greedy
+from mql.q_learning.acting import epsilon_greedy, values_of
 from mql.q_learning.learner import QLearner
 from mql.q_learning.networks import QNetwork
 from mql.q_learning.replay import QReplay
@@ -59,6 +59,7 @@ class QLearning:
         self._shape = (family.obs_dim,) if family.planes is None else (family.planes[2], *family.planes[:2])
         stored_as = np.float32 if family.planes is None else np.bool_
         self.learner = QLearner(self._shape, family.action_dim, self.settings, seed=config.seed, device=config.device)
+        self._values = values_of(self.learner.online)
         self.replay = QReplay(self._shape, stored_as, self.settings)
         self.lanes = Lanes(family, 1, seed=config.seed)
         self._stored_as = stored_as
@@ -93,9 +94,7 @@ class QLearning:
             begun = time.perf_counter()
             obs = self._seen(self.lanes.obs)
             epsilon = 1.0 if self.env_steps < self.settings.random_steps else self.settings.epsilon(self.env_steps)
-            action = epsilon_greedy(
-                self.learner.online, obs, epsilon=epsilon, seed=self.config.seed, env_steps=self.env_steps
-            )
+            action = epsilon_greedy(self._values, obs, epsilon=epsilon, seed=self.config.seed, env_steps=self.env_steps)
             step = self.lanes.step(eye[action])
             self.replay.add(obs, action, step.reward, step.terminated, step.truncated, self._seen(step.after))
             self.env_steps += 1

@@ -24,6 +24,10 @@ class QNetwork(nn.Module):
     Vectors go through layers of ``hidden_sizes``; planes through filters of 3x3 and one layer, as for MinAtar (Young
     and Tian 2019, arXiv 1903.03176). All are followed by a ReLU.
 
+    What ``torso`` says is computed in columns, one for each observation: a layer is then the product of its weights, as
+    they lie, with activations [units, B], and filters are one product with all patches of all observations. For a few
+    dozen observations that is two to three times as fast as rows and PyTorch's convolution.
+
     Args:
         obs_shape: O.
         actions: A.
@@ -34,6 +38,7 @@ class QNetwork(nn.Module):
     """
 
     atoms: torch.Tensor
+    patches: torch.Tensor
 
     def __init__(self, obs_shape: Sequence[int], actions: int, settings: QSettings) -> None:
         super().__init__()
@@ -44,6 +49,7 @@ class QNetwork(nn.Module):
         self.output = nn.Linear(units, actions * count)
         atoms = torch.linspace(settings.value_min, settings.value_max, settings.atoms, dtype=torch.float64).float()
         self.register_buffer("atoms", atoms if settings.head == "c51" else torch.zeros(0), persistent=False)
+        self.register_buffer("patches", patches_of(self.obs_shape), persistent=False)
 
     @property
     def distributional(self) -> bool:
@@ -55,15 +61,29 @@ class QNetwork(nn.Module):
         if self.distributional:
             means: torch.Tensor = torch.softmax(self.logits(obs), dim=-1) @ self.atoms
             return means
-        return self._said(obs)
+        return self._said(obs).t()
 
     def logits(self, obs: torch.Tensor) -> torch.Tensor:
         """Return the logits [B, A, K] of the distributions over ``atoms`` [K]."""
-        return self._said(obs).view(-1, self.actions, len(self.atoms))
+        return self._said(obs).t().reshape(-1, self.actions, len(self.atoms))
+
+    def layers(self) -> list[nn.Conv2d | nn.Linear]:
+        """Return all that has parameters, in order; a ReLU follows each but the last."""
+        return [layer for layer in (*self.torso, self.output) if isinstance(layer, nn.Conv2d | nn.Linear)]
 
     def _said(self, obs: torch.Tensor) -> torch.Tensor:
-        said: torch.Tensor = self.output(self.torso(obs.to(self.output.weight.dtype)))
-        return said
+        """Return what the output layer says, [A or A K, B]."""
+        x = obs.flatten(1).t().to(self.output.weight.dtype).contiguous()
+        *hidden, output = self.layers()
+        for layer in hidden:
+            if isinstance(layer, nn.Conv2d):
+                shape = layer.out_channels, -1, x.shape[1]
+                x = x.index_select(0, self.patches).view(layer.weight[0].numel(), -1)
+                x = torch.addmm(layer.bias[:, None], layer.weight.flatten(1), x).view(shape).flatten(0, 1)  # type: ignore[index]
+            else:
+                x = torch.addmm(layer.bias[:, None], layer.weight, x)
+            x = torch.relu(x)
+        return torch.addmm(output.bias[:, None], output.weight, x)  # type: ignore[index]
 
 
 def make_network(obs_shape: Sequence[int], actions: int, settings: QSettings, *, seed: int) -> QNetwork:
@@ -71,6 +91,20 @@ def make_network(obs_shape: Sequence[int], actions: int, settings: QSettings, *,
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return QNetwork(obs_shape, actions, settings)
+
+
+def patches_of(obs_shape: tuple[int, ...]) -> torch.Tensor:
+    """Return where the numbers of all patches under a filter lie in a flat observation, [C KERNEL KERNEL cells].
+
+    Places in a patch come first, as they lie in a filter's weights, then the cells; empty for vectors.
+    """
+    if len(obs_shape) != 3:
+        return torch.zeros(0, dtype=torch.int64)
+    planes, height, width = obs_shape
+    plane = torch.arange(planes)[:, None, None, None, None] * (height * width)
+    row = torch.arange(KERNEL)[:, None, None, None] + torch.arange(height - KERNEL + 1)[:, None]
+    column = torch.arange(KERNEL)[:, None, None] + torch.arange(width - KERNEL + 1)
+    return (plane + row * width + column).flatten()
 
 
 def _torso(obs_shape: tuple[int, ...], settings: QSettings) -> Iterator[nn.Module]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mql.q_learning.acting import epsilon_greedy
+from mql.q_learning.acting import epsilon_greedy, values_of
 from mql.q_learning.learner import QLearner
 from mql.q_learning.replay import QReplay
 from mql.q_learning.settings import DQN, RAINBOW, QSettings
@@ -39,7 +39,7 @@ def learn(method: QSettings, seed: int, steps: int) -> QLearner:
     learner, replay, chain = QLearner((CELLS,), 2, method, seed=seed), QReplay((CELLS,), np.float32, method), Chain()
     for t in range(steps):
         before = chain.obs()
-        action = epsilon_greedy(learner.online, before, epsilon=method.epsilon(t), seed=seed, env_steps=t)
+        action = epsilon_greedy(values_of(learner.online), before, epsilon=method.epsilon(t), seed=seed, env_steps=t)
         reward, terminated, truncated = chain.step(int(action[0]))
         replay.add(before, action, [reward], [terminated], [truncated], chain.obs())
         if terminated or truncated:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mql.errors import UserError
-from mql.q_learning.acting import epsilon_greedy, greedy
+from mql.q_learning.acting import epsilon_greedy, greedy, values_of
 from mql.q_learning.networks import QNetwork, make_network
 from mql.q_learning.settings import DQN, RAINBOW, QSettings
 
@@ -54,7 +54,8 @@ def test_values_are_those_by_hand(method: QSettings, shape: tuple[int, ...]) -> 
         values = network(torch.from_numpy(obs)).detach().numpy()
         assert values.shape == (6, 3) and values.dtype == np.float32
         np.testing.assert_allclose(values, by_hand(network, obs), rtol=0, atol=2e-5)
-        assert greedy(network, obs).tolist() == values.argmax(axis=1).tolist()
+        np.testing.assert_allclose(values_of(network)(obs), values, rtol=0, atol=2e-5)
+        assert greedy(values_of(network), obs).tolist() == values.argmax(axis=1).tolist()
 
 
 def test_the_sizes_are_those_of_minatar() -> None:
@@ -82,11 +83,12 @@ def test_other_observations_are_refused_in_a_line(shape: tuple[int, ...]) -> Non
 def test_a_share_of_actions_is_random_and_each_step_has_its_own_numbers() -> None:
     network = make_network((3,), 4, DQN, seed=0)
     obs = np.random.default_rng(0).normal(size=(1, 3)).astype(np.float32)
-    best = int(greedy(network, obs)[0])
+    values = values_of(network)
+    best = int(greedy(values, obs)[0])
 
     def actions(epsilon: float, seed: int = 0) -> list[int]:
         steps = range(1000)
-        return [int(epsilon_greedy(network, obs, epsilon=epsilon, seed=seed, env_steps=t)[0]) for t in steps]
+        return [int(epsilon_greedy(values, obs, epsilon=epsilon, seed=seed, env_steps=t)[0]) for t in steps]
 
     assert set(actions(0.0)) == {best}
     others = sum(action != best for action in actions(0.4))
