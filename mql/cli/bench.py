@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from mql.bench import acting, adaptation, controller, growth, gru, learner, peer, replay, simulation
+from mql.bench import acting, adaptation, controller, growth, gru, learner, p3o, peer, q_learning, replay, simulation
 from mql.bench.timing import Results, describe_machine, measure_sgemm, usable_cores
 from mql.cli.tables import WIDTH_OF_A_FILE, print_json
 from mql.errors import UserError, nearest
@@ -25,8 +25,11 @@ PARTS: Mapping[str, Callable[..., Results]] = {
     "adaptation": adaptation.measure,
     "growth": growth.measure,
     "controller": controller.measure,
+    "p3o": p3o.measure,
+    "q-learning": q_learning.measure,
     "peer": peer.measure,
 }
+ON_ONE_THREAD = ("acting", "controller", "q-learning")  # a robot's control loop has one, and so has a lane of DQN
 PROFILE = "fast"  # every part measures it; what belongs to the paper's alone is named so in the results
 
 # The unit of a figure, by how its name (or that of the group it stands in) begins or ends; all others are ratios.
@@ -47,6 +50,8 @@ UNITS_BY_ENDING = {
     "vector_env_steps_per_s": "env steps/s",
     "env_steps": "env steps",
     "episodes_per_trial": "episodes",
+    "updates_per_iteration": "updates",
+    "workers": "workers",
     "held_out_tasks": "tasks",
     "transitions_per_s": "transitions/s",
     "updates_per_s": "updates/s",
@@ -78,7 +83,7 @@ def bench(part: str, *, threads: int | None, as_json: bool, of_peer: Mapping[str
 
 def run(part: str, threads: int, **sizes: Any) -> Results:
     """Measure one part on `threads` threads and return the JSON value of the contract; `sizes` are of the peer's."""
-    threads = 1 if part in ("acting", "controller") else threads  # a robot's control loop has one
+    threads = 1 if part in ON_ONE_THREAD else threads
     keep_freed_memory()
     limit_threads(threads)
     results = PARTS[part](threads, **({"sizes": replace(peer.FULL, **sizes)} if sizes else {}))

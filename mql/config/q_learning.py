@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from mql.config.section import Count, Fraction, NotNegative, Positive, Real, Section, Whole, disagreement
 
+PUBLISHED_KAPPA = 2.5  # lr K / c of DQN Pro and Rainbow Pro (Asadi et al. 2022, arXiv 2112.05848)
+
 
 class QLearningConfig(Section):
     """Methods dqn and rainbow: values of a few choices. The pull to the targets is ``agent.proximal_c``."""
@@ -44,6 +46,16 @@ class QLearningConfig(Section):
     value_min: Real = Field(default=-10.0, description="The lowest of them, a discounted return (rainbow).")
     value_max: Real = Field(default=10.0, description="The highest of them (rainbow).")
     reset_optimizer: bool = Field(default=False, description="Forget Adam's moments at each copy to the targets.")
+
+    @property
+    def updates_per_copy(self) -> int:
+        """K: gradient steps between copies of the parameters to the targets."""
+        return self.target_every // self.update_every
+
+    @property
+    def published_c(self) -> float:
+        """C of the pull to the targets that is felt as much as the published ones are, whatever lr and K."""
+        return self.lr * self.updates_per_copy / PUBLISHED_KAPPA
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -48,7 +48,7 @@ class CollectConfig(Section):
     workers: Literal["auto"] | Annotated[Count, Field(le=1024)] = Field(
         default="auto",
         description="Worker processes that play episodes, or threads that share the simulation of families stepped "
-        "side by side; auto: as many as `threads`.",
+        "side by side; p3o: processes that share its lanes, with 1 none; auto: as many as `threads`.",
     )
 
 
@@ -108,7 +108,6 @@ class TrainConfig(Section):
         return self.env_steps - min(self.anneal_steps, self.env_steps // 2)
 
 
-PUBLISHED_KAPPA = 2.5  # lr K / c of DQN Pro and Rainbow Pro (Asadi et al. 2022, arXiv 2112.05848)
 WHILE_TRAINING = "validation"  # the split that evaluations while training are made on
 
 
@@ -183,10 +182,7 @@ class Config(Section):
     @property
     def proximal_c(self) -> float:
         """``agent.proximal_c`` as a number: for ``auto``, lr K / 2.5 for K updates between copies to the targets."""
-        if self.agent.proximal_c != "auto":
-            return self.agent.proximal_c
-        updates = self.q_learning.target_every // self.q_learning.update_every
-        return self.q_learning.lr * updates / PUBLISHED_KAPPA
+        return self.q_learning.published_c if self.agent.proximal_c == "auto" else self.agent.proximal_c
 
     def resolved(self) -> Config:
         """Return this configuration with numbers in the place of what it leaves to the program."""

@@ -24,7 +24,6 @@ from mql.p3o.agent import P3OAgent
 from mql.p3o.distributions import Categorical, Gaussian
 from mql.p3o.playing import play
 from mql.p3o.segments import Segments
-from mql.p3o.settings import P3OSettings
 from mql.p3o.update import P3O
 from mql.seeding import generator
 from mql.tasks.family import Task, TaskFamily
@@ -46,7 +45,7 @@ class P3OLearning:
 
     def __init__(self, config: Config, family: TaskFamily) -> None:
         self.config, self.family = config, family
-        self.settings = P3OSettings(**config.p3o.model_dump())
+        self.settings = config.p3o
         kind = Categorical(family.action_dim) if family.choices else Gaussian(family.action_dim)
         self.trained = P3OAgent(
             family.obs_dim,

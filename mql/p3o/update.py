@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import torch
 
+from mql.config.p3o import P3OConfig
 from mql.learning.mean_losses import MeanLosses
 from mql.learning.rmsprop import RMSProp
 from mql.p3o.agent import P3OAgent
 from mql.p3o.losses import policy_loss, segment_advantages, trust, value_loss
 from mql.p3o.replay import SegmentReplay
 from mql.p3o.segments import Segments
-from mql.p3o.settings import P3OSettings
 from mql.seeding import generator
 
 
@@ -42,7 +42,7 @@ class P3O:
         off_policy_updates: those of them that were off policy.
     """
 
-    def __init__(self, agent: P3OAgent, settings: P3OSettings, *, seed: int) -> None:
+    def __init__(self, agent: P3OAgent, settings: P3OConfig, *, seed: int) -> None:
         self.agent, self.settings, self._seed = agent, settings, seed
         coef = settings.entropy_coef
         self.entropy_coef = agent.distribution.entropy_coef if coef == "auto" else coef
@@ -70,7 +70,7 @@ class P3O:
             progress: the share of the run's environment steps that were made before this iteration; the step size
                 falls with it.
         """
-        lr = self.settings.lr_at(progress)
+        lr = lr_at(self.settings, progress)
         fresh_here = fresh.to(self.agent.device)
         figures = self._floats(self.on_policy_step(fresh_here, lr=lr))
         steps = 0
@@ -179,6 +179,11 @@ class P3O:
     @staticmethod
     def _floats(figures: Mapping[str, torch.Tensor]) -> dict[str, float]:
         return {name: float(value) for name, value in figures.items()}
+
+
+def lr_at(settings: P3OConfig, progress: float) -> float:
+    """Return the step size after a share of the run's environment steps, in [0, 1]."""
+    return settings.lr * max(0.0, 1.0 - progress)
 
 
 def _of(owner: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

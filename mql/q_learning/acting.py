@@ -41,7 +41,7 @@ class _NumpyValues:
     def __init__(self, network: QNetwork) -> None:
         self.actions = network.actions
         self._layers = [
-            (layer.weight.detach().flatten(1).numpy(), layer.bias.detach()[:, None].numpy())  # type: ignore[index]
+            (layer.weight.detach().flatten(1).numpy(), network.bias_of(layer).detach().numpy())
             for layer in network.layers()
         ]
         self._patches, self._atoms = network.patches.numpy(), network.atoms.numpy()
@@ -76,7 +76,8 @@ class _TorchValues:
 
 def greedy(values: Values, obs: npt.NDArray[Any]) -> IntArray:
     """Return the actions [L] that are worth most for observations [L, *O]; of equal ones, the first."""
-    return values(obs).argmax(axis=1)
+    best: IntArray = values(obs).argmax(axis=1)
+    return best
 
 
 def epsilon_greedy(

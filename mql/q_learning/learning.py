@@ -54,7 +54,7 @@ class QLearning:
             **config.q_learning.model_dump(),
             head="c51" if rainbow else "value",
             prioritised=rainbow,
-            proximal_c=config.proximal_c,
+            c=config.proximal_c,
         )
         self._shape = (family.obs_dim,) if family.planes is None else (family.planes[2], *family.planes[:2])
         stored_as = np.float32 if family.planes is None else np.bool_

@@ -71,6 +71,12 @@ class QNetwork(nn.Module):
         """Return all that has parameters, in order; a ReLU follows each but the last."""
         return [layer for layer in (*self.torso, self.output) if isinstance(layer, nn.Conv2d | nn.Linear)]
 
+    @staticmethod
+    def bias_of(layer: nn.Conv2d | nn.Linear) -> torch.Tensor:
+        """Return a layer's bias as a column, [units, 1]."""
+        assert layer.bias is not None
+        return layer.bias[:, None]
+
     def _said(self, obs: torch.Tensor) -> torch.Tensor:
         """Return what the output layer says, [A or A K, B]."""
         x = obs.flatten(1).t().to(self.output.weight.dtype).contiguous()
@@ -79,11 +85,11 @@ class QNetwork(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 shape = layer.out_channels, -1, x.shape[1]
                 x = x.index_select(0, self.patches).view(layer.weight[0].numel(), -1)
-                x = torch.addmm(layer.bias[:, None], layer.weight.flatten(1), x).view(shape).flatten(0, 1)  # type: ignore[index]
+                x = torch.addmm(self.bias_of(layer), layer.weight.flatten(1), x).view(shape).flatten(0, 1)
             else:
-                x = torch.addmm(layer.bias[:, None], layer.weight, x)
+                x = torch.addmm(self.bias_of(layer), layer.weight, x)
             x = torch.relu(x)
-        return torch.addmm(output.bias[:, None], output.weight, x)  # type: ignore[index]
+        return torch.addmm(self.bias_of(output), output.weight, x)
 
 
 def make_network(obs_shape: Sequence[int], actions: int, settings: QSettings, *, seed: int) -> QNetwork:

@@ -188,7 +188,7 @@ class QReplay:
         """Return the row that is written next; what it held is gone."""
         row = lane * self._rows + self._written[lane] % self._rows
         self._written[lane] += 1
-        self._tree.set_one(row, 0.0)
+        self._tree.set(np.array([row]), 0.0)
         return row
 
     def _close(self, unknown: list[tuple[int, float]], following: int | None, *, count: int) -> None:
@@ -201,7 +201,7 @@ class QReplay:
             self._reward[row] = sum(self._discount**k * reward for k, reward in enumerate(rewards))
             self._factor[row] = 0.0 if following is None else self._discount ** len(rewards)
             self._following[row] = row if following is None else following
-            self._tree.set_one(row, self._largest**self._alpha)
+            self._tree.set(np.array([row]), self._largest**self._alpha)
 
     def _columns(self) -> dict[str, npt.NDArray[Any]]:
         return {

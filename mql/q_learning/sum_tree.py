@@ -30,24 +30,17 @@ class SumTree:
         while not self._levels or size > 1:
             size = -(-size // CHILDREN)
             self._levels.append(np.zeros((size, CHILDREN)))
-        self._flat = [level.reshape(-1) for level in self._levels]  # the same memory
         self._changed: list[IntArray] = []  # rows whose nodes' sums are old
-        self._changed_alone: list[int] = []  # and those that were set one by one
 
     @property
     def weights(self) -> FloatArray:
         """The weights of all rows [size]; not to be written."""
-        return self._flat[0][: self._size]
+        return self._levels[0].reshape(-1)[: self._size]
 
     def set(self, rows: IntArray, weights: FloatArray | float) -> None:
         """Give weights of at least 0 to rows."""
-        self._flat[0][rows] = weights
-        self._changed.append(rows)
-
-    def set_one(self, row: int, weight: float) -> None:
-        """Give a weight of at least 0 to a row."""
-        self._flat[0][row] = weight
-        self._changed_alone.append(row)
+        self._levels[0].reshape(-1)[rows] = weights
+        self._changed.append(np.atleast_1d(rows))
 
     def find(self, places: FloatArray) -> IntArray:
         """Return the rows at `places` [B] in [0, 1) of all weights laid end to end.
@@ -71,13 +64,10 @@ class SumTree:
         return node
 
     def _sum_up(self) -> None:
-        if self._changed_alone:
-            self._changed.append(np.array(self._changed_alone))
-            self._changed_alone.clear()
         if not self._changed:
             return
         nodes = np.concatenate(self._changed) // CHILDREN
         self._changed.clear()
-        for place in range(1, len(self._levels)):
-            self._flat[place][nodes] = self._levels[place - 1][nodes].sum(axis=1)
+        for below, above in zip(self._levels, self._levels[1:], strict=False):
+            above.reshape(-1)[nodes] = below[nodes].sum(axis=1)
             nodes = nodes // CHILDREN

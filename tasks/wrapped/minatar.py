@@ -30,7 +30,7 @@ class MinAtar(gymnasium.Env[Any, Any]):
 
     def __init__(self, name: str, render_mode: str | None = None) -> None:
         try:
-            from minatar import Environment  # type: ignore[import-not-found, unused-ignore]
+            from minatar import Environment  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ModuleNotFoundError as error:
             raise missing_package("minatar", where=f"MinAtar's {name}") from error
         self.game = Environment(name)

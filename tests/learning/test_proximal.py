@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from mql.agent.agent import Agent
 from mql.agent.parameter_vector import ParameterVector
 from mql.config.loading import load_experiment
+from mql.config.q_learning import QLearningConfig
 from mql.config.schema import AgentConfig
 from mql.errors import UserError
 from mql.learning.optimizer import Adam
-from mql.learning.proximal import kappa_of, pull_of, resolved_c
+from mql.learning.proximal import kappa_of, pull_of
 from mql.learning.td3 import TD3
 from mql.learning.trainer import Trainer
 from mql.tasks import registry
@@ -28,23 +29,11 @@ def vector(*values: float) -> ParameterVector:
 
 
 def test_auto_gives_the_published_strength() -> None:
-    assert resolved_c("auto", lr=2.5e-4, steps=1000 // 4) == pytest.approx(0.025)
-    assert resolved_c("auto", lr=2.5e-4, steps=2000) == pytest.approx(0.2), "DQN Pro on Atari"
-    assert resolved_c("auto", lr=6.25e-5, steps=2000) == pytest.approx(0.05), "Rainbow Pro on Atari"
+    assert QLearningConfig(lr=2.5e-4).published_c == pytest.approx(0.025)
+    assert QLearningConfig(lr=2.5e-4, target_every=8000).published_c == pytest.approx(0.2), "DQN Pro on Atari"
+    assert QLearningConfig(lr=6.25e-5, target_every=8000).published_c == pytest.approx(0.05), "Rainbow Pro on Atari"
     assert kappa_of(2.5e-4, 0.2, 2000) == pytest.approx(2.5)
     assert kappa_of(2.5e-4, 0.0, 2000) == 0.0 == pull_of(2.5e-4, math.inf)
-
-
-@pytest.mark.parametrize(
-    ("given", "said"), [(1e-4, "below the learning rate"), (-1.0, "nothing"), (math.nan, "nothing")]
-)
-def test_what_goes_beyond_the_targets_is_refused_in_a_line(given: float, said: str) -> None:
-    with pytest.raises(UserError, match=said) as refused:
-        resolved_c(given, lr=2.5e-4, steps=250)
-    assert "\n" not in str(refused.value) and "agent.proximal_c" in str(refused.value)
-    assert resolved_c(2.5e-4, lr=2.5e-4, steps=250) == 2.5e-4
-    with pytest.raises(UserError, match="copy targets less often"):
-        resolved_c("auto", lr=2.5e-4, steps=2)
 
 
 @pytest.mark.parametrize(("slope", "after"), [(0.0, 0.8), (2.0, 0.7), (-2.0, 0.9)])

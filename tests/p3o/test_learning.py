@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mql.config.p3o import P3OConfig
 from mql.p3o.agent import P3OAgent
 from mql.p3o.distributions import Categorical, Gaussian
 from mql.p3o.playing import Recorder
 from mql.p3o.segments import Segments
-from mql.p3o.settings import P3OSettings
 from mql.p3o.update import P3O
 from mql.seeding import generator
 
@@ -61,7 +61,7 @@ class Chain:
         self.at[lanes], self.steps[lanes] = 0, 0
 
 
-def learned(world: type[Point] | type[Chain], settings: P3OSettings, iterations: int) -> tuple[float, float, P3O]:
+def learned(world: type[Point] | type[Chain], settings: P3OConfig, iterations: int) -> tuple[float, float, P3O]:
     """The mean reward of a step over the first three and over the last ten iterations."""
     env = world(generator(0, "env"))
     agent = P3OAgent(env.obs_dim, env.kind, normalize=settings.normalize, seed=0)
@@ -90,9 +90,7 @@ def learned(world: type[Point] | type[Chain], settings: P3OSettings, iterations:
     [(Point, -0.4, -0.25), (Chain, 0.1, 0.18)],
 )
 def test_it_learns(world: type[Point] | type[Chain], at_first: float, at_last: float, replay_ratio: float) -> None:
-    settings = P3OSettings(
-        replay_ratio=replay_ratio, lr=5e-3, segments=32, replay_capacity=5_000, off_policy_after=1_000
-    )
+    settings = P3OConfig(replay_ratio=replay_ratio, lr=5e-3, segments=32, replay_capacity=5_000, off_policy_after=1_000)
     first, last, p3o = learned(world, settings, 100)
     assert first < at_first and last > at_last
     assert (p3o.off_policy_updates > 0) == (replay_ratio > 0)

@@ -13,19 +13,17 @@ from torch import distributions, nn
 
 from mql.agent.parameter_vector import ParameterVector
 from mql.config.loading import load_config
+from mql.config.p3o import P3OConfig
 from mql.errors import UserError
 from mql.p3o.agent import P3OAgent
 from mql.p3o.distributions import ActionDistribution, Categorical, Gaussian
 from mql.p3o.segments import Segments
-from mql.p3o.settings import P3OSettings
-from mql.p3o.update import P3O
+from mql.p3o.update import P3O, lr_at
 from mql.seeding import generator
 from tests.p3o.played import played
 
 KINDS = [Gaussian(2), Categorical(3)]
-SMALL = P3OSettings(
-    lanes=4, steps=5, segments=6, replay_capacity=100, off_policy_after=20, hidden_sizes=(7, 5), lr=1e-2
-)
+SMALL = P3OConfig(lanes=4, steps=5, segments=6, replay_capacity=100, off_policy_after=20, hidden_sizes=(7, 5), lr=1e-2)
 
 
 def agent_of(kind: ActionDistribution, *, seed: int = 0) -> P3OAgent:
@@ -50,7 +48,7 @@ def in_double(segments: Segments) -> Segments:
 class Twin:
     """The same equations from the paper, with PyTorch's distributions and optimiser, row by row."""
 
-    def __init__(self, agent: P3OAgent, settings: P3OSettings) -> None:
+    def __init__(self, agent: P3OAgent, settings: P3OConfig) -> None:
         kind = agent.distribution
         self.discrete, self.settings = isinstance(kind, Categorical), settings
         sizes = [3, *settings.hidden_sizes]
@@ -140,7 +138,7 @@ def same(one: P3OAgent, other: P3OAgent) -> bool:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("changed", [{}, {"ratio_cap": 0.7}, {"kl": "behavior_policy"}])
 def test_steps_are_those_of_a_plain_twin(kind: ActionDistribution, changed: dict[str, Any]) -> None:
-    old, settings = agent_of(kind, seed=1), replace(SMALL, **changed)
+    old, settings = agent_of(kind, seed=1), SMALL.model_copy(update=changed)
     agent = doubled(agent_of(kind))
     p3o, twin = P3O(agent, settings, seed=0), Twin(agent, settings)
     for step, on_policy in enumerate((True, False, True, False, False)):
@@ -167,7 +165,7 @@ def ordered(agent: P3OAgent, twin: Twin) -> list[torch.Tensor]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_equal_policies_an_off_policy_step_is_a2cs_without_entropy(kind: ActionDistribution) -> None:
     one, other = agent_of(kind), agent_of(kind)
-    settings = replace(SMALL, entropy_coef=0.0)
+    settings = SMALL.model_copy(update={"entropy_coef": 0.0})
     a2c, p3o = P3O(one, settings, seed=0), P3O(other, settings, seed=0)
     segments = played(one, 0)
     segments = replace(segments, numbers=p3o.estimates(segments).numbers.detach())  # not rounded otherwise
@@ -184,11 +182,11 @@ def test_without_off_policy_steps_it_is_a2c_bit_for_bit(kind: ActionDistribution
     """A2C alone, P3O with a replay ratio of 0, and P3O before its replay holds enough."""
     agents = [agent_of(kind) for _ in range(3)]
     plain = P3O(agents[0], SMALL, seed=0)
-    a2c = P3O(agents[1], replace(SMALL, replay_ratio=0.0), seed=0)
-    waiting = P3O(agents[2], replace(SMALL, off_policy_after=100), seed=0)
+    a2c = P3O(agents[1], SMALL.model_copy(update={"replay_ratio": 0.0}), seed=0)
+    waiting = P3O(agents[2], SMALL.model_copy(update={"off_policy_after": 100}), seed=0)
     for iteration in range(4):
         fresh = [played(agent, iteration) for agent in agents]
-        plain.on_policy_step(fresh[0], lr=SMALL.lr_at(iteration / 10))
+        plain.on_policy_step(fresh[0], lr=lr_at(SMALL, iteration / 10))
         agents[0].take_up(fresh[0].obs[:, :-1])
         two = a2c.learn(fresh[1], iteration=iteration, progress=iteration / 10)
         three = waiting.learn(fresh[2], iteration=iteration, progress=iteration / 10)
@@ -202,7 +200,7 @@ def test_without_off_policy_steps_it_is_a2c_bit_for_bit(kind: ActionDistribution
 
 def test_the_number_of_off_policy_steps_is_drawn_from_a_stream_of_its_own() -> None:
     agent = agent_of(KINDS[0])
-    p3o = P3O(agent, replace(SMALL, replay_ratio=1.5), seed=3)
+    p3o = P3O(agent, SMALL.model_copy(update={"replay_ratio": 1.5}), seed=3)
     total = 0
     for iteration in range(12):
         figures = p3o.learn(played(agent, iteration), iteration=iteration, progress=0.0)
@@ -257,7 +255,7 @@ def test_observations_count_after_the_steps_that_they_were_played_for() -> None:
 
 
 def test_the_step_size_falls_to_zero_in_a_line() -> None:
-    assert [SMALL.lr_at(progress) for progress in (0.0, 0.25, 1.0, 1.5)] == [1e-2, 0.75e-2, 0.0, 0.0]
+    assert [lr_at(SMALL, progress) for progress in (0.0, 0.25, 1.0, 1.5)] == [1e-2, 0.75e-2, 0.0, 0.0]
     agent = agent_of(KINDS[0])
     before = agent.parameters.data.clone()
     P3O(agent, SMALL, seed=0).learn(played(agent, 0), iteration=0, progress=1.0)
@@ -276,7 +274,7 @@ def test_numbers_that_are_none_are_seen_in_the_figures() -> None:
 @pytest.mark.parametrize("after", [0, 1])
 def test_one_bad_step_among_good_ones_is_seen_in_the_figures_of_an_iteration(after: int) -> None:
     agent = agent_of(KINDS[0])
-    p3o = P3O(agent, replace(SMALL, replay_ratio=4.0), seed=0)
+    p3o = P3O(agent, SMALL.model_copy(update={"replay_ratio": 4.0}), seed=0)
     assert p3o.replay is not None
     fresh = played(agent, 0)
     numbers = fresh.numbers.clone()
@@ -345,4 +343,4 @@ def test_settings_that_do_not_go_together_are_refused(settings: list[str], messa
         ["p3o.replay_capacity=1", "p3o.replay_ratio=0"],
     ):
         config = load_config("CartPole-v1", overrides=fine, method="p3o")
-        assert P3OSettings(**config.p3o.model_dump()).lr == 7e-4
+        assert config.p3o.lr == 7e-4

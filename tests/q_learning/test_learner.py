@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -28,7 +27,7 @@ SMALL: dict[str, Any] = {
     "random_steps": 0,
     "replay_capacity": 400,
 }
-METHODS = [dataclasses.replace(method, **SMALL) for method in (DQN, RAINBOW)]
+METHODS = [method.model_copy(update=SMALL) for method in (DQN, RAINBOW)]
 
 
 def batch(seed: int) -> QBatch:
@@ -110,7 +109,7 @@ class Twin:
 @pytest.mark.parametrize("c", [0.0, 0.05])
 @pytest.mark.parametrize("reset", [False, True])
 def test_updates_are_those_of_the_twin(method: QSettings, c: float, reset: bool) -> None:
-    learner = QLearner((O,), A, dataclasses.replace(method, proximal_c=c, reset_optimizer=reset), seed=3)
+    learner = QLearner((O,), A, method.model_copy(update={"c": c, "reset_optimizer": reset}), seed=3)
     twin = Twin(learner, c)
     for seed in range(8):
         learned = learner.update(batch(seed))
@@ -127,7 +126,7 @@ def test_updates_are_those_of_the_twin(method: QSettings, c: float, reset: bool)
 
 
 def after(updates: int, method: QSettings, **changes: Any) -> QLearner:
-    learner = QLearner((O,), A, dataclasses.replace(method, **changes), seed=3)
+    learner = QLearner((O,), A, method.model_copy(update=changes), seed=3)
     for seed in range(updates):
         learner.update(batch(seed))
     return learner
@@ -140,16 +139,16 @@ def same(a: QLearner, b: QLearner) -> bool:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_pull_without_strength_is_none_bit_for_bit(method: QSettings) -> None:
     plain = after(10, method)
-    assert same(plain, after(10, method, proximal_c=0.0)) and same(plain, after(10, method, proximal_c=math.inf))
-    assert not same(plain, after(10, method, proximal_c="auto"))
+    assert same(plain, after(10, method, c=0.0)) and same(plain, after(10, method, c=math.inf))
+    assert not same(plain, after(10, method, c=method.published_c))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_right_after_a_copy_the_pull_does_nothing(method: QSettings) -> None:
-    assert same(after(1, method), after(1, method, proximal_c=0.02)), "the targets begin as the parameters"
-    assert not same(after(2, method), after(2, method, proximal_c=0.02))
-    learner = after(3, method, proximal_c=0.02)
-    free = after(3, method, proximal_c=0.02)
+    assert same(after(1, method), after(1, method, c=0.02)), "the targets begin as the parameters"
+    assert not same(after(2, method), after(2, method, c=0.02))
+    learner = after(3, method, c=0.02)
+    free = after(3, method, c=0.02)
     free.c = 0.0
     for one in (learner, free):
         one.update(batch(7))
@@ -157,7 +156,7 @@ def test_right_after_a_copy_the_pull_does_nothing(method: QSettings) -> None:
 
 
 def test_a_pull_of_the_whole_way_steps_from_the_targets() -> None:
-    learner = after(2, METHODS[0], proximal_c=1e-2)  # c = lr
+    learner = after(2, METHODS[0], c=1e-2)  # c = lr
     theta = [p.clone() for p in learner.target.parameters()]
     learner.update(batch(2))  # (which copies)
     moved = max(float((p - t).abs().max()) for p, t in zip(learner.target.parameters(), theta, strict=True))
@@ -174,7 +173,7 @@ def filled(method: QSettings, steps: int = 100) -> QReplay:
 
 def test_a_pull_never_changes_priorities() -> None:
     """The losses of transitions, without weights and penalty: those of before the step."""
-    method = dataclasses.replace(METHODS[1], proximal_c=0.02)
+    method = METHODS[1].model_copy(update={"c": 0.02})
     learner, replay = QLearner((O,), A, method, seed=3), filled(method)
     for _ in range(4):
         learner.learn(replay, env_steps=0)
@@ -194,7 +193,7 @@ def test_a_pull_never_changes_priorities() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_goes_on_ends_as_what_was_never_stopped(method: QSettings) -> None:
-    method = dataclasses.replace(method, proximal_c="auto")
+    method = method.model_copy(update={"c": method.published_c})
     whole, replay = QLearner((O,), A, method, seed=3), filled(method)
     for step in range(5):
         whole.learn(replay, env_steps=step)

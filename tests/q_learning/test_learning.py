@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -50,27 +47,30 @@ def learn(method: QSettings, seed: int, steps: int) -> QLearner:
 
 
 @pytest.mark.parametrize(
-    ("method", "changes"),
+    ("method", "pulled"),
     [
-        (DQN, {}),
-        (DQN, {"proximal_c": "auto", "reset_optimizer": True}),
-        (RAINBOW, {}),
-        pytest.param(RAINBOW, {"proximal_c": "auto"}, marks=pytest.mark.slow),
+        (DQN, False),
+        (DQN, True),
+        (RAINBOW, False),
+        pytest.param(RAINBOW, True, marks=pytest.mark.slow),
     ],
 )
-def test_the_far_reward_is_found(method: QSettings, changes: dict[str, Any]) -> None:
-    method = dataclasses.replace(
-        method,
-        hidden_sizes=(32,),
-        discount=0.9,
-        lr=3e-3,
-        target_every=100,
-        random_steps=300,
-        epsilon_steps=1200,
-        value_min=-1.0,
-        value_max=1.0,
-        beta_steps=2500,
-        **changes,
+def test_the_far_reward_is_found(method: QSettings, pulled: bool) -> None:
+    method = method.model_copy(
+        update={
+            "hidden_sizes": (32,),
+            "discount": 0.9,
+            "lr": 3e-3,
+            "target_every": 100,
+            "random_steps": 300,
+            "epsilon_steps": 1200,
+            "value_min": -1.0,
+            "value_max": 1.0,
+            "beta_steps": 2500,
+        }
+    )
+    method = method.model_copy(
+        update={"c": method.published_c if pulled else 0.0, "reset_optimizer": pulled and not method.prioritised}
     )
     learner = learn(method, 0, 2500)
     values = learner.online(torch.eye(CELLS)).detach().numpy()[1:-1]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,7 @@ from mql.q_learning.networks import QNetwork, make_network
 from mql.q_learning.settings import DQN, RAINBOW, QSettings
 
 SMALL = {"hidden_sizes": (8, 5), "filters": 3, "conv_units": 7, "atoms": 4}
-METHODS = [dataclasses.replace(method, **SMALL) for method in (DQN, RAINBOW)]  # type: ignore[arg-type]
+METHODS = [method.model_copy(update=SMALL) for method in (DQN, RAINBOW)]
 SHAPES: list[tuple[int, ...]] = [(5,), (2, 6, 4)]
 
 

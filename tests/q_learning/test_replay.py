@@ -172,7 +172,7 @@ def equal(a: QBatch, b: QBatch) -> bool:
 @pytest.mark.parametrize("method", [DQN, RAINBOW])
 @pytest.mark.parametrize("steps", [30, 137])  # before the rings are full, and after
 def test_what_was_stored_comes_back_and_goes_on_bit_for_bit(method: QSettings, steps: int) -> None:
-    method = dataclasses.replace(method, replay_capacity=150)
+    method = method.model_copy(update={"replay_capacity": 150})
     whole = filled(method, 2, steps)
     resumed = filled(method, 2, 57, start=1000)  # holds something else
     resumed.restore(whole.arrays())

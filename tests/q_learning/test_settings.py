@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from mql.config.loading import load_config
 from mql.errors import UserError
-from mql.q_learning.settings import DQN, RAINBOW, QSettings
+from mql.q_learning.settings import DQN, RAINBOW
 
 
 def test_the_methods_differ_in_three_things() -> None:
@@ -17,9 +15,7 @@ def test_the_methods_differ_in_three_things() -> None:
 
 
 def test_what_follows_from_the_numbers() -> None:
-    assert DQN.updates_per_copy == 250 and DQN.c == 0.0
-    assert QSettings(proximal_c="auto").c == pytest.approx(0.025)
-    assert QSettings(proximal_c=0.2).c == 0.2 and QSettings(proximal_c=math.inf).c == 0.0
+    assert DQN.updates_per_copy == 250 and DQN.c == 0.0 and DQN.published_c == pytest.approx(0.025)
     assert [DQN.epsilon(t) for t in (0, 50_000, 100_000, 10**7)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
     assert [RAINBOW.beta(t) for t in (0, 500_000, 10**6, 10**7)] == pytest.approx([0.4, 0.7, 1.0, 1.0])
     assert [DQN.updates_after(t) for t in (0, 5000, 5003, 5004, 9000)] == [0, 0, 0, 1, 1000]
@@ -28,6 +24,7 @@ def test_what_follows_from_the_numbers() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
+        (["agent.proximal_c=-1"], "agent.proximal_c"),
         (["agent.proximal_c=1e-4"], "below q_learning.lr = 0.00025"),
         (["agent.proximal_c=auto", "q_learning.target_every=8"], "copy to the targets less often"),
         (["q_learning.target_every=1001"], "not a multiple of update_every = 4"),
@@ -38,10 +35,3 @@ def test_what_does_not_fit_is_refused_in_a_line(settings: list[str], said: str) 
     with pytest.raises(UserError, match=said) as refused:
         load_config("CartPole-v1", overrides=settings, method="rainbow")
     assert "\n" not in str(refused.value)
-
-
-def test_the_configuration_has_the_settings_defaults() -> None:
-    for method, settings in (("dqn", DQN), ("rainbow", RAINBOW)):
-        config = load_config("CartPole-v1", method=method).q_learning
-        for name, value in config.model_dump().items():
-            assert value == getattr(settings, name), name
