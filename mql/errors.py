@@ -7,8 +7,11 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from mql.plain_text import plain
+
 _MOST_LISTED = 20
 _LONGEST_TEXT = 500  # characters of an exception's text
+_LONGEST_PART = 2000  # characters of what, where or mend in a message: names in a file may be as long as the file
 
 # The packages that the core does without, and the extra of this project that brings each: `module: extra`.
 EXTRAS = {
@@ -34,6 +37,8 @@ EXTRAS = {
 class UserError(Exception):
     """A mistake the user can fix. The command line prints it as one line and exits with status 2.
 
+    The message may name what stands in other people's files: it holds only characters that show, and not too many.
+
     Args:
         what: what is wrong, in a few words.
         where: the place, such as ``file.yaml:12 train.env_steps`` or a path; None when there is none.
@@ -42,8 +47,8 @@ class UserError(Exception):
 
     def __init__(self, what: str, *, where: str | None = None, mend: str) -> None:
         self.what, self.where, self.mend = what, where, mend
-        place = f" ({where})" if where else ""
-        super().__init__(" ".join(f"{what}{place}: {mend}".split()))
+        place = f" ({_short(where)})" if where else ""
+        super().__init__(plain(" ".join(f"{_short(what)}{place}: {_short(mend)}".split())))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the three parts: worker processes raise this error, too."""
@@ -60,9 +65,13 @@ def told(error: BaseException, *, whole: bool = True) -> str:
         lines = [line for line in str(error).splitlines() if line.strip()]
     except Exception:
         return f"{name} (its text can't be read)"
-    text = " ".join(" ".join(lines if whole else lines[:1]).split())
+    text = plain(" ".join(" ".join(lines if whole else lines[:1]).split()))
     short = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} ..."
     return f"{name}: {short}" if short else name
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_PART else f"{text[:_LONGEST_PART]} ..."
 
 
 def missing_package(module: str, *, where: str | None = None) -> UserError:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 # From low to high. A module imports from its own row or from the rows above it, and no cycle arises. An entry is a
 # folder or a module at the top of mql/; the longest entry that fits a module counts.
 ORDER = (
+    {"mql.plain_text"},
     {"mql.errors"},
     {"mql.types", "mql.seeding", "mql.threads", "mql.files", "mql.compiling"},
     {"mql.config", "mql.kernels"},
@@ -71,7 +72,7 @@ RANKS_OF_TASKS = {name: rank for rank, names in enumerate(ORDER_OF_TASKS) for na
 # The public names and `python -m mql` stand above everything.
 TOP = {"mql", "mql.__main__", "mql.tasks", "mql.robots"}
 # What tasks and robots use, too.
-FOR_ALL = ("mql.errors", "mql.compiling", "mql.config.marked_yaml", "mql.config.findings", "mql.config.parts")
+FOR_ALL = ("mql.errors", "mql.plain_text", "mql.compiling", "mql.config.marked_yaml", "mql.config.findings", "mql.config.parts")
 # What the learning code knows of tasks; from mql.api on, modules may use all of them.
 FAMILY_CONTRACT = {"mql.tasks.family", "mql.tasks.fault"}
 KNOW_A_FAMILY = {"mql.evaluation.meta_world_protocol"}  # Meta-World's own protocol

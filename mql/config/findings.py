@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 _LONGEST = 60  # characters of a value in a message
+_MOST_BITS = 2048  # of a whole number in a message
 
 
 class Located(NamedTuple):
@@ -95,6 +96,8 @@ def too_short(finding: ErrorDetails, key: str) -> str | None:
 
 def shown(value: object) -> str:
     """Write a value as YAML would say it, cut where it is long."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"a whole number of more than {_MOST_BITS} bits"  # Python does not write very long ones
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 

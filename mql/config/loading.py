@@ -127,17 +127,23 @@ def load_experiment(
     profile = _checked("profile", {**packaged, **parents, **chosen}.get("profile", Given("fast", None)))
     method = _checked("method", {**packaged, **parents, **chosen}.get("method", Given("mql", None)))
     said = {**user, **user_profiles.get(profile, {}), **last}
-    layers = (
-        _flat(PROFILES[profile], where=None),
-        packaged if profile == "fast" else untuned,
-        packaged_profiles.get(profile, {}),
-        {key: value for key, value in parents.items() if key != "family"},
-        _set_by(method),
-        user,
-        user_profiles.get(profile, {}),
-        last,
-    )
+
+    def layers_of(profile: str, *last: Layer) -> tuple[Layer, ...]:
+        return (
+            _flat(PROFILES[profile], where=None),
+            packaged if profile == "fast" else untuned,
+            packaged_profiles.get(profile, {}),
+            {key: value for key, value in parents.items() if key != "family"},
+            _set_by(method),
+            user,
+            user_profiles.get(profile, {}),
+            *last,
+        )
+
+    layers = layers_of(profile, last)
     config = _resolve(*layers)
+    for other in user_profiles.keys() - {profile}:
+        _check_block(user_profiles[other], *layers_of(other))
     follows = {key: value for key, value in METHODS[method].follows.items() if key not in said}
     if follows:
         config = _resolve(*layers, {key: Given(value(config), None) for key, value in follows.items()})
@@ -324,6 +330,18 @@ def _resolve(*layers: Layer) -> Config:
         return Config.model_validate(tree).resolved()
     except ValidationError as error:
         raise _user_error(error, given) from None
+
+
+def _check_block(block: Layer, *layers: Layer) -> None:
+    """Refuse what a block says of a profile that is not chosen, though it will fail only when that is.
+
+    What the file says for all profiles was made for the chosen one, and is judged with it.
+    """
+    try:
+        _resolve(*layers)
+    except UserError as error:
+        if error.where in [given.where for given in block.values()]:
+            raise
 
 
 def _checked(key: Literal["family", "profile", "method"], given: Given) -> str:

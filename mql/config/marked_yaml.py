@@ -1,8 +1,8 @@
 """A YAML file as plain values with the line of every key.
 
 What YAML offers beyond values in lists and mappings is refused where it could hide something: duplicate keys, merge
-keys, tags, dates, and aliases that stand for more than a person would write. Experiments, definitions of task families
-and robots are all read here.
+keys, tags, dates, aliases that stand for more than a person would write, numbers of hundreds of digits, and characters
+that do not show. Experiments, definitions of task families and robots are all read here.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from mql.errors import UserError
+from mql.errors import UserError, told
+from mql.plain_text import first_hidden
 
 _MOST_BYTES = 1_000_000
-_MOST_VALUES = 50_000
+_MOST_VALUES = 20_000
 _DEEPEST = 20
+_LONGEST_NUMBER = 400  # characters; the largest number of 64 bits has 309 digits
+_LONGEST_KEY = 200
 _PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # YAML 1.1 calls 1e-3 a text, and everybody means a number
 
 
@@ -93,7 +97,7 @@ def parse_marked(text: str, file: str, wanted: Wanted) -> MarkedYaml:
     """Read YAML text that is one mapping; `file` is what messages call it. Raises UserError as `read_marked` does."""
     loader = None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text, file)
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
             what = "the file is empty" if node is None else "not a mapping"
@@ -107,8 +111,12 @@ def parse_marked(text: str, file: str, wanted: Wanted) -> MarkedYaml:
         where = f"{file}:{mark.line + 1}" if mark else file
         problem = error.problem or error.context or "cannot be parsed"
         raise UserError(f"not valid YAML: {problem}", where=where, mend="fix the syntax of that line") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = f"it holds a character {chr(error.character).encode('unicode_escape').decode()!r} that does not show"
+        raise UserError(f"not valid YAML: {problem}", where=f"{file}:{line}", mend="delete it") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"not valid YAML: {error}", where=file, mend="fix the syntax") from None
+        raise UserError(f"not valid YAML: {told(error)}", where=file, mend="fix the syntax") from None
     except RecursionError:
         raise _too_deep(file) from None
     finally:
@@ -140,6 +148,26 @@ def read_yaml(path: Path, wanted: Wanted) -> str:
         raise UserError(f"byte {error.start} is not UTF-8 text", where=str(path), mend="save it as UTF-8") from None
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads nodes one by one, and no more of them than a file may have: a large file would take minutes."""
+
+    def __init__(self, text: str, file: str) -> None:
+        super().__init__(text)
+        self._file = file
+        self._nodes = self._depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        """Read the next node, with all that is in it."""
+        self._nodes += 1
+        self._depth += 1
+        if self._nodes > 2 * _MOST_VALUES or self._depth > _DEEPEST + 2:  # keys are nodes, too
+            where = f"{self._file}:{self.peek_event().start_mark.line + 1}"
+            raise _too_many(where) if self._nodes > 2 * _MOST_VALUES else _too_deep(where)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 class _Reader:
     """Turns YAML nodes into plain values and notes their lines."""
 
@@ -155,9 +183,7 @@ class _Reader:
         where = place(self._file, self.lines, key)
         self._values += 1
         if self._values > _MOST_VALUES:  # aliases of aliases: a few lines that stand for billions
-            raise UserError(
-                f"more than {_MOST_VALUES:,} values", where=where, mend="write fewer; aliases count in full"
-            )
+            raise _too_many(where)
         if depth > _DEEPEST:
             raise _too_deep(where)
         if id(node) in self._seen and self.alias is None:
@@ -183,8 +209,9 @@ class _Reader:
             name = str(key_node.value)
             key = f"{above}.{name}" if above else name
             where = f"{self._file}:{line} {key}"
-            if not isinstance(key_node, yaml.ScalarNode):
+            if not isinstance(key_node, yaml.ScalarNode) or len(name) > _LONGEST_KEY:
                 raise UserError("a key is not a word", where=f"{self._file}:{line}", mend="write 'key: value'")
+            _check_shows(name, f"{self._file}:{line}")
             if key_node.tag == "tag:yaml.org,2002:merge":
                 raise UserError("merge keys (<<) are not read", where=where, mend="write the values out")
             if name in seen:
@@ -195,12 +222,15 @@ class _Reader:
             yield name, value, key
 
     def _scalar(self, node: yaml.Node, key: str, where: str) -> Any:
+        if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+            raise UserError(f"a number of {len(node.value):,} characters", where=where, mend="write a shorter one")
         try:
             value = self._loader.construct_object(node, deep=True)
         except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError):  # a tag that lies, no such date
             what = f"not valid YAML: {str(node.value)[:40]!r} can't be read"
             raise UserError(what, where=where, mend="put it in quotes") from None
         if isinstance(value, str):
+            _check_shows(value, where)
             plain = isinstance(node, yaml.ScalarNode) and node.style is None
             return float(value) if plain and _NUMBER.fullmatch(value) else value
         if value is None or isinstance(value, bool | int | float):
@@ -208,6 +238,17 @@ class _Reader:
         given = f"{key.rpartition('.')[2]} is {repr(value)[:60]}"
         what = f"{given}, a {type(value).__name__} instead of text or a number"
         raise UserError(what, where=where, mend="put it in quotes")
+
+
+def _check_shows(text: str, where: str) -> None:
+    """Refuse a text that would do something to a terminal, or that no file can hold."""
+    if (found := first_hidden(text)) is not None:
+        what = f"the text holds a character {found!r}, which does not show"
+        raise UserError(what, where=where, mend="delete it")
+
+
+def _too_many(where: str) -> UserError:
+    return UserError(f"more than {_MOST_VALUES:,} values", where=where, mend="write fewer; aliases count in full")
 
 
 def _too_deep(where: str) -> UserError:

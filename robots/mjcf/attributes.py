@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from mql.config.findings import shown
 from mql.errors import UserError
 from mql.robots.mjcf.xml_tree import Element
 
@@ -43,12 +44,12 @@ def check_attributes(root: Element) -> None:
             words = value.lower().split()
             if key not in _WORDS and any(word.lstrip("+-") == "nan" for word in words) and _numbers(words):
                 mend = "write a number, or leave the attribute out"
-                raise UserError(f"{key} of <{element.tag}> is {value!r}", where=element.where, mend=mend)
+                raise UserError(f"{key} of <{element.tag}> is {shown(value)}", where=element.where, mend=mend)
             most = _NUMERIC if (element.tag, key) == ("numeric", "size") else _most_of(key)
             if most is not None and len(words) == 1 and _number(words[0]) > most:
-                raise UserError(f"{key} is {value}", where=element.where, mend=f"at most {most:,}")
+                raise UserError(f"{key} is {shown(value)}", where=element.where, mend=f"at most {most:,}")
             if (element.tag, key) == ("size", "memory") and _bytes(value) > _MEMORY:
-                raise UserError(f"memory is {value}", where=element.where, mend="at most 1G, or leave it out")
+                raise UserError(f"memory is {shown(value)}", where=element.where, mend="at most 1G, or leave it out")
 
 
 def _most_of(key: str) -> int | None:

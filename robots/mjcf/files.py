@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from mql.config.findings import shown
 from mql.errors import UserError
 from mql.robots.mjcf.urdf import MESHES, URDF_ROOT, mesh_candidates, prepare
 from mql.robots.mjcf.xml_tree import Element, parse, too_many
@@ -299,9 +300,12 @@ def _count_of(element: Element) -> int:
     """Read how many elements one stands for: ``count="8"``, or ``count="8 8 1"``."""
     count = element.attributes.get("count", "1")
     try:
-        return math.prod(max(int(word), 1) for word in count.split()) or 1
-    except ValueError:
-        raise UserError(f"count is {count!r}", where=element.where, mend="give whole numbers") from None
+        numbers = [int(word) for word in count.split()]
+    except ValueError:  # or one of thousands of digits
+        numbers = [0]
+    if min(numbers, default=1) < 1:
+        raise UserError(f"count is {shown(count)}", where=element.where, mend="give whole numbers, of at least 1")
+    return math.prod(numbers)
 
 
 def _portable(name: str) -> str:

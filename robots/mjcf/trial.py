@@ -78,6 +78,9 @@ def _ask(sealed: Sealed) -> tuple[str, str]:
             answer: tuple[str, str] | None = trial_process.receive(process.stdout.fileno())
     except OSError:
         answer = None
+    except BaseException:  # Ctrl-C: what it would answer to this model must not be taken for that to the next one
+        _stop()
+        raise
     if answer is None:
         _stop()
         return "died", "its process ended"
@@ -109,5 +112,6 @@ def _stop() -> None:
     global _process
     process, _process = _process, None
     if process is not None:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with its copy that is at work
         process.wait()

@@ -16,10 +16,12 @@ from xml.sax.saxutils import quoteattr
 
 from mql.errors import UserError
 
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _DECLARATION = re.compile(r"\A\s*<\?xml.*?\?>", re.DOTALL)
 _BARE = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]+|#x[0-9A-Fa-f]+);)")
 _DEEPEST = 400  # MuJoCo's own reader stops not far from there
+_MOST_BYTES = 30_000_000  # of a file
+_MOST_ATTRIBUTES = 200  # of an element; MuJoCo's own have some sixty, and its reader takes the square of their number
+_OPENS, _CLOSES = "<!--", "-->"
 _AFTER_THE_END = expat.errors.codes[expat.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT]
 
 
@@ -65,10 +67,15 @@ def parse(path: Path, most: int) -> Element:
         UserError: it can't be read, is no XML, has too many elements, or holds a DOCTYPE; one line.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")  # whatever the file says of its encoding
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise UserError(f"cannot read the file ({error})", where=str(path), mend="check path and permissions") from None
-    text = _COMMENT.sub(_lines_only, _DECLARATION.sub(_lines_only, text))
+    if len(data) > _MOST_BYTES:
+        what, mend = f"the XML has more than {_MOST_BYTES / 1e6:.0f} MB", "put the numbers of meshes into files of their own"
+        raise UserError(what, where=str(path), mend=mend)
+    text = data.decode("utf-8-sig", errors="replace")  # whatever the file says of its encoding
+    text = _without_comments(_DECLARATION.sub(_lines_only, text))
     parser = expat.ParserCreate("utf-8")
     top: list[Element] = []
     above: list[Element] = []
@@ -84,6 +91,9 @@ def parse(path: Path, most: int) -> Element:
         element = Element(tag, attributes, path, parser.CurrentLineNumber)
         if count > most:
             raise too_many(most, element.where)
+        if len(attributes) > _MOST_ATTRIBUTES:
+            what = f"the element has {len(attributes):,} attributes"
+            raise UserError(what, where=element.where, mend=f"no element of a model has more than {_MOST_ATTRIBUTES}")
         if len(above) >= _DEEPEST:
             mend = f"at most {_DEEPEST} elements within each other"
             raise UserError("elements are nested too deeply", where=element.where, mend=mend)
@@ -125,6 +135,15 @@ def write(root: Element) -> Written:
         if each.children:
             left += [f"</{each.tag}>", *reversed(each.children)]
     return Written("\n".join(lines) + "\n", tuple(elements))
+
+
+def _without_comments(text: str) -> str:
+    """Return the text with each comment's line breaks only, in one pass; one that does not end is for the parser."""
+    parts, at = [], 0
+    while (begin := text.find(_OPENS, at)) >= 0 and (end := text.find(_CLOSES, begin + len(_OPENS))) >= 0:
+        parts += [text[at:begin], "\n" * text.count("\n", begin, end)]
+        at = end + len(_CLOSES)
+    return "".join(parts) + text[at:]
 
 
 def _lines_only(found: re.Match[str]) -> str:
