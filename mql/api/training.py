@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ from mql.api.families import (
 )
 from mql.api.forking import Fork, ForkRequest
 from mql.api.mirror import Mirror
+from mql.api.plan import check_memory, check_plan
 from mql.api.possible import check_suits
 from mql.api.recorded import prior_of
 from mql.config.idle_keys import idle_keys
@@ -35,10 +36,6 @@ from mql.config.methods import METHODS
 from mql.config.schema import Config
 from mql.config.yaml_text import Layer
 from mql.errors import UserError
-from mql.learning.prior import Prior
-from mql.learning.replay_size import ReplaySize
-from mql.learning.trainer import replay_size
-from mql.runs.available_memory import available_memory
 from mql.runs.definition import digest_entry, kept_definition
 from mql.runs.fork import Parent
 from mql.runs.naming import default_run_path
@@ -213,6 +210,7 @@ def open_job(
         fork=fork,
         numbered=run_dir is None,
         command=command,
+        said=said,
     )
     try:
         if definition is not None:  # the run's copy has the same bytes, so it may do what the original may
@@ -245,6 +243,7 @@ def create_run(
     replace: bool = False,
     numbered: bool = False,
     command: Sequence[str] = (),
+    said: Layer | None = None,
 ) -> RunDir:
     """Make the run directory of a new run, after a check of all that would only fail later.
 
@@ -259,6 +258,7 @@ def create_run(
         replace: remove an earlier run of this name.
         numbered: where the name is taken, add a number.
         command: for the record; by default this process's.
+        said: what the user gave himself, for messages.
 
     Raises:
         UserError: a family, split or device that does not exist, more memory than the machine has, a folder in the
@@ -276,6 +276,7 @@ def create_run(
         prior = prior_of(config, harder)
     if METHODS[config.method].replay:
         check_memory(config, harder, prior)
+    check_plan(config, harder, said)
     if check:
         check_before_training(family, definition, processes=config.workers)
     from_python = {} if given is None or _has_name(given) else FROM_PYTHON
@@ -299,23 +300,6 @@ def check_device(config: Config) -> None:
     if config.device == "cuda" and not torch.cuda.is_available():
         mend = "set device to cpu, or install PyTorch for this machine's GPU"
         raise UserError("PyTorch sees no CUDA device", where="device", mend=mend)
-
-
-def check_memory(config: Config, family: TaskFamily, prior: Prior = ()) -> None:
-    """Refuse a replay that does not fit into the memory that is left: the machine's, the container's or the GPU's."""
-    size = replay_size(config, family, prior)
-    for task in prior:
-        if (rows := task.steps + len(task.episodes)) > size.rows:
-            what = f"{task.name} ({task.facts['file']}) has {rows:,} rows, of which the newest {size.rows:,} are used"
-            say(f"note: {what}: a task's share of train.replay_capacity holds no more")
-    needs = [(size.nbytes, available_memory("cpu"))]
-    if config.device == "cuda":
-        needs = [(size.device_bytes, available_memory("cuda")), (size.nbytes - size.device_bytes, needs[0][1])]
-    for needed, there in needs:
-        if needed > there.nbytes:
-            what = f"the full replay of {size.n_tasks * size.rows:,} rows needs {_gigabytes(needed)}"
-            left = f"{_gigabytes(there.nbytes)} are free {there.where}"
-            raise UserError(what, where="train.replay_capacity", mend=f"{left}; {_mend(size, there.nbytes / needed)}")
 
 
 def last_evaluation(record: Record, path: Path) -> dict[str, JSON]:
@@ -363,18 +347,6 @@ def _reopen(
     except BaseException:
         run.close()
         raise
-
-
-def _mend(size: ReplaySize, fraction: float) -> str:
-    """Say what makes a replay as small as this fraction of its bytes."""
-    if replace(size, capacity=1).nbytes > fraction * size.nbytes:
-        tasks = f"one episode of {size.episode_length:,} steps of each of {size.n_tasks:,} training tasks"
-        return f"it holds at least {tasks}, so free some memory or train on fewer tasks"
-    return f"set it to at most {float(f'{0.98 * fraction * size.capacity:.1e}'):,.0f}"
-
-
-def _gigabytes(nbytes: float) -> str:
-    return f"{nbytes / 1e9:,.1f} GB"
 
 
 def _has_name(family: TaskFamily) -> bool:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mql.config.section import Count, Fraction, NotNegative, Positive, Real, Section, Whole
+from mql.config.section import (
+    MOST_EPISODES,
+    AnySize,
+    Count,
+    Factor,
+    Fraction,
+    Noise,
+    Real,
+    Rows,
+    Section,
+    Updates,
+    Weight,
+    Whole,
+)
 
 
 class AdaptConfig(Section):
@@ -17,25 +30,25 @@ class AdaptConfig(Section):
         description="How; auto: relabel where rewards tell the task, else finetune. paper: Meta-Q-Learning as "
         "published; context: no more than the context; continue: more training on stored data, as a control.",
     )
-    adaptation_episodes: Whole = Field(
+    adaptation_episodes: Annotated[Whole, Field(le=MOST_EPISODES)] = Field(
         default=5, description="Episodes that may be played in the new task, for whatever: the budget."
     )
     carry_episodes: bool = Field(
         default=False,
         description="The context goes on over the budget's episodes, and evaluation episodes begin with it (context).",
     )
-    exploration_noise: NotNegative = Field(
+    exploration_noise: Noise = Field(
         default=0.2, description="Standard deviation of the action noise in episodes that are there to be learned from."
     )
     reward: Literal["hidden", "known"] = Field(
         default="hidden",
         description="Whether the new task's reward may be used as a function of its true parameters (relabel, auto).",
     )
-    round_updates: Count = Field(
+    round_updates: Annotated[Updates, Field(ge=1)] = Field(
         default=100, description="Updates of a round of finetune, relabel and simulate; 400 where dynamics differ."
     )
-    round_batch_size: Count = Field(default=256, description="Transitions per update of a round.")
-    round_lr: Positive = Field(
+    round_batch_size: Rows = Field(default=256, description="Transitions per update of a round.")
+    round_lr: AnySize = Field(
         default=1e-4,
         description="Learning rate of a round, where it begins; it falls to 0. Half of it after a round that is rolled "
         "back.",
@@ -49,7 +62,7 @@ class AdaptConfig(Section):
         default=True,
         description="Try out what a round has learned, and keep it only if it is better; false: keep it unseen.",
     )
-    gate_margin: NotNegative = Field(
+    gate_margin: Weight = Field(
         default=0.3, description="Standard errors by which a new agent has to beat the one before to be kept."
     )
     rollback: Literal["round", "end"] = Field(
@@ -61,15 +74,15 @@ class AdaptConfig(Section):
         default=False,
         description="Keep what was learned where the budget leaves no episode to try it out, in spite of the gate.",
     )
-    step1_updates: Whole = Field(default=10, description="Updates of the paper's step 1, on the new task's data.")
-    step1_batch_size: Whole = Field(
+    step1_updates: Updates = Field(default=10, description="Updates of the paper's step 1, on the new task's data.")
+    step1_batch_size: Annotated[Whole, Field(le=10_000_000)] = Field(
         default=0, description="Transitions per update of step 1; 0: all of the new task's data at once."
     )
-    step2_updates: Whole = Field(
+    step2_updates: Updates = Field(
         default=100, description="Updates of the paper's step 2, on weighted meta-training data."
     )
-    batch_size: Count = Field(default=512, description="Transitions per update of step 2.")
-    lr: Positive = Field(default=3e-4, description="Learning rate of the paper's fresh Adam.")
+    batch_size: Rows = Field(default=512, description="Transitions per update of step 2.")
+    lr: AnySize = Field(default=3e-4, description="Learning rate of the paper's fresh Adam.")
     proximal_coef: Literal["auto"] | Fraction = Field(
         default="auto", description="Pull to the meta-trained parameters; auto: 1 - normalised effective sample size."
     )
@@ -79,13 +92,15 @@ class AdaptConfig(Section):
         description="How the paper's updates are pulled: by a penalty in the loss, as published; or every step ends in "
         "a ball around the meta-trained parameters, whose size is measured first (twice the time).",
     )
-    pull_radius: NotNegative = Field(
+    pull_radius: Weight = Field(
         default=0.5,
         description="Radius of that ball, as a part of the distance that the same updates go without a pull; 1: none.",
     )
-    max_log_weight: Real = Field(default=1.0, description="Largest logarithm of an importance weight.")
-    min_weight: NotNegative = Field(default=0.1, description="Importance weights below this one count as zero.")
-    inverse_regularization: Positive = Field(default=0.1, description="C of scikit-learn's logistic regression.")
+    max_log_weight: Annotated[Real, Field(ge=-80, le=80)] = Field(
+        default=1.0, description="Largest logarithm of an importance weight."
+    )
+    min_weight: Weight = Field(default=0.1, description="Importance weights below this one count as zero.")
+    inverse_regularization: Factor = Field(default=0.1, description="C of scikit-learn's logistic regression.")
     features: Literal["context", "obs_context", "dynamics"] = Field(
         default="context",
         description="What the propensity sees: z; the observation and z; or observation, action and what changes.",

@@ -8,7 +8,22 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
-from mql.config.section import Count, Fraction, NotNegative, Positive, Real, Section, Whole, disagreement
+from mql.config.section import (
+    MOST_LAYERS,
+    AnySize,
+    Count,
+    Factor,
+    Fraction,
+    Noise,
+    Positive,
+    Section,
+    StepSize,
+    Value,
+    Weight,
+    Whole,
+    Width,
+    disagreement,
+)
 from mql.types import CONTEXT_PARTS, ContextPart
 
 
@@ -52,11 +67,16 @@ class AgentConfig(Section):
 
     algorithm: Literal["td3", "sac"] = Field(default="td3", description="How actor and critics learn.")
     encoder: Literal["gru", "transformer"] = Field(default="gru", description="What computes the context variable z.")
-    hidden_sizes: tuple[Count, ...] = Field(
-        default=(256, 256), min_length=1, description="Units per hidden layer of actor and critics."
+    hidden_sizes: tuple[Width, ...] = Field(
+        default=(256, 256),
+        min_length=1,
+        max_length=MOST_LAYERS,
+        description="Units per hidden layer of actor and critics.",
     )
-    context_dim: Count = Field(default=30, description="Size of the context variable z, and its encoder's width.")
-    context_length: Count = Field(default=20, description="Last steps that z is computed from (context_mode window).")
+    context_dim: Width = Field(default=30, description="Size of the context variable z, and its encoder's width.")
+    context_length: Annotated[Count, Field(le=100_000)] = Field(
+        default=20, description="Last steps that z is computed from (context_mode window)."
+    )
     use_context: bool = Field(default=True, description="False: a context-blind agent, for comparison.")
     context_mode: Literal["carry", "window"] = Field(
         default="carry",
@@ -66,10 +86,10 @@ class AgentConfig(Section):
         default=CONTEXT_PARTS,
         description="What z is computed from at every step; without reward, the policy acts where none is measured.",
     )
-    segment_length: Count = Field(
+    segment_length: Annotated[Count, Field(le=100_000)] = Field(
         default=16, description="Transitions learned from per encoder pass (context_mode carry)."
     )
-    burn_in: Whole = Field(
+    burn_in: Annotated[Whole, Field(le=100_000)] = Field(
         default=16, description="Steps that warm up the encoder's state before a segment (context_mode carry)."
     )
     shared_encoder: bool = Field(
@@ -81,44 +101,42 @@ class AgentConfig(Section):
         description="What a critic says: a number (squared error), or a histogram of values (cross-entropy; HL-Gauss "
         "or C51).",
     )
-    value_min: Real | None = Field(
+    value_min: Value | None = Field(
         default=None,
         description="Lowest value of a histogram, a discounted sum of the family's own rewards; null: from episodes.",
     )
-    value_max: Real | None = Field(default=None, description="Highest value of a histogram; null: from episodes.")
+    value_max: Value | None = Field(default=None, description="Highest value of a histogram; null: from episodes.")
     value_bins: Annotated[Count, Field(ge=11, le=10_000)] = Field(default=101, description="Bins of a histogram.")
     value_spacing: Literal["even", "fine"] = Field(
         default="even",
         description="Widths of the bins: equal, or narrow near 0, where small values are to be told beside large ones.",
     )
-    lr: Positive = Field(default=1e-3, description="Learning rate of Adam in meta-training.")
+    lr: StepSize = Field(default=1e-3, description="Learning rate of Adam in meta-training.")
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
     n_step: Annotated[Count, Field(le=1000)] = Field(
         default=1, description="Rewards that a critic's target sums up before it asks the target critics what follows."
     )
     tau: Annotated[Positive, Field(le=1)] = Field(default=0.005, description="Polyak step of the target networks.")
-    policy_delay: Count = Field(default=2, description="Critic updates per actor update.")
+    policy_delay: Annotated[Count, Field(le=10_000)] = Field(default=2, description="Critic updates per actor update.")
     exploration: Literal["white", "pink"] = Field(
         default="white", description="Noise on collected actions: independent at each step, or correlated in time."
     )
-    exploration_noise: NotNegative = Field(
-        default=0.3, description="Standard deviation of the noise on collected actions."
-    )
-    exploration_spread: Annotated[Positive, Field(ge=1)] = Field(
+    exploration_noise: Noise = Field(default=0.3, description="Standard deviation of the noise on collected actions.")
+    exploration_spread: Annotated[Factor, Field(ge=1, le=1000)] = Field(
         default=1.0, description="An episode's noise is up to this many times smaller or larger, log-uniform."
     )
-    target_policy_noise: NotNegative = Field(
+    target_policy_noise: Noise = Field(
         default=0.3, description="Standard deviation of the noise on target actions (algorithm td3)."
     )
-    target_noise_clip: NotNegative = Field(
+    target_noise_clip: Noise = Field(
         default=0.5, description="Largest size of the noise on target actions (algorithm td3)."
     )
-    proximal_c: Literal["auto"] | NotNegative = Field(
+    proximal_c: Literal["auto"] | Weight = Field(
         default=0.0,
         description="Pull to the targets by lr / this before each step of training (td3, dqn, rainbow); 0: none; "
         "auto: as much as published for dqn and rainbow.",
     )
-    reward_scale: Positive = Field(default=1.0, description="Factor on rewards, in the context and in the losses.")
+    reward_scale: AnySize = Field(default=1.0, description="Factor on rewards, in the context and in the losses.")
     normalize: bool = Field(
         default=False,
         description="Standardise observations and rewards by their mean and spread over the random steps.",

@@ -28,7 +28,9 @@ def _allowed(kind: Any, metadata: tuple[Any, ...]) -> str:
     if origin is tuple and Ellipsis not in arguments:  # the two ends of a range
         return f"[low, high], each {_allowed(arguments[0], ())}"
     if origin is tuple:
-        return f"a list [x, ...] where each is {_allowed(arguments[0], ())}"
+        most = next((each.max_length for each in _flat(metadata) if hasattr(each, "max_length")), None)
+        end = f", at most {most} of them" if most else ""
+        return f"a list [x, ...] where each is {_allowed(arguments[0], ())}{end}"
     if kind is bool:
         return "true or false"
     if kind is type(None):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from mql.config.findings import shown
 from mql.errors import UserError, told
 from mql.plain_text import first_hidden
 
@@ -70,7 +71,7 @@ class MarkedYaml:
         """
         given = self.data.get("schema")
         if given != schema:
-            what = f"schema is {given!r}" if "schema" in self.data else "the key 'schema' is missing"
+            what = f"schema is {shown(given)}" if "schema" in self.data else "the key 'schema' is missing"
             raise UserError(what, where=self.where("schema"), mend=f"{owner} says 'schema: {schema}'")
 
 
@@ -161,7 +162,7 @@ class _Loader(yaml.SafeLoader):
         self._nodes += 1
         self._depth += 1
         if self._nodes > 2 * _MOST_VALUES or self._depth > _DEEPEST + 2:  # keys are nodes, too
-            where = f"{self._file}:{self.peek_event().start_mark.line + 1}"
+            where = f"{self._file}:{self.line + 1}"
             raise _too_many(where) if self._nodes > 2 * _MOST_VALUES else _too_deep(where)
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1

@@ -6,41 +6,56 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mql.config.section import Count, Fraction, NotNegative, Positive, Section, Whole, disagreement
+from mql.config.section import (
+    MOST_LAYERS,
+    Count,
+    Episodes,
+    Factor,
+    Fraction,
+    NotNegative,
+    Section,
+    StepSize,
+    Weight,
+    Whole,
+    Width,
+    disagreement,
+)
 
 
 class P3OConfig(Section):
     """Method p3o: an on-policy step, then off-policy steps as far as their effective sample size allows."""
 
-    lr: Positive = Field(default=7e-4, description="Step size of RMSProp, which falls to 0 in a line over the run.")
+    lr: StepSize = Field(default=7e-4, description="Step size of RMSProp, which falls to 0 in a line over the run.")
     rms_decay: Fraction = Field(default=0.99, description="Decay of RMSProp's mean of squares.")
-    rms_eps: Positive = Field(default=1e-5, description="What RMSProp adds to the root of that mean.")
-    max_norm: Positive = Field(default=0.5, description="Longer gradients are made that long.")
-    value_coef: NotNegative = Field(default=0.5, description="Factor of the values' squared error in every loss.")
-    entropy_coef: Literal["auto"] | NotNegative = Field(
+    rms_eps: Factor = Field(default=1e-5, description="What RMSProp adds to the root of that mean.")
+    max_norm: Factor = Field(default=0.5, description="Longer gradients are made that long.")
+    value_coef: Weight = Field(default=0.5, description="Factor of the values' squared error in every loss.")
+    entropy_coef: Literal["auto"] | Weight = Field(
         default="auto", description="Factor of the entropy in the on-policy loss; auto: 0, for choices 0.01."
     )
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
     gae_lambda: Fraction = Field(default=0.95, description="Lambda of the generalised advantage estimates.")
-    lanes: Count = Field(default=16, description="Environments that are stepped side by side.")
-    steps: Count = Field(default=16, description="Steps of each of them in an iteration, and of a stored segment.")
-    replay_ratio: NotNegative = Field(
+    lanes: Episodes = Field(default=16, description="Environments that are stepped side by side.")
+    steps: Annotated[Count, Field(le=1_000_000)] = Field(
+        default=16, description="Steps of each of them in an iteration, and of a stored segment."
+    )
+    replay_ratio: Annotated[NotNegative, Field(le=10_000)] = Field(
         default=2.0,
         description="Mean number of off-policy steps in an iteration (Poisson); 0: A2C, which stores nothing.",
     )
-    segments: Count = Field(default=96, description="Stored segments that an off-policy step learns from.")
+    segments: Episodes = Field(default=96, description="Stored segments that an off-policy step learns from.")
     replay_capacity: Count = Field(default=50_000, description="Transitions that are stored.")
     off_policy_after: Whole = Field(
         default=5_000, description="Transitions that are stored before the first off-policy step."
     )
-    ratio_cap: Literal["auto"] | Positive = Field(
+    ratio_cap: Literal["auto"] | Factor = Field(
         default="auto", description="Upper bound of the probability ratio; auto: the effective sample size."
     )
     kl: Literal["policy_behavior", "behavior_policy"] = Field(
         default="policy_behavior",
         description="Which divergence holds the policy back: KL(policy || behaviour) or KL(behaviour || policy).",
     )
-    hidden_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+    hidden_sizes: Annotated[tuple[Width, ...], Field(min_length=1, max_length=MOST_LAYERS)] = Field(
         default=(64, 64), description="Tanh layers of the actor, and of the critic."
     )
     normalize: bool = Field(

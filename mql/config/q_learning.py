@@ -6,7 +6,20 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from mql.config.section import Count, Fraction, NotNegative, Positive, Real, Section, Whole, disagreement
+from mql.config.section import (
+    MOST_LAYERS,
+    Count,
+    Factor,
+    Fraction,
+    NotNegative,
+    Rows,
+    Section,
+    StepSize,
+    Value,
+    Whole,
+    Width,
+    disagreement,
+)
 
 PUBLISHED_KAPPA = 2.5  # lr K / c of DQN Pro and Rainbow Pro (Asadi et al. 2022, arXiv 2112.05848)
 
@@ -14,18 +27,18 @@ PUBLISHED_KAPPA = 2.5  # lr K / c of DQN Pro and Rainbow Pro (Asadi et al. 2022,
 class QLearningConfig(Section):
     """Methods dqn and rainbow: values of a few choices. The pull to the targets is ``agent.proximal_c``."""
 
-    hidden_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+    hidden_sizes: Annotated[tuple[Width, ...], Field(min_length=1, max_length=MOST_LAYERS)] = Field(
         default=(128, 128), description="Units per hidden layer, for observations that are numbers."
     )
-    filters: Count = Field(default=16, description="3x3 filters, for observations that are planes.")
-    conv_units: Count = Field(default=128, description="Units of the layer behind them.")
-    n_step: Count = Field(
+    filters: Width = Field(default=16, description="3x3 filters, for observations that are planes.")
+    conv_units: Width = Field(default=128, description="Units of the layer behind them.")
+    n_step: Annotated[Count, Field(le=1000)] = Field(
         default=1, description="Rewards of a return before the targets are asked what follows; rainbow: 3."
     )
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
-    lr: Positive = Field(default=2.5e-4, description="Step size of Adam.")
-    adam_eps: Positive = Field(default=3.125e-4, description="What Adam adds to the root of its second moment.")
-    batch_size: Count = Field(default=32, description="Transitions of an update.")
+    lr: StepSize = Field(default=2.5e-4, description="Step size of Adam.")
+    adam_eps: Factor = Field(default=3.125e-4, description="What Adam adds to the root of its second moment.")
+    batch_size: Rows = Field(default=32, description="Transitions of an update.")
     update_every: Count = Field(default=4, description="Environment steps for each update.")
     target_every: Count = Field(
         default=1000, description="Environment steps between copies of the parameters to the targets."
@@ -35,7 +48,7 @@ class QLearningConfig(Section):
     epsilon_start: Fraction = Field(default=1.0, description="Share of random actions at first.")
     epsilon_end: Fraction = Field(default=0.1, description="And from `epsilon_steps` on.")
     epsilon_steps: Count = Field(default=100_000, description="Environment steps over which it falls in a line.")
-    priority_alpha: NotNegative = Field(
+    priority_alpha: Annotated[NotNegative, Field(le=100)] = Field(
         default=0.5, description="Exponent of losses, by which transitions are drawn (rainbow)."
     )
     beta_start: Fraction = Field(default=0.4, description="Exponent of importance weights at first (rainbow).")
@@ -43,8 +56,8 @@ class QLearningConfig(Section):
     atoms: Annotated[Count, Field(ge=2, le=10_000)] = Field(
         default=51, description="Values of a distribution (rainbow)."
     )
-    value_min: Real = Field(default=-10.0, description="The lowest of them, a discounted return (rainbow).")
-    value_max: Real = Field(default=10.0, description="The highest of them (rainbow).")
+    value_min: Value = Field(default=-10.0, description="The lowest of them, a discounted return (rainbow).")
+    value_max: Value = Field(default=10.0, description="The highest of them (rainbow).")
     reset_optimizer: bool = Field(default=False, description="Forget Adam's moments at each copy to the targets.")
 
     @property

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from mql.config.section import Count, Fraction, NotNegative, Positive, Section
+from mql.config.section import Count, Episodes, Factor, Fraction, Section, StepSize, Weight, Width
 
 
 class RL2Config(Section):
     """Method rl2: PPO with a memory over trials of several episodes of one task."""
 
-    trial_episodes: Count = Field(default=3, description="Episodes of a trial, over which the memory is kept.")
-    state_dim: Count = Field(default=128, description="Size of the GRU's state.")
+    trial_episodes: Episodes = Field(default=3, description="Episodes of a trial, over which the memory is kept.")
+    state_dim: Width = Field(default=128, description="Size of the GRU's state.")
     steps_per_iteration: Count = Field(
         default=6000, description="Environment steps collected between updates, at least, in whole trials."
     )
-    epochs: Count = Field(default=8, description="Passes over the steps of an iteration.")
-    minibatches: Count = Field(default=4, description="Updates per pass, each on some sequences.")
-    sequence_length: Count = Field(
+    epochs: Annotated[Count, Field(le=10_000)] = Field(default=8, description="Passes over the steps of an iteration.")
+    minibatches: Annotated[Count, Field(le=1_000_000)] = Field(
+        default=4, description="Updates per pass, each on some sequences."
+    )
+    sequence_length: Annotated[Count, Field(le=1_000_000)] = Field(
         default=100, description="Steps that gradients go back through; the state before them is carried over."
     )
-    lr: Positive = Field(default=1e-3, description="Learning rate of Adam.")
+    lr: StepSize = Field(default=1e-3, description="Learning rate of Adam.")
     discount: Fraction = Field(default=0.99, description="Discount of later rewards, across the episodes of a trial.")
     gae_lambda: Fraction = Field(default=0.95, description="Lambda of the generalised advantage estimates.")
-    clip: Positive = Field(default=0.2, description="How far an update may move the probability ratio from 1.")
-    kl_limit: Positive = Field(
+    clip: Factor = Field(default=0.2, description="How far an update may move the probability ratio from 1.")
+    kl_limit: Factor = Field(
         default=0.03, description="Passes end when the policy has moved so far from the one that acted (KL divergence)."
     )
-    entropy_coef: NotNegative = Field(default=0.0, description="Factor of the entropy in the loss.")
+    entropy_coef: Weight = Field(default=0.0, description="Factor of the entropy in the loss.")

@@ -30,10 +30,13 @@ from mql.config.section import (
     NAME,
     PATH,
     Count,
+    Episodes,
+    Factor,
     FilePath,
     Files,
     Fraction,
     Positive,
+    Rows,
     Section,
     Whole,
     whole_number,
@@ -61,9 +64,11 @@ class TrainConfig(Section):
         default="uniform",
         description="Actions of the random steps: new at each, kept for a while, to random places, or at the object.",
     )
-    episodes_per_iteration: Count = Field(default=16, description="Episodes collected side by side between updates.")
-    batch_size: Count = Field(default=512, description="Transitions per update.")
-    env_steps_per_update: Positive = Field(default=8.0, description="Environment steps collected for each update.")
+    episodes_per_iteration: Episodes = Field(default=16, description="Episodes collected side by side between updates.")
+    batch_size: Rows = Field(default=512, description="Transitions per update.")
+    env_steps_per_update: Annotated[Positive, Field(ge=0.001, le=1_000_000)] = Field(
+        default=8.0, description="Environment steps collected for each update."
+    )
     anneal_steps: Whole = Field(
         default=0,
         description="Last environment steps of the run (half of it at most), over which agent.lr falls to a tenth.",
@@ -77,7 +82,7 @@ class TrainConfig(Section):
         default="uniform",
         description="Which of a task's episodes are drawn more often: none, successes, or the upper quarter by return.",
     )
-    episode_priority_factor: Annotated[Positive, Field(ge=1)] = Field(
+    episode_priority_factor: Annotated[Factor, Field(ge=1, le=1_000_000)] = Field(
         default=4.0, description="How many times as often their steps are drawn as those of other episodes."
     )
     task_sampling: Literal["even", "worst"] = Field(
@@ -120,7 +125,7 @@ class EvaluateConfig(Section):
     )
     tasks: Count = Field(default=10, description="Validation tasks per evaluation while training.")
     final_tasks: Count = Field(default=30, description="Tasks of the last evaluation.")
-    evaluation_episodes: Count = Field(default=1, description="Episodes per task, zero-shot and adapted each.")
+    evaluation_episodes: Episodes = Field(default=1, description="Episodes per task, zero-shot and adapted each.")
     seed: Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=2**63 - 1)] | None = Field(
         default=0,
         description="Seed of evaluations and adaptations (resets, noise, draws), whatever `seed` is; null: that one.",

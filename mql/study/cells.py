@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mql.api.checking import check_before_training
 from mql.api.families import as_trained_on
+from mql.api.plan import check_plan
 from mql.api.possible import check_suits
 from mql.api.training import check_device
 from mql.config.loading import load_experiment
@@ -111,6 +112,7 @@ def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool
             checked.add(path)
         harder = as_trained_on(family, config)
         check_suits(config, harder)
+        check_plan(config, harder, cell.given)
         size = replay_size(config, harder, ())
         own: float = size.nbytes if config.device == "cpu" else size.nbytes - size.device_bytes
         own = own if METHODS[config.method].replay else 0.0

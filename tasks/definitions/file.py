@@ -189,7 +189,7 @@ def _check_schema(marked: MarkedYaml) -> None:
         mend = f"this version of mql reads {SCHEMA}"
     else:
         mend = f"a definition says 'schema: {SCHEMA}'"
-    what = f"schema is {given!r}" if "schema" in marked.data else "schema is missing"
+    what = f"schema is {shown(given)}" if "schema" in marked.data else "schema is missing"
     raise UserError(what, where=marked.where("schema"), mend=mend)
 
 

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from tiny_runs import TINY
 
-from mql.api import training
+from mql.api import plan
 from mql.cli import app as cli
 from mql.config.loading import load_config
 from mql.config.schema import TrainConfig
@@ -211,7 +211,7 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
         ("train", "there is nothing to train on"),
         ("train point-robto", "unknown family 'point-robto': did you mean 'point-robot'"),
         ("train point-robot --set train.env_stpes=1", "(--set train.env_stpes): did you mean 'env_steps'"),
-        ("train point-robot --set agent.lr=-1", "agent.lr is -1 (--set agent.lr): it must be a number above 0"),
+        ("train point-robot --set agent.lr=-1", "agent.lr is -1 (--set agent.lr): it must be a number from 1e-12 to 1"),
         ("train point-robot --seed -1", "(--seed): it must be a whole number"),
         ("train missing.yaml", "no such file (missing.yaml)"),
         ("train bad.yaml", "unknown key 'env_stpes' (bad.yaml:3 train.env_stpes): did you mean 'env_steps'"),
@@ -258,20 +258,20 @@ def test_mistakes(mql: Command, finished: Path, arguments: str, message: str) ->
 def test_a_replay_that_does_not_fit_is_refused(mql: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against what is left, with the bytes that would be allocated; and the mend works."""
     left = {"cpu": AvailableMemory(10e6, "in this container")}
-    monkeypatch.setattr(training, "available_memory", lambda device: left[device])
+    monkeypatch.setattr(plan, "available_memory", lambda device: left[device])
     said = mql.error("train", "point-robot", "--run-dir", "run")
     assert "rows needs 0.2 GB (train.replay_capacity): 0.0 GB are free in this container; set it to at most" in said
     fits = said.split()[-1].replace(",", "")
     config = load_config("point-robot", overrides=[f"train.replay_capacity={fits}"])
     family = registry.load("point-robot")
-    training.check_memory(config, family)
+    plan.check_memory(config, family)
     assert replay_size(config, family).nbytes > 9e6
     left["cpu"] = AvailableMemory(10e3, "on this machine")
     said = mql.error("train", "point-robot", "--run-dir", "run")
     assert "it holds at least one episode of 20 steps of each of 40 training tasks" in said
     left.update(cpu=AvailableMemory(1e12, ""), cuda=AvailableMemory(10e6, "on this GPU"))
     with pytest.raises(UserError, match=r"0\.0 GB are free on this GPU"):
-        training.check_memory(config.model_copy(update={"device": "cuda", "train": TrainConfig()}), family)
+        plan.check_memory(config.model_copy(update={"device": "cuda", "train": TrainConfig()}), family)
 
 
 def test_cuda_without_a_gpu(mql: Command, monkeypatch: pytest.MonkeyPatch) -> None:
