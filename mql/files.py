@@ -178,14 +178,29 @@ def read_from_folder(path: Path, name: str) -> bytes:
     """Read a file of a folder that `write_folder` wrote.
 
     Raises:
-        UserError: it is missing, or differs from its checksum in any byte.
+        UserError: it is missing, no file of that folder, or differs from its checksum in any byte.
     """
+    mend = "restore it from a copy, or save the agent again"
     with user_errors(path / name):
+        for each in (name, CHECKSUMS):
+            if (path / each).exists() and not ((path / each).is_file() and not (path / each).is_symlink()):
+                raise UserError("this is no file of the folder's own", where=str(path / each), mend=mend)
         data, sums = (path / name).read_bytes(), (path / CHECKSUMS).read_bytes()
     if f"{sha256(data)}  {name}".encode() not in sums.splitlines():
-        mend = "restore it from a copy, or save the agent again"
         raise UserError("the file is damaged", where=str(path / name), mend=mend)
     return data
+
+
+def read_facts_from_folder(path: Path, name: str) -> dict[str, Any]:
+    """Read a file of a folder that `write_folder` wrote, which is one JSON object. Raises UserError as that does."""
+    data = read_from_folder(path, name)
+    try:
+        facts = json.loads(data)
+    except (ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict):
+        raise UserError("the file is no JSON object", where=str(path / name), mend="save the agent again")
+    return facts
 
 
 def remove_folder(path: Path) -> None:

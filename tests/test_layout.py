@@ -72,7 +72,10 @@ RANKS_OF_TASKS = {name: rank for rank, names in enumerate(ORDER_OF_TASKS) for na
 # The public names and `python -m mql` stand above everything.
 TOP = {"mql", "mql.__main__", "mql.tasks", "mql.robots"}
 # What tasks and robots use, too.
-FOR_ALL = ("mql.errors", "mql.plain_text", "mql.compiling", "mql.config.marked_yaml", "mql.config.findings", "mql.config.parts")
+FOR_ALL = (
+    *("mql.errors", "mql.plain_text", "mql.compiling"),
+    *("mql.config.marked_yaml", "mql.config.findings", "mql.config.parts"),
+)
 # What the learning code knows of tasks; from mql.api on, modules may use all of them.
 FAMILY_CONTRACT = {"mql.tasks.family", "mql.tasks.fault"}
 KNOW_A_FAMILY = {"mql.evaluation.meta_world_protocol"}  # Meta-World's own protocol

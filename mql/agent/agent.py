@@ -131,10 +131,12 @@ class Agent:
             UserError: the folder holds none, or a damaged one, or one of another format version.
         """
         obs_dim, action_dim, config = saving.read_description(Path(folder))
+        tensors = saving.read_tensors(Path(folder))
+        saving.check_size(tensors, obs_dim, action_dim, config, str(folder))
         agent = cls(obs_dim, action_dim, config, seed=0, device=device)
         try:
-            agent.load_tensors(saving.read_tensors(Path(folder)))
-        except (KeyError, ValueError) as error:
+            agent.load_tensors(tensors)
+        except (KeyError, ValueError, RuntimeError) as error:
             mend = "use the version of mql that wrote it"
             raise UserError(f"the tensors do not fit the agent: {error}", where=str(folder), mend=mend) from None
         return agent

@@ -6,12 +6,10 @@ family, a copy of the definition. It needs nothing of the run that it comes from
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mql.adaptation.result import Report
 from mql.agent import saving
@@ -24,7 +22,7 @@ from mql.config.loading import Overrides, override, parse_overrides, read_resolv
 from mql.config.schema import Config
 from mql.errors import UserError
 from mql.evaluation.held_out import TaskResult, evaluate
-from mql.files import as_data, read_from_folder, to_json, write_folder
+from mql.files import as_data, read_facts_from_folder, read_from_folder, to_json, write_folder
 from mql.tasks.family import Task, TaskFamily
 from mql.threads import limit_threads
 from mql.training.meta_q_learning import evaluation_record
@@ -187,15 +185,17 @@ class Adapted:
         if not is_adapted(path):
             mend = "give one that Adapted.save or mql adapt --out wrote"
             raise UserError("the folder holds no adapted agent", where=str(path), mend=mend)
-        described: dict[str, Any] = json.loads(read_from_folder(path, FACTS))
-        if described.pop("format") != FORMAT or described.pop("format_version") != FORMAT_VERSION:
+        described = read_facts_from_folder(path, FACTS)
+        if described.pop("format", None) != FORMAT or described.pop("format_version", None) != FORMAT_VERSION:
             mend = "use the version of mql that wrote it"
             raise UserError("the format is one that this version does not read", where=str(path / FACTS), mend=mend)
         read_from_folder(path, CONFIG)
+        report, task = described.pop("report", None), described.pop("parameters", None)
+        if not isinstance(report, dict) or not isinstance(task, dict | None) or "env_steps" not in described:
+            raise UserError("its facts are not complete", where=str(path / FACTS), mend="save the agent again")
         config = changed_config(read_resolved(path / CONFIG), settings)
         agent = Agent.load(path, device=config.device)
         source = source_in(path, config, described, given=family, trust=trust)
-        report, task = described.pop("report"), described.pop("parameters")
         return cls(agent, config, report, None, task, described, source)
 
 

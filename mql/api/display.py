@@ -12,6 +12,7 @@ from mql.api.progress import Progress, header
 from mql.config.schema import Config
 from mql.kernels.loading import status
 from mql.kernels.products import bfloat16_in_hardware
+from mql.plain_text import plain
 from mql.runs.run_dir import RunDir
 from mql.training.learning import Learning
 from mql.types import JSON
@@ -98,8 +99,8 @@ def shown(path: Path) -> str:
 
 
 def say(text: str) -> None:
-    """Write one line."""
-    print(text, file=sys.stderr, flush=True)
+    """Write one line, of characters that show."""
+    print(plain(text), file=sys.stderr, flush=True)
 
 
 def _precision(config: Config) -> str:

@@ -195,9 +195,11 @@ def _of_meta_q_learning(config: Config, obs: int, action: int, episode_length: i
     if METHODS[config.method].adapts:
         for key in ("batch_size", "round_batch_size", "step1_batch_size"):
             yield _batch(f"adapt.{key}", getattr(adapt, key), width)
+    if config.method == "mql":
         rows = min(adapt.scored_transitions, train.replay_capacity)
         yield Need("adapt.scored_transitions", "rows to weigh", 2.0 * _DOUBLE * rows * (2 * obs + action + z + 1))
     if config.method == "pearl":
+        yield _batch("pearl.latent_dim", train.batch_size, 2 * z)
         rows = pearl.tasks_per_update * pearl.context_transitions
         yield _batch("pearl.context_transitions", rows, 2 * element + sum(agent.hidden_sizes))
 

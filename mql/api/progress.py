@@ -19,6 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from mql.plain_text import plain
 from mql.types import COLLECTED_TERM
 
 LINE_INTERVAL = 30.0  # seconds between lines where there is no terminal
@@ -151,7 +152,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Write one line that stays, above the bar."""
-        self._console.print(Text(text), soft_wrap=True)
+        self._console.print(Text(plain(text)), soft_wrap=True)
 
     def close(self) -> None:
         """Take the bar away and leave one last line. Closing again does nothing."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mql.api.families import find_family
-from mql.cli.results import output
+from mql.cli.results import tell
 from mql.cli.tables import print_json
 from mql.cli.task_argument import task_parameters
 from mql.data.checking import check as findings_in
@@ -54,7 +54,7 @@ def check(
     else:
         for row in rows:
             _print_checked(row)
-        print(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}", file=output())
+        tell(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
     return 2 if errors else 0
 
 
@@ -74,7 +74,7 @@ def convert(
     if as_json:
         print_json({"file": str(out), "episodes": len(logged), "steps": steps})
     else:
-        print(f"{out}: {_count(len(logged), 'episode')}, {steps:,} steps", file=output())
+        tell(f"{out}: {_count(len(logged), 'episode')}, {steps:,} steps")
 
 
 def show(
@@ -110,7 +110,7 @@ def show(
         title += f", as {known.name} gets it"
     with user_errors(out):
         draw_logged(out, chosen, title=title, step=step)
-    print(out, file=output())
+    tell(str(out))
 
 
 def logged_in(
@@ -187,12 +187,12 @@ def _print_checked(row: Mapping[str, Any]) -> None:
         obs = "no observations" if row["obs"] is None else f"obs {row['obs']}"
         rate = "" if row["step_seconds"] is None else f", a row every {row['step_seconds']:.4g} s"
         sizes = f"{_count(row['episodes'], 'episode')}, {row['steps']:,} steps, {obs}, action {row['action']}{rate}"
-        print(f"{row['file']}: {sizes}", file=output())
+        tell(f"{row['file']}: {sizes}")
     lines = [each["line"] for each in row["findings"]]
     for line in lines[:_MOST_LINES]:
-        print(line, file=output())
+        tell(line)
     if len(lines) > _MOST_LINES:
-        print(f"... and {len(lines) - _MOST_LINES} more (--json lists all)", file=output())
+        tell(f"... and {len(lines) - _MOST_LINES} more (--json lists all)")
 
 
 def _task(given: Sequence[str], family: TaskFamily | None) -> Mapping[str, object] | str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ from mql.api.possible import check_adapts
 from mql.api.run import Run, open_run
 from mql.cli.adaptation_text import in_words
 from mql.cli.play import film_evaluation, open_studio
+from mql.cli.results import tell, tell_aside
 from mql.cli.tables import print_evaluation, print_json, print_protocol, print_task_rows
 from mql.cli.task_argument import chosen_task, task_parameters
 from mql.cli.task_bar import task_bar
@@ -72,10 +72,10 @@ def evaluate(
                 films = film_evaluation(studio, video, agent_of, results, on_task)
             record["tasks"] = [{**row, **film} for row, film in zip(record["tasks"], films, strict=True)]
     if isinstance(agent_of, Adapted) and adapting:
-        print("note: zero-shot is the agent as it was saved; it cannot adapt again without its run", file=sys.stderr)
+        tell_aside("note: zero-shot is the agent as it was saved; it cannot adapt again without its run")
     print_json(record) if as_json else print_evaluation(record)
     if video is not None and not as_json:
-        print(f"films: {video}")
+        tell(f"films: {video}")
 
 
 def evaluate_by_protocol(
@@ -169,14 +169,14 @@ def adapt(
     else:
         if not data:
             print_task_rows([row])
-        print(in_words(row))
+        tell(in_words(row))
         for note in row.get("data", {}).get("notes", ()):
-            print(f"note: {note}", file=sys.stderr)
+            tell_aside(f"note: {note}")
         for written in (out, picture):
             if written is not None:
-                print(f"written: {written}")
+                tell(f"written: {written}")
     if isinstance(task, Task) and not task.in_training_range:
-        print("note: the task is outside the range of the training tasks", file=sys.stderr)
+        tell_aside("note: the task is outside the range of the training tasks")
 
 
 def _told(family: TaskFamily, given: Sequence[str]) -> Task | Mapping[str, object] | None:

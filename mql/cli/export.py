@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mql.api.adapted import Adapted, is_adapted
 from mql.api.run import open_run
-from mql.cli.results import output
+from mql.cli.results import tell
 from mql.cli.tables import print_json
 from mql.errors import UserError
 
@@ -30,4 +30,4 @@ def export(path: Path, *, out: Path, checkpoint: int | None, trust: bool, as_jso
         "next": f"read {out / 'README.md'}, copy the folder, and start from example.py",
     }
     for name, text in shown.items():
-        print(f"{name}: {text}", file=output())
+        tell(f"{name}: {text}")

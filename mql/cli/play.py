@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mql.agent.robot_policy import RobotPolicy
 from mql.api.adapted import Adapted, is_adapted
 from mql.api.run import Run, open_run
+from mql.cli.results import tell, tell_aside
 from mql.cli.tables import print_json
 from mql.cli.task_argument import chosen_task
 from mql.cli.task_bar import task_bar
@@ -79,8 +79,8 @@ def play(
         print_json(as_data({**result.to_json(), **_named(result.task), **_film_facts(film)}))
         return
     for told in film.told:
-        print(f"{told.label}: {_in_words(told)}")
-    print(f"written: {out}")
+        tell(f"{told.label}: {_in_words(told)}")
+    tell(f"written: {out}")
 
 
 def film_evaluation(
@@ -149,7 +149,7 @@ def _warn(told: Sequence[Told], out: Path) -> None:
     for one in told:
         if not one.as_measured:
             why = f"played again to be drawn, the episode ({one.label}) got other rewards"
-            print(f"warning: {out}: {why}; the film shows the second time", file=sys.stderr)
+            tell_aside(f"warning: {out}: {why}; the film shows the second time")
 
 
 def _check_adapted(path: Path, adapted: bool, checkpoint: int | None) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mql.cli.results import output
+from mql.cli.results import tell, tell_aside
 from mql.cli.tables import print_json
 from mql.errors import UserError
 from mql.report.page.drawing.canvas import Pictures
@@ -55,8 +54,8 @@ def report(
     files = [] if folder is None else [*pictures.files, *write_tables(folder, page)]
     if not as_json:
         for family, sentence in page.sentences.items():
-            print(f"{family}: {sentence}", file=output())
-        print(f"wrote {out}" + (f", and figures and tables in {folder}" if folder else ""), file=output())
+            tell(f"{family}: {sentence}")
+        tell(f"wrote {out}" + (f", and figures and tables in {folder}" if folder else ""))
         return
     print_json(
         {
@@ -152,7 +151,7 @@ def _look(runs: Sequence[RunFacts], *, trust: bool) -> list[str]:
     chosen = [group.runs[0] for group in groups][:MOST_LOOKED]
     for run in chosen:
         if len(runs) > 1:
-            print(f"loading {run.name}", file=sys.stderr)
+            tell_aside(f"loading {run.name}")
         run.looked = look(run, trust=trust)
     if len(chosen) == len(runs):
         return []

@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, TextIO
 
+from mql.plain_text import plain
+
 _STDOUT, _STDERR = 1, 2
 
 _output: TextIO | None = None
@@ -21,6 +23,16 @@ _output: TextIO | None = None
 def output() -> TextIO:
     """Return the file that results are written to."""
     return sys.stdout if _output is None else _output
+
+
+def tell(text: str) -> None:
+    """Print a line of results for people: only characters that show, whatever other people's files call things."""
+    print(plain(text), file=output())
+
+
+def tell_aside(text: str) -> None:
+    """Print a line on standard error, as `tell` does."""
+    print(plain(text), file=sys.stderr, flush=True)
 
 
 def guard(command: Any) -> Any:

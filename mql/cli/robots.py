@@ -5,7 +5,6 @@ A model that nobody knows can crash MuJoCo: it is compiled in a worker process o
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -16,11 +15,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from mql.cli.results import tell_aside
 from mql.cli.tables import print_checks, print_json, print_robot, print_robots, tally
 from mql.collecting.workers import WorkerLost, Workers
 from mql.errors import UserError
 from mql.files import user_errors, write_atomic
 from mql.films.opengl import open_opengl
+from mql.plain_text import plain
 from mql.robots import registry
 from mql.robots.spec import RobotSpec
 
@@ -50,7 +51,7 @@ def show(name: str, *, menagerie: Path | None, as_json: bool) -> None:
         description["path"] = str(spec.path())
     except UserError as error:
         description["path"] = None
-        print(f"the model is missing: {error}", file=sys.stderr)
+        tell_aside(f"the model is missing: {error}")
     print_json(description) if as_json else print_robot(description)
 
 
@@ -73,7 +74,7 @@ def check(names: Sequence[str], *, menagerie: Path | None, as_json: bool) -> int
         tables.append((name, seconds, [line.to_json() for line in lines]))
         failures += sum(line.result == "fail" for line in lines)
         counts = tally(line.result for line in lines)
-        console.print(Text(f"{number}/{len(chosen)} {name}: {counts} ({seconds:.1f} s)"))
+        console.print(Text(plain(f"{number}/{len(chosen)} {name}: {counts} ({seconds:.1f} s)")))
     if as_json:
         print_json([line for _, _, results in tables for line in results])
     else:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mql.cli.results import output
+from mql.plain_text import plain
 
 SPLITS = ("train", "validation", "test", "ood")  # that a list of families shows
 WIDTH_OF_A_FILE = 120  # columns where standard output is no terminal
@@ -242,8 +243,16 @@ def _success_rate(rows: Sequence[Row], key: str) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+class _PlainTable(Table):
+    """A table whose cells are texts and nothing else: no markup, and only characters that show."""
+
+    def add_row(self, *cells: Any, **more: Any) -> None:
+        """Add a row."""
+        super().add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in cells), **more)
+
+
 def _table(*left: str, right: Iterable[str] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = _PlainTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in left:
         table.add_column(title, overflow="fold")
     for title in right:
@@ -254,7 +263,7 @@ def _table(*left: str, right: Iterable[str] = ()) -> Table:
 def _print(*parts: Table | str) -> None:
     console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
     for part in parts:
-        console.print(Text(part) if isinstance(part, str) else part)
+        console.print(Text(plain(part)) if isinstance(part, str) else part)
     console.print()
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
+from mql.cli.results import tell, tell_aside
 from mql.collecting.workers import WorkerLost, Workers
 from mql.errors import UserError, nearest
 from mql.files import TEMPORARY, remove_folder
@@ -58,22 +58,22 @@ def new(name: str, *, robot: str | None, out: Path | None, end: str | None, hidd
             remove_folder(unfinished)
     written, chosen, remarks = answer
     for remark in remarks:
-        print(f"note: {remark}", file=sys.stderr)
-    print(f"written to {folder}{os.sep}:")
+        tell_aside(f"note: {remark}")
+    tell(f"written to {folder}{os.sep}:")
     for path in written:
-        print(f"  {path}")
-    print("chosen:")
+        tell(f"  {path}")
+    tell("chosen:")
     for what, text in chosen.items():
-        print(f"  {what}: {text}")
+        tell(f"  {what}: {text}")
     definition = folder / f"{name}.yaml"
-    print(f"next:\n  mql tasks check {definition}\n  mql tasks render {definition} -o {name}.png")
-    print(f"  mql train {folder / experiment_file(name)}")
+    tell(f"next:\n  mql tasks check {definition}\n  mql tasks render {definition} -o {name}.png")
+    tell(f"  mql train {folder / experiment_file(name)}")
 
 
 def print_schemas() -> None:
     """Do what `mql tasks schema` does."""
     for what, path in (schema_paths() | {"study": schema_path()}).items():
-        print(f"{what}: {path}")
+        tell(f"{what}: {path}")
 
 
 def _write(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +11,14 @@ from rich.text import Text
 
 from mql.api.families import builder, find_family
 from mql.cli.check import FamilyResults, check_families
+from mql.cli.results import tell_aside
 from mql.cli.tables import print_checks, print_families, print_family, print_json, tally
 from mql.errors import UserError
 from mql.films.files import check_name
 from mql.films.opengl import open_opengl
 from mql.films.replay import Take
 from mql.films.studio import Studio, check_sides
+from mql.plain_text import plain
 from mql.robots.drawing.shot import shot_of
 from mql.tasks import registry
 from mql.tasks.checks.effort import FULL, QUICK
@@ -40,9 +41,9 @@ def list_families(*, as_json: bool) -> None:
         except UserError as error:
             missing[f"{error.what}: {error.mend}"] = missing.get(f"{error.what}: {error.mend}", 0) + 1
     for clash in registry.left_out():
-        print(f"skipped a family: {clash}", file=sys.stderr)
+        tell_aside(f"skipped a family: {clash}")
     for why, count in missing.items():
-        print(f"skipped {count} {'family' if count == 1 else 'families'}: {why}", file=sys.stderr)
+        tell_aside(f"skipped {count} {'family' if count == 1 else 'families'}: {why}")
     print_json(rows) if as_json else print_families(rows)
 
 
@@ -57,7 +58,7 @@ def show(name: str, *, trust: bool, as_json: bool) -> None:
         numbers = {"observation": observed_numbers(family), "action": commanded_numbers(family)}
         description = family.describe() | numbers | {"text": own_text(family)}
     except Untrusted as error:
-        print(f"sizes are unknown: {error}", file=sys.stderr)
+        tell_aside(f"sizes are unknown: {error}")
         description = outline(Path(name)).describe() | {"obs_dim": None, "action_dim": None}
     print_json(description) if as_json else print_family(description)
 
@@ -75,13 +76,13 @@ def check(names: Sequence[str], *, quick: bool, trust: bool, as_json: bool) -> i
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if quick and not names:
         number = f"{len(chosen)} of {len(everything)} families"
-        console.print(Text(f"quick: {number}, the first of each module (those of one module share their code)"))
+        console.print(Text(plain(f"quick: {number}, the first of each module (those of one module share their code)")))
     opengl = open_opengl()
     done: list[FamilyResults] = []
     effort = QUICK if quick else FULL
     for family in check_families(builds, effort, opengl=opengl, slots=min(SLOTS, os.cpu_count() or 1)):
         done.append(family)
-        console.print(Text(f"{len(done)}/{len(chosen)} {_line(family)}"))
+        console.print(Text(plain(f"{len(done)}/{len(chosen)} {_line(family)}")))
     done.sort(key=lambda family: chosen.index(family.family))
     results = [result for family in done for result in family.results]
     if as_json:

@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 
 from mql.api.families import find_family
+from mql.cli.results import tell
 from mql.cli.task_argument import chosen_task
 from mql.errors import UserError, nearest
 from mql.robots.drawing.shot import fixed_camera
@@ -122,7 +123,7 @@ def show_in_window(
         window = open_window(shown.model, data)
         try:
             _aim(window, shown, camera)
-            print(f"{family.name}, {task.split} task: {name_values(task.parameters)}; close the window to end")
+            tell(f"{family.name}, {task.split} task: {name_values(task.parameters)}; close the window to end")
             play(env, actor, shown.model, data, window, seed=seed, seconds=family.control_timestep)
         finally:
             window.close()

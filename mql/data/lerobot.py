@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mql.data.logged import Column
-from mql.data.table import Budget, Table, not_numbers
+from mql.data.table import Budget, Table, check_inside, not_numbers
 from mql.errors import UserError, missing_package, told
 
 
@@ -26,7 +26,7 @@ class _ParquetTable(Table):
         assert self.budget is not None
         wanted = list(dict.fromkeys((*names, *texts)))
         try:
-            with pyarrow.parquet.ParquetFile(self.path) as file:
+            with pyarrow.parquet.ParquetFile(self.path, page_checksum_verification=True) as file:
                 self.budget.take(_size(file.metadata, wanted), self.file)
                 read = file.read(columns=wanted, use_threads=False)
         except (pyarrow.ArrowException, OSError) as error:
@@ -55,6 +55,8 @@ def tables(path: Path, budget: Budget) -> Iterator[Table]:
     if not files:
         raise UserError("the data set has no data/*.parquet", where=str(path), mend="download its data, not only meta/")
     for file in files:
+        if path.is_dir():
+            check_inside(file, path)
         try:
             names = pyarrow.parquet.read_schema(file).names
         except (pyarrow.ArrowException, OSError) as error:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mql.data import hdf5
 from mql.data.logged import Column
-from mql.data.table import Budget, Table, numbers
+from mql.data.table import Budget, Table, check_inside, numbers
 from mql.errors import UserError, missing_package, told
 
 SCHEME = "minari:"
@@ -57,6 +57,8 @@ def tables(folder: Path, budget: Budget) -> Iterator[Table]:
     """
     data = _inner(folder)
     assert data is not None
+    for file in (data, *sorted(data.rglob("*"))):
+        check_inside(file, folder)
     if (data / _HDF5).is_file():
         yield from hdf5.tables(data / _HDF5, budget)
         return

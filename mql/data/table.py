@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +73,21 @@ class Table(ABC):
             mend = f"name what you need of it, such as {', '.join(inner[:3])}"
             return UserError(f"{name!r} is a group of {len(inner)} columns", where=where, mend=mend)
         return UserError(f"there is no column {name!r} in {self.where}", where=where, mend=nearest(name, names))
+
+
+def check_inside(file: Path, folder: Path) -> None:
+    """Refuse a file of a data set that is a link to somewhere else.
+
+    Raises:
+        UserError: it is.
+    """
+    try:
+        inside = file.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # links that lead in a circle
+        inside = False
+    if not inside:
+        mend = "a data set reads nothing outside its folder; copy it with what its links lead to (cp -rL)"
+        raise UserError("the file is a link that leads outside", where=str(file), mend=mend)
 
 
 def numbers(values: npt.NDArray[np.generic], *, where: str) -> Column:

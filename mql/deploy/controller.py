@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 FORMAT, FORMAT_VERSION = "mql.controller", 1
-CARD, MODEL = "card.json", "policy.onnx"
+CARD, MODEL, SUMS = "card.json", "policy.onnx", "SHA256SUMS"
 MODES = ("act", "shadow")
 
 MOST_CARD_BYTES, MOST_MODEL_BYTES = 4_000_000, 500_000_000
@@ -36,6 +36,7 @@ KEPT = 10_000  # latencies, of which percentiles are taken
 
 _PORTS = {"obs", "last_action", "last_reward", "first", "known", "state"}, {"action", "next_state"}
 _ELSEWHERE = b"\x0a\x08location"  # how a tensor that lies in another file names it
+_COPY = "copy the whole folder again"
 _QUIET = 3  # onnxruntime then logs errors only
 
 Row = npt.NDArray[np.float32]
@@ -258,7 +259,9 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """
     where = os.path.join(folder, CARD)
     try:
-        text = _bytes(where, MOST_CARD_BYTES).decode()
+        data = _bytes(where, MOST_CARD_BYTES)
+        _check_sum(folder, data)
+        text = data.decode()
         card = json.loads(text, object_pairs_hook=_unique, parse_constant=lambda name: _refuse_value(name))
     except (ValueError, RecursionError) as error:
         if isinstance(error, ControllerError):
@@ -292,12 +295,21 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return card
 
 
+def _check_sum(folder: str | os.PathLike[str], card: bytes) -> None:
+    """Compare the card with the folder's list of checksums, where that was copied, too."""
+    where = os.path.join(folder, SUMS)
+    if os.path.exists(where):
+        line = f"{hashlib.sha256(card).hexdigest()}  {CARD}".encode()
+        if line not in _bytes(where, MOST_CARD_BYTES).splitlines():
+            _refuse(f"the card is damaged: its checksum is not that of {SUMS}", os.path.join(folder, CARD), _COPY)
+
+
 def _session(folder: str | os.PathLike[str], card: Mapping[str, Any]) -> Any:
     """Load the model on one thread, once its checksum is that of the card and it needs no other file."""
     where = os.path.join(folder, MODEL)
     model = _bytes(where, MOST_MODEL_BYTES)
     if hashlib.sha256(model).hexdigest() != card["files"][MODEL]["sha256"]:
-        _refuse("the model is damaged: its checksum is not that of the card", where, "copy the whole folder again")
+        _refuse("the model is damaged: its checksum is not that of the card", where, _COPY)
     if _ELSEWHERE in model:
         _refuse("the model wants to read another file", where, "use the folder as mql export wrote it")
     try:

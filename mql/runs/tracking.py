@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 from mql.config.schema import WandbConfig
 from mql.errors import missing_package, told
+from mql.plain_text import plain
 from mql.types import JSON
 
 Say = Callable[[str], None]
@@ -268,4 +269,4 @@ def _numbers(record: Record, prefix: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _on_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(plain(line), file=sys.stderr, flush=True)

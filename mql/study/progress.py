@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mql.api.progress import LINE_INTERVAL, duration
+from mql.plain_text import plain
 from mql.study.cells import Cell
 from mql.study.folder import CellState, StudyDir
 
@@ -85,7 +86,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Write one line that stays, above the bar."""
-        self._console.print(Text(text), soft_wrap=True)
+        self._console.print(Text(plain(text)), soft_wrap=True)
 
     def status(self) -> str:
         """Return the present state as one line of text."""

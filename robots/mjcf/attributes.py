@@ -27,6 +27,14 @@ _MOST = {
     "actdim": 1_000,
     "dim": 100_000,  # of a user sensor
     "nsample": 100_000,
+    # Of a solver: with a tolerance of 0 it makes them all, at every step.
+    "iterations": 100_000,
+    "ls_iterations": 100_000,
+    "noslip_iterations": 100_000,
+    "ccd_iterations": 100_000,
+    "mpr_iterations": 100_000,
+    "sdf_iterations": 100_000,
+    "sdf_initpoints": 100_000,
 }
 _NUMERIC = 1_000_000  # size of a <numeric>
 _MEMORY = 1e9  # bytes of <size memory>

@@ -27,6 +27,8 @@ _FIELDS = (
     *("actuator_gainprm", "actuator_biasprm", "actuator_gear", "actuator_ctrlrange", "actuator_forcerange"),
     *("qpos0", "key_qpos"),
 )
+_LARGEST = 1e15  # in SI units: no physics has more, and its square is lost in rounding
+_LONGEST_STEP = 100.0  # s
 _NOT_NEGATIVE = ("body_mass", "body_inertia", "dof_damping", "dof_frictionloss", "dof_armature", "geom_friction")
 # A row of an array belongs to a thing with a name.
 _OWNERS = {"body": mujoco.mjtObj.mjOBJ_BODY, "jnt": mujoco.mjtObj.mjOBJ_JOINT, "geom": mujoco.mjtObj.mjOBJ_GEOM}
@@ -83,12 +85,14 @@ def number_faults(model: mujoco.MjModel) -> Iterator[str]:
         for row, numbers in enumerate(rows):
             if not np.isfinite(numbers).all():
                 yield f"{field} of {_owner(model, field, row)} is {_first_odd(numbers)}"
+            elif (np.abs(numbers) > _LARGEST).any():
+                yield f"{field} of {_owner(model, field, row)} is {numbers[np.argmax(np.abs(numbers))]:g}"
             elif field in _NOT_NEGATIVE and (numbers < 0).any():
                 yield f"{field} of {_owner(model, field, row)} is negative"
-    if not (math.isfinite(model.opt.timestep) and model.opt.timestep > 0):
+    if not (math.isfinite(model.opt.timestep) and 0 < model.opt.timestep <= _LONGEST_STEP):
         yield f"the physics timestep is {model.opt.timestep:g} s"
-    if not np.isfinite(model.opt.gravity).all():
-        yield "gravity is not a number"
+    if not (np.abs(model.opt.gravity) <= _LARGEST).all():
+        yield "gravity is not a number, or a huge one"
 
 
 def _owner(model: mujoco.MjModel, field: str, row: int) -> str:

@@ -72,7 +72,10 @@ def parse(path: Path, most: int) -> Element:
     except OSError as error:
         raise UserError(f"cannot read the file ({error})", where=str(path), mend="check path and permissions") from None
     if len(data) > _MOST_BYTES:
-        what, mend = f"the XML has more than {_MOST_BYTES / 1e6:.0f} MB", "put the numbers of meshes into files of their own"
+        what, mend = (
+            f"the XML has more than {_MOST_BYTES / 1e6:.0f} MB",
+            "put the numbers of meshes into files of their own",
+        )
         raise UserError(what, where=str(path), mend=mend)
     text = data.decode("utf-8-sig", errors="replace")  # whatever the file says of its encoding
     text = _without_comments(_DECLARATION.sub(_lines_only, text))

@@ -93,7 +93,7 @@ def _every_key(folder: Path, *, step: int) -> int:
             load_experiment(str(path), families=KNOWN)
         except UserError as error:
             refused += 1
-            check_refusal(error, str(path))
+            check_refusal(error, str(path), "/etc/passwd")
     return refused
 
 
