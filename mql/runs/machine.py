@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -14,12 +13,14 @@ import torch
 
 from mql.kernels.loading import status
 from mql.runs.folder import FORMAT, FORMAT_VERSION
+from mql.runs.git_state import git_state
 
 PACKAGES = ("mql", "torch", "mujoco", "numpy", "gymnasium", "scikit-learn")
 
 
 def describe_environment(command: Sequence[str]) -> dict[str, Any]:
     """Describe format, versions, machine, git commit of the working directory and `command`; unknown facts are None."""
+    commit, changes = git_state()
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -32,8 +33,8 @@ def describe_environment(command: Sequence[str]) -> dict[str, Any]:
             "kernels": status().reason or "compiled",
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_changes": _git("status", "--porcelain", "--untracked-files=no"),
+        "git_commit": commit,
+        "git_changes": changes,
     }
 
 
@@ -53,11 +54,3 @@ def _cpu_model() -> str | None:
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or None
 
-
-def _git(*arguments: str) -> str | None:
-    """Output of a git command, or None outside a repository, without git, or when git takes too long."""
-    try:
-        finished = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return None
-    return finished.stdout.strip()
