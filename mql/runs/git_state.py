@@ -34,7 +34,7 @@ _QUIET = {  # no question, no fetching, no refreshed index
 
 
 def git_state() -> tuple[str | None, str | None]:
-    """Return the commit of the working directory, and the tracked files that differ from it, as `git status` lists them.
+    """Return the commit of the working directory, and the tracked files that have changed, as `git status` lists them.
 
     Both are None outside a repository, without git, or when git takes too long; the list is None, too, where the
     repository is laid out in a way that can't be looked at without obeying its configuration.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,35 @@ def describe_environment(command: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def differences(then: Mapping[str, Any]) -> list[str]:
+    """Say what is not as it was when a run began, of all that its numbers depend on to the last bit.
+
+    Args:
+        then: the run's ``environment.json``; what it does not say is not compared.
+    """
+    now = {
+        "kernels": status().reason or "compiled",
+        "processor": _cpu_model(),
+        **{name: package_version(name) for name in ("torch", "numpy", "mujoco")},
+    }
+    machine, versions = (
+        {**found} if isinstance(found := then.get(key), dict) else {} for key in ("machine", "versions")
+    )
+    before = {**versions, "kernels": machine.get("kernels"), "processor": machine.get("cpu")}
+    if before["kernels"] != "compiled" != now["kernels"]:  # why there were, and are, none does not matter
+        before["kernels"] = now["kernels"]
+    said = {name: (before.get(name), now[name]) for name in now}
+    return [
+        "no compiled kernels here (" + str(new) + "), as there were"
+        if (name, old) == ("kernels", "compiled")
+        else f"compiled kernels, where there were none ({old})"
+        if name == "kernels"
+        else f"{name} {new}, was {old}"
+        for name, (old, new) in said.items()
+        if old is not None and new is not None and old != new
+    ]
+
+
 def package_version(name: str) -> str | None:
     """Version of an installed distribution, or None; nothing is imported."""
     try:
@@ -53,4 +82,3 @@ def _cpu_model() -> str | None:
         return platform.processor() or None
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or None
-
