@@ -67,6 +67,8 @@ class Checkpoint:
             number = chunk.first
             try:
                 for number, episode in enumerate(decode_episodes(data), start=chunk.first):
+                    if episode.task < 0:
+                        raise Undecodable(f"episode {number} is of task {episode.task}")
                     yield number, episode
                 whole = number == chunk.last
             except Undecodable as error:

@@ -1,4 +1,4 @@
-"""SIGKILL at any moment of training, of a study or of a report: what comes of it in the end is the same, bit for bit."""
+"""SIGKILL at any moment of training, of a study or of a report: what comes of it in the end is bit for bit the same."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_study_that_is_killed(tmp_path: Path) -> None:
     """Its own process is killed; those of its runs save and end. Afterwards nothing differs."""
     settings = "\n".join(f"  {line.partition('=')[0]}: {line.partition('=')[2]}" for line in SET)
     file = tmp_path / "study.yaml"
-    file.write_text(f"name: two\nfamilies: [point-robot]\nseeds: [0, 1]\nsettings:\n{settings}\n")
+    file.write_text(f"schema: mql.study/1\nname: two\nfamilies: [point-robot]\nseeds: [0, 1]\nsettings:\n{settings}\n")
     rng = random.Random(3)
     program = [sys.executable, "-m", "mql", "study", str(file)]
     subprocess.run([*program, "--dir", str(tmp_path / "whole"), "--workers", "1"], check=True, capture_output=True)
