@@ -14,12 +14,16 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 SHARED = ("-fPIC", "-shared")
 COMPILE_SECONDS = 120
+_BUILD = "build-"
+_LEFT_SECONDS = 10 * COMPILE_SECONDS  # nobody compiles that long
 
 
 @dataclass(frozen=True)
@@ -45,19 +49,21 @@ def load(source: Path, choices: Iterable[Sequence[str]]) -> Status:
     reason = ""
     for flags in choices:
         try:
-            return Status(ctypes.CDLL(str(_compiled(source, compiler, flags))), "")
+            with _cache_folder() as folder:
+                return Status(ctypes.CDLL(str(_compiled(source, compiler, flags, folder))), "")
         except (OSError, subprocess.SubprocessError) as error:
             reason = f"{compiler} failed: {_last_line(error)}"
     return Status(None, reason)
 
 
-def _compiled(source: Path, compiler: str, flags: Sequence[str]) -> Path:
+def _compiled(source: Path, compiler: str, flags: Sequence[str], cache: Path) -> Path:
     """Path of the library, compiled now if it is not in the cache."""
     facts = [source.read_text(encoding="utf-8"), compiler, *flags, platform.platform(), _processor()]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
-    path = _cache_folder() / f"{source.stem}-{digest}.so"
+    path = cache / f"{source.stem}-{digest}.so"
     if not path.exists():
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        _remove_leftovers(cache)
+        with tempfile.TemporaryDirectory(prefix=_BUILD, dir=cache) as folder:
             made = Path(folder) / path.name
             command = [*compiler.split(), *flags, *SHARED, "-o", str(made), str(source), "-lm"]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILE_SECONDS)
@@ -65,17 +71,32 @@ def _compiled(source: Path, compiler: str, flags: Sequence[str]) -> Path:
     return path
 
 
-def _cache_folder() -> Path:
-    """A folder of this user's own: the cache, or a fresh temporary one where that can't be written."""
+@contextmanager
+def _cache_folder() -> Iterator[Path]:
+    """A folder of this user's own: the cache, or a temporary one where that can't be written.
+
+    A library that was loaded stays loaded when its file is gone.
+    """
     home = os.environ.get("XDG_CACHE_HOME")
     try:
         folder = (Path(home) if home else Path.home() / ".cache") / "mql"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
+        kept = os.access(folder, os.W_OK)
     except (OSError, RuntimeError):
-        pass
-    return Path(tempfile.mkdtemp(prefix="mql-kernels-"))
+        kept = False
+    if kept:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="mql-kernels-") as temporary:
+        yield Path(temporary)
+
+
+def _remove_leftovers(cache: Path) -> None:
+    """Remove the folders of processes that were killed while they compiled."""
+    for folder in cache.glob(f"{_BUILD}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _LEFT_SECONDS:
+                shutil.rmtree(folder)
 
 
 def _processor() -> str:

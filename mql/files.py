@@ -40,6 +40,10 @@ def user_errors(path: Path) -> Iterator[None]:
             what, mend = "no permission", "change the permissions, or choose another location"
         elif error.errno == errno.EROFS:
             what, mend = "the file system is read-only", "choose another location"
+        elif error.errno in (errno.EMFILE, errno.ENFILE):
+            what, mend = "too many files are open", "allow more (ulimit -n), or use fewer workers"
+        elif error.errno == errno.EFBIG:
+            what, mend = "the file would be larger than allowed", "allow larger ones (ulimit -f), then use --resume"
         elif error.errno == errno.ENOENT:
             what, mend = (
                 "the file or folder is missing",
@@ -91,7 +95,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def append_line(path: Path, line: bytes) -> None:
     """Append `line` and wait until it is on the disk. An error takes back what was written of it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         size = os.fstat(descriptor).st_size
         try:
@@ -105,20 +109,9 @@ def append_line(path: Path, line: bytes) -> None:
         os.close(descriptor)
 
 
-def check_lines(path: Path, length: int) -> None:
-    """Refuse a file whose first `length` bytes are no longer there as whole lines."""
-    if length == 0:
-        return
-    with user_errors(path):
-        data = path.read_bytes()
-    if len(data) < length or data[length - 1 : length] != b"\n":
-        mend = "restore it from a copy, or start a new run"
-        raise UserError("lines from before the checkpoint are missing", where=str(path), mend=mend)
-
-
 def cut_file(path: Path, length: int) -> None:
     """Cut a file to its first `length` bytes and wait until that is on the disk."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         os.ftruncate(descriptor, length)
         os.fsync(descriptor)

@@ -75,8 +75,16 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], *, t
         if threads == 1 or len(items) < 2:
             yield from map(function, items)
         else:
-            with ThreadPoolExecutor(min(threads, len(items)), initializer=_one_thread_here) as pool:
+            pool = ThreadPoolExecutor(min(threads, len(items)), initializer=_one_thread_here)
+            try:
                 yield from pool.map(function, items)
+            except Exception:
+                pool.shutdown(cancel_futures=True)
+                raise
+            except BaseException:  # Ctrl-C: what hangs in a thread must not hold the process
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            pool.shutdown()
 
 
 @contextmanager

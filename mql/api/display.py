@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from mql.api.progress import Progress, header
+from mql.api.terminal import lasting
 from mql.config.schema import Config
 from mql.kernels.loading import status
 from mql.kernels.products import bfloat16_in_hardware
@@ -93,6 +94,24 @@ class Display:
             say(text)
 
 
+class Remarks:
+    """Says, where nothing is displayed, what would otherwise show only in the results: a `Watcher`."""
+
+    def on_start(self, learning: Learning) -> None:
+        """Nothing is said."""
+
+    def on_iteration(self, record: Record) -> None:
+        """Say a line's remark."""
+        if record.get("remark"):
+            say(f"warning: {record['remark']}")
+
+    def on_task(self, done: int, tasks: int) -> None:
+        """Nothing is said."""
+
+    def on_evaluation(self, record: Record) -> None:
+        """Nothing is said."""
+
+
 def shown(path: Path) -> str:
     """Name a path as briefly as the working directory allows."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
@@ -100,7 +119,7 @@ def shown(path: Path) -> str:
 
 def say(text: str) -> None:
     """Write one line, of characters that show."""
-    print(plain(text), file=sys.stderr, flush=True)
+    print(plain(text), file=lasting(sys.stderr), flush=True)
 
 
 def _precision(config: Config) -> str:

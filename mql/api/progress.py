@@ -6,6 +6,7 @@ minute or so. Random steps before the first update say nothing about it: until t
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from mql.api.terminal import lasting
 from mql.plain_text import plain
 from mql.types import COLLECTED_TERM
 
@@ -88,7 +90,7 @@ class Progress:
     ) -> None:
         self._total, self._env_steps = total_env_steps, env_steps
         self._total_updates, self._updates = total_updates, updates
-        self._console = Console(stderr=True, soft_wrap=True) if console is None else console
+        self._console = Console(file=lasting(sys.stderr), soft_wrap=True) if console is None else console
         self._clock = clock
         self._past: deque[_Work] = deque()  # the iterations of the last RATE_WINDOW
         self._last_line = clock()

@@ -29,6 +29,7 @@ from mql.evaluation.held_out import TaskResult, new_task
 from mql.files import as_data
 from mql.learning.trainer import Trainer
 from mql.runs.definition import digest_entry
+from mql.runs.newest import from_newest
 from mql.runs.run_dir import RunDir
 from mql.tasks.family import Task, TaskFamily
 from mql.threads import keep_freed_memory, limit_threads
@@ -187,7 +188,8 @@ class Run:
         if METHODS[self.config.method].reactive:
             found: Agent = cast("Any", self._learning(self.config, checkpoint)).agent
             return found
-        saved = self._run.load_checkpoint(checkpoint)
+        load = self._run.load_checkpoint
+        saved = from_newest(self._run, load) if checkpoint is None else load(checkpoint)
         agent = Agent(self.family.obs_dim, self.family.action_dim, self.config.agent, seed=0)
         try:
             agent.load_tensors(saved.tensors)

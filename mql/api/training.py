@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,8 @@ from typing import Self
 import torch
 
 from mql.api.checking import check_before_training
-from mql.api.display import Display, Record, say, shown
+from mql.api.continuing import how_it_goes_on
+from mql.api.display import Display, Record, Remarks, say, shown
 from mql.api.families import (
     FROM_PYTHON,
     FamilySource,
@@ -48,7 +49,6 @@ from mql.tasks.disturbances.family import remarks
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.threads import keep_freed_memory, limit_threads
-from mql.training.learning import Learning
 from mql.training.loop import Diverged, Watcher
 from mql.training.methods import meta_train
 from mql.types import JSON
@@ -84,7 +84,7 @@ class Job:
         """Whether there is nothing left to do: the run has come to the end that ``config`` sets."""
         if self.checkpoint is not None or not self.run.finished:
             return False
-        return int(self.run.summary["env_steps"]) >= self.config.train.env_steps
+        return self.run.complete_until >= self.config.train.env_steps
 
     def finish(self, *, progress: bool) -> None:
         """Train, if there is something left to do; with `progress`, standard error shows how it goes."""
@@ -101,11 +101,13 @@ class Job:
         """
         limit_threads(self.config.threads)
         mirror = Mirror(self.run, self.config, say=display.note if display else say)
-        watchers: tuple[Watcher, ...] = (display, mirror) if display else (_Remarks(), mirror)
+        watchers: tuple[Watcher, ...] = (display or Remarks(), mirror)
         where = shown(self.run.path)
         if display:
             for remark in remarks(self.family):
                 display.note(f"note: {remark}")
+        for line in how_it_goes_on(self.run, self.config) if self.resume else ():
+            (display.note if display else say)(line)
         try:
             return meta_train(
                 self.config,
@@ -195,8 +197,8 @@ def open_job(
     for line in notes_on(config, said):
         say(f"note: {line}")
     if given is not None and config.family != given.name:
-        mend = "leave the setting 'family' out"
-        raise UserError(f"the family is {given.name}, but the settings say {config.family}", where="family", mend=mend)
+        what = f"the family is {given.name}, but the settings say {config.family}"
+        raise UserError(what, where="family", mend="leave the setting 'family' out")
     if run_dir is None:
         experiment = Path(name).stem if given is None and is_path(name) else None
         path = default_run_path(config, datetime.now(), settings=settings, experiment=experiment)
@@ -350,23 +352,5 @@ def _reopen(
 
 
 def _has_name(family: TaskFamily) -> bool:
-    """Whether a family given as an object is the one that every process finds under its name."""
+    """Whether every process finds a family that was given as an object under its name."""
     return registry.is_built_in(family.name) and registry.load(family.name) is family
-
-
-class _Remarks:
-    """Says, where nothing is displayed, what would otherwise show only in the results: a `Watcher`."""
-
-    def on_start(self, learning: Learning) -> None:
-        """Nothing is said."""
-
-    def on_iteration(self, record: Mapping[str, JSON]) -> None:
-        """Say a line's remark."""
-        if record.get("remark"):
-            say(f"warning: {record['remark']}")
-
-    def on_task(self, done: int, tasks: int) -> None:
-        """Nothing is said."""
-
-    def on_evaluation(self, record: Mapping[str, JSON]) -> None:
-        """Nothing is said."""

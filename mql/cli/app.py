@@ -1,22 +1,27 @@
 """The `mql` command: its arguments, and how it ends.
 
 Exit status 0 is success, 2 the user's mistake (one line on standard error), 1 a bug (a traceback), 130 stopped by
-Ctrl-C or SIGTERM. Results go to standard output, all else to standard error. The commands' work is in the modules
-beside this one, imported when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
+Ctrl-C, SIGTERM or SIGHUP. Results go to standard output, all else to standard error. The commands' work is in the
+modules beside this one, imported when a command runs: `mql --help` loads neither PyTorch nor MuJoCo.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
+from mql.api.terminal import lasting
 from mql.cli.commands.bench import bench
 from mql.cli.commands.data import data_app
 from mql.cli.commands.films import play
@@ -65,9 +70,30 @@ def _mql(
 
 def main() -> None:
     """Run the command line of this process, and end the process with its exit status."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends like Ctrl-C: nothing half done stays
-    sys.exit(run(sys.argv[1:]))
+    sys.stderr = lasting(sys.stderr)
+    # They end like Ctrl-C: nothing half done stays. One that is ignored, as SIGHUP is under nohup, stays so.
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _interrupt)
+    status = run(sys.argv[1:])
+    if any(not thread.daemon and thread is not threading.current_thread() for thread in threading.enumerate()):
+        # A thread hangs in what was interrupted; Python would wait for it.
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt. While modules are imported, which may not stand it, end the process at once."""
+    at = frame
+    while at is not None:
+        if at.f_code.co_filename == "<frozen importlib._bootstrap>":
+            with suppress(OSError):
+                os.write(2, b"stopped\n")
+            os._exit(130)
+        at = at.f_back
+    raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -88,9 +114,14 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `mql tasks list | head -1`
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            raise
+        # The reader of our output has gone, as in `mql tasks list | head -1`, or the terminal, or the disk is full.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        if error.errno in (errno.EPIPE, errno.EIO):
+            return 141
+        return _fail(UserError("the disk is full", where="standard output", mend="free some space"))
     except RuntimeError as error:
         from mql.tasks.fault import EpisodeFault
 

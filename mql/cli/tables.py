@@ -260,8 +260,16 @@ def _table(*left: str, right: Iterable[str] = ()) -> Table:
     return table
 
 
+class _Output(Console):
+    """Standard output; that its reader has gone is told to `mql.cli.app`, as it is of every other output."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise what `rich` would make an exit of."""
+        raise
+
+
 def _print(*parts: Table | str) -> None:
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
+    console = _Output(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
     for part in parts:
         console.print(Text(plain(part)) if isinstance(part, str) else part)
     console.print()

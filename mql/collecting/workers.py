@@ -177,6 +177,7 @@ class _Worker:
             self._process = subprocess.Popen(
                 [
                     sys.executable,
+                    "-P",  # not from the folder we stand in, before our own path is there
                     "-c",
                     _BOOT,
                     str(theirs.fileno()),

@@ -2,30 +2,28 @@
 
 ``checkpoints/<env_steps>/`` holds ``agent.safetensors`` (all tensors), ``checkpoint.json`` (counters, state, names and
 checksums of all other files) and ``checkpoint.sha256`` (the checksum of ``checkpoint.json`` itself). A chunk
-``replay/<first>-<last>.safetensors`` holds the episodes of these numbers and never changes.
-
-Shapes: n episodes of T_i steps in a chunk, O observation, A action; obs [sum(T_i + 1), O], action [sum(T_i), A],
-reward [sum(T_i)], one after the other.
+``replay/<first>-<last>.safetensors`` holds the episodes of these numbers (`mql.runs.episodes`) and never changes.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
-import numpy as np
-import safetensors.numpy
 import safetensors.torch
 import torch
 
-from mql.errors import UserError
+from mql.errors import UserError, told
 from mql.files import TEMPORARY, file_sha256, sha256, sync_folder, user_errors, write_atomic, write_file
+from mql.runs.episodes import Undecodable, decode_episodes, encode_episodes
+from mql.runs.manifest import AGENT, Chunk, Manifest, NotAManifest, chunk_name, parsed
 from mql.types import JSON, Episode
 
 FORMAT_VERSION = 2
@@ -34,17 +32,7 @@ FORMAT_VERSION = 2
 UNSCALED_CONTEXT = 1
 READABLE = (UNSCALED_CONTEXT, FORMAT_VERSION)
 
-_TENSORS, _MANIFEST, _DIGEST = "agent.safetensors", "checkpoint.json", "checkpoint.sha256"
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """The name of a chunk file in ``replay/``, its first and last episode number and its checksum."""
-
-    file: str
-    first: int
-    last: int
-    sha256: str
+_TENSORS, _MANIFEST, _DIGEST = AGENT, "checkpoint.json", "checkpoint.sha256"
 
 
 @dataclass(frozen=True)
@@ -53,7 +41,8 @@ class Checkpoint:
 
     ``state`` is what the caller saved (as JSON gives it back: lists for tuples, text for keys). Episodes below
     ``first_live_episode`` are no longer held by any replay; ``next_episode`` is the number of the first new one.
-    ``line_bytes`` are the lengths of the run's two jsonl files at that time.
+    ``line_bytes`` are the lengths of the run's two jsonl files at that time, ``line_sha256`` the checksums of what they
+    held then (none in a checkpoint of an earlier version).
     """
 
     env_steps: int
@@ -65,6 +54,7 @@ class Checkpoint:
     line_bytes: Mapping[str, int]
     run: Path
     format_version: int = FORMAT_VERSION
+    line_sha256: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def episodes(self) -> Iterator[tuple[int, Episode]]:
@@ -73,19 +63,25 @@ class Checkpoint:
         The oldest chunk may begin with episodes below ``first_live_episode``. Raises UserError for a damaged chunk.
         """
         for chunk in self.chunks:
-            path = self.run / "replay" / chunk.file
-            with user_errors(path):
-                data = path.read_bytes()
-            if sha256(data) != chunk.sha256:
-                raise _damaged_chunk(self.run, self.env_steps, chunk, "is damaged")
-            yield from enumerate(decode_episodes(data), start=chunk.first)
+            data = _read_chunk(self.run, self.env_steps, chunk)
+            number = chunk.first
+            try:
+                for number, episode in enumerate(decode_episodes(data), start=chunk.first):
+                    if episode.task < 0:
+                        raise Undecodable(f"episode {number} is of task {episode.task}")
+                    yield number, episode
+                whole = number == chunk.last
+            except Undecodable as error:
+                raise _damaged_chunk(self.run, self.env_steps, chunk, f"can't be read: {error}") from error
+            if not whole:
+                raise _damaged_chunk(self.run, self.env_steps, chunk, "holds other episodes than its name says")
 
 
 def write_chunk(run: Path, first: int, episodes: Sequence[Episode]) -> Chunk:
     """Write episodes that are numbered from `first` on into a chunk file. An error leaves nothing of it."""
     last = first + len(episodes) - 1
     data = encode_episodes(episodes)
-    path = run / "replay" / f"{first:09d}-{last:09d}.safetensors"
+    path = run / "replay" / chunk_name(first, last)
     try:
         write_atomic(path, data)
     except BaseException:
@@ -105,6 +101,7 @@ def write_checkpoint(
     next_episode: int,
     chunks: Sequence[Chunk],
     line_bytes: Mapping[str, int],
+    line_sha256: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write the folder of a checkpoint under a temporary name, then rename it. An error leaves nothing of it."""
     files = checkpoint_files(
@@ -115,6 +112,7 @@ def write_checkpoint(
         next_episode=next_episode,
         chunks=chunks,
         line_bytes=line_bytes,
+        line_sha256=line_sha256,
     )
     folder = run / "checkpoints" / str(env_steps)
     unfinished = folder.with_name(folder.name + TEMPORARY)
@@ -143,6 +141,7 @@ def checkpoint_files(
     next_episode: int,
     chunks: Sequence[Chunk],
     line_bytes: Mapping[str, int],
+    line_sha256: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, bytes]:
     """Return the files of a checkpoint's folder by name, in the order in which they are written."""
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
@@ -155,6 +154,7 @@ def checkpoint_files(
         "next_episode": next_episode,
         "chunks": [asdict(chunk) for chunk in chunks],
         "line_bytes": dict(line_bytes),
+        "line_sha256": dict(line_sha256),
         "sha256": {_TENSORS: sha256(agent)},
     }
     text = json.dumps(manifest, indent=1).encode() + b"\n"
@@ -169,20 +169,22 @@ def manifest_digest(run: Path, env_steps: int) -> str:
 
 def episode_shapes(run: Path, env_steps: int) -> tuple[int, int] | None:
     """Return how many numbers an observation and an action of the stored episodes have; None where there are none."""
-    chunks = _read_manifest(run, env_steps)["chunks"]
+    chunks = read_manifest(run, env_steps).chunks
     if not chunks:
         return None
-    path = run / "replay" / chunks[-1]["file"]
-    with user_errors(path), path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return header["obs"]["shape"][1], header["action"]["shape"][1]
+    data = _read_chunk(run, env_steps, chunks[-1])
+    try:
+        episode = next(decode_episodes(data))
+    except (Undecodable, StopIteration) as error:
+        raise _damaged_chunk(run, env_steps, chunks[-1], f"can't be read: {error}") from error
+    return episode.obs.shape[1], episode.action.shape[1]
 
 
 def list_checkpoints(run: Path) -> list[int]:
     """List the environment steps of the checkpoints in a run directory, oldest first."""
     with user_errors(run / "checkpoints"):
         names = os.listdir(run / "checkpoints")
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+    return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]{0,17}", name))
 
 
 def read_checkpoint(run: Path, env_steps: int) -> Checkpoint:
@@ -191,35 +193,39 @@ def read_checkpoint(run: Path, env_steps: int) -> Checkpoint:
     Raises:
         UserError: a file is missing, differs from its checksum in any byte, or has another format version.
     """
-    manifest = _read_manifest(run, env_steps)
+    manifest = read_manifest(run, env_steps)
     path = run / "checkpoints" / str(env_steps) / _TENSORS
     data = _read(run, env_steps, path)
-    if sha256(data) != manifest["sha256"][_TENSORS]:
+    if sha256(data) != manifest.agent_sha256:
         raise _damaged(run, env_steps, path)
-    chunks = tuple(Chunk(**chunk) for chunk in manifest["chunks"])
-    for chunk in chunks:
+    for chunk in manifest.chunks:
         file = run / "replay" / chunk.file
         with user_errors(file):
             digest = file_sha256(file) if file.exists() else None
         if digest != chunk.sha256:
             raise _damaged_chunk(run, env_steps, chunk, "is damaged" if digest else "is missing")
+    try:
+        tensors = safetensors.torch.load(data)
+    except Exception as error:  # of safetensors or PyTorch: the header may say anything
+        raise _damaged(run, env_steps, path, f"the checkpoint can't be read: {told(error)}") from error
     return Checkpoint(
-        env_steps=manifest["env_steps"],
-        tensors=safetensors.torch.load(data),
-        state=manifest["state"],
-        first_live_episode=manifest["first_live_episode"],
-        next_episode=manifest["next_episode"],
-        chunks=chunks,
-        line_bytes=manifest["line_bytes"],
+        env_steps=env_steps,
+        tensors=tensors,
+        state=manifest.state,
+        first_live_episode=manifest.first_live_episode,
+        next_episode=manifest.next_episode,
+        chunks=manifest.chunks,
+        line_bytes=manifest.line_bytes,
         run=run,
-        format_version=manifest["format_version"],
+        format_version=manifest.format_version,
+        line_sha256=manifest.line_sha256,
     )
 
 
 def named_chunks(run: Path, env_steps: int) -> set[str] | None:
     """Return the chunk files that a checkpoint names, or None where it is damaged and cannot say."""
     try:
-        return {chunk["file"] for chunk in _read_manifest(run, env_steps)["chunks"]}
+        return {chunk.file for chunk in read_manifest(run, env_steps).chunks}
     except UserError:
         return None
 
@@ -235,72 +241,52 @@ def remove_unnamed_chunks(run: Path) -> None:
             path.unlink()
 
 
-def encode_episodes(episodes: Sequence[Episode]) -> bytes:
-    """Put whole episodes into one safetensors text; the same episodes give the same bytes."""
-    for episode in episodes:
-        for name in ("obs", "action", "reward"):
-            if getattr(episode, name).dtype != np.float32:
-                raise TypeError(f"episode.{name} is {getattr(episode, name).dtype}, must be float32")
-    arrays = {
-        "obs": np.concatenate([episode.obs for episode in episodes]),
-        "action": np.concatenate([episode.action for episode in episodes]),
-        "reward": np.concatenate([episode.reward for episode in episodes]),
-    }
-    facts = [
-        {
-            "length": episode.length,
-            "task": int(episode.task),
-            "seed": int(episode.seed),
-            "policy_version": int(episode.policy_version),
-            "terminated": bool(episode.terminated),
-            "truncated": bool(episode.truncated),
-            "success": None if episode.success is None else bool(episode.success),
-            "final_info": {name: float(value) for name, value in episode.final_info.items()},
-        }
-        for episode in episodes
-    ]
-    # One metadata entry: with several, safetensors does not fix their order, and so not the bytes.
-    return safetensors.numpy.save(arrays, metadata={"episodes": json.dumps(facts)})
+def read_manifest(run: Path, env_steps: int) -> Manifest:
+    """Read what a checkpoint says of itself.
 
-
-def decode_episodes(data: bytes) -> Iterator[Episode]:
-    """Yield the episodes that `encode_episodes` put into `data`, bit for bit."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors: length, header, arrays
-    arrays = safetensors.numpy.load(data)
-    row = step = 0
-    for facts in json.loads(header["__metadata__"]["episodes"]):
-        length = facts.pop("length")
-        yield Episode(
-            obs=arrays["obs"][row : row + length + 1].copy(),
-            action=arrays["action"][step : step + length].copy(),
-            reward=arrays["reward"][step : step + length].copy(),
-            **facts,
-        )
-        row, step = row + length + 1, step + length
-
-
-def _read_manifest(run: Path, env_steps: int) -> dict[str, Any]:
+    Raises:
+        UserError: it is missing, differs from its checksum, is of another format, or says what can't be.
+    """
     path = run / "checkpoints" / str(env_steps) / _MANIFEST
     text, digest = _read(run, env_steps, path), _read(run, env_steps, path.parent / _DIGEST)
     if digest != _digest_line(text):
         raise _damaged(run, env_steps, path)
-    manifest: dict[str, Any] = json.loads(text)
-    if str(manifest["env_steps"]) != path.parent.name:
-        what = f"the folder holds checkpoint {manifest['env_steps']}"
-        raise UserError(what, where=str(path.parent), mend="rename the folder back")
-    if manifest["format_version"] not in READABLE:
-        what = f"the checkpoint has format {manifest['format_version']}, but this version reads up to {FORMAT_VERSION}"
+    try:
+        manifest = parsed(text)
+    except NotAManifest as error:
+        raise _damaged(run, env_steps, path, f"the checkpoint can't be read: {error}") from error
+    if manifest.format_version not in READABLE:
+        what = f"the checkpoint has format {manifest.format_version}, but this version reads up to {FORMAT_VERSION}"
         raise UserError(what, where=str(path), mend="use the version of mql that wrote it (see environment.json)")
+    if manifest.env_steps != env_steps:
+        what = f"the folder holds checkpoint {manifest.env_steps}"
+        raise UserError(what, where=str(path.parent), mend="rename the folder back")
     return manifest
 
 
 def _read(run: Path, env_steps: int, path: Path) -> bytes:
-    """Read a file of a checkpoint. Raises UserError where it is missing, too."""
+    """Read a file of a checkpoint. Raises UserError where it is missing, or larger than the memory, too."""
     with user_errors(path):
         try:
             return path.read_bytes()
         except FileNotFoundError:
             raise _damaged(run, env_steps, path, "a file of the checkpoint is missing") from None
+        except MemoryError:
+            raise _damaged(run, env_steps, path, "a file of the checkpoint is larger than the memory") from None
+
+
+def _read_chunk(run: Path, env_steps: int, chunk: Chunk) -> bytes:
+    path = run / "replay" / chunk.file
+    with user_errors(path):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise _damaged_chunk(run, env_steps, chunk, "is missing") from None
+        except MemoryError:
+            raise _damaged_chunk(run, env_steps, chunk, "is larger than the memory") from None
+    if sha256(data) != chunk.sha256:
+        raise _damaged_chunk(run, env_steps, chunk, "is damaged")
+    return data
 
 
 def _digest_line(text: bytes) -> bytes:

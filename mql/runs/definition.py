@@ -6,10 +6,12 @@ digest goes into every evaluation, so that no two results of different definitio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from mql.errors import UserError
 from mql.runs.folder import read_environment
 from mql.types import JSON
 
@@ -53,10 +55,20 @@ def kept_definition(run: Path) -> KeptDefinition | None:
 
 
 def named_definition(folder: Path, facts: Mapping[str, JSON]) -> KeptDefinition | None:
-    """Return the definition in `folder` that these facts about it name (`DefinitionCopy.facts`), or None."""
+    """Return the definition in `folder` that these facts about it name (`DefinitionCopy.facts`), or None.
+
+    Raises:
+        UserError: they name something outside of its own folder there.
+    """
     if "definition" not in facts:
         return None
-    return KeptDefinition(folder / facts["definition"], facts["family_digest"])
+    main, digest = facts["definition"], facts.get("family_digest")
+    if isinstance(main, str) and isinstance(digest, str) and re.fullmatch("[0-9a-f]+", digest):
+        parts = PurePosixPath(main).parts
+        if parts[:2] == (FOLDER, digest) and len(parts) > 2 and ".." not in parts and "\0" not in main:
+            return KeptDefinition(folder / main, digest)
+    what = "what it says of the family's definition names no file of the run"
+    raise UserError(what, where=str(folder), mend="restore it from a copy")
 
 
 def digest_entry(run: Path) -> dict[str, JSON]:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 import time
 import weakref
 from collections.abc import Mapping
@@ -15,11 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from mql.errors import UserError
-from mql.files import TEMPORARY, copy_file, read_json, sync_folder, user_errors, write_file
+from mql.files import CHECKSUMS, TEMPORARY, copy_file, read_json, sync_folder, user_errors, write_file
 
 FORMAT = "mql.run"
 FORMAT_VERSION = 2  # 1: agent.reward_scale did not reach the context (`mql.runs.checkpoint`)
 READABLE = (1, FORMAT_VERSION)
+
+# What may stand in a run, and is read or written there. What is written in place must have no other name elsewhere.
+WRITTEN_IN_PLACE = ("lock", "metrics.jsonl", "evaluations.jsonl")
+FILES = (*WRITTEN_IN_PLACE, "config.yaml", "tasks.json", "environment.json", "finished.json", CHECKSUMS)
+FOLDERS = ("checkpoints", "replay", "definition", "prior")
 
 LOOKING_SECONDS = 0.05  # longer than it takes to look whether a run is locked
 
@@ -36,20 +42,30 @@ class WriterLock:
     """The right to write one run directory: a flock, which the operating system takes back when its owner dies."""
 
     _descriptor: int | None = None
+    _folder: int | None = None
 
     def __init__(self, path: Path, *, of: str = "run", option: str = "--run-dir") -> None:
+        """Take the lock of the file `path`, and of the folder that it is in: so deleting the file lets nobody in.
+
+        Raises:
+            UserError: another process has one of them, or they can't be locked.
+        """
         with user_errors(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._folder = os.open(path.parent, os.O_RDONLY)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         try:
             _lock(descriptor)
+            _lock_folder(self._folder)
         except BlockingIOError:
             owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
+            self.release()
             name = f"process {owner}" if owner.isdigit() else "another process"
             mend = f"wait until it ends, stop it, or choose another {option}"
             raise UserError(f"{name} is writing this {of}", where=str(path.parent), mend=mend) from None
         except OSError as error:
             os.close(descriptor)
+            self.release()
             mend = f"choose a {option} on a local disk"
             raise UserError(f"cannot lock the {of} ({error.strerror})", where=str(path), mend=mend) from None
         self._descriptor = descriptor
@@ -60,14 +76,39 @@ class WriterLock:
         reference = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _release(reference()))
 
+    def check_still_there(self, folder: Path) -> None:
+        """Refuse to go on where `folder` is no longer the one that was locked: another process may have one there.
+
+        Raises:
+            UserError: it was deleted, moved or replaced.
+        """
+        assert self._folder is not None
+        with user_errors(folder), suppress(FileNotFoundError, NotADirectoryError):
+            if os.path.samestat(os.stat(folder), os.fstat(self._folder)):
+                return
+        mend = "start again, or continue from a copy; what was saved went with the folder"
+        raise UserError("the folder was deleted, moved or replaced while it was written", where=str(folder), mend=mend)
+
     def release(self) -> None:
         """Give the right back."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        for descriptor in (self._descriptor, self._folder):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._descriptor = self._folder = None
 
     def __del__(self) -> None:
         self.release()
+
+
+def _lock_folder(descriptor: int) -> None:
+    """Take the lock of a folder, where the file system has such locks: NFS locks nothing that can't be written."""
+    try:
+        _lock(descriptor)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.EBADF, errno.EINVAL, errno.ENOTSUP, errno.ENOLCK):
+            raise
 
 
 def _lock(descriptor: int) -> None:
@@ -130,6 +171,53 @@ def _claim_name(unfinished: Path, path: Path) -> None:
         raise
 
 
+def check_own(path: Path) -> None:
+    """Refuse a run in which links, or names that are shared, lead outside, or in which something else stands.
+
+    A run directory may come from somebody else: what is read, written or deleted in it must be its own. The folder
+    itself may be reached through a link.
+
+    Raises:
+        UserError: names the first such entry.
+    """
+    with user_errors(path):
+        for name in sorted(name for name in os.listdir(path) if name in FILES or name in FOLDERS):
+            _check_entry(path / name, folder=name in FOLDERS, alone=name in WRITTEN_IN_PLACE)
+        for folder in (path / name for name in ("checkpoints", "replay") if (path / name).is_dir()):
+            for entry in sorted(folder.iterdir()):
+                if folder.name == "replay" or not entry.name.isdigit():
+                    _check_entry(entry, folder=None)
+                    continue
+                _check_entry(entry, folder=True)
+                for file in sorted(entry.iterdir()):
+                    _check_entry(file, folder=False)
+        for folder in (path / name for name in ("definition", "prior") if (path / name).is_dir()):
+            for place, folders, files in os.walk(folder):
+                for name in (*folders, *files):
+                    _check_entry(Path(place, name), folder=name in folders)
+
+
+def _check_entry(path: Path, *, folder: bool | None, alone: bool = False) -> None:
+    """Refuse what is neither a plain file nor a folder, or not the one that belongs here (None: either may be)."""
+    try:
+        facts = os.lstat(path)
+    except FileNotFoundError:
+        return  # a process that writes the run has just removed it
+    what = None
+    if stat.S_ISLNK(facts.st_mode):
+        what, mend = "a link stands in the run directory", "put the file or folder itself there"
+    elif not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
+        what, mend = "what stands in the run directory is no file", "remove it"
+    elif folder is not None and stat.S_ISDIR(facts.st_mode) != folder:
+        what = f"a {'file' if folder else 'folder'} stands where a {'folder' if folder else 'file'} belongs"
+        mend = "restore the run from a copy"
+    elif alone and facts.st_nlink > 1:
+        what = "the file has another name, too, which writing would change as well"
+        mend = "copy it, and put the copy in its place"
+    if what is not None:
+        raise UserError(what, where=str(path), mend=mend)
+
+
 def read_environment(path: Path) -> dict[str, Any]:
     """Read ``environment.json``. Raises UserError where `path` is not a run directory, or one of another format."""
     with user_errors(path):
@@ -141,6 +229,7 @@ def read_environment(path: Path) -> dict[str, Any]:
         if (path / "agent.json").is_file():
             mend = "it holds a saved agent: mql.Adapted.load or mql.Agent.load reads it, mql.load_policy acts with it"
         raise UserError("the folder is not a run directory", where=str(path), mend=mend)
+    check_own(path)
     environment = read_json(path / "environment.json")
     if not isinstance(environment, dict) or environment.get("format") != FORMAT:
         raise UserError("the folder is not a run directory", where=str(path), mend="choose another folder")

@@ -20,7 +20,8 @@ import yaml
 
 from mql.errors import UserError, told
 from mql.files import read_json
-from mql.runs.folder import FORMAT, read_environment
+from mql.runs.folder import FORMAT, check_own, read_environment
+from mql.runs.sums import check_sum
 from mql.types import JSON
 
 State = Literal["running", "stopped", "finished", "damaged"]
@@ -83,6 +84,10 @@ def find_runs(folder: Path) -> Iterator[Path]:
 
 def row_of(path: Path) -> RunRow:
     """Return the row of one run directory; whatever is wrong with it is said in the row."""
+    try:
+        check_own(path)
+    except UserError as error:  # nothing in it is read then
+        return RunRow(path=str(path), state="damaged", why=_fault(error, path))
     size, written = _on_disk(path)
     known: dict[str, Any] = {"bytes_on_disk": size, "age_seconds": None if written is None else time.time() - written}
     faults: list[str] = []
@@ -106,8 +111,13 @@ def row_of(path: Path) -> RunRow:
 
 def is_locked(path: Path) -> bool:
     """Tell whether a process writes the run."""
+    return any(_is_held(each) for each in (path / "lock", path))
+
+
+def _is_held(path: Path) -> bool:
+    """Tell whether a process has the lock of a file or a folder."""
     try:
-        descriptor = os.open(path / "lock", os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # (what stands there may be anything)
     except OSError:
         return False
     try:
@@ -165,6 +175,7 @@ def _from_config(path: Path) -> dict[str, Any]:
             raise ValueError
         data = yaml.load(text, Loader=_LOADER)
         train = data["train"]
+        check_sum(path, "config.yaml", text)
         return {
             "family": str(data["family"]),
             "method": str(data.get("method", "mql")),
@@ -210,7 +221,7 @@ def _finished(path: Path) -> bool:
 
 def _looks_like_a_run(path: Path, folders: list[str], files: list[str]) -> bool:
     """Whether a folder is a run, or what is left of one."""
-    if "environment.json" in files:
+    if "environment.json" in files and (path / "environment.json").is_file():
         with suppress(OSError):
             with (path / "environment.json").open("rb") as file:
                 head = file.read(_PIECE)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,14 @@ import torch
 
 from mql.kernels.loading import status
 from mql.runs.folder import FORMAT, FORMAT_VERSION
+from mql.runs.git_state import git_state
 
 PACKAGES = ("mql", "torch", "mujoco", "numpy", "gymnasium", "scikit-learn")
 
 
 def describe_environment(command: Sequence[str]) -> dict[str, Any]:
     """Describe format, versions, machine, git commit of the working directory and `command`; unknown facts are None."""
+    commit, changes = git_state()
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -32,9 +33,38 @@ def describe_environment(command: Sequence[str]) -> dict[str, Any]:
             "kernels": status().reason or "compiled",
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_changes": _git("status", "--porcelain", "--untracked-files=no"),
+        "git_commit": commit,
+        "git_changes": changes,
     }
+
+
+def differences(then: Mapping[str, Any]) -> list[str]:
+    """Say what is not as it was when a run began, of all that its numbers depend on to the last bit.
+
+    Args:
+        then: the run's ``environment.json``; what it does not say is not compared.
+    """
+    now = {
+        "kernels": status().reason or "compiled",
+        "processor": _cpu_model(),
+        **{name: package_version(name) for name in ("torch", "numpy", "mujoco")},
+    }
+    machine, versions = (
+        {**found} if isinstance(found := then.get(key), dict) else {} for key in ("machine", "versions")
+    )
+    before = {**versions, "kernels": machine.get("kernels"), "processor": machine.get("cpu")}
+    if before["kernels"] != "compiled" != now["kernels"]:  # why there were, and are, none does not matter
+        before["kernels"] = now["kernels"]
+    said = {name: (before.get(name), now[name]) for name in now}
+    return [
+        "no compiled kernels here (" + str(new) + "), as there were"
+        if (name, old) == ("kernels", "compiled")
+        else f"compiled kernels, where there were none ({old})"
+        if name == "kernels"
+        else f"{name} {new}, was {old}"
+        for name, (old, new) in said.items()
+        if old is not None and new is not None and old != new
+    ]
 
 
 def package_version(name: str) -> str | None:
@@ -52,12 +82,3 @@ def _cpu_model() -> str | None:
         return platform.processor() or None
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or None
-
-
-def _git(*arguments: str) -> str | None:
-    """Output of a git command, or None outside a repository, without git, or when git takes too long."""
-    try:
-        finished = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return None
-    return finished.stdout.strip()

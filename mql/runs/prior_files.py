@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
+from typing import Any
 
 from mql.errors import UserError
 from mql.files import read_json, sha256, to_json, user_errors
 from mql.learning.prior import Prior, PriorTask
-from mql.runs.checkpoint import decode_episodes, encode_episodes
+from mql.runs.episodes import Undecodable, decode_episodes, encode_episodes
 from mql.runs.run_dir import RunDir
 from mql.types import JSON
 
@@ -43,18 +44,37 @@ def read_prior(run: RunDir) -> Prior:
     """
     if not run.config.train.prior_data:
         return ()
-    described: Mapping[str, JSON] = read_json(run.path / FACTS)
-    if not isinstance(described, dict) or described.get("format_version") != FORMAT_VERSION:
+    described: Any = read_json(run.path / FACTS)
+    if not isinstance(described, dict) or described.get("format_version") != FORMAT_VERSION or not _fits(described):
         mend = "restore it from a copy, or use the version of mql that wrote it"
         raise UserError("the file does not describe prior data", where=str(run.path / FACTS), mend=mend)
     path = run.path / EPISODES
     with user_errors(path):
         data = path.read_bytes()
-    if sha256(data) != described["sha256"]:
-        raise UserError("the run's prior data is damaged", where=str(path), mend="restore it from a copy")
-    episodes = decode_episodes(data)
-    tasks = []
+    damage = UserError("the run's prior data is damaged", where=str(path), mend="restore it from a copy")
+    if sha256(data) != described.get("sha256"):
+        raise damage
+    try:
+        episodes = list(decode_episodes(data))
+    except Undecodable as error:
+        raise damage from error
+    if len(episodes) != sum(facts["episodes"] for facts in described["tasks"]):
+        raise damage
+    tasks, rest = [], iter(episodes)
     for facts in described["tasks"]:
         own = {key: value for key, value in facts.items() if key not in ("name", "episodes", "steps")}
-        tasks.append(PriorTask(facts["name"], list(islice(episodes, facts["episodes"])), own))
+        tasks.append(PriorTask(facts["name"], list(islice(rest, facts["episodes"])), own))
     return tuple(tasks)
+
+
+def _fits(described: Mapping[str, Any]) -> bool:
+    """Whether a description has what is read of it."""
+    tasks = described.get("tasks")
+    return isinstance(tasks, list) and all(
+        isinstance(facts, dict)
+        and isinstance(facts.get("name"), str)
+        and isinstance(facts.get("file"), str)
+        and type(facts.get("episodes")) is int
+        and facts["episodes"] >= 0
+        for facts in tasks
+    )

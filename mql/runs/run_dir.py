@@ -2,8 +2,8 @@
 
 ``config.yaml`` (resolved), ``tasks.json`` (parameters of every split), ``environment.json`` (versions, machine,
 command), ``definition/`` (`mql.runs.definition`), ``metrics.jsonl`` and ``evaluations.jsonl`` (one JSON object a line),
-``prior/`` (`mql.runs.prior_files`), ``checkpoints/``, ``replay/``, ``lock``, at the end ``finished.json``. Names ending
-in ``.tmp`` are leftovers of a kill.
+``prior/`` (`mql.runs.prior_files`), ``checkpoints/``, ``replay/``, ``lock``, ``SHA256SUMS`` (`mql.runs.sums`), at the
+end ``finished.json``. Names ending in ``.tmp`` are leftovers of a kill.
 
 To resume: ``open_for_resume``, ``load_checkpoint`` (if there is one), ``cut_back``, then write on.
 """
@@ -23,28 +23,32 @@ from mql.config.loading import read_resolved, to_yaml
 from mql.config.schema import Config
 from mql.errors import UserError
 from mql.files import (
-    append_line,
-    check_lines,
+    CHECKSUMS,
     cut_file,
+    file_sha256,
     read_json,
     read_json_lines,
     remove_folder,
     remove_unfinished,
+    sha256,
     to_json,
     user_errors,
     write_atomic,
 )
 from mql.runs import checkpoint as storage
 from mql.runs.changes import check_change
-from mql.runs.checkpoint import Checkpoint, Chunk
+from mql.runs.checkpoint import Checkpoint
 from mql.runs.definition import DefinitionCopy, digest_entry
 from mql.runs.folder import NameTaken, WriterLock, create_run_folder, read_environment
+from mql.runs.logs import EVALUATIONS, METRICS, WrittenLogs, check_log, check_logs
 from mql.runs.machine import describe_environment
+from mql.runs.manifest import Chunk
+from mql.runs.sums import check_sum, read_sums, replace_file, sums_of, write_sums
 from mql.types import JSON, Episode
 
 MACHINE_SUFFIXES = ("_seconds", "_per_s", "_memory")  # only keys that end so may differ between equal runs
 
-METRICS, EVALUATIONS = "metrics.jsonl", "evaluations.jsonl"
+CONFIG, TASKS, FINISHED = "config.yaml", "tasks.json", "finished.json"
 
 
 def without_machine_keys(record: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -64,6 +68,9 @@ class RunDir:
         self._lock = lock
         self._at_checkpoint = at_checkpoint  # nothing in the folder is newer than what this object knows
         self._chunks: tuple[Chunk, ...] = ()
+        self._keep = 1  # checkpoints; known, as what follows, where the run is written
+        self._logs: WrittenLogs | None = None
+        self._digest: dict[str, JSON] = {}
         self.next_episode = 0  # the number that the first episode of the next checkpoint gets
 
     @classmethod
@@ -98,13 +105,14 @@ class RunDir:
         """
         path = Path(os.path.abspath(path))
         named, copied = (definition.facts, definition.in_run) if definition else ({}, {})
+        own = {CONFIG: to_yaml(config).encode(), TASKS: to_json(tasks, indent=1)}
         files: dict[str, bytes | Path] = {
             **copied,
             **prior,
             **begins_with,
             "environment.json": to_json(describe_environment(command) | named | dict(facts), indent=1),
-            "config.yaml": to_yaml(config).encode(),
-            "tasks.json": to_json(tasks, indent=1),
+            **own,
+            CHECKSUMS: sums_of(own),
             METRICS: b"",
             EVALUATIONS: b"",
         }
@@ -112,7 +120,9 @@ class RunDir:
         while True:
             try:
                 lock = create_run_folder(free, files, replace=replace)
-                return cls(free, lock, at_checkpoint=not begins_with)
+                run = cls(free, lock, at_checkpoint=not begins_with)
+                run._begin(config)
+                return run
             except NameTaken:
                 if not numbered:
                     raise
@@ -125,6 +135,12 @@ class RunDir:
         path = Path(os.path.abspath(path))
         read_environment(path)
         return cls(path, WriterLock(path / "lock"), at_checkpoint=False)
+
+    def _begin(self, config: Config) -> None:
+        """Remember what writing needs to know, so that a file that is lost under the run does not end it."""
+        self._keep = config.train.keep_checkpoints
+        self._logs = WrittenLogs(self.path)
+        self._digest = digest_entry(self.path)
 
     @classmethod
     def open_readonly(cls, path: str | os.PathLike[str]) -> RunDir:
@@ -148,22 +164,30 @@ class RunDir:
     @property
     def config(self) -> Config:
         """The resolved configuration."""
-        return read_resolved(self.path / "config.yaml")
+        self._check_sum(CONFIG)
+        return read_resolved(self.path / CONFIG)
 
     @property
     def tasks(self) -> dict[str, list[dict[str, Any]]]:
         """The task parameters of every split."""
-        return _mapping(self.path / "tasks.json", "train")
+        self._check_sum(TASKS)
+        return _mapping(self.path / TASKS, "train")
 
     @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
-        return (self.path / "finished.json").exists()
+        return (self.path / FINISHED).exists()
 
     @property
     def summary(self) -> dict[str, Any]:
         """What `mark_finished` was given."""
-        return _mapping(self.path / "finished.json", "env_steps")
+        self._check_sum(FINISHED)
+        return _mapping(self.path / FINISHED, "env_steps")
+
+    @property
+    def complete_until(self) -> int:
+        """Env steps at which the run came to its end, if it did and its last checkpoint is still there; else 0."""
+        return next((n for n in self.checkpoints() if self.finished and n == self.summary["env_steps"]), 0)
 
     def check_config(self, config: Config, *, checkpoint: int | None = None) -> None:
         """Refuse a configuration with which the run can't go on from `checkpoint` (None: the newest one).
@@ -172,9 +196,7 @@ class RunDir:
             UserError: there is no such checkpoint, or `mql.runs.changes.check_change` refuses it.
         """
         known = self.checkpoints()
-        if checkpoint is not None:
-            self._check_known(checkpoint)
-        done = max(known, default=0) if checkpoint is None else checkpoint
+        done = max(known, default=0) if checkpoint is None else self._check_known(checkpoint)
         check_change(self.config, config, done=done, checkpoints=known)
 
     def append_metrics(self, record: Mapping[str, JSON]) -> None:
@@ -183,14 +205,20 @@ class RunDir:
 
     def append_evaluation(self, record: Mapping[str, JSON]) -> None:
         """Add one line to ``evaluations.jsonl``; it is on the disk when this returns."""
-        self._append(EVALUATIONS, {**record, **digest_entry(self.path)})
+        self._append(EVALUATIONS, {**record, **self._digest})
+
+    def changes_of_others(self) -> list[str]:
+        """Say, once each, what somebody else did to the logs while this object wrote them."""
+        return self._check_writable().changed()
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All complete lines of ``metrics.jsonl``."""
+        check_log(self.path, METRICS)
         return read_json_lines(self.path / METRICS)
 
     def read_evaluations(self) -> list[dict[str, Any]]:
         """All complete lines of ``evaluations.jsonl``."""
+        check_log(self.path, EVALUATIONS)
         return read_json_lines(self.path / EVALUATIONS)
 
     def checkpoints(self) -> list[int]:
@@ -206,9 +234,10 @@ class RunDir:
         if not known:
             mend = "wait for the first checkpoint, or continue the run with --resume"
             raise UserError("the run has no checkpoint yet", where=str(self.path), mend=mend)
-        if env_steps is not None:
-            self._check_known(env_steps)
-        checkpoint = storage.read_checkpoint(self.path, known[-1] if env_steps is None else env_steps)
+        newest = known[-1] if env_steps is None else self._check_known(env_steps)
+        checkpoint = storage.read_checkpoint(self.path, newest)
+        if checkpoint.line_sha256 and read_sums(self.path) is None:
+            raise UserError("the list of checksums is missing", where=str(self.path / CHECKSUMS), mend="restore it")
         agent = self.config.agent
         factor = agent.reward_scale if agent.use_context else 1.0
         if checkpoint.format_version == storage.UNSCALED_CONTEXT and factor != 1.0:
@@ -233,19 +262,20 @@ class RunDir:
             env_steps: environment steps so far; larger than at every earlier checkpoint.
             tensors: everything learned, by name.
             state: counters and other plain JSON values.
-            episodes: the episodes that are new since the last checkpoint; they get the next numbers.
-            first_live_episode: number of the oldest episode that is still held for learning.
+            episodes: those that are new since the last checkpoint; they get the next numbers.
+            first_live_episode: number of the oldest that is still held for learning.
 
         Raises:
             UserError: full disk, no permission. Earlier checkpoints are then as they were, and saving can be repeated.
         """
-        self._check_writable()
+        logs = self._check_writable()
         if env_steps <= max(self.checkpoints(), default=-1):
             raise ValueError(f"checkpoint {env_steps} does not come after {self.checkpoints()[-1]}")
         next_episode = self.next_episode + len(episodes)
         if not 0 <= first_live_episode <= next_episode:
             raise ValueError(f"first_live_episode is {first_live_episode}, of {next_episode} episodes")
         with user_errors(self.path):
+            lengths, sums = logs.sums()
             try:
                 new = [storage.write_chunk(self.path, self.next_episode, episodes)] if episodes else []
                 chunks = tuple(chunk for chunk in (*self._chunks, *new) if chunk.last >= first_live_episode)
@@ -257,7 +287,8 @@ class RunDir:
                     first_live_episode=first_live_episode,
                     next_episode=next_episode,
                     chunks=chunks,
-                    line_bytes={name: (self.path / name).stat().st_size for name in (METRICS, EVALUATIONS)},
+                    line_bytes=lengths,
+                    line_sha256=sums,
                 )
             except BaseException:
                 with suppress(OSError):
@@ -270,9 +301,8 @@ class RunDir:
     def cut_back(self, checkpoint: Checkpoint | None, config: Config | None = None) -> None:
         """Make the run what it was at `checkpoint` (None: at its start), and ready to go on from there.
 
-        Cuts the two jsonl files, deletes later checkpoints, chunks that no checkpoint names, the mark of the end and
-        what a killed process left. If this is itself killed, it can be repeated. So call it when it is sure that the
-        run can go on from there: before, nothing is changed.
+        Cuts the two logs, deletes later checkpoints, chunks that no checkpoint names, the mark of the end and what a
+        killed process left. If it is killed itself, it can be repeated. Before it is called, nothing is changed.
 
         Args:
             checkpoint: the one to go on from.
@@ -281,56 +311,84 @@ class RunDir:
         Raises:
             UserError: `check_config` refuses the configuration, or lines are missing; nothing is changed then.
         """
-        self._check_writable(cut_back=False)
+        self._check_lock()
         if config is not None:
             self.check_config(config, checkpoint=None if checkpoint is None else checkpoint.env_steps)
         start = -1 if checkpoint is None else checkpoint.env_steps
+        before = self.config
         lengths = {METRICS: 0, EVALUATIONS: 0} if checkpoint is None else checkpoint.line_bytes
-        for name, length in lengths.items():
-            check_lines(self.path / name, length)
+        if checkpoint is not None:
+            check_logs(self.path, checkpoint.env_steps, lengths, checkpoint.line_sha256)
         with user_errors(self.path):
-            (self.path / "finished.json").unlink(missing_ok=True)
+            self._list_own_files()
+            (self.path / FINISHED).unlink(missing_ok=True)
             for folder in (self.path, self.path / "checkpoints", self.path / "replay"):
                 remove_unfinished(folder)
             for steps in reversed([steps for steps in self.checkpoints() if steps > start]):
                 remove_folder(self.path / "checkpoints" / str(steps))
             for name, length in lengths.items():
                 cut_file(self.path / name, length)
+            self._begin(before if config is None else config)
             self._prune()
-            if config is not None and config != self.config:
-                write_atomic(self.path / "config.yaml", to_yaml(config).encode())
+            if config is not None and config != before:
+                replace_file(self.path, CONFIG, to_yaml(config).encode())
         self._chunks = () if checkpoint is None else checkpoint.chunks
         self.next_episode = 0 if checkpoint is None else checkpoint.next_episode
         self._at_checkpoint = True
 
     def mark_finished(self, summary: Mapping[str, JSON]) -> None:
         """Write ``finished.json``: the run came to its end, with these last results."""
-        self._check_writable()
+        logs = self._check_writable()
+        text = to_json({**summary, **self._digest}, indent=1)
         with user_errors(self.path):
-            write_atomic(self.path / "finished.json", to_json({**summary, **digest_entry(self.path)}, indent=1))
+            write_atomic(self.path / FINISHED, text)
+            digests = {**logs.sums()[1], FINISHED: sha256(text)}
+            write_sums(self.path, {**(read_sums(self.path) or {}), **{name: (own,) for name, own in digests.items()}})
 
-    def _check_known(self, env_steps: int) -> None:
+    def _check_known(self, env_steps: int) -> int:
         known = self.checkpoints()
         if env_steps not in known:
             mend = "choose one of " + ", ".join(map(str, known)) if known else "leave it out: the run starts over"
             raise UserError(f"there is no checkpoint {env_steps}", where=str(self.path), mend=mend)
+        return env_steps
+
+    def _list_own_files(self) -> None:
+        """Let the list of checksums name what a run in training has: not the logs, nor the mark of its end."""
+        listed = read_sums(self.path) or {}  # (none: a run of an earlier version)
+        own = {name: listed.get(name, ())[:1] or (file_sha256(self.path / name),) for name in (CONFIG, TASKS)}
+        write_sums(self.path, {**own, CONFIG: (file_sha256(self.path / CONFIG),)})  # which was looked at
+
+    def _check_sum(self, name: str) -> None:
+        with user_errors(self.path / name):
+            check_sum(self.path, name, (self.path / name).read_bytes())
 
     def _prune(self) -> None:
-        for steps in self.checkpoints()[: -self.config.train.keep_checkpoints]:
+        for steps in self.checkpoints()[: -self._keep]:
             remove_folder(self.path / "checkpoints" / str(steps))
         storage.remove_unnamed_chunks(self.path)
 
     def _append(self, name: str, record: Mapping[str, JSON]) -> None:
-        self._check_writable()
+        logs = self._check_writable()
         line = to_json(record)
         with user_errors(self.path / name):
-            append_line(self.path / name, line)
+            logs.append(name, line)
 
-    def _check_writable(self, *, cut_back: bool = True) -> None:
+    def _check_lock(self) -> WriterLock:
         if self._lock is None:
             raise RuntimeError(f"{self.path} is not open for writing")
-        if cut_back and not self._at_checkpoint:
+        self._lock.check_still_there(self.path)
+        return self._lock
+
+    def _check_writable(self) -> WrittenLogs:
+        """Return the logs, where the run is open for writing and still in its place.
+
+        Raises:
+            UserError: the folder was deleted, moved or replaced.
+        """
+        self._check_lock()
+        if not self._at_checkpoint or self._logs is None:
             raise RuntimeError("cut_back comes before the first write to a resumed run")
+        return self._logs
 
 
 def _mapping(path: Path, key: str) -> dict[str, Any]:

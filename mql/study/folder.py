@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mql.config.loading import flat, read_resolved
+from mql.config.loading import flat
 from mql.config.schema import Config
 from mql.errors import UserError
 from mql.files import read_json, remove_unfinished, to_json, user_errors, write_atomic
 from mql.runs.definition import kept_definition
 from mql.runs.folder import WriterLock
 from mql.runs.listing import last_line, row_of
+from mql.runs.run_dir import RunDir
 from mql.study.cells import Cell
 from mql.study.file import FILE, LOCK, STATUS, StudyFile, read_study
 from mql.types import JSON
@@ -102,6 +103,8 @@ class StudyDir:
     def check_unchanged(self, cells: Sequence[Cell]) -> None:
         """Refuse settings, or definitions, that are not those with which runs of the study were started.
 
+        A run whose folder is damaged is passed over: it will fail when it is its turn, and the others go on.
+
         Raises:
             UserError: a run was started with others.
         """
@@ -109,15 +112,18 @@ class StudyDir:
             path = self.path / cell.place
             if not (path / "config.yaml").is_file():
                 continue
-            key = _difference(read_resolved(path / "config.yaml"), cell.config)
+            try:
+                config, kept = RunDir.open_readonly(path).config, kept_definition(path)
+            except UserError:
+                continue
+            key = _difference(config, cell.config)
             if key is not None:
-                before, after = (flat(each)[key] for each in (read_resolved(path / "config.yaml"), cell.config))
+                before, after = (flat(each)[key] for each in (config, cell.config))
                 what = f"{key} is {after}, but {cell.label} was started with {before}"
                 given = cell.given.get(key)
                 where = given.where if given is not None and given.where else key
                 mend = "leave it as it was, give the runs with other settings a variant's name, or choose another --dir"
                 raise UserError(what, where=where, mend=mend)
-            kept = kept_definition(path)
             if (kept.digest if kept else None) != (cell.definition[1] if cell.definition else None):
                 where = str(cell.definition[0]) if cell.definition else str(path)
                 mend = "restore it, or choose another --dir"

@@ -123,7 +123,8 @@ def _started(folder: StudyDir, cell: Cell, *, trust: bool, command: Sequence[str
 def _process(log: IO[bytes], variables: dict[str, str]) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            [sys.executable, "-c", _BOOT, json.dumps([part or os.getcwd() for part in sys.path])],
+            # -P: nothing is imported from the folder we stand in, before our own path is there.
+            [sys.executable, "-P", "-c", _BOOT, json.dumps([part or os.getcwd() for part in sys.path])],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

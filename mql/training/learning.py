@@ -20,7 +20,7 @@ from typing import Protocol
 import torch
 
 from mql.config.schema import Config
-from mql.errors import UserError
+from mql.errors import UserError, told
 from mql.evaluation.held_out import TaskResult
 from mql.runs.checkpoint import Checkpoint
 from mql.tasks.family import Task
@@ -149,7 +149,9 @@ def restore(learning: Learning, checkpoint: Checkpoint) -> None:
     """
     try:
         learning.restore(checkpoint.tensors, checkpoint.state, checkpoint.episodes)
-    except (KeyError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # what a checkpoint holds may be of any type and shape
         raise misfit(checkpoint, error) from error
 
 
@@ -157,4 +159,4 @@ def misfit(checkpoint: Checkpoint, error: Exception) -> UserError:
     """Say that a checkpoint is not one of the run's configuration."""
     where = f"{checkpoint.run}/checkpoints/{checkpoint.env_steps}"
     mend = "it was written with other settings or another version; use that version, or another checkpoint"
-    return UserError(f"the checkpoint does not fit: {error}", where=where, mend=mend)
+    return UserError(f"the checkpoint does not fit: {told(error)}", where=where, mend=mend)

@@ -7,18 +7,18 @@ are written here once, for all of them.
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
+
+import torch
 
 from mql.config.schema import Config, TrainConfig
 from mql.runs.run_dir import RunDir
 from mql.tasks.fault import EpisodeFault
-from mql.training.learning import Iteration, Learning, restore
+from mql.training.learning import Iteration, Learning, misfit, restore
+from mql.training.stopping import LeftOff, StopRequests, stop_requests
 from mql.types import JSON, Episode
 
 
@@ -38,12 +38,34 @@ class Watcher(Protocol):
         """One line of evaluations.jsonl."""
 
 
+SLOW_SECONDS = 2.0  # an iteration that takes longer may be left off, if somebody asks to stop
+
+
 class Interrupted(Exception):
-    """Ctrl-C or SIGTERM asked to stop; the run was saved after `env_steps` and can be resumed."""
+    """Ctrl-C, SIGTERM or the like asked to stop; the run was saved after `env_steps` and can be resumed."""
 
     def __init__(self, env_steps: int) -> None:
         super().__init__(f"stopped after {env_steps} environment steps")
         self.env_steps = env_steps
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """How things stand between two iterations, as a checkpoint has it; tensors are copies where they may change."""
+
+    env_steps: int
+    first_live_episode: int
+    tensors: Mapping[str, torch.Tensor]
+    state: Mapping[str, JSON]
+
+    @classmethod
+    def of(cls, learning: Learning) -> _Standing:
+        return cls(learning.env_steps, learning.first_live_episode, learning.tensors(), learning.counters())
+
+    def kept(self) -> _Standing:
+        """Return it with copies of the tensors."""
+        copies = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
+        return _Standing(self.env_steps, self.first_live_episode, copies, self.state)
 
 
 class Diverged(FloatingPointError):
@@ -73,7 +95,7 @@ def train(
         watchers: told of each iteration and evaluation.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; the run was saved.
+        Interrupted: a signal asked to stop (`mql.training.stopping`); the run was saved.
         UserError: the run directory can't be written or read.
         Diverged: a number of an iteration's metrics is not finite.
         EpisodeFault: not one episode of an iteration, or not one task of an evaluation, could be finished; the run was
@@ -85,26 +107,35 @@ def train(
         saved = run.load_checkpoint(checkpoint) if run.checkpoints() or checkpoint is not None else None
         if saved is not None:
             restore(learning, saved)
-            earlier_seconds, evaluated = float(saved.state["wall_seconds"]), int(saved.state["evaluated"])
+            try:
+                earlier_seconds, evaluated = float(saved.state["wall_seconds"]), int(saved.state["evaluated"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise misfit(saved, error) from error
         run.cut_back(saved, config)
     begun = time.perf_counter() - earlier_seconds
     fresh: list[Episode] = []  # episodes that are in no checkpoint yet
 
-    def save() -> None:
-        if learning.env_steps in run.checkpoints():
+    def save(standing: _Standing | None = None) -> None:
+        now = standing or _Standing.of(learning)
+        if now.env_steps in run.checkpoints():
             return
         run.save_checkpoint(
-            learning.env_steps,
-            tensors=learning.tensors(),
-            state={**learning.counters(), "evaluated": evaluated, "wall_seconds": time.perf_counter() - begun},
+            now.env_steps,
+            tensors=now.tensors,
+            state={**now.state, "evaluated": evaluated, "wall_seconds": time.perf_counter() - begun},
             episodes=fresh,
-            first_live_episode=learning.first_live_episode,
+            first_live_episode=now.first_live_episode,
         )
         fresh.clear()
 
     def evaluate(*, final: bool) -> dict[str, JSON]:
         # What random actions get does not change while training goes on: the first evaluation and the last one say it.
-        record = learning.evaluate(final=final, with_random=final or evaluated == 0, on_task=tell_of_task)
+        try:
+            with requests.evaluating():
+                record = learning.evaluate(final=final, with_random=final or evaluated == 0, on_task=tell_of_task)
+        except LeftOff:
+            save()
+            raise Interrupted(learning.env_steps) from None
         record |= {"env_steps": learning.env_steps, "updates": learning.updates}
         record["wall_seconds"] = time.perf_counter() - begun
         run.append_evaluation(record)
@@ -112,40 +143,56 @@ def train(
             watcher.on_evaluation(record)
         return record
 
+    def iterate(standing: _Standing | None) -> Iteration:
+        """Do one iteration; `standing` is how things stand before it, where it may take long."""
+        try:
+            with requests.iterating():
+                return learning.iterate()
+        except LeftOff:
+            if standing is not None and (standing.env_steps or run.checkpoints()):
+                save(standing)
+            raise Interrupted(max(run.checkpoints(), default=0)) from None
+
     def tell_of_task(done: int, tasks: int) -> None:
         for watcher in watchers:
             watcher.on_task(done, tasks)
         stop_if_asked()
 
     def stop_if_asked() -> None:
-        if stop_requested():
+        if requests.asked:
             save()
             raise Interrupted(learning.env_steps)
 
     for watcher in watchers:
         watcher.on_start(learning)
-    with _stop_requests() as stop_requested:
+    requests: StopRequests
+    with stop_requests() as requests:
+        slow = False  # whether the last iteration took long
         while learning.env_steps < settings.env_steps:
             # An evaluation comes before the iteration after it, not after the one before: so a run that is made longer
             # makes the one that was due at its old end, and one that was interrupted in it makes it again.
             if _crosses(evaluated, learning.env_steps, settings.evaluate_every):
                 evaluate(final=False)
                 evaluated = learning.env_steps
-            before = learning.env_steps, learning.updates
+            before, started = (learning.env_steps, learning.updates), time.perf_counter()
             try:
-                iteration = learning.iterate()
+                # (The first updates make an iteration long, whatever the random steps before took.)
+                iteration = iterate(_Standing.of(learning).kept() if slow or not learning.updates else None)
             except EpisodeFault:
                 save()
                 stop_if_asked()  # what asks this process to stop may have ended processes that play its episodes
                 raise
+            slow = time.perf_counter() - started > SLOW_SECONDS
             fresh.extend(iteration.episodes)
             record = _metrics(learning, iteration, before, time.perf_counter() - begun)
+            if changes := run.changes_of_others():
+                record["remark"] = "; ".join([*filter(None, [record.get("remark")]), *changes])
             run.append_metrics(record)
-            for watcher in watchers:
-                watcher.on_iteration(record)
             at_end = learning.env_steps >= settings.env_steps
             if at_end or _crosses(before[0], learning.env_steps, settings.checkpoint_every):
                 save()
+            for watcher in watchers:  # what they meet, such as a terminal that has closed, costs nothing any more
+                watcher.on_iteration(record)
             stop_if_asked()
         last = evaluate(final=True)
         run.mark_finished(last)
@@ -174,31 +221,3 @@ def _metrics(learning: Learning, iteration: Iteration, before: tuple[int, int], 
 def _crosses(before: int, after: int, every: int) -> bool:
     """Whether a multiple of `every` lies in (before, after]."""
     return after // every > before // every
-
-
-@contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Within this block a first Ctrl-C, and any SIGTERM, asks the loop to save and stop.
-
-    A second Ctrl-C stops at once, as usual. A second SIGTERM does not: what ends jobs may send it to a process and to
-    its group, so that it comes twice, and SIGKILL follows anyway where saving takes too long.
-    """
-    requested = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield requested.is_set  # signals reach the main thread only
-        return
-
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        requested.set()
-        if signum == signal.SIGINT:
-            signal.signal(signum, previous[signal.SIGINT])
-
-    for number in previous:
-        signal.signal(number, ask)
-    try:
-        yield requested.is_set
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

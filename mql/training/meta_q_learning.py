@@ -14,6 +14,7 @@ from mql.config.schema import Config
 from mql.evaluation.held_out import TaskResult, mean_terms
 from mql.learning.prior import Prior
 from mql.learning.trainer import Trainer, updates_after
+from mql.runs.newest import from_newest
 from mql.runs.prior_files import read_prior
 from mql.runs.run_dir import RunDir
 from mql.tasks.family import Task, TaskFamily
@@ -130,9 +131,14 @@ class MetaQLearning:
 
 def load_trainer(run: RunDir, family: TaskFamily, config: Config, *, env_steps: int | None = None) -> Trainer:
     """Load the agent and the replay of a run's checkpoint (by default the newest)."""
-    learning = MetaQLearning(config, family, read_prior(run))
-    restore(learning, run.load_checkpoint(env_steps))
-    return learning.trainer
+    prior = read_prior(run)
+
+    def load(steps: int | None) -> Trainer:
+        learning = MetaQLearning(config, family, prior)
+        restore(learning, run.load_checkpoint(steps))
+        return learning.trainer
+
+    return load(env_steps) if env_steps is not None else from_newest(run, load)
 
 
 def meta_training(trainer: Trainer, agent: Agent | None = None) -> MetaTraining:

@@ -8,6 +8,7 @@ from mql.agent.protocols import find
 from mql.config.methods import METHODS
 from mql.config.schema import Config
 from mql.learning.prior import Prior
+from mql.runs.newest import from_newest
 from mql.runs.prior_files import read_prior
 from mql.runs.run_dir import RunDir
 from mql.tasks.family import TaskFamily
@@ -31,9 +32,14 @@ def load_learning(run: RunDir, family: TaskFamily, config: Config, *, env_steps:
     Raises:
         UserError: there is no such checkpoint, or it is damaged.
     """
-    learning = new_learning(config, family, read_prior(run))
-    restore(learning, run.load_checkpoint(env_steps))
-    return learning
+    prior = read_prior(run)
+
+    def load(steps: int | None) -> Learning:
+        learning = new_learning(config, family, prior)
+        restore(learning, run.load_checkpoint(steps))
+        return learning
+
+    return load(env_steps) if env_steps is not None else from_newest(run, load)
 
 
 def meta_train(

@@ -112,6 +112,7 @@ def test_a_run_whose_tasks_have_changed(capsys: pytest.CaptureFixture[str], run:
     tasks = json.loads((run / "tasks.json").read_text())
     tasks["train"][0]["goal"][0] += 0.1
     (run / "tasks.json").write_text(json.dumps(tasks))
+    (run / "SHA256SUMS").unlink()  # it was written so, by another version
     assert "the training tasks of point-robot are no longer those of the run" in error(capsys, ["evaluate", str(run)])
 
 

@@ -36,6 +36,7 @@ NEWER = {"agent": ("algorithm", "encoder", "normalize"), "": ("method", "collect
 def version_1(new: Path, old: Path) -> Path:
     """Copy a run as version 1 would have written it."""
     shutil.copytree(new, old)
+    (old / "SHA256SUMS").unlink()
     environment = json.loads((old / "environment.json").read_text())
     (old / "environment.json").write_text(json.dumps({**environment, "format_version": 1}))
     config = yaml.safe_load((old / "config.yaml").read_text())
@@ -44,7 +45,9 @@ def version_1(new: Path, old: Path) -> Path:
             (config[section] if section else config).pop(key, None)
     (old / "config.yaml").write_text(yaml.safe_dump(config))
     for folder in (old / "checkpoints").iterdir():
-        text = json.dumps({**json.loads((folder / "checkpoint.json").read_text()), "format_version": 1}).encode()
+        manifest = json.loads((folder / "checkpoint.json").read_text())
+        del manifest["line_sha256"]
+        text = json.dumps({**manifest, "format_version": 1}).encode()
         (folder / "checkpoint.json").write_bytes(text)
         (folder / "checkpoint.sha256").write_text(f"{sha256(text).hexdigest()}  checkpoint.json\n")
     return old

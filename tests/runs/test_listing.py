@@ -94,7 +94,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "config nests deeply": (lambda run: (run / "config.yaml").write_text("[" * 20_000), "config.yaml is damaged"),
     "config nests endlessly": (lambda run: (run / "config.yaml").write_text("[" * 500_000), "config.yaml is damaged"),
     "no metrics": (lambda run: (run / "metrics.jsonl").unlink(), "metrics.jsonl is missing"),
-    "metrics are a folder": (lambda run: into_folder(run / "metrics.jsonl"), "metrics.jsonl is missing"),
+    "metrics are a folder": (
+        lambda run: into_folder(run / "metrics.jsonl"),
+        "a folder stands where a file belongs (metrics",
+    ),
     "metrics are noise": (lambda run: (run / "metrics.jsonl").write_bytes(b"\x00\xff\n"), "the last line of metrics"),
     "a line is a list": (lambda run: (run / "evaluations.jsonl").write_text("[1]\n"), "the last line of evaluations"),
     "finished is noise": (lambda run: (run / "finished.json").write_text("{"), "the file is damaged (finished.json)"),

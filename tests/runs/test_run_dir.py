@@ -206,7 +206,7 @@ def test_lines_lost_from_before_the_checkpoint_are_not_passed_over(path: Path) -
     with RunDir.open_for_resume(path) as run:
         for changed in (lines[:-1], lines[1:] + b"{}\n"):
             (path / "metrics.jsonl").write_bytes(changed)
-            with pytest.raises(UserError, match="lines from before the checkpoint are missing"):
+            with pytest.raises(UserError, match=r"lines from before checkpoint 10 (are missing|were changed)"):
                 run.cut_back(run.load_checkpoint())
     (path / "metrics.jsonl").write_bytes(lines)
     assert content(path) == before

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +22,8 @@ from mql.config.loading import flat, to_yaml
 from mql.errors import UserError
 from mql.files import TEMPORARY, read_json_lines, user_errors
 from mql.runs.folder import read_environment
-from mql.runs.run_dir import EVALUATIONS, METRICS, RunDir
+from mql.runs.logs import EVALUATIONS, METRICS, check_log
+from mql.runs.run_dir import RunDir
 
 Record = dict[str, Any]
 Given = TypeVar("Given")
@@ -213,6 +215,7 @@ def read_facts(path: Path, *, name: str) -> RunFacts:
             continue  # published results come without
         records, notes = _lines(run.path / file)
         facts.notes += notes
+        attempt(partial(check_log, run.path, file), None)
         if file == METRICS:
             facts.metrics = records
         else:
