@@ -5,7 +5,7 @@
 #   WORKERS   processes that run the tests; as many as there are cores, at most 8, when not given
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all test-newest check results FORCE
+.PHONY: help setup quickstart test test-all test-newest faults check results FORCE
 
 VENV := .venv
 NEWEST := .venv-newest
@@ -27,6 +27,7 @@ help:
 	@echo "make test         set up, then run the tests (without the slow ones)"
 	@echo "make test-all     set up, then run all tests"
 	@echo "make test-newest  make .venv-newest with the core and the newest MuJoCo, then run the tests of physics there"
+	@echo "make faults       set up, then run the long attacks of tests/faults (under 40 minutes)"
 	@echo "make check        set up, then lint, formatting and types"
 	@echo "make results      set up, then write docs/results.md, the README's table and the curves from results/"
 
@@ -36,14 +37,18 @@ quickstart: setup
 	$(RUN) -m mql.cli.quickstart
 
 test: setup
-	$(call PYTEST,$(RUN)) -m "not slow"
+	$(call PYTEST,$(RUN)) -m "not slow and not faults"
 
 test-all: setup
-	$(call PYTEST,$(RUN))
+	$(call PYTEST,$(RUN)) -m "not faults"
 
 test-newest: $(STAMP_NEWEST)
 	@$(RUN_NEWEST) -c 'import mujoco; print("MuJoCo", mujoco.__version__)'
-	$(call PYTEST,$(RUN_NEWEST)) -m "newest and not slow and not needs_extra" $(NEWEST_TESTS)
+	$(call PYTEST,$(RUN_NEWEST)) -m "newest and not slow and not faults and not needs_extra" $(NEWEST_TESTS)
+
+# The attacks that take minutes: kills at many moments, mutated files, hours of bad input.
+faults: setup
+	$(call PYTEST,$(RUN)) -m faults tests/faults
 
 check: setup
 	$(RUN) -m ruff check
