@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 # folder or a module at the top of mql/; the longest entry that fits a module counts.
 ORDER = (
     {"mql.errors"},
+    {"mql.stopping"},
     {"mql.types", "mql.seeding", "mql.threads", "mql.files", "mql.compiling"},
     {"mql.config", "mql.kernels"},
     {"mql.agent"},
