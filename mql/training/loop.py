@@ -16,10 +16,15 @@ from types import FrameType
 from typing import Protocol
 
 from mql.config.schema import Config, TrainConfig
+from mql.errors import UserError
 from mql.runs.run_dir import RunDir
+from mql.stopping import GivenUp, give_up, go_on
 from mql.tasks.fault import EpisodeFault
+from mql.training.divergence import Diverged, Sizes, check, not_finite_in, sizes_of
 from mql.training.learning import Iteration, Learning, restore
-from mql.types import JSON, Episode
+from mql.types import JSON, Episode, NotFinite
+
+PATIENCE = 4.0  # s after a request to stop that episodes in worker processes have to end; then they are given up
 
 
 class Watcher(Protocol):
@@ -44,10 +49,6 @@ class Interrupted(Exception):
     def __init__(self, env_steps: int) -> None:
         super().__init__(f"stopped after {env_steps} environment steps")
         self.env_steps = env_steps
-
-
-class Diverged(FloatingPointError):
-    """A loss, or another number of an iteration, is no longer finite."""
 
 
 def train(
@@ -75,7 +76,8 @@ def train(
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the run was saved.
         UserError: the run directory can't be written or read.
-        Diverged: a number of an iteration's metrics is not finite.
+        Diverged: a number of an iteration's metrics is not finite, or what would be saved is not sound; nothing of it
+            is saved.
         EpisodeFault: not one episode of an iteration, or not one task of an evaluation, could be finished; the run was
             saved.
     """
@@ -87,15 +89,22 @@ def train(
             restore(learning, saved)
             earlier_seconds, evaluated = float(saved.state["wall_seconds"]), int(saved.state["evaluated"])
         run.cut_back(saved, config)
+    sizes: Sizes = sizes_of(saved.tensors) if resume and saved is not None else {}
     begun = time.perf_counter() - earlier_seconds
     fresh: list[Episode] = []  # episodes that are in no checkpoint yet
 
+    def last_good() -> int | None:
+        return max(run.checkpoints(), default=None)
+
     def save() -> None:
+        nonlocal sizes
         if learning.env_steps in run.checkpoints():
             return
+        tensors = learning.tensors()
+        sizes = check(tensors, env_steps=learning.env_steps, good=last_good(), before=sizes)
         run.save_checkpoint(
             learning.env_steps,
-            tensors=learning.tensors(),
+            tensors=tensors,
             state={**learning.counters(), "evaluated": evaluated, "wall_seconds": time.perf_counter() - begun},
             episodes=fresh,
             first_live_episode=learning.first_live_episode,
@@ -104,7 +113,12 @@ def train(
 
     def evaluate(*, final: bool) -> dict[str, JSON]:
         # What random actions get does not change while training goes on: the first evaluation and the last one say it.
-        record = learning.evaluate(final=final, with_random=final or evaluated == 0, on_task=tell_of_task)
+        try:
+            with diagnosing():
+                record = learning.evaluate(final=final, with_random=final or evaluated == 0, on_task=tell_of_task)
+        except GivenUp:
+            save()
+            raise Interrupted(learning.env_steps) from None
         record |= {"env_steps": learning.env_steps, "updates": learning.updates}
         record["wall_seconds"] = time.perf_counter() - begun
         run.append_evaluation(record)
@@ -116,6 +130,22 @@ def train(
         for watcher in watchers:
             watcher.on_task(done, tasks)
         stop_if_asked()
+
+    @contextmanager
+    def diagnosing() -> Iterator[None]:
+        """Tell an exception that numbers which are no longer finite have led to from all others."""
+        try:
+            yield
+        except (EpisodeFault, GivenUp, Diverged):
+            raise
+        except NotFinite as error:
+            raise Diverged(str(error), env_steps=learning.env_steps, good=last_good()) from error
+        except (ValueError, ArithmeticError, RuntimeError, UserError) as error:
+            name = not_finite_in(learning.tensors())
+            if name is None:
+                raise
+            what = f"{name} is not finite"
+            raise Diverged(what, env_steps=learning.env_steps, good=last_good()) from error
 
     def stop_if_asked() -> None:
         if stop_requested():
@@ -133,12 +163,22 @@ def train(
                 evaluated = learning.env_steps
             before = learning.env_steps, learning.updates
             try:
-                iteration = learning.iterate()
+                with diagnosing():
+                    iteration = learning.iterate()
+            except GivenUp as stop:
+                # Collecting takes too long for a stop, as where an environment hangs. What was not yet begun to be
+                # learned from is played again by the run that goes on; else that goes on from the last checkpoint.
+                if stop.unchanged and (learning.env_steps, learning.updates) == before:
+                    save()
+                raise Interrupted(run.checkpoints()[-1] if run.checkpoints() else 0) from None
             except EpisodeFault:
                 save()
                 stop_if_asked()  # what asks this process to stop may have ended processes that play its episodes
                 raise
             fresh.extend(iteration.episodes)
+            for name, value in iteration.metrics.items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise Diverged(f"{name} is {value}", env_steps=learning.env_steps, good=last_good())
             record = _metrics(learning, iteration, before, time.perf_counter() - begun)
             run.append_metrics(record)
             for watcher in watchers:
@@ -154,9 +194,6 @@ def train(
 
 def _metrics(learning: Learning, iteration: Iteration, before: tuple[int, int], wall_seconds: float) -> dict[str, JSON]:
     """Return a line of metrics.jsonl; `before` are the env steps and updates before the iteration."""
-    for name, value in iteration.metrics.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise Diverged(f"{name} is {value} after {learning.env_steps} environment steps")
     seconds = iteration.collect_seconds + iteration.update_seconds
     return {
         "env_steps": learning.env_steps,
@@ -192,6 +229,7 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
 
     def ask(signum: int, frame: FrameType | None) -> None:
         requested.set()
+        give_up(within=PATIENCE)
         if signum == signal.SIGINT:
             signal.signal(signum, previous[signal.SIGINT])
 
@@ -202,3 +240,4 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        go_on()
