@@ -51,6 +51,12 @@ RUN = [
 
 
 @pytest.fixture
+def others() -> set[int]:
+    """The processes that earlier tests have left for later ones: workers are kept until a program ends."""
+    return child_processes()
+
+
+@pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
     made = Workers(2)
     monkeypatch.setattr(rollout, "worker_processes", lambda count: made)
@@ -94,7 +100,12 @@ def family_that_hangs(*kinds: str) -> GymnasiumFamily:
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_is_answered_while_an_environment_hangs(
-    pair: Workers, ctrl_c: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, times: int
+    others: set[int],
+    pair: Workers,
+    ctrl_c: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    times: int,
 ) -> None:
     """The first one gives the episodes some time, and saves what was before them; the second one stops at once."""
     monkeypatch.setattr(loop, "PATIENCE", 1.0 if times == 1 else 3600.0)
@@ -106,7 +117,7 @@ def test_ctrl_c_is_answered_while_an_environment_hangs(
             meta_train(config, family, run)
         assert run.checkpoints() == ([0] if times == 1 else [])
     pair.close()
-    assert not child_processes()
+    assert child_processes() <= others
 
 
 def test_ctrl_c_in_an_evaluation_whose_environment_hangs(
