@@ -10,11 +10,14 @@ import ctypes
 import os
 import platform
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
+
+from mql.stopping import give_up, go_on
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
@@ -69,22 +72,30 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], *, t
     """Yield ``function(item)`` of each item, in order, up to `threads` of them at work at the same time.
 
     Meanwhile no product starts threads of its own. Idle threads of a pool wait by spinning for a while, on cores that
-    others could use.
+    others could use. After Ctrl-C, or where the caller wants no more, items
+    that wait for other processes give up (`mql.stopping`).
     """
     with _one_thread_each():
         if threads == 1 or len(items) < 2:
             yield from map(function, items)
         else:
-            pool = ThreadPoolExecutor(min(threads, len(items)), initializer=_one_thread_here)
+            yield from _in_pool(function, items, threads=min(threads, len(items)))
+
+
+def _in_pool(function: Callable[[Item], Result], items: Sequence[Item], *, threads: int) -> Iterator[Result]:
+    gave_up = False
+    try:
+        with ThreadPoolExecutor(threads, initializer=_one_thread_here) as pool:  # whose end waits for all threads
             try:
                 yield from pool.map(function, items)
-            except Exception:
-                pool.shutdown(cancel_futures=True)
+            except BaseException as error:
+                if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
+                    gave_up = True
+                    give_up()
                 raise
-            except BaseException:  # Ctrl-C: what hangs in a thread must not hold the process
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            pool.shutdown()
+    finally:
+        if gave_up:
+            go_on()
 
 
 @contextmanager

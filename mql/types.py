@@ -27,6 +27,10 @@ ContextPart = Literal["obs", "action", "reward"]
 CONTEXT_PARTS: tuple[ContextPart, ...] = ("obs", "action", "reward")
 
 
+class NotFinite(FloatingPointError):
+    """Numbers that were learned are not finite any more: the text says which."""
+
+
 @dataclass(frozen=True)
 class Episode:
     """One whole episode of one task, as collected.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mql.tasks.family import Task
 
+_LONGEST = 700  # characters of what happened: it is written into metrics.jsonl each time
+
 
 class EpisodeFault(RuntimeError):
     """An episode that could not be finished: its environment raised, hung, died, changed its spaces or gave NaN.
@@ -15,7 +17,10 @@ class EpisodeFault(RuntimeError):
 def episode_fault(task: Task, what: str) -> EpisodeFault:
     """Return the fault of an episode of `task`: `what` says what happened, such as ``step 3 gave NaN``."""
     values = ", ".join(f"{name} {_short(value)}" for name, value in task.to_json().items())
-    return EpisodeFault(" ".join(f"family {task.family}: {what} (task {task.split} {task.index}: {values})".split()))
+    short = what if len(what) <= _LONGEST else f"{what[:_LONGEST]} ..."
+    line = " ".join(f"family {task.family}: {short} (task {task.split} {task.index}: {values})".split())
+    # What an environment says may be anything: it is written down and shown, and moves no cursor.
+    return EpisodeFault("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line))
 
 
 def _short(value: float | str | list[float]) -> str:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     {"mql.plain_text"},
     {"mql.errors"},
+    {"mql.stopping"},
     {"mql.types", "mql.seeding", "mql.threads", "mql.files", "mql.compiling"},
     {"mql.config", "mql.kernels"},
     {"mql.agent"},

@@ -7,21 +7,24 @@ gradient steps finds them in `tuning.py`; one that tries agents out on the new t
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
-import torch
+import numpy as np
 
 from mql.adaptation import auto, context, finetune, more_training, paper, relabel, search, simulate
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.playing import NewTask, Process
-from mql.adaptation.result import AdaptationResult, distance_moved
+from mql.adaptation.result import AdaptationResult, distance_moved, not_finite
 from mql.agent.agent import Agent
 from mql.config.schema import AdaptConfig
-from mql.errors import UserError
-from mql.types import JSON
+from mql.errors import told
+from mql.tasks.fault import EpisodeFault
+from mql.types import JSON, Episode
+
+LOOKED_AT = 100  # observations of the last episode in which the adapted policy is looked at
 
 
 class Adapter(Protocol):
@@ -68,27 +71,32 @@ class Adaptation:
     def begin(self, new: NewTask) -> Process:
         """Adapt to `new`: a generator that asks for episodes, is sent them, and returns the result (`playing.py`).
 
+        What can't be learned from ends no evaluation: the result is then the meta-trained agent, and its report says
+        under ``failed`` what went wrong.
+
         Raises (when it is advanced):
-            ValueError: it learns from the new task's episodes, but there are none.
-            UserError: the adapted agent has numbers that are not finite.
+            UserError: it learns from the new task's episodes, but there are none.
         """
         asked, seconds, resumed = 0, 0.0, time.perf_counter()
-        transitions = sum(episode.length for episode in new.given)
+        transitions, seen = sum(episode.length for episode in new.given), list(new.given[-1:])
         process = self._process(new)
         try:
             request = next(process)
             while True:
                 seconds += time.perf_counter() - resumed
-                episodes = yield request
+                episodes = yield request  # where `carry_out` may throw, too
                 asked += len(episodes)
                 transitions += sum(episode.length for episode in episodes)
+                seen = list(episodes[-1:]) or seen
                 if asked > new.episodes:
                     raise RuntimeError(f"{self.config.method} asked for {asked} episodes, its budget is {new.episodes}")
                 resumed = time.perf_counter()
                 request = process.send(episodes)
         except StopIteration as end:
-            result: AdaptationResult = end.value
-        self._check_finite(result.agent)
+            result = self._checked(end.value, seen)
+        except (ValueError, ArithmeticError, EpisodeFault) as error:  # of numbers, or of a training task's simulator
+            resumed = time.perf_counter()
+            result = self._failed(told(error))
         every: dict[str, JSON] = {
             "method": self.config.method,
             "episodes_charged": len(new.given) + asked,
@@ -101,14 +109,35 @@ class Adaptation:
     def _process(self, new: NewTask) -> Process:
         return ADAPTERS[self.config.method].process(self.trained, self.prepared, self.config, new)
 
-    def _check_finite(self, agent: Agent) -> None:
-        for name, tensor in agent.named_tensors():
-            if not bool(torch.isfinite(tensor).all()):
-                what = f"adaptation diverged: {name} is not finite"
-                key = "adapt.lr" if self.config.method == "paper" else "adapt.round_lr"
-                rate = self.config.lr if self.config.method == "paper" else self.config.round_lr
-                mend = f"use a lower {key} than {rate:g}, and look for extreme numbers in the new data"
-                raise UserError(what, where=key, mend=mend)
+    def _checked(self, result: AdaptationResult, seen: Sequence[Episode]) -> AdaptationResult:
+        """Return a result, or that of a failure where its agent is not finite, or does not act in what was `seen`.
+
+        It is one, too, where not one of its rounds had a finite agent to try out.
+        """
+        rounds: Sequence[Mapping[str, JSON]] = result.report.get("rounds") or [{}]
+        wrong = not_finite(result.agent) or (rounds[0].get("not_finite") if all(map(_no_numbers, rounds)) else None)
+        if wrong is None and not acts(result.agent, seen):
+            wrong = "what the adapted policy computes"
+        if wrong is None:
+            return result
+        paper = self.config.method == "paper"
+        key, rate = ("adapt.lr", self.config.lr) if paper else ("adapt.round_lr", self.config.round_lr)
+        mend = f"use a lower {key} than {rate:g}, and look for extreme numbers in the new data"
+        return self._failed(f"{wrong} is not finite: {mend}")
+
+    def _failed(self, why: str) -> AdaptationResult:
+        return AdaptationResult(self.trained.agent.copy(), {"failed": why, "accepted": False})
+
+
+def _no_numbers(one: Mapping[str, JSON]) -> bool:
+    return "not_finite" in one
+
+
+def acts(agent: Agent, seen: Sequence[Episode]) -> bool:
+    """Tell whether the actions of an agent are finite in each of the observations of episodes, as their first one."""
+    policy = agent.policy()
+    obs = np.concatenate([np.zeros((1, agent.obs_dim), np.float32), *(episode.obs[:LOOKED_AT] for episode in seen)])
+    return bool(np.isfinite(policy.act(obs, policy.begin(len(obs)))).all())
 
 
 def prepare(trained: MetaTraining, config: AdaptConfig) -> Adaptation:

@@ -23,7 +23,7 @@ from mql.collecting.rollout import collect_each
 from mql.seeding import generator, spawn_seeds
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
-from mql.types import Episode
+from mql.types import Episode, NotFinite
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,20 @@ Play = Callable[[Request], Sequence[Episode]]
 def carry_out(process: Process, play: Play) -> AdaptationResult:
     """Play what `process` asks for, to its end, and return its result.
 
+    A process whose agent does not act is told so (`NotFinite`).
+
     Raises:
         EpisodeFault: an episode could not be finished.
     """
     try:
         request = next(process)
         while True:
-            request = process.send(play(request))
+            try:
+                episodes = play(request)
+            except NotFinite as error:
+                request = process.throw(error)
+            else:
+                request = process.send(episodes)
     except StopIteration as end:
         result: AdaptationResult = end.value
         return result

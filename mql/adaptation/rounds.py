@@ -16,7 +16,7 @@ import numpy as np
 from mql.adaptation.gate import Gate
 from mql.adaptation.meta_training import MetaTraining
 from mql.adaptation.playing import NewTask, Process, Request
-from mql.adaptation.result import AdaptationResult
+from mql.adaptation.result import AdaptationResult, not_finite
 from mql.adaptation.tuning import Candidate
 from mql.config.schema import AdaptConfig
 from mql.types import JSON, Episode
@@ -114,6 +114,11 @@ def _try_out(
         if candidate is None:
             least = 1
             continue
+        wrong = not_finite(candidate.agent)
+        if wrong is not None:  # nothing to try out; another rate, or more episodes, may do better
+            least = 1
+            rows.append(_diverged(episodes, wrong))
+            continue
         least, played, accepted = 0, [], False
         for place in range(tried):
             played += yield Request(candidate.agent, (place,))
@@ -145,9 +150,18 @@ def _keep_unseen(
         candidate = improver.propose(best, episodes, turn)
         if candidate is None:
             continue
+        wrong = not_finite(candidate.agent)
+        if wrong is not None:
+            rows.append(_diverged(episodes, wrong))
+            continue
         best = candidate
         rows.append({"episodes": len(episodes), "before": None, "after": None, "accepted": True})
     return Outcome(best, episodes, rows)
+
+
+def _diverged(episodes: Sequence[Episode], wrong: str) -> dict[str, JSON]:
+    """Return the row of a round whose agent is not kept, because `wrong` in it is not finite."""
+    return {"episodes": len(episodes), "before": None, "after": None, "accepted": False, "not_finite": wrong}
 
 
 def _gives_up_success(before: Episode, after: Episode) -> bool:

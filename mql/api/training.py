@@ -32,7 +32,7 @@ from mql.api.plan import check_memory, check_plan
 from mql.api.possible import check_suits
 from mql.api.recorded import prior_of
 from mql.config.idle_keys import idle_keys
-from mql.config.loading import Overrides, has_published_values, is_path, load_experiment, override, with_values
+from mql.config.loading import Overrides, flat, has_published_values, is_path, load_experiment, override, with_values
 from mql.config.methods import METHODS
 from mql.config.schema import Config
 from mql.config.yaml_text import Layer
@@ -49,7 +49,9 @@ from mql.tasks.disturbances.family import remarks
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.threads import keep_freed_memory, limit_threads
-from mql.training.loop import Diverged, Watcher
+from mql.training.divergence import Diverged
+from mql.training.learning import Learning
+from mql.training.loop import Watcher
 from mql.training.methods import meta_train
 from mql.types import JSON
 
@@ -118,9 +120,8 @@ class Job:
                 watchers=watchers,
             )
         except Diverged as error:
-            lr = self.config.agent.lr
-            mend = f"start a new run with a lower agent.lr than {lr:g}; this one's checkpoints are kept"
-            raise UserError(f"training diverged, {error}", where=where, mend=mend) from error
+            key = METHODS[self.config.method].rate
+            raise error.of_run(where, key, flat(self.config)[key]) from error
         except EpisodeFault as error:
             mend = "fix the environment or its tasks; this run's checkpoints are kept"
             raise UserError(f"no episode could be finished, {error}", where=where, mend=mend) from error

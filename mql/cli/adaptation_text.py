@@ -11,6 +11,8 @@ ADVISABLE = 20  # recorded episodes: what learning from them alone takes where d
 
 def in_words(report: Report) -> str:
     """Say in words what the report of an adaptation holds: what was played, tried out, kept and rolled back."""
+    if report.get("failed"):
+        return f"{report['method']}: adaptation failed, and the agent is as it was: {report['failed']}"
     if "data" in report:
         return _learned_from_data(report)
     method, played = report["method"], _episodes(report["episodes_charged"])
@@ -90,6 +92,8 @@ def _learned(report: Report) -> str:
 
 
 def _went(one: Report) -> str:
+    if one.get("not_finite"):
+        return f"not kept, as {one['not_finite']} is not finite (a lower adapt.round_lr may do)"
     if one["after"] is None:
         return "kept unseen"
     change = f"return from {one['before']:.4g} to {one['after']:.4g}"

@@ -142,6 +142,8 @@ def print_evaluation(record: Row) -> None:
     for row in rows:
         if "fault" in row:
             _print(f"left out: {row['fault']}")
+        if row.get("failed"):
+            _print(f"adaptation failed in a task, zero-shot stands: {row['failed']}")
         if "random_fault" in row:
             _print(f"random actions failed in a task: {row['random_fault']}")
     if record.get("shared_splits"):

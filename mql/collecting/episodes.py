@@ -14,7 +14,7 @@ from mql.agent.acting import Policy
 from mql.collecting.exploration import Exploration
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
-from mql.types import REWARD_TERM, Episode, FloatArray
+from mql.types import REWARD_TERM, Episode, FloatArray, NotFinite
 
 
 def play(
@@ -35,6 +35,9 @@ def play(
         padding: empty rows before and after those of `tasks` in what the policy computes (BLAS rounds
             differently for other numbers of rows, so equal episodes need equal numbers).
         z: the context variable [N, Z] that each episode begins with; None: as the policy begins it.
+
+    Raises:
+        NotFinite: the policy computes actions that are not finite.
     """
     try:
         batch = family.make_batch(tasks)
@@ -63,6 +66,8 @@ def play(
             act: FloatArray = (policy.act(obs[t], context) if follows_policy else action[t])[own]
             if exploration is not None:
                 act = exploration.act(act, obs[t, own], t)
+            if not np.isfinite(act).all():
+                raise NotFinite("the policy's actions are not finite")
             step = batch.step(act)
             broken = running & ~(np.isfinite(step.obs).all(axis=1) & np.isfinite(step.reward))
             for place in map(int, np.flatnonzero(broken)):
@@ -89,6 +94,11 @@ def play(
         return [fault] * len(tasks)
     finally:
         batch.close()
+    for place, task in enumerate(tasks):
+        told = {**{name: sums[place] for name, sums in terms.items()}, **final[place]}
+        odd = [name for name, value in told.items() if not np.isfinite(value)]
+        if odd and place not in faults:
+            faults[place] = episode_fault(task, f"{odd[0]!r} in info was not finite")
     return [
         faults[place]
         if place in faults

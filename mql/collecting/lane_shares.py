@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from mql.collecting.lanes import MOST_FAULTS, Lanes, task_of
 from mql.collecting.workers import WorkerLost, Workers
+from mql.stopping import GivenUp
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
 
@@ -150,7 +151,11 @@ class _Share:
         for _ in range(MOST_FAULTS):
             new, self._new = self._new, False
             begun = self._begun if new else None
-            reply = call(self._name, self._n, self._seed, self._places, begun, work, args)
+            try:
+                reply = call(self._name, self._n, self._seed, self._places, begun, work, args)
+            except GivenUp as stop:
+                stop.unchanged = False  # the lanes were in the middle of their work, and are lost
+                raise
             if not isinstance(reply, WorkerLost):
                 self._begun = reply.begun
                 return reply.value, faults

@@ -22,10 +22,11 @@ import numpy.typing as npt
 
 from mql.seeding import generator
 from mql.tasks.family import BoolArray, Task, TaskFamily
-from mql.tasks.fault import EpisodeFault
-from mql.types import JSON, FloatArray, IntArray
+from mql.tasks.fault import EpisodeFault, episode_fault
+from mql.types import JSON, FloatArray, IntArray, NotFinite
 
 PREFIXES = ("lane.", "lanes.")  # of the arrays' names
+MOST_REWARD = float(np.finfo(np.float32).max)
 MOST_FAULTS = 10  # episodes of a lane in a row that may fail; then something is wrong with the environment
 
 
@@ -104,7 +105,10 @@ class Lanes:
 
         Raises:
             EpisodeFault: a lane can't play any episode.
+            NotFinite: actions are not finite.
         """
+        if not np.isfinite(actions).all():
+            raise NotFinite("the policy's actions are not finite")
         n = len(self._lanes)
         taken = np.array(actions, dtype=np.float32)  # (a copy, of which lanes keep rows)
         made = LaneStep(
@@ -136,12 +140,14 @@ class Lanes:
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Bring every lane to where it was: its episode is begun again and played with the same actions.
 
+        Where that fails, the lane goes on with its next episode.
+
         Args:
             arrays: of all lanes, with those that others play.
 
         Raises:
             KeyError: an array is missing.
-            EpisodeFault: an episode can't be played again.
+            EpisodeFault: a lane can't begin any episode.
         """
         for place, lane in zip(self.share, self._lanes, strict=True):
             lane.play_again(int(arrays["lanes.begun"][place]), arrays[f"lane.{place}.actions"])
@@ -162,6 +168,8 @@ class _Lane:
         self._env: gymnasium.Env[FloatArray, FloatArray] | None = None
         self._actions: list[FloatArray] = []
         self._worth = 0.0
+        self._failed = 0  # episodes in a row that could not be finished
+        self._lost: tuple[EpisodeFault, ...] = ()  # as the lane was brought back; told with the next step
         self.task: Task
         self.obs: FloatArray
         self._begin()
@@ -169,13 +177,20 @@ class _Lane:
     def step(self, action: FloatArray, made: LaneStep, row: int) -> None:
         """Take a step, write it to a row of `made`, and begin the next episode where this one ends."""
         assert self._env is not None
+        made.faults.extend(self._lost)
+        self._lost = ()
         self._actions.append(action)
         try:
             after, reward, terminated, truncated, info = self._env.step(action)
+            if not (np.isfinite(after).all() and abs(reward) <= MOST_REWARD):
+                raise episode_fault(self.task, f"step {len(self._actions)} gave numbers that are not finite")
         except EpisodeFault as fault:
             made.after[row], made.truncated[row] = self.obs, True
             made.faults.append(fault)
             self.close()
+            self._failed += 1
+            if self._failed == MOST_FAULTS:
+                raise
             self._begin()
             return
         self._worth += float(reward)
@@ -184,6 +199,7 @@ class _Lane:
         if not (terminated or truncated):
             return
         made.terminated[row], made.truncated[row] = terminated, bool(truncated) and not terminated
+        self._failed = 0
         success = bool(info["success"]) if self._lanes.family.has_success else None
         made.ended.append(Ended(self._place, self.task.index, len(self._actions), self._worth, success))
         self._begin()
@@ -197,10 +213,15 @@ class _Lane:
         self.begun = begun - 1
         self._begin()
         assert self._env is not None
-        for action in actions:
-            self._actions.append(action)
-            self.obs, reward, *_ = self._env.step(action)
-            self._worth += float(reward)
+        try:
+            for action in actions:
+                self._actions.append(action)
+                self.obs, reward, *_ = self._env.step(action)
+                self._worth += float(reward)
+        except EpisodeFault as fault:  # this episode can't go on; the run can
+            self._lost = (fault,)
+            self.close()
+            self._begin()
 
     def close(self) -> None:
         if self._env is not None:

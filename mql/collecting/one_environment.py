@@ -15,7 +15,7 @@ from mql.agent.agent import Agent
 from mql.agent.robot_policy import RobotPolicy
 from mql.collecting.exploration import Exploration
 from mql.errors import UserError
-from mql.types import REWARD_TERM, Episode, FloatArray
+from mql.types import REWARD_TERM, Episode, FloatArray, NotFinite
 
 
 def collect_from(
@@ -36,6 +36,7 @@ def collect_from(
 
     Raises:
         UserError: the environment has other spaces than the agent, or its numbers are not finite.
+        NotFinite: the agent's actions are not finite.
     """
     _check_spaces(agent, environment)
     policy = RobotPolicy(agent)
@@ -64,6 +65,8 @@ def _episode(
         action = policy.act(obs[-1], rewards[-1], last_action=actions[-1]) if actions else policy.act(obs[-1])
         if exploration is not None:
             action = exploration.act(action[None], obs[-1][None], len(actions))[0]
+        if not np.isfinite(action).all():
+            raise NotFinite("the policy's actions are not finite")
         seen, reward, terminated, truncated, info = environment.step(action)
         obs.append(np.array(seen, dtype=np.float32))
         actions.append(action)

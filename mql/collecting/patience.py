@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
-
-_LOOK_SECONDS = 0.5  # between two looks at a process that is over its time on the clock
 
 
 class Stopwatch:
@@ -33,17 +29,6 @@ class Stopwatch:
         # Where threads wait for each other, only one of them can be what holds the process up.
         waited = max((seconds - before.get(thread, 0.0) for thread, seconds in (now or {}).items()), default=0.0)
         return max(passed - waited, 0.0)
-
-
-def wait_for(connection: Connection[Any, Any], watch: Stopwatch, limit: float) -> bool:
-    """Wait until there is something to read, or the process has been at work for `limit` seconds (false)."""
-    left = limit
-    while not connection.poll(left):
-        left = limit - watch.seconds()
-        if left <= 0.0:
-            return False
-        left = max(left, _LOOK_SECONDS)
-    return True
 
 
 def _queued_seconds(pid: int) -> dict[int, float] | None:

@@ -1,14 +1,16 @@
 """Worker processes: they call functions on jobs, and may crash or hang without harm to the process that asks.
 
-A worker is a fresh Python process (no fork: simulators and threads do not survive one). It gets functions and values by
-cloudpickle, keeps the ones that come with every job, and never uses more than one thread for products. What a worker
-prints goes to standard error. One that dies, does not answer in time or is left in the middle of a job (Ctrl-C) is
-replaced; only its job is lost.
+A worker is a fresh Python process (no fork: simulators and threads do not survive one) below one that keeps it
+(`keeper.py`). It gets functions and values by cloudpickle, keeps the ones that come with every job, and never uses more
+than one thread for products. What a worker prints goes to standard error. One that dies, does not answer in time,
+answers what can't be read or is left in the middle of a job (Ctrl-C) is replaced, with all that it has started; only
+its job is lost. A worker that is no longer needed closes its environments; none outlives the process that asks.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import json
 import os
@@ -18,25 +20,21 @@ import signal
 import socket
 import subprocess
 import sys
-import traceback
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache
-from multiprocessing.connection import Connection
 from typing import Any
 
 import cloudpickle
 
-from mql.collecting.patience import Stopwatch, wait_for
-from mql.errors import UserError
+from mql.collecting import keeper
+from mql.collecting.channel import Channel, Garbled, Late, Over
+from mql.collecting.patience import Stopwatch
+from mql.errors import UserError, told
+from mql.stopping import GivenUp, given_up
 
 _START_SECONDS = 120.0  # a process that has not come up by then never will
-_KEPT = 8  # shared values that a worker keeps, the latest used ones
+_END_SECONDS = 3.0 * keeper.PATIENCE  # a keeper that has not ended by then is ended
 
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "import mql.collecting.workers as w; w.serve(int(sys.argv[1]))"
-)
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
 
 
@@ -94,9 +92,11 @@ class Workers:
         return sum(worker.seconds for worker in self._all)
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes; idle ones close their environments first."""
         for worker in self._all:
-            worker.stop()
+            worker.hang_up()
+        for worker in self._all:
+            worker.end()
 
 
 @cache
@@ -111,8 +111,10 @@ class _Worker:
     """One process and the connection to it. It is either idle or stopped: no call leaves an answer behind."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection[Any, Any] | None = None
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self._lifeline = -1  # its keeper ends the process when this is closed
+        self._pid = 0
         self._sent: set[bytes] = set()
         self.seconds = 0.0  # at work
         self._jobs = 0  # calls made so far: each job's number, which its answer repeats
@@ -123,20 +125,24 @@ class _Worker:
         packed = cloudpickle.dumps(job)
         watch = None
         try:
-            connection = self._started()
+            channel = self._started()
             self._jobs += 1
             watch = Stopwatch(self._pid)
+            over = _over(watch, timeout)
             known = [(digest, None if digest in self._sent else blob) for digest, blob in parcels]
-            connection.send_bytes(pickle.dumps((self._jobs, known, packed)))
+            channel.send(pickle.dumps((self._jobs, known, packed)), over)
             self._sent.update(digest for digest, _ in parcels)
-            if not wait_for(connection, watch, timeout):
-                self.stop()
-                return WorkerLost(f"it did not end within {timeout:g} s, its process was stopped", late=True)
-            number, outcome, value, forgotten = pickle.loads(connection.recv_bytes())
+            number, outcome, value, forgotten = _read(channel.receive(over))
             if number != self._jobs:
                 raise RuntimeError(f"a worker process answered job {number} when asked for job {self._jobs}")
+        except Late:
+            self.stop()
+            return WorkerLost(f"it did not end within {timeout:g} s, its process was stopped", late=True)
+        except Garbled as error:
+            self.stop()
+            return WorkerLost(f"{error}, its process was stopped")
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            return WorkerLost(f"its process died ({self._end()})")
+            return WorkerLost(self._lost())
         except BaseException:
             # Ctrl-C above all. The answer is still to come: the next call would take it for its own.
             self.stop()
@@ -144,59 +150,117 @@ class _Worker:
         finally:
             self.seconds += watch.seconds() if watch else 0.0
         self._sent.difference_update(forgotten)
+        if outcome == "lost":
+            return WorkerLost(value)
         if outcome == "raised":
             raise value
         return value
 
-    @property
-    def _pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
     def stop(self) -> None:
-        """End the process; the next call starts another one."""
-        if self._process is not None:
-            self._process.kill()
-            self._end()
+        """End the process and all that it has started; the next call starts another one."""
+        if self._lifeline >= 0:
+            with contextlib.suppress(OSError):
+                os.write(self._lifeline, keeper.NOW)
+        self.end()
 
-    def _end(self) -> str:
+    def _lost(self) -> str:
+        """Say how a process ended that has closed its connection, and end it where it has not."""
+        assert self._keeper is not None
+        try:
+            self._keeper.wait(2.5 * keeper.LAST)  # it ends what the worker started first
+        except subprocess.TimeoutExpired:
+            self.stop()
+            return "its process closed the connection, and was stopped"
+        return f"its process died ({self.end()})"
+
+    def hang_up(self) -> None:
+        """Close the connection: an idle process then closes its environments, and ends."""
+        if self._channel is not None:
+            self._channel.close()
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+        self._channel, self._lifeline, self._sent = None, -1, set()
+
+    def end(self) -> str:
         """Wait for the process's end, forget it, and say how it ended."""
-        process, connection = self._process, self._connection
-        self._process, self._connection, self._sent = None, None, set()
-        assert process is not None
-        if connection is not None:
-            connection.close()
-        code = process.wait()
+        self.hang_up()
+        process, self._keeper = self._keeper, None
+        if process is None:
+            return "it had ended"
+        try:
+            code = process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            process.kill()
+            code = process.wait()
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
-    def _started(self) -> Connection[Any, Any]:
-        if self._connection is not None:
-            return self._connection
+    def _started(self) -> Channel:
+        if self._channel is not None:
+            return self._channel
         ours, theirs = socket.socketpair()
-        with ours, theirs:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",  # not from the folder we stand in, before our own path is there
-                    "-c",
-                    _BOOT,
-                    str(theirs.fileno()),
-                    json.dumps([part or os.getcwd() for part in sys.path]),
-                ],
-                pass_fds=(theirs.fileno(),),
+        lifeline, self._lifeline = os.pipe()
+        try:
+            path = [part or os.getcwd() for part in sys.path]
+            self._channel = Channel(ours)
+            self._keeper = subprocess.Popen(
+                # -P: nothing is imported from the keeper's folder, nor from the one that we stand in.
+                [sys.executable, "-P", keeper.__file__, str(theirs.fileno()), str(lifeline), json.dumps(path)],
+                pass_fds=(theirs.fileno(), lifeline),
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # standard output is for results
                 env={**os.environ, **_ONE_THREAD},
+                start_new_session=True,  # what a terminal sends is for this process
             )
-            self._connection = Connection(ours.detach())
+            self._pid = self._keeper.pid
+        except OSError as error:
+            self.end()
+            mend = "close other programs, or raise the limits that the system sets (see ulimit -a)"
+            raise UserError(f"a worker process could not start ({told(error)})", mend=mend) from error
+        finally:
+            theirs.close()
+            os.close(lifeline)
         try:
-            if wait_for(self._connection, Stopwatch(self._pid), _START_SECONDS):
-                self._connection.recv_bytes()
-                return self._connection
-            self._process.kill()
-        except (EOFError, ConnectionResetError):
-            pass  # it died; how is said below
-        raise UserError(f"a worker process could not start ({self._end()})", mend="its own message stands above")
+            self._pid = int(self._channel.receive(_over(Stopwatch(self._pid), _START_SECONDS)))
+        except (EOFError, ConnectionResetError, Garbled):
+            how = self.end()  # it died
+        except Late:
+            self.stop()
+            how = f"it did not come up within {_START_SECONDS:g} s"
+        except BaseException:
+            self.stop()
+            raise
+        else:
+            return self._channel
+        raise UserError(f"a worker process could not start ({how})", mend="its own message stands above")
+
+
+def _over(watch: Stopwatch, limit: float) -> Over:
+    """Return what says that a process has been at work for `limit` seconds.
+
+    It raises `GivenUp` where this program was asked to stop.
+    """
+
+    def over() -> bool:
+        if given_up():
+            raise GivenUp("a worker process was asked for nothing more")
+        return watch.seconds() >= limit
+
+    return over
+
+
+def _read(answer: bytes) -> tuple[int, str, Any, list[bytes]]:
+    """Return a worker's answer.
+
+    Raises:
+        Garbled: it can't be read.
+    """
+    try:
+        number, outcome, value, forgotten = pickle.loads(answer)
+    except Exception as error:  # of a class of somebody else, which may raise anything
+        raise Garbled(f"its answer can't be read ({told(error)})") from error
+    return number, outcome, value, forgotten
 
 
 def _parcel(value: Any) -> tuple[bytes, bytes]:
@@ -207,41 +271,3 @@ def _parcel(value: Any) -> tuple[bytes, bytes]:
         mend = "build it from functions of a module and plain values"
         raise UserError(f"{value!r:.80} can't be sent to a worker process: {error}", mend=mend) from error
     return hashlib.blake2b(blob, digest_size=16).digest(), blob
-
-
-def serve(descriptor: int) -> None:
-    """Be a worker: answer jobs that come over the socket `descriptor` until the other end closes."""
-    # Ctrl-C and SIGTERM may reach the whole process group, but are for the process that asks: it ends its iteration and
-    # saves, so this one must answer until the connection closes.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    connection: Connection[Any, Any] = Connection(descriptor)
-    connection.send_bytes(b"ready")
-    kept: OrderedDict[bytes, Any] = OrderedDict()
-    while True:
-        try:
-            number, known, job = pickle.loads(connection.recv_bytes())
-        except (EOFError, ConnectionResetError):
-            return
-        try:
-            for digest, blob in known:
-                if digest not in kept:
-                    kept[digest] = pickle.loads(blob)
-                kept.move_to_end(digest)
-            function, *shared = (kept[digest] for digest, _ in known)
-            args, kwargs = pickle.loads(job)
-            outcome, value = "returned", function(*shared, *args, **kwargs)
-        except Exception as error:
-            error.add_note(f"in a worker process:\n{traceback.format_exc()}")
-            outcome, value = "raised", error
-        forgotten = [kept.popitem(last=False)[0] for _ in range(len(kept) - _KEPT)]
-        connection.send_bytes(_packed(number, outcome, value, forgotten))
-
-
-def _packed(number: int, outcome: str, value: Any, forgotten: list[bytes]) -> bytes:
-    try:
-        return bytes(cloudpickle.dumps((number, outcome, value, forgotten)))
-    except Exception as error:
-        failure = RuntimeError(f"a worker's {outcome} value can't be sent back: {error}")
-        failure.add_note(repr(value))
-        return bytes(cloudpickle.dumps((number, "raised", failure, forgotten)))

@@ -25,6 +25,7 @@ class MethodChoice(NamedTuple):
         replay: it stores episodes in the replay of ``train.replay_capacity``.
         numbers: it learns actions that are numbers.
         choices: it learns actions that are choices.
+        rate: the key of its learning rate.
         reactive: it has no `Agent` of its own: ``agent`` of its `Learning` makes one (`mql.agent.reactive`).
     """
 
@@ -37,6 +38,7 @@ class MethodChoice(NamedTuple):
     replay: bool = True
     numbers: bool = True
     choices: bool = False
+    rate: str = "agent.lr"
     reactive: bool = False
 
     @property
@@ -92,6 +94,7 @@ METHODS: Mapping[str, MethodChoice] = MappingProxyType(
             sets={"adapt.adaptation_episodes": 0, "train.random_steps": 0, "agent.normalize": False},
             follows={"adapt.adaptation_episodes": lambda config: config.rl2.trial_episodes - 1},
             replay=False,
+            rate="rl2.lr",
         ),
         "p3o": MethodChoice(
             "mql.p3o.learning:P3OLearning",
@@ -100,6 +103,7 @@ METHODS: Mapping[str, MethodChoice] = MappingProxyType(
             adapts=False,
             replay=False,
             choices=True,
+            rate="p3o.lr",
             reactive=True,
         ),
         **{
@@ -111,6 +115,7 @@ METHODS: Mapping[str, MethodChoice] = MappingProxyType(
                 replay=False,
                 numbers=False,
                 choices=True,
+                rate="q_learning.lr",
                 reactive=True,
             )
             for name, more in (("dqn", {}), ("rainbow", {"q_learning.n_step": 3}))

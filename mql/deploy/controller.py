@@ -346,8 +346,11 @@ def _put(name: str, values: npt.ArrayLike, row: Row) -> tuple[str, str] | None:
     """Write numbers into `row` [1, n]; return what is wrong with them, or None."""
     try:
         with np.errstate(over="ignore"):
-            given = np.asarray(values, dtype=np.float32)
-    except (TypeError, ValueError, OverflowError):
+            read = np.asarray(values)
+            if read.dtype.kind not in "fiubO":  # texts, dates and complex numbers would be made fit
+                raise TypeError
+            given = np.asarray(read, dtype=np.float32)
+    except Exception:  # of what a driver returned, whatever it raises as it is read: the robot needs an action
         return f"{name}_shape", f"{name} is no row of numbers"
     if given.shape != row.shape[1:]:
         return f"{name}_shape", f"{name} has shape {given.shape}, not {row.shape[1:]}"

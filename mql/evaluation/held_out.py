@@ -27,7 +27,7 @@ from mql.seeding import generator, spawn_seeds
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.threads import side_by_side
-from mql.types import JSON, Episode
+from mql.types import JSON, Episode, NotFinite
 
 # Of an adaptation's report: these stand in every row, None where the method has no such figure; others as they come.
 FIGURES = (
@@ -51,9 +51,10 @@ FIGURES = (
 class TaskResult:
     """What one task gave: its evaluation episodes before and after adaptation (``adapted`` None: not asked for).
 
-    ``agent`` is the adapted one (None: not asked for; each takes megabytes). ``fault`` says what went wrong where an
-    episode could not be finished; then the task counts in no summary. ``random`` is an episode of random actions
-    (None: not asked for), or what went wrong in it.
+    ``agent`` is the adapted one (None: not asked for; each takes megabytes). Where the adaptation failed, ``report``
+    says so, and zero-shot stands for ``adapted``. ``fault`` says what went wrong where an episode could not be
+    finished; then the task counts in no summary. ``random`` is an episode of random actions (None: not asked for), or
+    what went wrong in it.
     """
 
     task: Task
@@ -137,10 +138,16 @@ def evaluate(
                 outcome = carry_out(adaptation.begin(new_task(adaptation, task, seed=seed + place)), play)
         except EpisodeFault as fault:
             return TaskResult(task, before, fault=str(fault))
-        after = _episodes(outcome.agent, family, [task], [resets[index]], workers=each)[0]
+        report, adapted = outcome.report, outcome.agent
+        try:
+            after = _episodes(adapted, family, [task], [resets[index]], workers=each)[0]
+        except NotFinite as error:
+            report, adapted = {**report, "failed": str(error)}, agent
+        if report.get("failed"):
+            after = before  # the agent is as it was, and so are its episodes
         if isinstance(after, EpisodeFault):
             return TaskResult(task, before, fault=str(after))
-        return TaskResult(task, before, after, outcome.report, outcome.agent if keep_agents else None)
+        return TaskResult(task, before, after, report, adapted if keep_agents else None)
 
     results = []
     # As many tasks under way as can be adapted or can play: while some wait for a worker, others are adapted.
@@ -190,7 +197,8 @@ def _beside_random(
 def summarize_results(results: Sequence[TaskResult], *, seed: int = 0) -> dict[str, JSON]:
     """The ``summary`` of ``mql evaluate --json``: over tasks, zero-shot, adapted, their paired difference, and random.
 
-    ``random`` (of random actions) is None where none were played, and leaves out tasks in which they failed.
+    ``failed``, where there were some, counts the adaptations that failed: there zero-shot stands. ``random`` (of random
+    actions) is None where none were played, and leaves out tasks in which they failed.
     """
     rng = generator(seed, "bootstrap")
     results = [result for result in results if result.fault is None]
@@ -203,6 +211,9 @@ def summarize_results(results: Sequence[TaskResult], *, seed: int = 0) -> dict[s
         "gain": None,
         "random": summarize(by_chance, rng=generator(seed, "bootstrap of random")) if by_chance else None,
     }
+    failed = sum(bool(result.report and result.report.get("failed")) for result in results)
+    if failed:
+        summary["failed"] = failed
     if all(value is not None for value in adapted):
         summary["adapted"] = summarize(np.array(adapted), rng=rng)
         summary["gain"] = paired_gain(np.array(zero_shot), np.array(adapted), rng=rng)

@@ -9,7 +9,16 @@ from mql.config.schema import Config
 from mql.errors import UserError
 
 # Keys and sections.
-CHANGEABLE = ("train.env_steps", "train.keep_checkpoints", "threads", "collect", "tracking", "wandb", "evaluate")
+CHANGEABLE = (
+    "train.env_steps",
+    "train.keep_checkpoints",
+    "threads",
+    "collect",
+    "tracking",
+    "wandb",
+    "evaluate",
+    "adapt",
+)
 
 
 def check_change(old: Config, new: Config, *, done: int, checkpoints: Sequence[int]) -> None:

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from mql.config.schema import Config, TrainConfig
+from mql.errors import UserError
 from mql.runs.run_dir import RunDir
+from mql.stopping import GivenUp
 from mql.tasks.fault import EpisodeFault
+from mql.training.divergence import Diverged, Sizes, check, not_finite_in, sizes_of
 from mql.training.learning import Iteration, Learning, misfit, restore
 from mql.training.stopping import LeftOff, StopRequests, stop_requests
-from mql.types import JSON, Episode
+from mql.types import JSON, Episode, NotFinite
 
 
 class Watcher(Protocol):
@@ -68,10 +72,6 @@ class _Standing:
         return _Standing(self.env_steps, self.first_live_episode, copies, self.state)
 
 
-class Diverged(FloatingPointError):
-    """A loss, or another number of an iteration, is no longer finite."""
-
-
 def train(
     learning: Learning,
     settings: TrainConfig,
@@ -97,7 +97,8 @@ def train(
     Raises:
         Interrupted: a signal asked to stop (`mql.training.stopping`); the run was saved.
         UserError: the run directory can't be written or read.
-        Diverged: a number of an iteration's metrics is not finite.
+        Diverged: a number of an iteration's metrics is not finite, or what would be saved is not sound; nothing of it
+            is saved.
         EpisodeFault: not one episode of an iteration, or not one task of an evaluation, could be finished; the run was
             saved.
     """
@@ -112,13 +113,19 @@ def train(
             except (KeyError, TypeError, ValueError) as error:
                 raise misfit(saved, error) from error
         run.cut_back(saved, config)
+    sizes: Sizes = sizes_of(saved.tensors) if resume and saved is not None else {}
     begun = time.perf_counter() - earlier_seconds
     fresh: list[Episode] = []  # episodes that are in no checkpoint yet
 
+    def last_good() -> int | None:
+        return max(run.checkpoints(), default=None)
+
     def save(standing: _Standing | None = None) -> None:
+        nonlocal sizes
         now = standing or _Standing.of(learning)
         if now.env_steps in run.checkpoints():
             return
+        sizes = check(now.tensors, env_steps=now.env_steps, good=last_good(), before=sizes)
         run.save_checkpoint(
             now.env_steps,
             tensors=now.tensors,
@@ -131,9 +138,9 @@ def train(
     def evaluate(*, final: bool) -> dict[str, JSON]:
         # What random actions get does not change while training goes on: the first evaluation and the last one say it.
         try:
-            with requests.evaluating():
+            with requests.evaluating(), diagnosing():
                 record = learning.evaluate(final=final, with_random=final or evaluated == 0, on_task=tell_of_task)
-        except LeftOff:
+        except (LeftOff, GivenUp):
             save()
             raise Interrupted(learning.env_steps) from None
         record |= {"env_steps": learning.env_steps, "updates": learning.updates}
@@ -146,7 +153,7 @@ def train(
     def iterate(standing: _Standing | None) -> Iteration:
         """Do one iteration; `standing` is how things stand before it, where it may take long."""
         try:
-            with requests.iterating():
+            with requests.iterating(), diagnosing():
                 return learning.iterate()
         except LeftOff:
             if standing is not None and (standing.env_steps or run.checkpoints()):
@@ -157,6 +164,22 @@ def train(
         for watcher in watchers:
             watcher.on_task(done, tasks)
         stop_if_asked()
+
+    @contextmanager
+    def diagnosing() -> Iterator[None]:
+        """Tell an exception that numbers which are no longer finite have led to from all others."""
+        try:
+            yield
+        except (EpisodeFault, GivenUp, Diverged):
+            raise
+        except NotFinite as error:
+            raise Diverged(str(error), env_steps=learning.env_steps, good=last_good()) from error
+        except (ValueError, ArithmeticError, RuntimeError, UserError) as error:
+            name = not_finite_in(learning.tensors())
+            if name is None:
+                raise
+            what = f"{name} is not finite"
+            raise Diverged(what, env_steps=learning.env_steps, good=last_good()) from error
 
     def stop_if_asked() -> None:
         if requests.asked:
@@ -178,12 +201,21 @@ def train(
             try:
                 # (The first updates make an iteration long, whatever the random steps before took.)
                 iteration = iterate(_Standing.of(learning).kept() if slow or not learning.updates else None)
+            except GivenUp as stop:
+                # Collecting takes too long for a stop, as where an environment hangs. What was not yet begun to be
+                # learned from is played again by the run that goes on; else that goes on from the last checkpoint.
+                if stop.unchanged and (learning.env_steps, learning.updates) == before:
+                    save()
+                raise Interrupted(run.checkpoints()[-1] if run.checkpoints() else 0) from None
             except EpisodeFault:
                 save()
                 stop_if_asked()  # what asks this process to stop may have ended processes that play its episodes
                 raise
             slow = time.perf_counter() - started > SLOW_SECONDS
             fresh.extend(iteration.episodes)
+            for name, value in iteration.metrics.items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise Diverged(f"{name} is {value}", env_steps=learning.env_steps, good=last_good())
             record = _metrics(learning, iteration, before, time.perf_counter() - begun)
             if changes := run.changes_of_others():
                 record["remark"] = "; ".join([*filter(None, [record.get("remark")]), *changes])
@@ -201,9 +233,6 @@ def train(
 
 def _metrics(learning: Learning, iteration: Iteration, before: tuple[int, int], wall_seconds: float) -> dict[str, JSON]:
     """Return a line of metrics.jsonl; `before` are the env steps and updates before the iteration."""
-    for name, value in iteration.metrics.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise Diverged(f"{name} is {value} after {learning.env_steps} environment steps")
     seconds = iteration.collect_seconds + iteration.update_seconds
     return {
         "env_steps": learning.env_steps,

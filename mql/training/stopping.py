@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from mql.stopping import give_up, go_on
+
 PATIENCE = 5.0  # seconds for the iteration under way: saving comes after it, and who asked may send SIGKILL in the end
+WAITING = 4.0  # seconds for episodes in worker processes, one of which may hang; then waiting for them is given up
 
 # What a scheduler, a terminal or a limit sends. A signal that is ignored, as SIGHUP is under nohup, stays so.
 _ASKING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2")
@@ -62,6 +65,7 @@ class StopRequests:
     def note(self) -> None:
         """Note a request; called in the main thread, by a signal."""
         self.asked = True
+        give_up(within=WAITING)
         if not self._may_leave:
             return
         if self._at_once or self._late:
@@ -105,3 +109,4 @@ def stop_requests() -> Iterator[StopRequests]:
     finally:
         for number in taken:
             signal.signal(number, previous[number])
+        go_on()

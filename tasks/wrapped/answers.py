@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from mql.errors import told
 
+_MOST_KEYS, _LONGEST_KEY = 20, 40  # of info that a message lists
 _UNPACKED = re.compile(r"(?:not enough|too many) values to unpack \(expected (\d+)(?:, got (\d+))?\)")
 
 
@@ -72,7 +74,7 @@ def number(value: Any, name: str) -> float:
         array = np.asarray(value)
         if array.dtype.kind not in "fiub":
             raise TypeError
-    except Exception:
+    except Exception:  # of a value that raises as it is read, too
         raise BadAnswer(f"gave {name} as {type(value).__name__}, not as a number") from None
     if array.size != 1:
         raise BadAnswer(f"gave {name} as {array.size} numbers, not as one")
@@ -91,6 +93,29 @@ def flag(value: Any, name: str) -> bool:
     if given not in (0.0, 1.0):
         raise BadAnswer(f"gave {name} as {given:g}, not as true or false")
     return bool(given)
+
+
+def reported(info: Mapping[str, Any], keys: Sequence[str], success_key: str | None) -> dict[str, Any]:
+    """Return the numbers of ``info`` under `keys`, and its ``success``, which is false where it says nothing of it.
+
+    Raises:
+        BadAnswer: a number is missing, or is none, or not finite.
+    """
+    told: dict[str, Any] = {}
+    for key in keys:
+        if key not in info:
+            raise BadAnswer(f"gave no {key!r} in info, only {_listed(info)}")
+        told[key] = number(info[key], f"{key!r} in info")
+        if not math.isfinite(told[key]):
+            raise BadAnswer(f"gave {key!r} in info as {told[key]}")
+    if success_key is not None:
+        told["success"] = flag(info.get(success_key, False), f"{success_key!r} in info")
+    return told
+
+
+def _listed(info: Mapping[str, Any]) -> str:
+    names = sorted(key for key in info if isinstance(key, str))
+    return f"{[name[:_LONGEST_KEY] for name in names[:_MOST_KEYS]]}"
 
 
 def what_went_wrong(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -43,6 +44,10 @@ class EnvironmentSource:
         self.observed, self.success_key, self.info_keys, self.oracle = observed, success_key, info_keys, oracle
         # Environments that nobody uses, by what they suit; the oldest first.
         self._idle: dict[tuple[Any, ...], list[Environment]] = {}
+        # All of them are closed when nobody uses the family any more, and at the latest when the process ends: an
+        # environment may have started servers.
+        self._open: dict[int, Environment] = {}
+        weakref.finalize(self, _close_all, self._open)
 
     def borrow(self, task: Task, render_mode: str | None) -> Environment:
         """Take an idle environment that suits `task`, or build one; `give_back` it afterwards."""
@@ -52,14 +57,21 @@ class EnvironmentSource:
         values: dict[str, Any] = {} if self._set_task is not None else told_values(task.parameters)
         if render_mode is not None:
             values["render_mode"] = render_mode
-        return checked_environment(self._make_env(**values))
+        environment = checked_environment(self._make_env(**values))
+        self._open[id(environment)] = environment
+        return environment
+
+    def discard(self, environment: Environment) -> None:
+        """Close an environment that failed, or is not needed any more."""
+        self._open.pop(id(environment), None)
+        close_quietly(environment)
 
     def give_back(self, environment: Environment, task: Task, render_mode: str | None) -> None:
         """Keep an environment for later tasks; where each task has its own, only the last few stay open."""
         self._idle.setdefault(self._key(task, render_mode), []).append(environment)
         while self._set_task is None and len(self._idle) > _KEPT_TASKS:
             for old in self._idle.pop(next(iter(self._idle))):
-                close_quietly(old)
+                self.discard(old)
 
     def prepare(self, environment: Environment, task: Task, seed: int) -> None:
         """Tell an environment which task its next episode is of, and draw what differs with the episode's seed."""
@@ -96,5 +108,15 @@ def checked_environment(made: Any) -> Environment:
 
 def close_quietly(environment: Environment) -> None:
     """Close an environment that nobody needs any more: what goes wrong with it no longer matters."""
-    with contextlib.suppress(Exception):
+    try:
         environment.close()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return
+
+
+def _close_all(environments: dict[int, Environment]) -> None:
+    while environments:
+        with contextlib.suppress(KeyboardInterrupt):  # so that the next ones are closed
+            close_quietly(environments.popitem()[1])

@@ -5,7 +5,6 @@ Shapes: O observation, A action.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -22,12 +21,13 @@ from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.tasks.parameter import visible_values
 from mql.tasks.stepping.checked import RENDER_MODES, all_finite, check_render_mode, checked_action
 from mql.tasks.stepping.success import SuccessRule
-from mql.tasks.wrapped.answers import BadAnswer, flag, number, reset_answer, step_answer, what_went_wrong
+from mql.tasks.wrapped.answers import reported, reset_answer, step_answer, what_went_wrong
 from mql.tasks.wrapped.environment_source import EnvironmentSource
 from mql.tasks.wrapped.spaces import Control, FlatObservation, action_size, affine_to, choice_of
 
 Result = TypeVar("Result")
 Name: TypeAlias = Callable[[], str]  # of what was asked of the environment, in messages
+MOST_REWARD = float(np.finfo(np.float32).max)  # rewards are stored as float32
 
 
 class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
@@ -59,7 +59,7 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         self._env: gymnasium.Env[Any, Any] | None = None
         self._env = self._guard("building the environment", lambda: source.borrow(task, render_mode))
         warn_on_stderr()  # of this environment's own physics, if it has any
-        self._control = self._action_map()
+        self._control = self._known_space(self._action_map)
         self._flat: FlatObservation | None = None  # known after the first reset: some spaces are only settled there
         seen = task.parameters if source.oracle else ()
         self._visible = visible_values(task.parameters, seen, 1)[0].astype(np.float32)
@@ -88,8 +88,8 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         self._guard("setting the task", lambda: self._source.prepare(env, self.task, start))
         seen, _ = self._guard("reset", lambda: reset_answer(env.reset(seed=start)))
         if self._flat is None:
-            where = f"family {self.family.name}"
-            self._flat = FlatObservation(env.observation_space, self._source.observed, where=where)
+            where, observed = f"family {self.family.name}", self._source.observed
+            self._flat = self._known_space(lambda: FlatObservation(env.observation_space, observed, where=where))
         self._steps = 0
         self._success.reset()
         flat = self._flat
@@ -125,11 +125,11 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
             row = flat(seen)
         except (EpisodeFault, UserError):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise self._failed(self._name, error) from error
         obs = self._observation(row, self._name)
-        if not math.isfinite(reward):
-            raise episode_fault(self.task, f"{self._name()} gave the reward {reward}")
+        if not abs(reward) <= MOST_REWARD:
+            raise self._fault(f"{self._name()} gave the reward {reward:g}")
         at_end = self._steps >= self.family.episode_length
         told = self._info(info, self._name) if self._reads_info else {}
         if self._source.success_key is not None:
@@ -142,7 +142,7 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
             return None
         picture = self._guard("render", lambda: np.asarray(self.inner.render()))
         if picture.dtype.kind not in "uif" or picture.ndim != 3:
-            raise episode_fault(self.task, "render gave no picture, which is an array [height, width, 3]")
+            raise self._fault("render gave no picture, which is an array [height, width, 3]")
         return picture.astype(np.uint8)
 
     def close(self) -> None:
@@ -157,12 +157,33 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
             return act()
         except (EpisodeFault, UserError):
             raise
-        except (Exception, SystemExit) as error:  # some simulators end the program where they can't go on
+        except BaseException as error:  # some simulators end the program where they can't go on
             raise self._failed(lambda: name, error) from error
 
+    def _known_space(self, read: Callable[[], Result]) -> Result:
+        """Read one of the environment's spaces: one that does not suit was another one when the family was made."""
+        try:
+            return self._guard("a space", read)
+        except UserError as error:
+            raise self._fault(f"its spaces are not those that it had: {error.what}") from error
+
     def _failed(self, name: Name, error: BaseException) -> EpisodeFault:
-        self._env = None
-        return episode_fault(self.task, f"{name()} {what_went_wrong(error)}")
+        """Return the fault of an exception, and discard the environment.
+
+        Raises:
+            KeyboardInterrupt: the exception is one; nobody can tell whose.
+        """
+        fault = self._fault(f"{name()} {what_went_wrong(error)}")
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        return fault
+
+    def _fault(self, what: str) -> EpisodeFault:
+        """Return a fault, and discard the environment: what has gone wrong once may have left anything behind."""
+        if self._env is not None:
+            self._source.discard(self._env)
+            self._env = None
+        return episode_fault(self.task, what)
 
     def _name(self) -> str:
         """What messages call the running step; made for them alone, since every step of a run comes by here."""
@@ -173,11 +194,11 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         if self.family.choices:
             if not isinstance(space, Discrete) or space.n != self.family.action_dim:
                 what = f"the action space is {space}, not {self.family.action_dim} choices"
-                raise episode_fault(self.task, what)
+                raise self._fault(what)
             return choice_of(space)
         if not isinstance(space, Box) or action_size(space, f"family {self.family.name}") != self.family.action_dim:
             what = f"the action space is {space}, not a Box of {self.family.action_dim} numbers"
-            raise episode_fault(self.task, what)
+            raise self._fault(what)
         return affine_to(space)
 
     def _observation(self, row: npt.NDArray[np.float64], name: Name) -> FloatArray:
@@ -187,21 +208,14 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         obs = row.astype(np.float32)  # (a copy: an environment may go on writing into its own array)
         if len(obs) != self.family.obs_dim:
             what = f"{name()} gave an observation of {len(obs)} numbers, not {self.family.obs_dim}"
-            raise episode_fault(self.task, what)
+            raise self._fault(what)
         if not all_finite(obs):
             at = int(np.flatnonzero(~np.isfinite(obs))[0])
-            raise episode_fault(self.task, f"{name()} gave {obs[at]} at place {at} of the observation")
+            raise self._fault(f"{name()} gave {obs[at]} at place {at} of the observation")
         return obs
 
     def _info(self, given: Mapping[str, Any], name: Name) -> dict[str, Any]:
         try:
-            info: dict[str, Any] = {key: number(given[key], f"{key!r} in info") for key in self._source.info_keys}
-            success = self._source.success_key
-            if success is not None:
-                info["success"] = flag(given.get(success, False), f"{success!r} in info")
-        except KeyError as error:
-            what = f"{name()} gave no {error} in info, only {sorted(map(str, given))}"
-            raise episode_fault(self.task, what) from error
-        except BadAnswer as error:
-            raise episode_fault(self.task, f"{name()} {error}") from error
-        return info
+            return reported(given, self._source.info_keys, self._source.success_key)
+        except BaseException as error:  # of a mapping that raises, too
+            raise self._failed(name, error) from error

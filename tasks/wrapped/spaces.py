@@ -49,7 +49,10 @@ class _Leaf:
         try:
             if seen is None:  # which NumPy reads as NaN
                 raise TypeError
-            values = np.asarray(seen, np.float64).reshape(-1)
+            given = np.asarray(seen)
+            if given.dtype.kind not in "fiubO":  # texts, dates and complex numbers would be made fit
+                raise TypeError
+            values = np.asarray(given, np.float64).reshape(-1)
         except (TypeError, ValueError):
             raise BadAnswer(f"gave {self._what()} as {type(seen).__name__}, not as numbers") from None
         if self.one_of_some:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import time
 from collections.abc import Callable
 
 import pytest
 
 from mql.collecting import patience
+from mql.collecting.channel import Channel, Late
 from mql.collecting.patience import Stopwatch
 from mql.collecting.workers import WorkerLost, Workers
 
@@ -48,14 +51,17 @@ def test_where_the_system_does_not_say_the_load_counts(monkeypatch: pytest.Monke
         assert watch.seconds() == seconds
 
 
-class Pipe:
-    """A connection to a process that answers after `work` seconds of its own, of which the machine grants a quarter."""
+class Poll:
+    """Waits for a process that answers after `work` seconds of its own, of which the machine grants a quarter."""
 
     def __init__(self, clock: Clock, work: float) -> None:
         self.clock, self.left = clock, work
 
-    def poll(self, seconds: float) -> bool:
-        step = min(seconds, 4.0 * self.left)
+    def register(self, channel: object, event: int) -> None:
+        pass
+
+    def poll(self, milliseconds: float) -> bool:
+        step = min(milliseconds / 1000.0, 4.0 * self.left)
         self.clock.now += step
         self.clock.queued[1] += 0.75 * step
         self.left -= 0.25 * step
@@ -65,7 +71,12 @@ class Pipe:
 @pytest.mark.parametrize(("work", "in_time"), [(9.0, True), (11.0, False), (1e9, False)])
 def test_the_limit_is_one_of_work(monkeypatch: pytest.MonkeyPatch, work: float, in_time: bool) -> None:
     clock = Clock(monkeypatch)
-    assert patience.wait_for(Pipe(clock, work), Stopwatch(0), 10.0) == in_time  # type: ignore[arg-type]
+    ours, theirs = socket.socketpair()
+    channel, watch = Channel(ours), Stopwatch(0)
+    channel._poll = Poll(clock, work)  # type: ignore[assignment]
+    with theirs, contextlib.nullcontext() if in_time else pytest.raises(Late):
+        channel._wait(0, lambda: watch.seconds() >= 10.0)
+    channel.close()
     assert clock.now - 100.0 == pytest.approx(36.0 if in_time else 40.0, abs=2.1)
 
 

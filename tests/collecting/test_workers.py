@@ -130,7 +130,7 @@ def test_an_interrupt_while_a_process_starts_leaves_none_behind(ctrl_c_raises: N
 def test_an_answer_with_another_job_s_number_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = Workers(1)
     assert alone.bound(add, 1, timeout=30.0)(1) == 2
-    alone._all[0]._connection.send_bytes(
+    alone._all[0]._channel.send(
         pickle.dumps((99, [], cloudpickle.dumps(((), {}))))
     )  # a job that nobody waits for, as an interrupt might leave it
     with pytest.raises(RuntimeError, match="answered job 99 when asked for job 2"):

@@ -21,8 +21,9 @@ from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.seeding import generator
 from mql.tasks.family import Task
 from mql.tasks.fault import EpisodeFault
+from mql.training.divergence import Diverged
 from mql.training.learning import Iteration, Learning
-from mql.training.loop import Diverged, Interrupted, train
+from mql.training.loop import Interrupted, train
 from mql.types import JSON, Episode
 
 STEPS = 10  # of an iteration

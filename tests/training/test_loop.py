@@ -23,8 +23,9 @@ from mql.learning.trainer import Trainer, annealed_lr
 from mql.runs.checkpoint import Checkpoint
 from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.tasks import registry
+from mql.training.divergence import Diverged
 from mql.training.learning import Learning
-from mql.training.loop import Diverged, Interrupted
+from mql.training.loop import Interrupted
 from mql.training.meta_q_learning import load_trainer
 from mql.training.methods import meta_train
 

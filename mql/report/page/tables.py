@@ -106,7 +106,7 @@ def tasks(run: RunFacts) -> Table | None:
         for name in final:
             values = [(row.get(f"{when}_final") or {}).get(name) for when in ("zero_shot", "adapted")]
             cells += [number(numeric(value)) for value in values]
-        cells += ["fault" if "fault" in row else DASH]
+        cells += ["fault" if "fault" in row else "adaptation failed" if row.get("failed") else DASH]
         cells += [number(numeric(row.get(key))) for key in ("normalized_ess", "classifier_auc")]
         charged, kept = numeric(row.get("episodes_charged")), row.get("accepted")
         cells += [DASH if charged is None else f"{charged:g}", {True: "yes", False: "no"}.get(kept, DASH)]
@@ -115,7 +115,8 @@ def tasks(run: RunFacts) -> Table | None:
     return Table(
         f"{run.name}, its last evaluation: {run.result['split']} tasks, before and after adaptation; what the family "
         "reports at the end of an episode."
-        + (" Tasks with a fault count in no summary." if any("fault" in row for row in rows) else ""),
+        + (" Tasks with a fault count in no summary." if any("fault" in row for row in rows) else "")
+        + (" Where adaptation failed, zero-shot stands." if any(row.get("failed") for row in rows) else ""),
         head,
         body,
     )
@@ -244,6 +245,7 @@ def faults(all_runs: Sequence[RunFacts]) -> list[str]:
             where = f"{run.name}, evaluation at {int(record['env_steps']):,}"
             for row in record["tasks"]:
                 found += [f"{where}: {row[key]}" for key in ("fault", "random_fault") if row.get(key)]
+                found += [f"{where}: adaptation failed: {row['failed']}"] if row.get("failed") else []
     return found
 
 

@@ -1,0 +1,35 @@
+"""Giving up what is under way elsewhere: whoever was asked to stop does not wait for ever for what others do.
+
+What waits for another process looks here, and raises `GivenUp` once its time is over. Nothing that only computes does.
+"""
+
+from __future__ import annotations
+
+import time
+
+
+class GivenUp(Exception):
+    """What another process was doing was given up, because this one was asked to stop.
+
+    ``unchanged``: nothing is lost with it that is to be gone on with, as where it played whole episodes.
+    """
+
+    unchanged = True
+
+
+_at: list[float] = []  # when waiting ends, by the clock of `time.monotonic`; empty: nobody was asked to stop
+
+
+def give_up(within: float = 0.0) -> None:
+    """Let all waiting end `within` seconds, that which begins later included, until `go_on`; the earliest end holds."""
+    _at.append(time.monotonic() + within)
+
+
+def go_on() -> None:
+    """Let waiting take its time again."""
+    _at.clear()
+
+
+def given_up() -> bool:
+    """Tell whether it is time to give up."""
+    return bool(_at) and time.monotonic() >= min(_at)
