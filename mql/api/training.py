@@ -50,7 +50,6 @@ from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.threads import keep_freed_memory, limit_threads
 from mql.training.divergence import Diverged
-from mql.training.learning import Learning
 from mql.training.loop import Watcher
 from mql.training.methods import meta_train
 from mql.types import JSON
