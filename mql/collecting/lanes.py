@@ -182,7 +182,7 @@ class _Lane:
         self._actions.append(action)
         try:
             after, reward, terminated, truncated, info = self._env.step(action)
-            if not (np.isfinite(after).all() and abs(reward) <= MOST_REWARD):
+            if not (np.isfinite(after).all() and abs(float(reward)) <= MOST_REWARD):
                 raise episode_fault(self.task, f"step {len(self._actions)} gave numbers that are not finite")
         except EpisodeFault as fault:
             made.after[row], made.truncated[row] = self.obs, True
