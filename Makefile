@@ -5,7 +5,7 @@
 #   WORKERS   processes that run the tests; as many as there are cores, at most 8, when not given
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all test-newest faults check results FORCE
+.PHONY: help setup quickstart test test-all test-newest faults mutations check results FORCE
 
 VENV := .venv
 NEWEST := .venv-newest
@@ -28,6 +28,7 @@ help:
 	@echo "make test-all     set up, then run all tests"
 	@echo "make test-newest  make .venv-newest with the core and the newest MuJoCo, then run the tests of physics there"
 	@echo "make faults       set up, then run the long attacks of tests/faults (under 40 minutes)"
+	@echo "make mutations    set up, then break the code in 60 places, one by one, to see that tests notice (an hour)"
 	@echo "make check        set up, then lint, formatting and types"
 	@echo "make results      set up, then write docs/results.md, the README's table and the curves from results/"
 
@@ -49,6 +50,9 @@ test-newest: $(STAMP_NEWEST)
 # The attacks that take minutes: kills at many moments, mutated files, hours of bad input.
 faults: setup
 	$(call PYTEST,$(RUN)) -m faults tests/faults
+
+mutations: setup
+	$(RUN) tests/faults/mutations.py
 
 check: setup
 	$(RUN) -m ruff check

@@ -28,7 +28,7 @@ def episode(gain: float) -> Episode:
 
 def candidate(value: float) -> Candidate:
     """An agent whose return is a number."""
-    return Candidate(cast("Any", SimpleNamespace(value=value)), {})
+    return Candidate(cast("Any", SimpleNamespace(value=value, named_tensors=dict)), {})
 
 
 class Proposes:
