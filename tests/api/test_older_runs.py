@@ -13,6 +13,7 @@ from mql.config.schema import EvaluateConfig
 from mql.report.curves import draw_training
 from mql.report.learning_curve import learning_curve
 from mql.runs.run_dir import RunDir
+from mql.runs.sums import replace_file
 from tests.tiny_runs import TINY
 
 
@@ -31,7 +32,7 @@ def written_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mql.train("point-robot", run_dir=path, seed=1, settings=TINY)
     listed = json.loads((path / "tasks.json").read_text())
     assert list(listed) == ["train", "test", "ood", "validation", "validation-ood"]
-    (path / "tasks.json").write_text(json.dumps({split: listed[split] for split in ("train", "test", "ood")}))
+    replace_file(path, "tasks.json", json.dumps({split: listed[split] for split in ("train", "test", "ood")}).encode())
     return path
 
 
