@@ -12,6 +12,7 @@ import pytest
 from lab_definitions import SETTINGS, write_parallel, write_python
 
 from mql.cli import app as cli
+from mql.runs.sums import replace_file
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -73,7 +74,7 @@ def test_random_actions_of_an_older_run_are_played_in_its_tasks(lab_run: Path, t
     for record in lines:
         for row in record["tasks"]:
             del row["random_return"], row["random_success"]
-    (old / "evaluations.jsonl").write_text("".join(json.dumps(record) + "\n" for record in lines))
+    replace_file(old, "evaluations.jsonl", "".join(json.dumps(record) + "\n" for record in lines).encode())
     example("draw_learning_curve", old, "-o", tmp_path / "result", "--random")
     rows = json.loads((tmp_path / "result" / "random.json").read_text())["tasks"]
     assert [row["random_return"] for row in rows] == known and None not in known
