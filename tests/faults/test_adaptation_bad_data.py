@@ -79,8 +79,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "kept unseen": {"gate": False, "accept_unseen": True},
     "a rate that overflows": {"lr": 1e30, "round_lr": 1e30, "gate": False},
     "a rate that overflows, tried out": {"lr": 1e30, "round_lr": 1e30},
-    "no weight is left": {"min_weight": 1e30, "old_fraction": 0.5, "old": "propensity"},
-    "weights that overflow": {"max_log_weight": 1000.0, "old_fraction": 0.5, "old": "propensity"},
+    "no weight is left": {"min_weight": 1e12, "old_fraction": 0.5, "old": "propensity"},
+    "weights as large as may be": {"max_log_weight": 80.0, "old_fraction": 0.5, "old": "propensity"},
 }
 
 
