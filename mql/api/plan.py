@@ -91,11 +91,9 @@ def _endless(config: Config, family: TaskFamily, given: Mapping[str, Given]) -> 
     train, adapt, evaluate = config.train, config.adapt, config.evaluate
     key, updates = _updates(config)
     if updates > MOST_UPDATES:
-        yield (
-            key,
-            f"the run would make {updates:.3g} updates",
-            f"change it, or train.env_steps: at most {MOST_UPDATES:.0e}",
-        )
+        blamed = key if key in given or "train.env_steps" not in given else "train.env_steps"
+        what, mend = f"the run would make {updates:.3g} updates", f"at most {MOST_UPDATES:.0e} are made"
+        yield blamed, what, f"{mend}: change it, or {key if blamed != key else 'train.env_steps'}"
     steps = {
         "mql": ("train.episodes_per_iteration", train.episodes_per_iteration * family.episode_length),
         "p3o": ("p3o.steps", config.p3o.lanes * config.p3o.steps),
