@@ -28,7 +28,7 @@ from mql.tasks.family import Split
 from mql.tasks.fault import EpisodeFault
 from mql.tasks.wrapped.any_environment import from_gymnasium
 from mql.tasks.wrapped.gymnasium_family import GymnasiumFamily
-from mql.training import loop
+from mql.training import stopping
 from mql.training.loop import Interrupted
 from mql.training.methods import meta_train
 
@@ -108,7 +108,7 @@ def test_ctrl_c_is_answered_while_an_environment_hangs(
     times: int,
 ) -> None:
     """The first one gives the episodes some time, and saves what was before them; the second one stops at once."""
-    monkeypatch.setattr(loop, "PATIENCE", 1.0 if times == 1 else 3600.0)
+    monkeypatch.setattr(stopping, "WAITING", 1.0 if times == 1 else 3600.0)
     family = family_that_hangs("sleeps", FINE)
     config = load_config("hostile", overrides=RUN)
     with RunDir.create(tmp_path / "run", config=config, tasks={}, command=["mql"]) as run:
@@ -123,7 +123,7 @@ def test_ctrl_c_is_answered_while_an_environment_hangs(
 def test_ctrl_c_in_an_evaluation_whose_environment_hangs(
     pair: Workers, ctrl_c: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(loop, "PATIENCE", 1.0)
+    monkeypatch.setattr(stopping, "WAITING", 1.0)
     family = hostile_family(FINE, FINE, timeout=3600.0, make_env=partial(HangsLater, os.getpid()), test="sleeps")
     config = load_config("hostile", overrides=[*RUN, "train.env_steps=72"])
     with RunDir.create(tmp_path / "run", config=config, tasks={}, command=["mql"]) as run:
