@@ -65,7 +65,7 @@ def _changes(own: Path, commit: str, kind: str, top: Path, objects: Path, index:
     (own / "HEAD").write_text(f"{commit}\n", encoding="ascii")
     for name in ("objects", "refs"):
         (own / name).mkdir()
-    shutil.copyfile(index, own / "index")
+    shutil.copy2(index, own / "index")  # with its time, by which Git tells what has changed since
     return _git(
         "status",
         "--porcelain",

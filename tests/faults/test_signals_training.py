@@ -81,12 +81,16 @@ def send(number: int) -> None:
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2"])
 def test_any_signal_that_asks_to_stop_saves(tmp_path: Path, name: str) -> None:
     number = getattr(signal, name)
+    outside = signal.getsignal(number)
+    if outside == signal.SIG_IGN:  # as SIGHUP is where the tests run under nohup
+        signal.signal(number, signal.SIG_DFL)
     before = signal.getsignal(number)
     learning = Counting(iterating=lambda done: send(number) if done == 2 else None)
     with new_run(tmp_path / "run") as run, pytest.raises(Interrupted, match="stopped after 30 environment steps"):
         train(learning, settings(), run)  # type: ignore[arg-type]
     assert RunDir.open_readonly(tmp_path / "run").load_checkpoint().tensors["weight"].item() == 3.0
     assert signal.getsignal(number) == before
+    signal.signal(number, outside)
 
 
 def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
