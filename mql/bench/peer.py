@@ -79,7 +79,7 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     """Train the peer and evaluate it; ``evaluation`` is the record that `mql evaluate --json` prints.
 
     Raises:
-        UserError: there is no such peer or family, or the peer's package is not installed.
+        UserError: there is no such peer or family, peers do not play it, or a package is not installed.
     """
     peer = _class(sizes.algorithm)
     recurrent = sizes.algorithm == RECURRENT
@@ -88,6 +88,8 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     config = load_config(
         sizes.family, seed=sizes.seed, method=method, families=registry.names(), environments=environments
     )
+    if config.family in GAMES:  # before a package is asked for that would be of no use
+        raise UserError(f"peers do not play {config.family}", where=WHERE, mend="name an environment of Gymnasium's")
     family = registry.load(config.family)
     if sizes.episodes < 1:
         raise UserError(f"a trial of {sizes.episodes} episodes", where=WHERE, mend="give 1 or more")
@@ -161,13 +163,7 @@ def _trained(peer: Any, config: Config, family: TaskFamily, sizes: Sizes, env_st
 
 
 def _environment(family: TaskFamily) -> Environment:
-    """Make what Gymnasium knows by the family's name.
-
-    Raises:
-        UserError: it is a game that Gymnasium does not know.
-    """
-    if family.name in GAMES:
-        raise UserError(f"peers do not play {family.name}", where=WHERE, mend="name an environment of Gymnasium's")
+    """Make what Gymnasium knows by the family's name."""
     return gymnasium.make(f"mql/{family.name}-v0" if family.name in registry.names() else family.name)
 
 

@@ -170,8 +170,11 @@ def test_one_that_remembers_nothing_meets_an_environment_by_its_name(
     assert row["zero_shot_return"] == pytest.approx(np.mean(returns))
 
 
-def test_what_peers_do_not_play_is_said_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_peers_do_not_play_is_said_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("stable_baselines3")
+    monkeypatch.setitem(sys.modules, "minatar", None)  # as if it were not installed: it would not help
     for arguments, line in (
         (["--algorithm", "pp"], "there is no peer 'pp' (mql bench peer): did you mean 'ppo'?"),
         (["--algorithm", "ppo", "--family", "minatar-breakout"], "peers do not play minatar-breakout (mql bench peer)"),
