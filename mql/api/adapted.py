@@ -25,7 +25,7 @@ from mql.evaluation.held_out import TaskResult, evaluate
 from mql.files import as_data, read_facts_from_folder, read_from_folder, to_json, write_folder
 from mql.tasks.family import Task, TaskFamily
 from mql.threads import limit_threads
-from mql.training.meta_q_learning import evaluation_record
+from mql.training.records import measure_agent, record_of
 from mql.types import JSON, Episode
 
 FORMAT = "mql.adapted"
@@ -114,17 +114,16 @@ class Adapted:
         else:
             chosen = [family.task(self.task)]
         limit_threads(config.threads)
-        record = evaluation_record(
-            config,
-            family,
-            chosen,
-            self.agent,
-            None,
-            split=split or chosen[0].split,
-            with_random=True,
-            on_task=(lambda index: on_task(index + 1, len(chosen))) if on_task else None,
-            on_result=on_result,
-        )
+
+        def tell(index: int, result: TaskResult) -> None:
+            if on_task:
+                on_task(index + 1, len(chosen))
+            if on_result:
+                on_result(result)
+
+        split = split or chosen[0].split
+        results = measure_agent(self.agent, family, chosen, config=config, split=split, with_random=True, on_task=tell)
+        record = record_of(config, family, results, split=split)
         digest = {key: self.facts[key] for key in ("family_digest",) if key in self.facts}
         adapted_to = None if self.task is None else dict(self.task)
         return as_data(record | {"env_steps": self.facts["env_steps"], "adapted_to": adapted_to, **digest})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import torch
@@ -18,7 +18,6 @@ from mql.agent.reactive import ReactiveAgent
 from mql.collecting.lane_shares import share_out
 from mql.collecting.lanes import PREFIXES, figures_of
 from mql.config.schema import Config
-from mql.evaluation.held_out import TaskResult
 from mql.p3o.acting import OBS_LIMIT
 from mql.p3o.agent import P3OAgent
 from mql.p3o.distributions import Categorical, Gaussian
@@ -26,13 +25,13 @@ from mql.p3o.playing import play
 from mql.p3o.segments import Segments
 from mql.p3o.update import P3O
 from mql.seeding import generator
-from mql.tasks.family import Task, TaskFamily
+from mql.tasks.family import TaskFamily
 from mql.training.learning import Iteration
-from mql.training.records import evaluate_in_training, measure_agent
+from mql.training.measured import MeasuredByAgent
 from mql.types import JSON, Episode
 
 
-class P3OLearning:
+class P3OLearning(MeasuredByAgent):
     """P3O in training, a `Learning`.
 
     Args:
@@ -101,40 +100,6 @@ class P3OLearning:
     def agent(self) -> ReactiveAgent:
         """The policy of now that takes the most probable actions, a copy."""
         return ReactiveAgent(self.family.obs_dim, self.family.action_dim, _BestActions(self.trained))
-
-    def evaluate(
-        self, *, final: bool, with_random: bool, on_task: Callable[[int, int], None] | None = None
-    ) -> dict[str, JSON]:
-        """Evaluate on held-out tasks; see `Learning`."""
-        return evaluate_in_training(
-            self, self.config, self.family, final=final, with_random=with_random, on_task=on_task
-        )
-
-    def measure(
-        self,
-        tasks: Sequence[Task],
-        *,
-        config: Config,
-        split: str,
-        adapt: bool,
-        with_random: bool = False,
-        on_task: Callable[[int, TaskResult], None] | None = None,
-    ) -> list[TaskResult]:
-        """Play evaluation episodes with the most probable actions; it does not adapt.
-
-        Raises:
-            EpisodeFault: no task could be evaluated.
-        """
-        del adapt
-        return measure_agent(
-            self.agent,
-            self.family,
-            tasks,
-            config=config,
-            split=split,
-            with_random=with_random,
-            on_task=on_task,
-        )
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Networks, what was seen, the optimiser, stored segments, and where the lanes are."""

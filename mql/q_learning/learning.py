@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,23 +21,22 @@ from torch import nn
 from mql.agent.reactive import ReactiveAgent
 from mql.collecting.lanes import PREFIXES, Ended, Lanes, figures_of
 from mql.config.schema import Config
-from mql.evaluation.held_out import TaskResult
 from mql.learning.mean_losses import MeanLosses
 from mql.q_learning.acting import epsilon_greedy, values_of
 from mql.q_learning.learner import QLearner
 from mql.q_learning.networks import QNetwork
 from mql.q_learning.replay import QReplay
 from mql.q_learning.settings import QSettings
-from mql.tasks.family import Task, TaskFamily
+from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.training.learning import Iteration
-from mql.training.records import evaluate_in_training, measure_agent
+from mql.training.measured import MeasuredByAgent
 from mql.types import JSON, Episode, FloatArray
 
 ITERATION = 1000  # environment steps
 
 
-class QLearning:
+class QLearning(MeasuredByAgent):
     """DQN or Rainbow in training, a `Learning`.
 
     Args:
@@ -118,40 +117,6 @@ class QLearning:
         """The policy of now that takes the best choice, a copy."""
         network = copy.deepcopy(self.learner.online)
         return ReactiveAgent(self.family.obs_dim, self.family.action_dim, _BestChoice(network, self.family.planes))
-
-    def evaluate(
-        self, *, final: bool, with_random: bool, on_task: Callable[[int, int], None] | None = None
-    ) -> dict[str, JSON]:
-        """Evaluate on held-out tasks; see `Learning`."""
-        return evaluate_in_training(
-            self, self.config, self.family, final=final, with_random=with_random, on_task=on_task
-        )
-
-    def measure(
-        self,
-        tasks: Sequence[Task],
-        *,
-        config: Config,
-        split: str,
-        adapt: bool,
-        with_random: bool = False,
-        on_task: Callable[[int, TaskResult], None] | None = None,
-    ) -> list[TaskResult]:
-        """Play evaluation episodes with the best choices; it does not adapt.
-
-        Raises:
-            EpisodeFault: no task could be evaluated.
-        """
-        del adapt
-        return measure_agent(
-            self.agent,
-            self.family,
-            tasks,
-            config=config,
-            split=split,
-            with_random=with_random,
-            on_task=on_task,
-        )
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Networks, the optimiser, the replay, and where the lane is."""

@@ -28,8 +28,9 @@ from mql.tasks.families.small.point_robot import PointRobot, point_robot
 from mql.tasks.family import Array, TaskFamily
 from mql.tasks.stepping.state import Outcome, State
 from mql.training.learning import Learning
-from mql.training.meta_q_learning import evaluation, evaluation_record, load_trainer, meta_training
-from mql.training.methods import meta_train
+from mql.training.meta_q_learning import meta_training
+from mql.training.methods import load_learning, meta_train
+from mql.training.records import measure_agent, record_of
 from mql.types import Episode
 
 TINY = {
@@ -146,18 +147,17 @@ def test_the_first_and_the_last_evaluation_of_a_run_hold_it(run: Path) -> None:
 
 def test_evaluating_a_run_again_gives_the_numbers_of_its_end(run: Path) -> None:
     opened, family = RunDir.open_readonly(run), registry.load("reacher-goal")
-    trainer = load_trainer(opened, family, opened.config)
-    watched = family.tasks("validation")[:2]
-    early: Any = evaluation_record(
-        opened.config, family, watched, trainer.agent, None, split="validation", with_random=True
-    )
+    learning = load_learning(opened, family, opened.config)
+
+    def again(split: str, tasks: int, *, adapt: bool) -> Any:
+        chosen = family.tasks(split)[:tasks]
+        results = learning.measure(chosen, config=opened.config, split=split, adapt=adapt, with_random=True)
+        return record_of(opened.config, family, results, split=split)
+
+    early, record = again("validation", 2, adapt=False), again("test", 3, adapt=True)
     first = opened.read_evaluations()[0]
     # Tasks don't change while training goes on, and neither do their numbers of random actions.
     assert [row["random_return"] for row in early["tasks"]] == [row["random_return"] for row in first["tasks"]]
-    chosen = family.tasks("test")[:3]
-    record: Any = evaluation_record(
-        opened.config, family, chosen, trainer.agent, trainer, split="test", with_random=True
-    )
     last = opened.read_evaluations()[-1]
     assert record["summary"] == last["summary"]
     assert [without_machine_keys(row) for row in record["tasks"]] == last["tasks"]
@@ -205,9 +205,9 @@ def test_where_only_random_actions_fail_the_task_s_own_numbers_stand(capsys: pyt
     family: TaskFamily = NoLargeActions(**{name: getattr(plain, name) for name in plain.__dataclass_fields__})
     config = config_of("point-robot")
     agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=0)
-    record: Any = evaluation_record(
-        config, family, family.tasks("test")[:6], agent, None, split="test", with_random=True
-    )
+    tasks = family.tasks("test")[:6]
+    results = measure_agent(agent, family, tasks, config=config, split="test", with_random=True)
+    record: Any = record_of(config, family, results, split="test")
     goals = [row["parameters"]["goal"][0] for row in record["tasks"]]
     assert 0 < sum(goal > 0 for goal in goals) < 6
     for goal, row in zip(goals, record["tasks"], strict=True):
@@ -261,5 +261,7 @@ def test_progress_keeps_showing_it() -> None:
 
 
 def test_an_evaluation_in_training_is_without_it_unless_asked(trained: Trainer) -> None:
-    record: Any = evaluation(trained, tasks=1, adapt=False)
+    tasks = trained.family.tasks("test")[:1]
+    results = measure_agent(trained.agent, trained.family, tasks, config=trained.config, split="test")
+    record: Any = record_of(trained.config, trained.family, results, split="test")
     assert record["summary"]["random"] is None and record["tasks"][0]["random_return"] is None

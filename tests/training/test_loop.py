@@ -26,8 +26,8 @@ from mql.tasks import registry
 from mql.training.divergence import Diverged
 from mql.training.learning import Learning
 from mql.training.loop import Interrupted
-from mql.training.meta_q_learning import load_trainer
-from mql.training.methods import meta_train
+from mql.training.meta_q_learning import MetaQLearning
+from mql.training.methods import load_learning, meta_train
 
 # 100 steps an iteration; the replay holds one episode per task, so that old ones are forgotten.
 TINY = {
@@ -387,12 +387,14 @@ def test_divergence_says_so_and_keeps_the_checkpoints(tmp_path: Path) -> None:
     assert np.isfinite(numbers).all()
 
 
-def test_load_trainer_gives_agent_and_replay(whole: Path) -> None:
+def test_a_checkpoint_gives_agent_and_replay(whole: Path) -> None:
     run = RunDir.open_readonly(whole)
     family = registry.load("point-robot")
-    trainer = load_trainer(run, family, run.config)
+    learning = load_learning(run, family, run.config)
+    assert isinstance(learning, MetaQLearning)
+    trainer = learning.trainer
     assert (trainer.env_steps, trainer.updates) == (1600, 56)
     assert trainer.replay.transitions == 800
     for name, tensor in trainer.agent.named_tensors():
         assert torch.equal(tensor, last_checkpoint(whole).tensors[name])
-    assert load_trainer(run, family, run.config, env_steps=1200).env_steps == 1200
+    assert load_learning(run, family, run.config, env_steps=1200).env_steps == 1200

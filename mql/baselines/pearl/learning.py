@@ -13,7 +13,7 @@ Shapes: N tasks of an iteration, Z latent variable.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -27,7 +27,7 @@ from mql.baselines.pearl.update import PEARL
 from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import AdaptConfig, Config
-from mql.evaluation.held_out import TaskResult, mean_terms
+from mql.evaluation.held_out import mean_terms
 from mql.learning.mean_losses import MeanLosses
 from mql.learning.prior import Prior, numbered
 from mql.learning.replay import Replay
@@ -35,14 +35,14 @@ from mql.learning.reward_size import reward_remark
 from mql.learning.task_choice import TaskChoice
 from mql.learning.trainer import annealed_lr, replay_size, updates_after
 from mql.seeding import generator, spawn_seeds, torch_generator
-from mql.tasks.family import Task, TaskFamily
+from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.training.learning import Iteration
-from mql.training.records import evaluate_in_training, measure_agent
+from mql.training.measured import MeasuredByAgent
 from mql.types import COLLECTED_TERM, JSON, Episode, FloatArray
 
 
-class Pearl:
+class Pearl(MeasuredByAgent):
     """PEARL in training, a `Learning`.
 
     Args:
@@ -179,42 +179,8 @@ class Pearl:
         _, rewards = self.replay.observations_and_rewards()
         return reward_remark(rewards, float(self.agent.scaling.scale[-1]))
 
-    def evaluate(
-        self, *, final: bool, with_random: bool, on_task: Callable[[int, int], None] | None = None
-    ) -> dict[str, JSON]:
-        """Evaluate on held-out tasks; see `Learning`."""
-        return evaluate_in_training(
-            self, self.config, self.family, final=final, with_random=with_random, on_task=on_task
-        )
-
-    def measure(
-        self,
-        tasks: Sequence[Task],
-        *,
-        config: Config,
-        split: str,
-        adapt: bool,
-        with_random: bool = False,
-        on_task: Callable[[int, TaskResult], None] | None = None,
-    ) -> list[TaskResult]:
-        """Evaluate by the prior's mean (zero-shot), and by the belief's after ``adapt.adaptation_episodes``.
-
-        Raises:
-            EpisodeFault: no task could be evaluated.
-        """
-        return measure_agent(
-            self.agent,
-            self.family,
-            tasks,
-            config=config,
-            split=split,
-            adaptation=self.adaptation(config.adapt) if adapt else None,
-            with_random=with_random,
-            on_task=on_task,
-        )
-
     def adaptation(self, config: AdaptConfig) -> BeliefAdaptation:
-        """Return what finds out about new tasks."""
+        """Return what finds out about new tasks; zero-shot, the agent acts by the prior's mean."""
         return BeliefAdaptation(MetaTraining(self.agent, self.replay, self.family), config, None)
 
     def tensors(self) -> dict[str, torch.Tensor]:

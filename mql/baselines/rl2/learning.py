@@ -7,30 +7,30 @@ any more. So tensors and counters are all that the rest of a run depends on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
-from mql.adaptation.adapters import prepare
+from mql.adaptation.adapters import Adaptation, prepare
 from mql.adaptation.meta_training import MetaTraining
 from mql.baselines.rl2.agent import RL2Agent
 from mql.baselines.rl2.ppo import PPO
 from mql.baselines.rl2.trials import collect_trials, sequences_of
-from mql.config.schema import Config
-from mql.evaluation.held_out import TaskResult, mean_terms
+from mql.config.schema import AdaptConfig, Config
+from mql.evaluation.held_out import mean_terms
 from mql.learning.moments import Moments
 from mql.learning.replay import Replay
 from mql.learning.task_choice import TaskChoice
 from mql.seeding import generator, torch_generator
-from mql.tasks.family import Task, TaskFamily
+from mql.tasks.family import TaskFamily
 from mql.training.learning import Iteration
-from mql.training.records import evaluate_in_training, measure_agent
+from mql.training.measured import MeasuredByAgent
 from mql.types import COLLECTED_TERM, JSON, Episode
 
 LEAST_TRIALS = 8  # of an iteration, however long they are
 
 
-class RL2:
+class RL2(MeasuredByAgent):
     """RL^2 in training, a `Learning`.
 
     Args:
@@ -113,41 +113,11 @@ class RL2:
         scaling.shift[-1], scaling.scale[-1] = self.seen.mean[-1], scale[-1]
         scaling.fitted.fill_(True)
 
-    def evaluate(
-        self, *, final: bool, with_random: bool, on_task: Callable[[int, int], None] | None = None
-    ) -> dict[str, JSON]:
-        """Evaluate on held-out tasks; see `Learning`."""
-        return evaluate_in_training(
-            self, self.config, self.family, final=final, with_random=with_random, on_task=on_task
-        )
-
-    def measure(
-        self,
-        tasks: Sequence[Task],
-        *,
-        config: Config,
-        split: str,
-        adapt: bool,
-        with_random: bool = False,
-        on_task: Callable[[int, TaskResult], None] | None = None,
-    ) -> list[TaskResult]:
-        """Play the first episode of a trial (zero-shot), and its last one: after ``adapt.adaptation_episodes`` others.
-
-        Raises:
-            EpisodeFault: no task could be evaluated.
-        """
-        agent, family = self.agent, self.family
+    def adaptation(self, config: AdaptConfig) -> Adaptation:
+        """Return what plays a trial on: zero-shot is its first episode, adapted the one after those of adaptation."""
+        agent = self.agent
         nothing = Replay(n_tasks=1, obs_dim=agent.obs_dim, action_dim=agent.action_dim, capacity=1, episode_length=1)
-        return measure_agent(
-            agent,
-            family,
-            tasks,
-            config=config,
-            split=split,
-            adaptation=prepare(MetaTraining(agent, nothing, family), config.adapt) if adapt else None,
-            with_random=with_random,
-            on_task=on_task,
-        )
+        return prepare(MetaTraining(agent, nothing, self.family), config)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Networks, their scaling, the optimiser, and the moments of what was seen."""
