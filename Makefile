@@ -5,7 +5,7 @@
 #   WORKERS   processes that run the tests; as many as there are cores, at most 8, when not given
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all test-newest faults mutations check results FORCE
+.PHONY: help setup quickstart test test-all test-newest faults mutations check docs results FORCE
 
 VENV := .venv
 NEWEST := .venv-newest
@@ -30,6 +30,7 @@ help:
 	@echo "make faults       set up, then run the long attacks of tests/faults (under 40 minutes)"
 	@echo "make mutations    set up, then break the code in 60 places, one by one, to see that tests notice (an hour)"
 	@echo "make check        set up, then lint, formatting and types"
+	@echo "make docs         set up, then write the documentation site to site/"
 	@echo "make results      set up, then write docs/results.md, the README's table and the curves from results/"
 
 setup: $(STAMP)
@@ -58,6 +59,10 @@ check: setup
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
+
+# The environment variable silences an announcement of other software.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
 
 results: setup
 	$(RUN) -m mql.cli.publish page
@@ -90,7 +95,7 @@ endef
 $(STAMP): pyproject.toml constraints.txt
 	$(call make_venv,$(VENV))
 	$(RUN) -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \
-	    -e '.[meta-world,gymnasium-robotics,wandb,video,data,export,report,tensorboard,bench,test]'
+	    -e '.[meta-world,gymnasium-robotics,wandb,video,data,export,report,tensorboard,bench,docs,test]'
 	@echo "$(CURDIR)" > $(STAMP)
 
 # The core alone, with the newest MuJoCo and all else as pinned.

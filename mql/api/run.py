@@ -64,7 +64,8 @@ def train(
         settings: values by key, such as ``{"train.env_steps": 10_000}`` (docs/configuration.md).
         method: how it is learned (docs/baselines.md); None: as the settings say.
         resume: continue the run in `run_dir` with its own configuration; a finished one stays as it is.
-        start_from, keep_replay: as for `mql.api.training.open_job`: ``RUN@STEPS``, whose agent a new run starts from.
+        start_from: ``RUN@STEPS``, whose agent a new run starts from.
+        keep_replay: the new run learns from that run's episodes, too.
         trust: a definition's Python may be run.
         check: do the cheap checks of `mql tasks check` first, where the family is not this package's own.
         progress: show on standard error how it goes.
