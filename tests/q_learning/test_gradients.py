@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -53,22 +51,3 @@ def test_gradients_by_hand_are_those_of_autograd(method: QSettings, shape: tuple
         for name, value in ours.losses.items():
             assert float(value) == pytest.approx(float(theirs.losses[name]), rel=1e-9), name
         parameters.data.add_(0.1 * gradient)  # both see what the parameters become
-
-
-def test_what_rests_is_forgotten_before_it_slows_a_step() -> None:
-    """Moments below the smallest normal number are 0, and other numbers of this thread are as they were."""
-    from mql.learning.optimizer import Adam
-
-    parameters = ParameterVector([torch.nn.Parameter(torch.ones(4))])
-    adam = Adam(parameters)
-    adam.tensors()["0.exp_avg"].fill_(1e-38)
-    adam.follow(torch.zeros(4), lr=1e-3)
-    adam.follow(torch.zeros(4), lr=1e-3)
-    assert adam.tensors()["0.exp_avg"].tolist() == [0.0] * 4
-    assert float(np.float32(1e-38) * np.float32(0.1)) > 0.0
-    torch.set_flush_denormal(True)
-    try:
-        adam.follow(copy.deepcopy(parameters.data), lr=1e-3)
-        assert float(np.float32(1e-38) * np.float32(0.1)) == 0.0
-    finally:
-        torch.set_flush_denormal(False)
