@@ -6,14 +6,16 @@ a move of its own beside Adam's step (`mql.learning.proximal`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
-from torch.optim.adam import adam
 
 from mql.agent.agent import Agent, Part
 from mql.agent.parameter_vector import ParameterVector
 from mql.learning.proximal import pull_of
+
+_DENORMAL = 5e-324
 
 
 class Adam:
@@ -58,18 +60,41 @@ class Adam:
         long. With a `pull` above 0, parameters first go that part of the way to `toward` (a vector like theirs). Adam
         then steps from there by the gradient of where they were, and its moments know nothing of the pull.
         """
-        gradient = gradient_of(loss, self._parameters)
+        self.follow(
+            gradient_of(loss, self._parameters),
+            lr=lr,
+            proximal_coef=proximal_coef,
+            radius=radius,
+            max_norm=max_norm,
+            toward=toward,
+            pull=pull,
+        )
+
+    def follow(
+        self,
+        gradient: torch.Tensor,
+        *,
+        lr: float,
+        proximal_coef: float = 0.0,
+        radius: torch.Tensor | None = None,
+        max_norm: float | None = None,
+        toward: torch.Tensor | None = None,
+        pull: float = 0.0,
+    ) -> None:
+        """Do what `step` does, given the loss's gradient as a vector, which may be changed."""
         if proximal_coef and self._anchor is not None:
             gradient.add_(self._parameters.data - self._anchor, alpha=proximal_coef)
         if max_norm is not None:
             shorten(gradient, max_norm)
         if pull and toward is not None:
             self._parameters.data.lerp_(toward, pull)
-        # PyTorch's Adam as a function: the class around it costs more than the arithmetic.
-        adam(
-            [self._parameters.data], [gradient], [self._first], [self._second], [], [self._steps], fused=True,
-            amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=0.0, eps=self._eps, maximize=False,
-        )  # fmt: skip
+        # PyTorch's operator: the class and the function around it cost more than the arithmetic.
+        self._steps.add_(1)
+        with _denormals_are_zero():
+            torch._fused_adam_(
+                [self._parameters.data], [gradient], [self._first], [self._second], [], [self._steps],
+                amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=0.0, eps=self._eps, maximize=False,
+            )  # fmt: skip
         if radius is not None and self._anchor is not None:
             self._draw_back(self._anchor, radius)
 
@@ -91,6 +116,20 @@ class Adam:
         for index, (first, second) in enumerate(moments):
             found |= {f"{index}.exp_avg": first, f"{index}.exp_avg_sq": second, f"{index}.step": self._steps}
         return found
+
+
+@contextmanager
+def _denormals_are_zero() -> Iterator[None]:
+    """Take numbers below 1.2e-38 for 0 in here: moments of a unit that rests fall that far, and slow a step by half.
+
+    For this thread; what was set before comes back.
+    """
+    before = _DENORMAL * 1.0 == 0.0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 class AdamLearner:

@@ -7,26 +7,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 
 from mql.agent.parameter_vector import ParameterVector
 from mql.learning.optimizer import Adam
 from mql.learning.proximal import kappa_of, pull_of
-from mql.q_learning.losses import cross_entropies, squared_errors, target_distributions, td_targets
+from mql.q_learning.gradients import Learned, gradients_of
 from mql.q_learning.networks import make_network
 from mql.q_learning.replay import QBatch, QReplay
 from mql.q_learning.settings import QSettings
 from mql.seeding import generator
-
-
-@dataclass(frozen=True)
-class Learned:
-    """What an update says: scalars by name, and the loss [B] of each transition, without weights."""
-
-    losses: dict[str, torch.Tensor]
-    of_each: torch.Tensor
 
 
 class QLearner:
@@ -57,6 +48,7 @@ class QLearner:
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         self._parameters = ParameterVector(list(self.online.parameters()))
         self._targets = ParameterVector(list(self.target.parameters()))
+        self._gradients = gradients_of(self.online, self.target, self._parameters)
         self._adam = Adam(self._parameters, eps=settings.adam_eps)
         self.lr, self.c = settings.lr, settings.c
         self.updates = 0
@@ -75,29 +67,12 @@ class QLearner:
 
     def update(self, batch: QBatch) -> Learned:
         """Make one update from `batch`."""
-        obs, next_obs, action, reward, discount, weights = (
-            tensor.to(self.device)
-            for tensor in (batch.obs, batch.next_obs, batch.action, batch.reward, batch.discount, batch.weights)
-        )
-        if self.online.distributional:
-            with torch.no_grad():
-                logits = self.target.logits(next_obs)
-                goal = target_distributions(reward, discount, logits, self.online.atoms)
-            of_each = cross_entropies(self.online.logits(obs), action, goal)
-            # (What lies at the ends tells whether the atoms reach far enough.)
-            said = {"target_mean": (goal @ self.online.atoms).mean(), "at_ends": goal[:, [0, -1]].sum(dim=1).mean()}
-        else:
-            with torch.no_grad():
-                goal = td_targets(reward, discount, self.target(next_obs))
-            of_each = squared_errors(self.online(obs), action, goal)
-            said = {"target_mean": goal.mean()}
-        loss = (weights * of_each).mean()
-        self._adam.step(loss, lr=self.lr, toward=self._targets.data, pull=pull_of(self.lr, self.c))
+        learned, gradient = self._gradients(batch)
+        self._adam.follow(gradient, lr=self.lr, toward=self._targets.data, pull=pull_of(self.lr, self.c))
         self.updates += 1
-        losses = {"loss": loss.detach(), **said}
         if self.updates % self.settings.updates_per_copy == 0:
-            losses |= self._copy()
-        return Learned(losses, of_each.detach())
+            learned.losses.update(self._copy())
+        return learned
 
     def _copy(self) -> dict[str, torch.Tensor]:
         """Copy the parameters to the targets."""

@@ -89,13 +89,15 @@ class QLearning(MeasuredByAgent):
         ended: list[Ended] = []
         faults: list[EpisodeFault] = []
         eye = np.eye(self.family.action_dim, dtype=np.float32)
+        obs = self._seen(self.lanes.obs)
         for _ in range(min(ITERATION, max(self.config.train.env_steps - self.env_steps, 1))):
             begun = time.perf_counter()
-            obs = self._seen(self.lanes.obs)
             epsilon = 1.0 if self.env_steps < self.settings.random_steps else self.settings.epsilon(self.env_steps)
             action = epsilon_greedy(self._values, obs, epsilon=epsilon, seed=self.config.seed, env_steps=self.env_steps)
             step = self.lanes.step(eye[action])
-            self.replay.add(obs, action, step.reward, step.terminated, step.truncated, self._seen(step.after))
+            after = self._seen(step.after)
+            self.replay.add(obs, action, step.reward, step.terminated, step.truncated, after)
+            obs = self._seen(self.lanes.obs) if step.ended or step.faults else after
             self.env_steps += 1
             ended += step.ended
             faults += step.faults

@@ -69,7 +69,7 @@ class QReplay:
         self._reward = np.zeros(rows, dtype=np.float32)
         self._factor = np.zeros(rows, dtype=np.float32)
         self._following = np.zeros(rows, dtype=np.int64)
-        self._tree = SumTree(rows)
+        self._tree = SumTree(rows, summed=self._alpha > 0.0)
         self._written = [0] * lanes  # rows so far, of each lane
         self._open: list[list[tuple[int, float]]] = [[] for _ in range(lanes)]  # rows and rewards of unknown returns
         self._largest = 1.0  # loss so far
@@ -123,12 +123,12 @@ class QReplay:
         Raises:
             ValueError: there is none.
         """
-        places = rng.random(batch_size)
         if self._alpha:
-            places = (np.arange(batch_size) + places) / batch_size
-        rows = self._tree.find(places)
-        weights = self._tree.weights[rows]
-        weights = (weights / weights.min()) ** -beta  # (N and the sum of all priorities are the same for each)
+            rows = self._tree.find((np.arange(batch_size) + rng.random(batch_size)) / batch_size)
+            weights = self._tree.weights[rows]
+            weights = (weights / weights.min()) ** -beta  # (N and the sum of all priorities are the same for each)
+        else:
+            rows, weights = self._uniform(batch_size, rng), np.ones(batch_size)
         return QBatch(
             obs=torch.from_numpy(self._obs[rows]),
             action=torch.from_numpy(self._action[rows]),
@@ -184,11 +184,23 @@ class QReplay:
         for (lane, row), reward in zip(arrays["open_rows"].tolist(), arrays["open_rewards"].tolist(), strict=True):
             self._open[lane].append((row, reward))
 
+    def _uniform(self, count: int, rng: np.random.Generator) -> IntArray:
+        """Return rows that can be drawn, all alike: those that can't are drawn again (few can't, behind the newest)."""
+        end = (len(self._written) - 1) * self._rows + min(self._written[-1], self._rows)
+        rows = rng.integers(max(end, 1), size=count)
+        missed = np.flatnonzero(self._tree.weights[rows] == 0.0)
+        if len(missed) and not self._tree.weights.any():
+            raise ValueError("no row has a weight")
+        while len(missed):
+            rows[missed] = rng.integers(end, size=len(missed))
+            missed = missed[self._tree.weights[rows[missed]] == 0.0]
+        return rows
+
     def _next_row(self, lane: int) -> int:
         """Return the row that is written next; what it held is gone."""
         row = lane * self._rows + self._written[lane] % self._rows
         self._written[lane] += 1
-        self._tree.set(np.array([row]), 0.0)
+        self._tree.set(row, 0.0)
         return row
 
     def _close(self, unknown: list[tuple[int, float]], following: int | None, *, count: int) -> None:
@@ -201,7 +213,7 @@ class QReplay:
             self._reward[row] = sum(self._discount**k * reward for k, reward in enumerate(rewards))
             self._factor[row] = 0.0 if following is None else self._discount ** len(rewards)
             self._following[row] = row if following is None else following
-            self._tree.set(np.array([row]), self._largest**self._alpha)
+            self._tree.set(row, self._largest**self._alpha)
 
     def _columns(self) -> dict[str, npt.NDArray[Any]]:
         return {

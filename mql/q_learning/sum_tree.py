@@ -22,25 +22,28 @@ class SumTree:
 
     Args:
         size: the number of rows.
+        summed: whether rows are ever looked for; weights alone cost no sums.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, *, summed: bool = True) -> None:
+        self._size, self._summed = size, summed
         self._levels: list[FloatArray] = []  # [nodes, CHILDREN] each, the rows first, one node last
         while not self._levels or size > 1:
             size = -(-size // CHILDREN)
             self._levels.append(np.zeros((size, CHILDREN)))
+        self._rows = self._levels[0].reshape(-1)
         self._changed: list[IntArray] = []  # rows whose nodes' sums are old
 
     @property
     def weights(self) -> FloatArray:
         """The weights of all rows [size]; not to be written."""
-        return self._levels[0].reshape(-1)[: self._size]
+        return self._rows[: self._size]
 
-    def set(self, rows: IntArray, weights: FloatArray | float) -> None:
-        """Give weights of at least 0 to rows."""
-        self._levels[0].reshape(-1)[rows] = weights
-        self._changed.append(np.atleast_1d(rows))
+    def set(self, rows: IntArray | int, weights: FloatArray | float) -> None:
+        """Give weights of at least 0 to rows, or to one."""
+        self._rows[rows] = weights
+        if self._summed:
+            self._changed.append(np.atleast_1d(rows))
 
     def find(self, places: FloatArray) -> IntArray:
         """Return the rows at `places` [B] in [0, 1) of all weights laid end to end.
