@@ -17,6 +17,12 @@ class GivenUp(Exception):
     unchanged = True
 
 
+class LeftOff(BaseException):
+    """What is under way in this process is left off, as somebody asked it to stop: a signal raises it anywhere."""
+
+
+NOT_THEIRS = (KeyboardInterrupt, LeftOff)  # what comes out of other people's code without being a fault of it
+
 _at: list[float] = []  # when waiting ends, by the clock of `time.monotonic`; empty: nobody was asked to stop
 
 

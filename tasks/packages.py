@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mql.errors import UserError, told
+from mql.stopping import NOT_THEIRS
 
 if TYPE_CHECKING:
     from mql.tasks.family import TaskFamily
@@ -118,7 +119,9 @@ def build(each: LabFamily) -> TaskFamily:
             family = getattr(import_module(each.module), rest)()
     except UserError as error:
         raise UserError(f"{error.what} [{error.where}]", where=each.where, mend=error.mend) from error
-    except Exception as error:
+    except NOT_THEIRS:
+        raise
+    except BaseException as error:  # ``sys.exit()``, too
         raise UserError(f"it raised {told(error)}", where=each.where, mend=mend) from error
     if not isinstance(family, TaskFamily):
         raise UserError(f"{each.value} gave {type(family).__name__}, not a TaskFamily", where=each.where, mend=mend)

@@ -74,7 +74,7 @@ RANKS_OF_TASKS = {name: rank for rank, names in enumerate(ORDER_OF_TASKS) for na
 TOP = {"mql", "mql.__main__", "mql.tasks", "mql.robots"}
 # What tasks and robots use, too.
 FOR_ALL = (
-    *("mql.errors", "mql.plain_text", "mql.compiling"),
+    *("mql.errors", "mql.plain_text", "mql.compiling", "mql.stopping"),
     *("mql.config.marked_yaml", "mql.config.findings", "mql.config.parts"),
 )
 # What the learning code knows of tasks; from mql.api on, modules may use all of them.

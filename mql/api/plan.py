@@ -27,7 +27,7 @@ from mql.tasks.family import TaskFamily
 MOST_UPDATES = 10**9  # of a run: at a million in an hour, six weeks
 MOST_STEPS = 10**8  # of an iteration, or of an evaluation: hours, before anything is said or saved
 MOST_ROUNDS = 10**6  # updates of all rounds of an adaptation
-_FLOAT, _DOUBLE = 4, 8  # bytes
+_BIT, _FLOAT, _DOUBLE = 1, 4, 8  # bytes, as arrays hold them
 _COPIES = 6  # of each parameter: value, target, gradient, Adam's two moments, and the anchor or a copy to adapt
 _KEPT = 3  # times a batch's numbers: as they come, between layers, and their gradients
 _GATES = 3  # of a GRU
@@ -167,6 +167,8 @@ def _needs(config: Config, family: TaskFamily) -> Iterator[Need]:
             shrunk = values.filters * max(height - 2, 1) * max(wide - 2, 1)
             yield _network("q_learning.conv_units", (shrunk, values.conv_units), 9, outputs)
         yield _batch("q_learning.batch_size", values.batch_size, obs + outputs + sum(values.hidden_sizes))
+        row = obs * (_FLOAT if family.planes is None else _BIT) + 2 * _FLOAT + 3 * _DOUBLE
+        yield Need("q_learning.replay_capacity", "episodes to learn from", float(values.replay_capacity * row))
     else:
         yield from _of_meta_q_learning(config, obs, action, family.episode_length)
 

@@ -12,7 +12,7 @@ from mql.config.loading import flat, load_config, read_resolved
 from mql.config.schema import Config
 from mql.errors import UserError, told
 from mql.files import read_json_lines
-from mql.runs.folder import read_environment
+from mql.runs.folder import read_environment, recognise
 from mql.runs.listing import RunRow, list_runs, row_of
 from mql.types import JSON
 
@@ -107,7 +107,7 @@ def describe_run(path: Path) -> dict[str, JSON]:
     Raises:
         UserError: the folder is no run.
     """
-    environment = read_environment(path)
+    known = recognise(path)
     damaged: list[str] = []
 
     def tried(read: Any, otherwise: Any) -> Any:
@@ -117,6 +117,7 @@ def describe_run(path: Path) -> dict[str, JSON]:
             damaged.append(str(error) if isinstance(error, UserError) else told(error))
             return otherwise
 
+    environment = tried(lambda: read_environment(path), known)
     metrics = tried(lambda: read_json_lines(path / "metrics.jsonl"), [])
     names = ("command", "machine", "git_commit", "git_changes", "forked_from", "family_digest")
     versions = environment.get("versions") if isinstance(environment.get("versions"), dict) else {}

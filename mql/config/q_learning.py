@@ -77,6 +77,15 @@ class QLearningConfig(Section):
                 f"q_learning.target_every is {self.target_every}, not a multiple of update_every = {self.update_every}"
             )
             raise disagreement(what, "give a multiple", "q_learning.target_every", "q_learning.update_every")
+        if self.replay_capacity < self.n_step + 2:
+            what = f"q_learning.replay_capacity is {self.replay_capacity}, no room for returns of {self.n_step} steps"
+            mend = f"give {self.n_step + 2} or more"
+            raise disagreement(what, mend, "q_learning.replay_capacity", "q_learning.n_step")
+        if self.random_steps + self.update_every <= self.n_step:
+            first = self.random_steps + self.update_every
+            what = f"the first update comes after {first} env steps, before a return of {self.n_step} steps is known"
+            mend = "raise q_learning.random_steps, or lower q_learning.n_step"
+            raise disagreement(what, mend, "q_learning.random_steps", "q_learning.update_every", "q_learning.n_step")
         if not self.value_min < self.value_max:
             what = f"q_learning.value_min is {self.value_min:g}, not below value_max = {self.value_max:g}"
             mend = "give the lowest and the highest discounted return"

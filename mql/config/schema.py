@@ -261,6 +261,11 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         what = f"agent.proximal_c is {c:g}, below {of} = {lr:g}: steps would go beyond the targets"
         mend = "copy to the targets less often" if agent.proximal_c == "auto" else "raise it, or set it to 0"
         yield ["agent.proximal_c", of], what, mend
+    first = config.q_learning.random_steps + config.q_learning.update_every
+    if valued and first > train.env_steps:
+        what = f"the first update would come after {first} env steps, of {train.env_steps} in the run"
+        mend = "lower q_learning.random_steps or q_learning.update_every, or raise train.env_steps"
+        yield ["q_learning.random_steps", "q_learning.update_every", "train.env_steps"], what, mend
     if agent.context_mode == "carry" and not agent.shared_encoder:
         what = "agent.shared_encoder is false, but with agent.context_mode carry the replay keeps one encoder's states"
         keys = ["agent.shared_encoder", "agent.context_mode"]

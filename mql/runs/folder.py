@@ -17,14 +17,16 @@ from typing import Any
 
 from mql.errors import UserError
 from mql.files import CHECKSUMS, TEMPORARY, copy_file, read_json, sync_folder, user_errors, write_file
+from mql.runs.sums import check_sum
 
 FORMAT = "mql.run"
 FORMAT_VERSION = 2  # 1: agent.reward_scale did not reach the context (`mql.runs.checkpoint`)
 READABLE = (1, FORMAT_VERSION)
 
 # What may stand in a run, and is read or written there. What is written in place must have no other name elsewhere.
+ENVIRONMENT = "environment.json"
 WRITTEN_IN_PLACE = ("lock", "metrics.jsonl", "evaluations.jsonl")
-FILES = (*WRITTEN_IN_PLACE, "config.yaml", "tasks.json", "environment.json", "finished.json", CHECKSUMS)
+FILES = (*WRITTEN_IN_PLACE, "config.yaml", "tasks.json", ENVIRONMENT, "finished.json", CHECKSUMS)
 FOLDERS = ("checkpoints", "replay", "definition", "prior")
 
 LOOKING_SECONDS = 0.05  # longer than it takes to look whether a run is locked
@@ -219,9 +221,25 @@ def _check_entry(path: Path, *, folder: bool | None, alone: bool = False) -> Non
 
 
 def read_environment(path: Path) -> dict[str, Any]:
-    """Read ``environment.json``. Raises UserError where `path` is not a run directory, or one of another format."""
+    """Read ``environment.json``.
+
+    Raises:
+        UserError: `path` is not a run directory, or one of another format; or the file is not as it was written.
+    """
+    environment = recognise(path)
+    with user_errors(path / ENVIRONMENT):
+        check_sum(path, ENVIRONMENT, (path / ENVIRONMENT).read_bytes())
+    return environment
+
+
+def recognise(path: Path) -> dict[str, Any]:
+    """Return what ``environment.json`` says, whether or not it is as it was written.
+
+    Raises:
+        UserError: `path` is not a run directory, or one of another format.
+    """
     with user_errors(path):
-        exists, is_run = path.is_dir(), (path / "environment.json").is_file()
+        exists, is_run = path.is_dir(), (path / ENVIRONMENT).is_file()
     if not exists:
         raise UserError("there is no such run directory", where=str(path), mend="check the path")
     if not is_run:
@@ -230,7 +248,7 @@ def read_environment(path: Path) -> dict[str, Any]:
             mend = "it holds a saved agent: mql.Adapted.load or mql.Agent.load reads it, mql.load_policy acts with it"
         raise UserError("the folder is not a run directory", where=str(path), mend=mend)
     check_own(path)
-    environment = read_json(path / "environment.json")
+    environment = read_json(path / ENVIRONMENT)
     if not isinstance(environment, dict) or environment.get("format") != FORMAT:
         raise UserError("the folder is not a run directory", where=str(path), mend="choose another folder")
     version = environment.get("format_version")
@@ -255,7 +273,7 @@ def _claim(path: Path, *, replace: bool) -> WriterLock:
         raise UserError(
             "the path is a link, which is not replaced", where=str(path), mend="remove it, or choose another --run-dir"
         )
-    read_environment(path)
+    recognise(path)
     return WriterLock(path / "lock")
 
 

@@ -39,7 +39,7 @@ from mql.runs import checkpoint as storage
 from mql.runs.changes import check_change
 from mql.runs.checkpoint import Checkpoint
 from mql.runs.definition import DefinitionCopy, digest_entry
-from mql.runs.folder import NameTaken, WriterLock, create_run_folder, read_environment
+from mql.runs.folder import ENVIRONMENT, NameTaken, WriterLock, create_run_folder, read_environment, recognise
 from mql.runs.logs import EVALUATIONS, METRICS, WrittenLogs, check_log, check_logs
 from mql.runs.machine import describe_environment
 from mql.runs.manifest import Chunk
@@ -49,6 +49,7 @@ from mql.types import JSON, Episode
 MACHINE_SUFFIXES = ("_seconds", "_per_s", "_memory")  # only keys that end so may differ between equal runs
 
 CONFIG, TASKS, FINISHED = "config.yaml", "tasks.json", "finished.json"
+OWN = (CONFIG, TASKS, ENVIRONMENT)  # what the list of checksums names from the beginning
 
 
 def without_machine_keys(record: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -105,12 +106,16 @@ class RunDir:
         """
         path = Path(os.path.abspath(path))
         named, copied = (definition.facts, definition.in_run) if definition else ({}, {})
-        own = {CONFIG: to_yaml(config).encode(), TASKS: to_json(tasks, indent=1)}
+        environment = describe_environment(command) | named | dict(facts)
+        own = {
+            CONFIG: to_yaml(config).encode(),
+            TASKS: to_json(tasks, indent=1),
+            ENVIRONMENT: to_json(environment, indent=1),
+        }
         files: dict[str, bytes | Path] = {
             **copied,
             **prior,
             **begins_with,
-            "environment.json": to_json(describe_environment(command) | named | dict(facts), indent=1),
             **own,
             CHECKSUMS: sums_of(own),
             METRICS: b"",
@@ -146,7 +151,7 @@ class RunDir:
     def open_readonly(cls, path: str | os.PathLike[str]) -> RunDir:
         """Open a run to look at it, also while another process writes it."""
         path = Path(os.path.abspath(path))
-        read_environment(path)
+        recognise(path)  # (what it says is looked at where it is used)
         return cls(path, None, at_checkpoint=False)
 
     def close(self) -> None:
@@ -355,7 +360,7 @@ class RunDir:
     def _list_own_files(self) -> None:
         """Let the list of checksums name what a run in training has: not the logs, nor the mark of its end."""
         listed = read_sums(self.path) or {}  # (none: a run of an earlier version)
-        own = {name: listed.get(name, ())[:1] or (file_sha256(self.path / name),) for name in (CONFIG, TASKS)}
+        own = {name: listed.get(name, ())[:1] or (file_sha256(self.path / name),) for name in OWN}
         write_sums(self.path, {**own, CONFIG: (file_sha256(self.path / CONFIG),)})  # which was looked at
 
     def _check_sum(self, name: str) -> None:

@@ -18,11 +18,11 @@ import torch
 from mql.config.schema import Config, TrainConfig
 from mql.errors import UserError
 from mql.runs.run_dir import RunDir
-from mql.stopping import GivenUp
+from mql.stopping import GivenUp, LeftOff
 from mql.tasks.fault import EpisodeFault
 from mql.training.divergence import Diverged, Sizes, check, not_finite_in, sizes_of
 from mql.training.learning import Iteration, Learning, misfit, restore
-from mql.training.stopping import LeftOff, StopRequests, stop_requests
+from mql.training.stopping import StopRequests, stop_requests
 from mql.types import JSON, Episode, NotFinite
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from mql.stopping import give_up, go_on
+from mql.stopping import LeftOff, give_up, go_on
 
 PATIENCE = 5.0  # seconds for the iteration under way: saving comes after it, and who asked may send SIGKILL in the end
 WAITING = 4.0  # seconds for episodes in worker processes, one of which may hang; then waiting for them is given up
@@ -21,10 +21,6 @@ WAITING = 4.0  # seconds for episodes in worker processes, one of which may hang
 # What a scheduler, a terminal or a limit sends. A signal that is ignored, as SIGHUP is under nohup, stays so.
 _ASKING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2")
 _ALWAYS = (signal.SIGINT, signal.SIGTERM)  # also where a shell started the process in the background
-
-
-class LeftOff(BaseException):
-    """What was under way is left off, as somebody asked the process to stop."""
 
 
 class StopRequests:

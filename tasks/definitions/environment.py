@@ -21,6 +21,7 @@ import numpy.typing as npt
 from gymnasium.spaces import Box
 
 from mql.errors import UserError, installation, nearest, told
+from mql.stopping import NOT_THEIRS
 from mql.tasks.definitions.episodes import episode_physics, first_change
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.judge import Judge, Verdict
@@ -215,9 +216,9 @@ class IdEnvironment(DefinedEnvironment):
         # The family ends its episodes itself: without Gymnasium's limit, whatever a step answers is seen here first.
         try:
             made: Environment = gymnasium.make(str(env.id), disable_env_checker=True, max_episode_steps=-1, **given)
-        except UserError:
+        except (UserError, *NOT_THEIRS):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # ``sys.exit()``, too
             what = f"gymnasium.make({env.id!r}) raised {told(error)}"
             raise UserError(what, where=self._where, mend="fix id or kwargs, or that package") from error
         return made

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mql.errors import UserError, nearest, told
+from mql.stopping import NOT_THEIRS
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.distributions import Value
 from mql.tasks.name_choice import Name
@@ -110,9 +111,9 @@ def guarded(path: Path, where: str, what: str, act: Callable[[], Result]) -> Res
     """
     try:
         return act()
-    except UserError:
+    except (UserError, *NOT_THEIRS):
         raise
-    except Exception as error:
+    except BaseException as error:  # ``sys.exit()``, too
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = frames[-1].lineno if frames else getattr(error, "lineno", None)
         place = f"{path.name}:{line}" if line else path.name

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import gymnasium
 
+from mql.stopping import NOT_THEIRS
 from mql.tasks.distributions import Value
 from mql.tasks.family import Task
 from mql.tasks.name_choice import plain_name
@@ -110,7 +111,7 @@ def close_quietly(environment: Environment) -> None:
     """Close an environment that nobody needs any more: what goes wrong with it no longer matters."""
     try:
         environment.close()
-    except KeyboardInterrupt:
+    except NOT_THEIRS:
         raise
     except BaseException:
         return
@@ -118,5 +119,5 @@ def close_quietly(environment: Environment) -> None:
 
 def _close_all(environments: dict[int, Environment]) -> None:
     while environments:
-        with contextlib.suppress(KeyboardInterrupt):  # so that the next ones are closed
+        with contextlib.suppress(*NOT_THEIRS):  # so that the next ones are closed
             close_quietly(environments.popitem()[1])

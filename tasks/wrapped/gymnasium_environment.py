@@ -16,6 +16,7 @@ from gymnasium.spaces import Box, Discrete
 
 from mql.errors import UserError
 from mql.robots.mjcf.warnings import warn_on_stderr
+from mql.stopping import NOT_THEIRS
 from mql.tasks.family import FloatArray, Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.tasks.parameter import visible_values
@@ -171,10 +172,10 @@ class GymnasiumEnvironment(gymnasium.Env[FloatArray, FloatArray]):
         """Return the fault of an exception, and discard the environment.
 
         Raises:
-            KeyboardInterrupt: the exception is one; nobody can tell whose.
+            KeyboardInterrupt, LeftOff: the exception is one: this process was asked to stop.
         """
         fault = self._fault(f"{name()} {what_went_wrong(error)}")
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, NOT_THEIRS):
             raise error
         return fault
 

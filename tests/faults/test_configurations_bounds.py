@@ -11,9 +11,11 @@ from mql.api import plan
 from mql.api.plan import check_plan
 from mql.api.possible import check_suits
 from mql.config.loading import load_experiment
+from mql.config.methods import METHODS
 from mql.config.yaml_text import FIELDS
 from mql.errors import UserError
 from mql.runs.available_memory import AvailableMemory
+from mql.runs.run_dir import RunDir
 from mql.tasks import registry
 
 # Values of which 12 ended in a traceback and 7 went on for ever, with their like in other methods.
@@ -47,17 +49,29 @@ SENSELESS = [
         "p3o.segments=1e12",
     ),
     *("p3o.hidden_sizes=[60000, 60000]", "p3o.replay_ratio=1e308", "p3o.lr=10", "p3o.max_norm=1e308"),
+    *("p3o.replay_capacity=1e12", "p3o.off_policy_after=1e12", "p3o.rms_eps=1e308", "p3o.ratio_cap=1e308"),
+    *("p3o.value_coef=1e308", "p3o.entropy_coef=1e308", "p3o.rms_decay=2", "p3o.gae_lambda=2", "p3o.discount=2"),
+    *("q_learning.hidden_sizes=[1000000000000]", "q_learning.hidden_sizes=[60000, 60000]", "q_learning.filters=1e12"),
+    *("q_learning.conv_units=1e12", "q_learning.n_step=1e12", "q_learning.lr=10", "q_learning.adam_eps=1e308"),
+    *("q_learning.batch_size=8e7", "q_learning.batch_size=9e6", "q_learning.update_every=1e12"),
+    *("q_learning.target_every=1e308", "q_learning.random_steps=1e12", "q_learning.random_steps=1e6"),
+    *("q_learning.replay_capacity=1e12", "q_learning.replay_capacity=1", "q_learning.priority_alpha=1e308"),
+    *("q_learning.atoms=1e12", "q_learning.value_min=-1e308", "q_learning.value_max=1e308"),
+    *("q_learning.discount=2", "q_learning.epsilon_start=2", "q_learning.beta_start=2", "q_learning.beta_steps=1e13"),
 ]
 
 
 def method_of(key: str) -> str:
-    return key.split(".")[0] if key.split(".")[0] in ("pearl", "rl2", "p3o") else "mql"
+    section = key.split(".")[0]
+    return {"pearl": "pearl", "rl2": "rl2", "p3o": "p3o", "q_learning": "rainbow"}.get(section, "mql")
 
 
 def planned(setting: str) -> None:
     key = setting.partition("=")[0]
-    experiment = load_experiment("point-robot", overrides=[setting], method=method_of(key))
-    family = registry.load("point-robot")
+    method = method_of(key)
+    name = "CartPole-v1" if method == "rainbow" else "point-robot"
+    experiment = load_experiment(name, overrides=[setting], method=method)
+    family = registry.load(name)
     check_suits(experiment.config, family)
     check_plan(experiment.config, family, experiment.given)
 
@@ -80,11 +94,12 @@ def test_the_place_in_a_file_is_named_and_nothing_is_begun(tmp_path: Path, monke
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
 
 
-@pytest.mark.parametrize("method", ["mql", "td3", "td3-context", "oracle", "pearl", "rl2", "p3o"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_as_it_is_fits_into_a_small_machine(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     monkeypatch.setattr(plan, "available_memory", lambda device: AvailableMemory(1e9, "on this machine"))
-    experiment = load_experiment("point-robot", method=method)
-    check_plan(experiment.config, registry.load("point-robot"), experiment.given)
+    name = "point-robot" if METHODS[method].numbers else "CartPole-v1"
+    experiment = load_experiment(name, method=method)
+    check_plan(experiment.config, registry.load(name), experiment.given)
 
 
 def test_networks_are_as_large_as_they_are_said_to_be() -> None:
@@ -107,9 +122,24 @@ def test_networks_are_as_large_as_they_are_said_to_be() -> None:
 def test_every_number_with_every_size(value: str) -> None:
     """Each is refused in one line that names its key, or taken."""
     for key in FIELDS:
-        if key.startswith("q_learning."):
-            continue
         try:
             planned(f"{key}={value}")
         except UserError as error:
             check_refusal(error, key)
+
+
+@pytest.mark.parametrize("random_steps", [0, 7])
+def test_the_first_update_has_a_return_to_learn_from(tmp_path: Path, random_steps: int) -> None:
+    """One step earlier, nothing could be drawn; and a replay that is one row smaller holds no such return."""
+    import mql
+
+    least = [f"q_learning.n_step={random_steps + 3}", f"q_learning.random_steps={random_steps}"]
+    small = ["train.env_steps=40", "evaluate.final_tasks=1", "q_learning.hidden_sizes=[4]", "threads=1"]
+    every = ["q_learning.update_every=4", f"q_learning.replay_capacity={random_steps + 5}"]
+    path, settings = tmp_path / "run", [*small, *least, *every]
+    mql.train("CartPole-v1", method="rainbow", run_dir=path, settings=settings, progress=False)
+    assert RunDir.open_readonly(path).read_metrics()[-1]["updates"] == (40 - random_steps) // 4
+    for one_off in ("q_learning.update_every=3", f"q_learning.replay_capacity={random_steps + 4}"):
+        with pytest.raises(UserError) as caught:
+            load_experiment("CartPole-v1", method="rainbow", overrides=[*small, *least, *every, one_off])
+        check_refusal(caught.value, "--set q_learning.")

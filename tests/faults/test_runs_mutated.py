@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from tiny_runs import TINY as POINT_TINY
 
 from mql.cli import app as cli
 from mql.errors import UserError
+from mql.report.page.facts import read_facts
 from mql.runs.run_dir import RunDir
 
 SET = [f"{key}={value}" for key, value in POINT_TINY.items()]
@@ -65,7 +67,15 @@ WAYS: tuple[Callable[[bytes, random.Random], bytes], ...] = (flipped, cut, longe
 def needed(run: Path) -> list[Path]:
     """Return the files that going on from the newest checkpoint needs."""
     last = RunDir.open_readonly(run).checkpoints()[-1]
-    names = ("config.yaml", "tasks.json", "metrics.jsonl", "evaluations.jsonl", "SHA256SUMS", "finished.json")
+    names = (
+        "config.yaml",
+        "tasks.json",
+        "environment.json",
+        "metrics.jsonl",
+        "evaluations.jsonl",
+        "SHA256SUMS",
+        "finished.json",
+    )
     return [
         *((run / name) for name in names),
         *sorted((run / "checkpoints" / str(last)).iterdir()),
@@ -192,3 +202,39 @@ def test_a_finished_run_without_its_last_checkpoint_goes_on(finished: Path, run:
 def test_a_list_of_checksums_that_is_lost_is_noticed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "SHA256SUMS").unlink()
     assert "the list of checksums is missing" in failure(capsys, "evaluate", str(run), "--no-adapt")
+
+
+def flip_version(run: Path) -> str:
+    """Change a digit of a version in environment.json, and return how the file was."""
+    text = (run / "environment.json").read_text()
+    at = text.index('"numpy": "') + len('"numpy": "')
+    (run / "environment.json").write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
+    return text
+
+
+def test_a_changed_version_or_machine_is_noticed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It still is JSON, and a run: going on and evaluating refuse it, what only shows runs says it."""
+    before = flip_version(run)
+    for command in (resume(run, "--set", "train.env_steps=800"), ["evaluate", str(run), "--no-adapt"]):
+        message = failure(capsys, *command)
+        assert "was changed by hand" in message and "environment.json" in message and "restore it" in message
+    assert cli.run(["runs", "show", str(run), "--json"]) == 0
+    out, _ = capsys.readouterr()
+    shown = json.loads(out)
+    assert shown["state"] == "damaged" and any("environment.json" in line for line in shown["damaged"])
+    assert any("environment.json" in line for line in read_facts(run, name="run").notes)
+    (run / "environment.json").write_text(before)
+    use(run)
+
+
+def test_a_run_of_an_earlier_version_gets_the_checksum_when_it_goes_on(run: Path) -> None:
+    """Its list names fewer files."""
+    listed = (run / "SHA256SUMS").read_text().splitlines(keepends=True)
+    fewer = "".join(line for line in listed if not line.endswith("environment.json\n"))
+    assert len(fewer) < len("".join(listed))
+    (run / "SHA256SUMS").write_text(fewer)
+    use(run)
+    assert "environment.json" in (run / "SHA256SUMS").read_text()
+    flip_version(run)
+    with pytest.raises(UserError, match=r"was changed by hand \(.*environment.json\)"):
+        use(run)

@@ -112,7 +112,7 @@ def test_what_is_logged(runs: dict[str, mql.Run]) -> None:
 @pytest.mark.parametrize(
     ("method", "name", "settings", "message"),
     [
-        ("dqn", "Pendulum-v1", {}, "actions of Pendulum-v1 are numbers, which the method dqn"),
+        ("dqn", "Pendulum-v1", Q, "actions of Pendulum-v1 are numbers, which the method dqn"),
         (
             "mql",
             "CartPole-v1",
@@ -121,6 +121,7 @@ def test_what_is_logged(runs: dict[str, mql.Run]) -> None:
         ),
         ("mql", "point-robot", {"agent.proximal_c": "auto"}, "nothing is published for method mql"),
         ("dqn", "CartPole-v1", {"agent.proximal_c": 1e-4}, "agent.proximal_c is 0.0001, below q_learning.lr"),
+        ("dqn", "CartPole-v1", {}, "the first update would come after 5004 env steps, of 2000 in the run"),
         ("dqn", "CartPole-v1", {"q_learning.target_every": 10}, "not a multiple of update_every = 4"),
         ("p3o", "CartPole-v1", {"p3o.replay_capacity": 100}, "less than the 256 steps of an iteration"),
         ("p3o", "Hoper-v5", {}, "did you mean 'Hopper-v5'"),

@@ -21,7 +21,7 @@ import yaml
 from mql.config.loading import flat, to_yaml
 from mql.errors import UserError
 from mql.files import TEMPORARY, read_json_lines, user_errors
-from mql.runs.folder import read_environment
+from mql.runs.folder import read_environment, recognise
 from mql.runs.logs import EVALUATIONS, METRICS, check_log
 from mql.runs.run_dir import RunDir
 
@@ -167,7 +167,7 @@ def find_runs(given: Path) -> tuple[list[Path], list[Record]]:
     with user_errors(given):
         is_folder, is_run = given.is_dir(), (given / "environment.json").exists()
     if not is_folder or is_run:
-        read_environment(given)
+        recognise(given)
         return [given], []
     runs, cells = [], []
     with user_errors(given):
@@ -177,7 +177,7 @@ def find_runs(given: Path) -> tuple[list[Path], list[Record]]:
             if (folder / CELLS).is_file():
                 cells += [cell for cell in _lines(folder / CELLS)[0] if isinstance(cell.get("tasks"), list)]
     if not runs and not cells:
-        read_environment(given)  # its line fits a folder that is something else, such as a saved agent
+        recognise(given)  # its line fits a folder that is something else, such as a saved agent
     return runs, cells
 
 
@@ -199,7 +199,7 @@ def read_facts(path: Path, *, name: str) -> RunFacts:
         UserError: it is not a run directory.
     """
     run = RunDir.open_readonly(path)
-    facts = RunFacts(run.path, name, environment=read_environment(run.path))
+    facts = RunFacts(run.path, name)
 
     def attempt(read: Callable[[], Given], otherwise: Given) -> Given:
         try:
@@ -208,6 +208,7 @@ def read_facts(path: Path, *, name: str) -> RunFacts:
             facts.notes.append(str(error))
             return otherwise
 
+    facts.environment = attempt(lambda: read_environment(run.path), {})
     _read_config(facts, run)
     facts.tasks = attempt(lambda: run.tasks, {})
     for file in (METRICS, EVALUATIONS):
