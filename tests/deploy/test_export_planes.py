@@ -18,6 +18,8 @@ def test_choices_of_planes_are_those_of_the_graph(method: QSettings) -> None:
     from mql.deploy.graph import to_graph
 
     network = make_network((4, 10, 10), 6, method, seed=0)
+    for parameter in network.parameters():  # (as made, one of Rainbow's prefers one choice everywhere)
+        torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
     graph = to_graph(ReactiveAgent(400, 6, _BestChoice(network, (10, 10, 4))))
     session = onnxruntime.InferenceSession(graph.model)
     chosen = []
