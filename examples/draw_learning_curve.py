@@ -29,7 +29,7 @@ from mql.runs.machine import describe_environment
 from mql.runs.run_dir import RunDir
 from mql.tasks import from_file, load
 from mql.tasks.family import TaskFamily
-from mql.training.meta_q_learning import evaluation_record
+from mql.training.records import measure_agent
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -79,10 +79,13 @@ def random_actions(run: RunDir, family: TaskFamily) -> dict[str, Any]:
     if [task.to_json() for task in tasks] != [row["parameters"] for row in first["tasks"]]:
         raise UserError("the family's tasks have changed since", where=str(run.path), mend="use the version of the run")
     fresh = Agent(family.obs_dim, family.action_dim, config.agent, seed=0)
-    record = evaluation_record(config, family, tasks, fresh, None, split=first["split"], with_random=True)
+    results = measure_agent(fresh, family, tasks, config=config, split=first["split"], with_random=True)
     keys = ("parameters", "random_return", "random_success")
     commit = describe_environment([])["git_commit"]
-    return {"git_commit": commit, "tasks": [{key: row[key] for key in keys} for row in record["tasks"]]}
+    return {
+        "git_commit": commit,
+        "tasks": [{key: row[key] for key in keys} for row in (result.to_json() for result in results)],
+    }
 
 
 def _settings(run: RunDir) -> dict[str, Any]:

@@ -30,12 +30,12 @@ from mql.adaptation.playing import Request, simulated
 from mql.adaptation.propensity import fit_propensity, weigh
 from mql.adaptation.weighing import META_ROWS_PER_NEW_ROW
 from mql.collecting.rollout import collect
-from mql.evaluation.held_out import evaluate
+from mql.evaluation.held_out import evaluate, summarize_results
 from mql.evaluation.statistics import paired_gain
 from mql.learning.trainer import Trainer
 from mql.report.curves import ADAPTED, RANDOM, ZERO_SHOT
 from mql.seeding import generator, spawn_seeds
-from mql.training.meta_q_learning import evaluation
+from mql.training.records import measure_agent
 
 SMALL = os.environ.get("MQL_NOTEBOOK_SIZE") == "small"  # a test of the code; the results mean nothing then
 torch.set_num_threads(1)  # the networks are small: more threads would only wait for one another
@@ -96,8 +96,9 @@ curve = []
 while trainer.env_steps < config.train.env_steps:
     trainer.iterate()
     if trainer.env_steps // evaluate_every > len(curve):
-        record = evaluation(trainer, split="validation", tasks=20, adapt=False)
-        curve.append((trainer.env_steps, record["summary"]["zero_shot"]))
+        tasks = family.tasks("validation")[:20]
+        results = measure_agent(trainer.agent, family, tasks, config=config, split="validation")
+        curve.append((trainer.env_steps, summarize_results(results)["zero_shot"]))
         print(f"{trainer.env_steps} env steps, {trainer.updates} updates: return {curve[-1][1]['mean']:.1f}")
 
 agent, watched = trainer.agent, family.tasks("validation")

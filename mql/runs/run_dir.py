@@ -107,20 +107,10 @@ class RunDir:
         path = Path(os.path.abspath(path))
         named, copied = (definition.facts, definition.in_run) if definition else ({}, {})
         environment = describe_environment(command) | named | dict(facts)
-        own = {
-            CONFIG: to_yaml(config).encode(),
-            TASKS: to_json(tasks, indent=1),
-            ENVIRONMENT: to_json(environment, indent=1),
-        }
-        files: dict[str, bytes | Path] = {
-            **copied,
-            **prior,
-            **begins_with,
-            **own,
-            CHECKSUMS: sums_of(own),
-            METRICS: b"",
-            EVALUATIONS: b"",
-        }
+        own = {CONFIG: to_yaml(config).encode(), TASKS: to_json(tasks, indent=1)}
+        own[ENVIRONMENT] = to_json(environment, indent=1)
+        logs = {METRICS: b"", EVALUATIONS: b""}
+        files: dict[str, bytes | Path] = {**copied, **prior, **begins_with, **own, CHECKSUMS: sums_of(own), **logs}
         free, number = path, 1
         while True:
             try:

@@ -157,10 +157,10 @@ def test_a_run_killed_at_any_moment_goes_on_as_if_nothing_happened(
 def test_a_creation_killed_at_any_moment_leaves_no_half_made_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create(tmp_path / "whole").close()
     monkeypatch.setattr(
         "mql.runs.run_dir.describe_environment", lambda command: {"format": "mql.run", "format_version": 1}
     )
+    create(tmp_path / "whole").close()
     killed, at = True, 0
     while killed:
         at += 1
