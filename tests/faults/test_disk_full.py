@@ -56,6 +56,7 @@ def within(bytes_a_file: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_a_file, bytes_a_file))
 
 
+@pytest.mark.faults
 def test_files_that_may_not_grow(tmp_path: Path) -> None:
     """As with a quota: what was saved stays good, and the run ends the same once there is room."""
     path, whole = tmp_path / "run", tmp_path / "whole"

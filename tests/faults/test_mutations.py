@@ -26,6 +26,7 @@ def test_every_folder_has_a_place_that_is_broken() -> None:
     assert len(MUTATIONS) >= 40
 
 
+@pytest.mark.faults
 def test_what_is_noticed_is_told_from_what_is_not(tmp_path: Path) -> None:
     (tmp_path / "sums.py").write_text("def add(a, b):\n    return a + b\n")
     (tmp_path / "test_sums.py").write_text("from sums import add\n\n\ndef test_add():\n    assert add(2, 2) == 4\n")

@@ -148,6 +148,7 @@ def test_processes_import_nothing_from_the_folder_they_stand_in(
     assert not mark.exists()
 
 
+@pytest.mark.faults
 def test_a_study_s_processes_import_nothing_from_the_folder_they_stand_in(tmp_path: Path) -> None:
     mark = tmp_path / "it-ran"
     (tmp_path / "json.py").write_text(f"open({str(mark)!r}, 'a').write('json')\n")

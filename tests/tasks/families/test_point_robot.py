@@ -27,6 +27,9 @@ def mean_return(*settings: str) -> float:
     return float(summarize_results(results)["zero_shot"]["mean"])
 
 
-@pytest.mark.parametrize(("use_context", "low", "high"), [("true", LEARNED, 0.0), ("false", -30.0, BLIND)])
+@pytest.mark.parametrize(
+    ("use_context", "low", "high"),
+    [("true", LEARNED, 0.0), pytest.param("false", -30.0, BLIND, marks=pytest.mark.slow)],
+)
 def test_context_makes_the_difference(use_context: str, low: float, high: float) -> None:
     assert low < mean_return(f"agent.use_context={use_context}") < high
