@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__", "runs", "studies", "*.egg-info")
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__", "*.egg-info")
+RESULTS = {"runs", "studies", "site"}  # at the top, where commands write to
 FAILED = 1  # pytest's exit status where tests failed; any other says that they did not run
 
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     unnoticed = []
     with tempfile.TemporaryDirectory(prefix="mql-mutations-") as folder:
         copy = Path(folder) / "mql"
-        shutil.copytree(ROOT, copy, symlinks=True, ignore=NOT_COPIED)
+        shutil.copytree(ROOT, copy, symlinks=True, ignore=left_out)
         for number in chosen:
             mutation = MUTATIONS[number - 1]
             begun = time.perf_counter()
@@ -61,6 +62,11 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{number:3d}  {word:9s}  {seconds:5.0f} s  {mutation.file}: {mutation.breaks}", flush=True)
     print(f"{len(list(chosen)) - len(unnoticed)} of {len(list(chosen))} noticed")
     return 1 if unnoticed else 0
+
+
+def left_out(folder: str, names: list[str]) -> set[str]:
+    """Return which of the names in a folder are not copied."""
+    return NOT_COPIED(folder, names) | (RESULTS & set(names) if Path(folder) == ROOT else set())
 
 
 def notices(copy: Path, mutation: Mutation) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from faults.mutations import MUTATIONS, ROOT, Mutation, mutated, notices
+from faults.mutations import MUTATIONS, ROOT, Mutation, left_out, mutated, notices
 
 # Without a rule of their own: they start others, measure them, or hold settings.
 WITHOUT = {"bench", "configs"}
@@ -24,6 +24,11 @@ def test_every_folder_has_a_place_that_is_broken() -> None:
     broken = {own[1] if own[0] == "mql" else own[0] for own in parts}
     assert {path.parent.name for path in (ROOT / "mql").glob("*/__init__.py")} - broken == WITHOUT
     assert len(MUTATIONS) >= 40
+
+
+def test_the_copy_is_without_results_but_with_the_code_of_runs() -> None:
+    assert left_out(str(ROOT), ["mql", "runs", ".venv-newest", "studies"]) == {"runs", ".venv-newest", "studies"}
+    assert left_out(str(ROOT / "mql"), ["runs", "study", "__pycache__"]) == {"__pycache__"}
 
 
 @pytest.mark.faults
