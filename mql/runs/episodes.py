@@ -92,6 +92,8 @@ def _checked(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, 
         array = arrays.get(name)
         if array is None or array.ndim != dimensions or array.dtype != np.float32:
             raise Undecodable(f"{name} is missing, or is not what belongs there")
+        if not np.isfinite(array).all():
+            raise Undecodable(f"{name} holds numbers that are not finite")
     return arrays["obs"], arrays["action"], arrays["reward"]
 
 
