@@ -92,7 +92,8 @@ def test_runs_that_are_killed_fifty_times(tmp_path: Path) -> None:
 @pytest.mark.faults
 def test_a_study_that_is_killed(tmp_path: Path) -> None:
     """Its own process is killed; those of its runs save and end. Afterwards nothing differs."""
-    settings = "\n".join(f"  {line.partition('=')[0]}: {line.partition('=')[2]}" for line in SET)
+    values = dict(line.split("=", 1) for line in SET)  # (of a key that stands there twice, the later one)
+    settings = "\n".join(f"  {key}: {value}" for key, value in values.items())
     file = tmp_path / "study.yaml"
     file.write_text(f"schema: mql.study/1\nname: two\nfamilies: [point-robot]\nseeds: [0, 1]\nsettings:\n{settings}\n")
     rng = random.Random(3)

@@ -219,7 +219,8 @@ def test_a_terminal_that_hangs_up_saves_the_run(tmp_path: Path) -> None:
     path = tmp_path / "run"
     master, slave = pty.openpty()
     program = """
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where these tests run under nohup
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # it is our terminal now: its end sends SIGHUP
 from mql.cli.app import main
 main()
