@@ -87,6 +87,13 @@ def test_an_episode_alone_does_not_depend_on_how_many_others_there_are(mode: str
     assert_equal(few, many[:3])
 
 
+def test_a_fall_terminates_an_episode_and_a_time_limit_truncates_it() -> None:
+    fallen = episodes("hopper-params", workers=1, steps=400, explorer="random")
+    assert all(episode.length < 400 and (episode.terminated, episode.truncated) == (True, False) for episode in fallen)
+    ended = episodes("point-robot", workers=1, steps=10)
+    assert all(episode.length == 10 and (episode.terminated, episode.truncated) == (False, True) for episode in ended)
+
+
 def test_equal_arguments_give_equal_episodes() -> None:
     first, second = (episodes("reacher-goal", workers=2, explorer="white") for _ in range(2))
     assert all(

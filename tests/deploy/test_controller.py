@@ -37,8 +37,11 @@ class Clock:
         return self.now
 
 
-def hand_made() -> Any:
-    """A model of two observations and one action: 0.1 obs[0] + the sum of all rewards taken up so far."""
+def hand_made(*, acts_by_state: bool = True) -> Any:
+    """A model of two observations and one action: 0.1 obs[0] + the sum of all rewards taken up so far.
+
+    With `acts_by_state` false, the sum is the state, and no part of the action.
+    """
     names = {"obs": 2, "last_action": 1, "last_reward": 1, "first": 1, "known": 1, "state": 1}
     nodes = [
         helper.make_node("Sub", ["one", "first"], ["going"]),
@@ -47,7 +50,7 @@ def hand_made() -> Any:
         helper.make_node("Add", ["before", "taken"], ["next_state"]),
         helper.make_node("MatMul", ["obs", "weights"], ["seen"]),
         helper.make_node("Mul", ["last_action", "nothing"], ["ignored"]),
-        helper.make_node("Sum", ["seen", "next_state", "ignored"], ["action"]),
+        helper.make_node("Sum", ["seen", *(["next_state"] if acts_by_state else []), "ignored"], ["action"]),
     ]
     constants = [
         helper.make_tensor("one", TensorProto.FLOAT, [1, 1], [1.0]),
@@ -142,6 +145,16 @@ def test_a_fault_is_counted_and_leaves_no_trace(name: str, folder: Path, clock: 
         clock.now += STEP
         assert acted(controller, clock, (1, 0.5), (1, 0.4)) == [0.3, 0.7]  # 0.5 is the reward of the fault's action
         assert controller.last_fault is None and controller.statistics()["faults"] == {kind: 1}
+
+
+def test_a_state_that_is_not_finite_is_not_taken_up_though_the_action_is_sound(folder: Path, clock: Clock) -> None:
+    model = hand_made(acts_by_state=False).SerializeToString()
+    (folder / "policy.onnx").write_bytes(model)
+    (folder / "card.json").write_text(json.dumps(card_for(model)))
+    controller = Controller(folder, clock=clock)
+    assert acted(controller, clock, (1,), (2, 3e38), (3, 3e38)) == [0.1, 0.2, 0.2]  # the last one is held
+    assert controller.faults == {"output_not_finite": 1}
+    assert acted(controller, clock, (4,)) == [0.4] and controller.last_fault is None
 
 
 def test_an_action_that_no_policy_takes_is_no_last_action(folder: Path, clock: Clock) -> None:

@@ -1,6 +1,6 @@
 """Code broken on purpose, one place at a time, to see that some test fails for each: ``make mutations``.
 
-    python tests/faults/mutations.py            # all, in a copy of the repository: an hour
+    python tests/faults/mutations.py            # all, in a copy of the repository: half an hour
     python tests/faults/mutations.py 3 17       # some, by their numbers
 
 They are listed in mutations.toml. Each is made in a copy, where those tests then run that are to notice it. Exit status

@@ -10,6 +10,7 @@ import pytest
 
 from mql.tasks import registry
 from mql.tasks.family import TaskFamily
+from mql.tasks.splits import VALIDATION, Split, derived
 
 # Families of other packages, which worker processes step, have tests of their own.
 FOREIGN = ("ml1-", "ml10", "ml45", "mt10", "fetch-", "hand-", "adroit-", "kitchen", "maze")
@@ -67,6 +68,14 @@ def test_splits_are_disjoint_or_flagged(family: TaskFamily) -> None:
     else:
         everything = [key for split in keys.values() for key in split]
         assert len(everything) == len(set(everything)) == sum(len(family.tasks(split)) for split in family.split_names)
+
+
+def test_validation_has_no_task_of_another_list_however_few_there_are() -> None:
+    """Of ten values, train and test have six: validation gets the four that are left, each once."""
+    lists = {"train": [{"x": float(x)} for x in (0, 1, 2)], "test": [{"x": float(x)} for x in (3, 4, 5)]}
+    splits = {"train": Split(n=3, seed=1), "test": Split(n=3, seed=2)}
+    found = derived(splits, lists, lambda split, rng: {"x": float(rng.integers(10))}, shared=False)
+    assert sorted(values["x"] for values in found[VALIDATION]) == [6.0, 7.0, 8.0, 9.0]
 
 
 def test_tasks_are_json_and_pickle(family: TaskFamily) -> None:
