@@ -1,11 +1,16 @@
-"""Giving up what is under way elsewhere: whoever was asked to stop does not wait for ever for what others do.
+"""Being asked to stop, for all rooms: what signals do to a command, and giving up what is under way elsewhere.
+
+Whoever was asked to stop does not wait for ever for what others do.
 
 What waits for another process looks here, and raises `GivenUp` once its time is over. Nothing that only computes does.
 """
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
+from types import FrameType
 
 
 class GivenUp(Exception):
@@ -39,3 +44,18 @@ def go_on() -> None:
 def given_up() -> bool:
     """Tell whether it is time to give up."""
     return bool(_at) and time.monotonic() >= min(_at)
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt: what a signal to stop does to a command where there is nothing to be saved.
+
+    While modules are imported, which may not stand it, it ends the process at once.
+    """
+    at = frame
+    while at is not None:
+        if at.f_code.co_filename == "<frozen importlib._bootstrap>":
+            with suppress(OSError):
+                os.write(2, b"stopped\n")
+            os._exit(130)
+        at = at.f_back
+    raise KeyboardInterrupt

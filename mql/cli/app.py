@@ -14,9 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +31,7 @@ from mql.cli.commands.study import study
 from mql.cli.commands.tasks import tasks_app
 from mql.cli.results import guard
 from mql.errors import UserError, nearest
+from mql.stopping import interrupt
 
 # Typer brings the parser's exceptions from click, or from its own copy of it; only this one has a public name.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
@@ -74,7 +73,7 @@ def main() -> None:
     # They end like Ctrl-C: nothing half done stays. One that is ignored, as SIGHUP is under nohup, stays so.
     for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, _interrupt)
+            signal.signal(number, interrupt)
     status = run(sys.argv[1:])
     if any(not thread.daemon and thread is not threading.current_thread() for thread in threading.enumerate()):
         # A thread hangs in what was interrupted; Python would wait for it.
@@ -82,18 +81,6 @@ def main() -> None:
             stream.flush()
         os._exit(status)
     sys.exit(status)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt. While modules are imported, which may not stand it, end the process at once."""
-    at = frame
-    while at is not None:
-        if at.f_code.co_filename == "<frozen importlib._bootstrap>":
-            with suppress(OSError):
-                os.write(2, b"stopped\n")
-            os._exit(130)
-        at = at.f_back
-    raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from mql.stopping import LeftOff, give_up, go_on
+from mql.stopping import LeftOff, give_up, go_on, interrupt
 
 PATIENCE = 5.0  # seconds for the iteration under way: saving comes after it, and who asked may send SIGKILL in the end
 WAITING = 4.0  # seconds for episodes in worker processes, one of which may hang; then waiting for them is given up
@@ -97,7 +97,7 @@ def stop_requests() -> Iterator[StopRequests]:
             signal.signal(signum, previous[signal.SIGINT])
         requests.note()
 
-    taken = [number for number in known if number in _ALWAYS or previous[number] == signal.SIG_DFL]
+    taken = [number for number in known if number in _ALWAYS or previous[number] in (signal.SIG_DFL, interrupt)]
     for number in taken:
         signal.signal(number, ask)
     try:
