@@ -60,32 +60,19 @@ class Adam:
         long. With a `pull` above 0, parameters first go that part of the way to `toward` (a vector like theirs). Adam
         then steps from there by the gradient of where they were, and its moments know nothing of the pull.
         """
-        self.follow(
-            gradient_of(loss, self._parameters),
-            lr=lr,
-            proximal_coef=proximal_coef,
-            radius=radius,
-            max_norm=max_norm,
-            toward=toward,
-            pull=pull,
-        )
-
-    def follow(
-        self,
-        gradient: torch.Tensor,
-        *,
-        lr: float,
-        proximal_coef: float = 0.0,
-        radius: torch.Tensor | None = None,
-        max_norm: float | None = None,
-        toward: torch.Tensor | None = None,
-        pull: float = 0.0,
-    ) -> None:
-        """Do what `step` does, given the loss's gradient as a vector, which may be changed."""
+        gradient = gradient_of(loss, self._parameters)
         if proximal_coef and self._anchor is not None:
             gradient.add_(self._parameters.data - self._anchor, alpha=proximal_coef)
         if max_norm is not None:
             shorten(gradient, max_norm)
+        self.follow(gradient, lr=lr, toward=toward, pull=pull)
+        if radius is not None and self._anchor is not None:
+            self._draw_back(self._anchor, radius)
+
+    def follow(
+        self, gradient: torch.Tensor, *, lr: float, toward: torch.Tensor | None = None, pull: float = 0.0
+    ) -> None:
+        """Make Adam's step for a gradient that lies as the parameters do, after the pull of `step`."""
         if pull and toward is not None:
             self._parameters.data.lerp_(toward, pull)
         # PyTorch's operator: the class and the function around it cost more than the arithmetic.
@@ -95,8 +82,6 @@ class Adam:
                 [self._parameters.data], [gradient], [self._first], [self._second], [], [self._steps],
                 amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=0.0, eps=self._eps, maximize=False,
             )  # fmt: skip
-        if radius is not None and self._anchor is not None:
-            self._draw_back(self._anchor, radius)
 
     def _draw_back(self, anchor: torch.Tensor, radius: torch.Tensor) -> None:
         distance = torch.linalg.vector_norm(self._parameters.data - anchor)
