@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mql.tasks.registry import load as load_family
     from mql.types import Episode
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Adapted",

@@ -16,7 +16,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
+import mql
 from mql.errors import EXTRAS
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +34,14 @@ def packaged_files() -> dict[str, Path]:
             if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
                 found[f"{package.replace('.', '/')}/{path.relative_to(ROOT / folder).as_posix()}"] = path
     return found
+
+
+def test_changelog_and_citation_are_of_this_version() -> None:
+    newest = re.search(r"^## (\S+) \((\S+)\)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert newest is not None
+    assert newest.groups() == (mql.__version__, citation["date-released"])
+    assert citation["version"] == mql.__version__
 
 
 def test_package_list_equals_the_folders() -> None:

@@ -21,7 +21,8 @@ import pages  # noqa: E402
 
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)(\))")
 TEXTS = {".yaml": "yaml", ".py": "python", ".xml": "xml", ".toml": "toml", "": "text"}
-HOMES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md"}  # of the repository's own pages, in the site
+# Where the repository's own pages stand in the site.
+HOMES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

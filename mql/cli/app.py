@@ -37,10 +37,10 @@ from mql.stopping import interrupt
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
 FILES = "--data"  # the option that files follow
+_COMPLETION = "_MQL_COMPLETE"  # the environment variable by which a shell asks what may come next
 
 app = typer.Typer(
     help="Meta-Q-Learning for robots: meta-train on a family of tasks, then adapt to a new one within a few episodes.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -54,14 +54,20 @@ app.add_typer(data_app, name="data")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"mql {import_module('mql').__version__}")
+        from mql.runs.git_state import own_commit
+
+        commit = own_commit()
+        print(f"mql {import_module('mql').__version__}" + (f" ({commit[:12]})" if commit else ""))
         raise typer.Exit
 
 
 @app.callback()
 def _mql(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version, and the commit of a clone."
+        ),
     ] = False,
 ) -> None:
     pass
@@ -74,6 +80,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, interrupt)
+    if _COMPLETION in os.environ:
+        app(prog_name="mql")  # which answers the shell, and ends the process
     status = run(sys.argv[1:])
     if any(not thread.daemon and thread is not threading.current_thread() for thread in threading.enumerate()):
         # A thread hangs in what was interrupted; Python would wait for it.

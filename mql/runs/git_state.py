@@ -52,6 +52,17 @@ def git_state() -> tuple[str | None, str | None]:
         return commit, None
 
 
+def own_commit() -> str | None:
+    """Return the commit of the clone that this code is in; None where it was installed from a package."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        return _git("rev-parse", "--verify", "HEAD", folder=root)
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
 def _changes(own: Path, commit: str, kind: str, top: Path, objects: Path, index: Path) -> str:
     """Ask for the changes from `own`, an empty folder that becomes a repository's."""
     settings = [f"\trepositoryformatversion = {int(kind != 'sha1')}"]

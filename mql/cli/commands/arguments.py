@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-SPLITS = "train, validation, test, ood or validation-ood"  # in helps
+from mql.cli.commands.completion import SPLIT_NAMES, keys
+
+SPLITS = f"{', '.join(SPLIT_NAMES[:-1])} or {SPLIT_NAMES[-1]}"  # in helps
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory created by mql train.", show_default=False)]
 RunOrAdapted = Annotated[
@@ -20,7 +22,13 @@ RunOrAdapted = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE ...", help="Override configuration keys.", show_default=False),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE ...",
+        help="Override configuration keys.",
+        show_default=False,
+        autocompletion=keys,
+    ),
 ]
 AdaptationEpisodes = Annotated[
     int | None, typer.Option(min=1, metavar="K", help="Episodes to collect on each new task.", show_default=False)

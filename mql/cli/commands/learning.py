@@ -19,6 +19,7 @@ from mql.cli.commands.arguments import (
     Settings,
     Trust,
 )
+from mql.cli.commands.completion import families, methods, splits
 from mql.errors import UserError
 
 
@@ -29,6 +30,7 @@ def train(
             metavar="FAMILY|FILE.yaml",
             help="A task family, a file that defines one, or an experiment file.",
             show_default=False,
+            autocompletion=families,
         ),
     ] = None,
     settings: Settings = None,
@@ -41,7 +43,12 @@ def train(
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed for all random numbers.")] = None,
     method: Annotated[
         str | None,
-        typer.Option(metavar="METHOD", help="How it is learned (docs/baselines.md).", show_default="mql"),
+        typer.Option(
+            metavar="METHOD",
+            help="How it is learned (docs/baselines.md).",
+            show_default="mql",
+            autocompletion=methods,
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --run-dir with its own configuration.")
@@ -98,7 +105,9 @@ def train(
 
 def evaluate(
     run: RunOrAdapted,
-    split: Annotated[str | None, typer.Option(metavar="SPLIT", help=f"Tasks to evaluate on: {SPLITS}.")] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="SPLIT", help=f"Tasks to evaluate on: {SPLITS}.", autocompletion=splits)
+    ] = None,
     tasks: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Use only the first N tasks of the split.")
     ] = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mql.cli.commands.arguments import AsJson, Camera, Size
+from mql.cli.commands.completion import robots
 
 robots_app = typer.Typer(help="List, show, check and render robots.", rich_markup_mode=None)
 
@@ -17,6 +18,7 @@ RobotName = Annotated[
         metavar="NAME|FILE",
         help="A robot's name, its file, menagerie:<name>, or descriptions:<name>.",
         show_default=False,
+        autocompletion=robots,
     ),
 ]
 Menagerie = Annotated[
@@ -48,7 +50,10 @@ def robots_check(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME|FILE ...]", help="Robots to check; all registered ones if none is given.", show_default=False
+            metavar="[NAME|FILE ...]",
+            help="Robots to check; all registered ones if none is given.",
+            show_default=False,
+            autocompletion=robots,
         ),
     ] = None,
     menagerie: Menagerie = None,

@@ -8,12 +8,18 @@ from typing import Annotated
 import typer
 
 from mql.cli.commands.arguments import SPLITS, AsJson, Camera, Size, Trust
+from mql.cli.commands.completion import families, robots, splits
 
 tasks_app = typer.Typer(help="List, show, check, draw, view and create task families.", rich_markup_mode=None)
 
 Family = Annotated[
     str,
-    typer.Argument(metavar="NAME|FILE.yaml", help="A task family, or the file that defines one.", show_default=False),
+    typer.Argument(
+        metavar="NAME|FILE.yaml",
+        help="A task family, or the file that defines one.",
+        show_default=False,
+        autocompletion=families,
+    ),
 ]
 
 
@@ -41,6 +47,7 @@ def tasks_check(
             metavar="[NAME|FILE.yaml ...]",
             help="Families to check; all registered ones if none is given.",
             show_default=False,
+            autocompletion=families,
         ),
     ] = None,
     quick: Annotated[
@@ -70,7 +77,10 @@ def tasks_render(
         ),
     ],
     split: Annotated[
-        str, typer.Option(metavar="SPLIT", help=f"Tasks to draw ({SPLITS}); a video shows the first one.")
+        str,
+        typer.Option(
+            metavar="SPLIT", help=f"Tasks to draw ({SPLITS}); a video shows the first one.", autocompletion=splits
+        ),
     ] = "test",
     tasks: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Number of tasks in the picture.", show_default="6")
@@ -97,7 +107,9 @@ def tasks_view(
             show_default="the first one of --split",
         ),
     ] = None,
-    split: Annotated[str, typer.Option(metavar="SPLIT", help=f"Whose first task is shown: {SPLITS}.")] = "test",
+    split: Annotated[
+        str, typer.Option(metavar="SPLIT", help=f"Whose first task is shown: {SPLITS}.", autocompletion=splits)
+    ] = "test",
     actions: Annotated[
         str | None, typer.Option(metavar="random|zero|probe", help="Who acts.", show_default="random")
     ] = None,
@@ -123,6 +135,7 @@ def tasks_new(
             metavar="NAME|FILE",
             help="A robot's name, its YAML file, or a plain MJCF file (.xml).",
             show_default="a small arm",
+            autocompletion=robots,
         ),
     ] = None,
     out: Annotated[
