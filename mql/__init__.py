@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mql.api.run import Run, open_run, train
     from mql.config.loading import load_config
     from mql.errors import UserError
+    from mql.shipped import shipped_agent
     from mql.study.study import Study, open_study, run_study
     from mql.tasks.registry import load as load_family
     from mql.types import Episode
@@ -45,6 +46,7 @@ __all__ = [
     "open_run",
     "open_study",
     "run_study",
+    "shipped_agent",
     "train",
 ]
 
@@ -57,6 +59,7 @@ _HOMES = {
     "UserError": ("mql.errors", "UserError"),
     "load_config": ("mql.config.loading", "load_config"),
     "load_family": ("mql.tasks.registry", "load"),
+    "shipped_agent": ("mql.shipped", "shipped_agent"),
     "load_policy": ("mql.agent.robot_policy", "load_policy"),
     "open_run": ("mql.api.run", "open_run"),
     "open_study": ("mql.study.study", "open_study"),

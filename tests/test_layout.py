@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     {"mql.plain_text"},
     {"mql.errors"},
-    {"mql.stopping"},
+    {"mql.stopping", "mql.shipped"},
     {"mql.types", "mql.seeding", "mql.threads", "mql.files", "mql.compiling"},
     {"mql.config", "mql.kernels"},
     {"mql.agent"},

@@ -3,6 +3,7 @@
     page [--check]          write the tables of docs/results.md and README.md, draw what has changed (`make results`)
     add RUN ...             bring finished runs in: copies what is needed, draws, writes the tables
     time RUN [-o FILE]      how long its training takes on this machine, which has to be idle
+    agent RUN               put the run's agent into the package (mql/shipped), to be looked at without training
 
 A RUN is a run directory, or a folder that holds some. results/README.md says what lies where.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mql.errors import UserError
@@ -117,6 +119,24 @@ def time(given: argparse.Namespace) -> int:
     return 0
 
 
+def agent(given: argparse.Namespace) -> int:
+    """Put a run's newest agent into the package, on its first test task."""
+    from mql.api.run import open_run
+    from mql.shipped import folder_for
+
+    run = open_run(given.run)
+    environment = read_seed(given.run).environment
+    if not environment.get("git_commit") or environment.get("git_changes"):
+        what = "the run is of a program that no commit has"
+        raise UserError(what, where=str(given.run), mend="train it from a clean commit")
+    adapted = run.adapt(task="test:0", settings={"adapt.method": "context"})
+    known = {**adapted.facts, "run": f"{run.config.family}, seed {run.config.seed}"}
+    folder = folder_for(run.config.family)
+    replace(adapted, facts=known).save(folder, facts={"git_commit": environment["git_commit"]})
+    print(f"written: {folder}")
+    return 0
+
+
 def _check_committed() -> None:
     """Refuse to publish times of a program that no commit has.
 
@@ -168,7 +188,7 @@ def _fail(error: UserError) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mql.cli.publish", description=(__doc__ or "").splitlines()[0])
-    commands = parser.add_subparsers(required=True, metavar="page|add|time")
+    commands = parser.add_subparsers(required=True, metavar="page|add|time|agent")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--results", type=Path, default=RESULTS, help="the folder of results (%(default)s)")
     named = argparse.ArgumentParser(add_help=False)
@@ -196,6 +216,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--set", dest="settings", nargs="+", metavar="KEY=VALUE", help="threads, collect.workers")
     one.add_argument("--trust", action="store_true", help="run the Python of the run's own definition")
     one.set_defaults(command=time)
+
+    one = commands.add_parser("agent", help="put a run's agent into the package")
+    one.add_argument("run", type=Path, metavar="RUN")
+    one.set_defaults(command=agent)
     return parser
 
 

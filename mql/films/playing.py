@@ -86,7 +86,9 @@ def play(
 
 def label_of(agent_of: Run | Adapted) -> str:
     """Return what stands above episodes of an agent that adapts no further."""
-    return "adapted agent" if isinstance(agent_of, Adapted) else "zero-shot"
+    return (
+        "adapted agent" if isinstance(agent_of, Adapted) and agent_of.report.get("method") != "context" else "zero-shot"
+    )
 
 
 def scenes_of(result: TaskResult, *, label: str = "zero-shot", episodes: int | None = None) -> list[list[Take]]:

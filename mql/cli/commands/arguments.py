@@ -12,12 +12,23 @@ from mql.cli.commands.completion import SPLIT_NAMES, keys
 SPLITS = f"{', '.join(SPLIT_NAMES[:-1])} or {SPLIT_NAMES[-1]}"  # in helps
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory created by mql train.", show_default=False)]
+
+
+def _or_shipped(path: Path) -> Path:
+    """Take the name of a family that has an agent in the package for that agent, unless something stands there."""
+    from mql.shipped import folder_for, names
+
+    return folder_for(str(path)) if not path.exists() and str(path) in names() else path
+
+
 RunOrAdapted = Annotated[
     Path,
     typer.Argument(
         metavar="RUN",
-        help="A run directory created by mql train, or an adapted agent written by mql adapt --out.",
+        help="A run directory created by mql train, an adapted agent written by mql adapt --out, or the name of an "
+        "agent that comes with the package.",
         show_default=False,
+        callback=_or_shipped,
     ),
 ]
 Settings = Annotated[
