@@ -133,7 +133,7 @@ _RULES = (
     _Rule(tuple(f"p3o.{name}" for name in SECTIONS["p3o"]), lambda c: c.method != "p3o", "method is not p3o"),
     *(
         _Rule(
-            tuple(key for key in _NOT_ON_POLICY if key != "agent.proximal_c"),
+            tuple(key for key in _NOT_ON_POLICY if key not in ("agent.proximal_c", "train.anneal_steps")),
             partial(_has_method, name),
             f"method is {name}",
         )

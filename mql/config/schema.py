@@ -71,7 +71,7 @@ class TrainConfig(Section):
     )
     anneal_steps: Whole = Field(
         default=0,
-        description="Last environment steps of the run (half of it at most), over which agent.lr falls to a tenth.",
+        description="Last environment steps of the run (at most half of it), over which the rate falls to a tenth.",
     )
     replay_capacity: Count = Field(default=1_000_000, description="Transitions kept for learning, over all tasks.")
     refresh_rows_per_update: Whole = Field(

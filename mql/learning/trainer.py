@@ -31,7 +31,7 @@ from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.types import JSON, Episode
 
-FINAL_LR = 0.1  # of agent.lr, at the end of an annealed run
+FINAL_LR = 0.1  # of the learning rate, at the end of an annealed run
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Trainer:
             fit_value_range(self.agent, self.replay, episodes)
         if due > 0 and self.agent.state_dim:
             self.replay.refresh_states(self.agent.online.critic_encoder, at_most=due * train.refresh_rows_per_update)
-        self.learner.lr = annealed_lr(config, self.env_steps)
+        self.learner.lr = annealed_rate(config.agent.lr, train, self.env_steps)
         losses = MeanLosses()
         for _ in range(due):
             batch = self.replay.sample(train.batch_size, plan, rng)
@@ -250,12 +250,11 @@ def replay_size(config: Config, family: TaskFamily, prior: Prior = ()) -> Replay
     )
 
 
-def annealed_lr(config: Config, env_steps: int) -> float:
-    """Return the learning rate after `env_steps`: ``agent.lr``, falling over the last ``anneal_steps`` to a tenth.
+def annealed_rate(lr: float, train: TrainConfig, env_steps: int) -> float:
+    """Return the learning rate after `env_steps`: `lr`, falling over the last ``anneal_steps`` to a tenth.
 
     Small steps at the end take out the noise that large ones keep in the policy. They take half of a run at most: one
     that is made short would otherwise never learn at the full rate.
     """
-    lr, span = config.agent.lr, config.train.env_steps - config.train.anneal_start
-    left = max(config.train.env_steps - env_steps, 0)
+    span, left = train.env_steps - train.anneal_start, max(train.env_steps - env_steps, 0)
     return lr if left >= span else lr * (FINAL_LR + (1.0 - FINAL_LR) * left / span)

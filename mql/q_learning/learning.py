@@ -22,6 +22,7 @@ from mql.agent.reactive import ReactiveAgent
 from mql.collecting.lanes import PREFIXES, Ended, Lanes, figures_of
 from mql.config.schema import Config
 from mql.learning.mean_losses import MeanLosses
+from mql.learning.trainer import annealed_rate
 from mql.q_learning.acting import epsilon_greedy, values_of
 from mql.q_learning.learner import QLearner
 from mql.q_learning.networks import QNetwork
@@ -104,6 +105,7 @@ class QLearning(MeasuredByAgent):
             ready = time.perf_counter()
             played += ready - begun
             while self.updates < self.settings.updates_after(self.env_steps):
+                self.learner.lr = annealed_rate(self.settings.lr, self.config.train, self.env_steps)
                 losses.add(self.learner.learn(self.replay, env_steps=self.env_steps))
             learned += time.perf_counter() - ready
         self.iterations += 1

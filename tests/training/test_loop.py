@@ -19,7 +19,7 @@ from mql.config.loading import load_config
 from mql.config.schema import ALGORITHMS, Config
 from mql.errors import UserError
 from mql.learning.contexts import context_plan
-from mql.learning.trainer import Trainer, annealed_lr
+from mql.learning.trainer import Trainer, annealed_rate
 from mql.runs.checkpoint import Checkpoint
 from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.tasks import registry
@@ -300,12 +300,11 @@ def test_a_run_made_longer_equals_the_long_run(whole: Path, tmp_path: Path, leng
 
 def test_the_learning_rate_falls_to_a_tenth_over_the_last_steps() -> None:
     config = config_of("train.anneal_steps=600", "agent.lr=0.01")  # of 1,600
-    assert [annealed_lr(config, steps) for steps in (0, 1000, 1300, 1600, 1700)] == pytest.approx(
-        [0.01, 0.01, 0.0055, 0.001, 0.001]
-    )
+    rates = [annealed_rate(0.01, config.train, steps) for steps in (0, 1000, 1300, 1600, 1700)]
+    assert rates == pytest.approx([0.01, 0.01, 0.0055, 0.001, 0.001])
     longer = config_of("train.anneal_steps=5000", "agent.lr=0.01")  # than the run: half of it
-    assert [annealed_lr(longer, steps) for steps in (0, 800, 1200)] == pytest.approx([0.01, 0.01, 0.0055])
-    assert [annealed_lr(config_of("agent.lr=0.01"), steps) for steps in (1599, 1600, 1700)] == [0.01] * 3
+    assert [annealed_rate(0.01, longer.train, steps) for steps in (0, 800, 1200)] == pytest.approx([0.01, 0.01, 0.0055])
+    assert [annealed_rate(0.01, config_of().train, steps) for steps in (1599, 1600, 1700)] == [0.01] * 3
     trainer = Trainer(config, registry.load("point-robot"))
     while trainer.env_steps < 1600:
         trainer.iterate()

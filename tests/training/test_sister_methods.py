@@ -18,8 +18,11 @@ from mql.training.loop import Interrupted
 P3O = {"p3o.lanes": 4, "p3o.steps": 8, "p3o.segments": 8, "p3o.off_policy_after": 64, "p3o.hidden_sizes": [8]}
 Q = {
     "q_learning.hidden_sizes": [8],
+    "q_learning.lr": 2.5e-4,
     "q_learning.random_steps": 100,
+    "q_learning.update_every": 4,
     "q_learning.target_every": 20,
+    "train.anneal_steps": 0,
     "agent.proximal_c": "auto",
 }
 ATOMS = {"q_learning.value_min": 0, "q_learning.value_max": 100}
@@ -29,7 +32,7 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "p3o on tasks": ("p3o", "point-robot", P3O),
     "a2c": ("p3o", "CartPole-v1", {"p3o.lanes": 4, "p3o.steps": 8, "p3o.hidden_sizes": [8], "p3o.replay_ratio": 0}),
     "dqn": ("dqn", "CartPole-v1", Q),
-    "rainbow": ("rainbow", "CartPole-v1", {**Q, **ATOMS}),
+    "rainbow": ("rainbow", "CartPole-v1", {**Q, **ATOMS, "train.anneal_steps": 1000}),
 }
 SIZES = {"train.evaluate_every": 1000, "train.checkpoint_every": 1000, "evaluate.final_tasks": 2}
 OF_THE_MACHINE = ("_seconds", "_per_s")
@@ -105,6 +108,8 @@ def test_what_is_logged(runs: dict[str, mql.Run]) -> None:
     assert not any("ess" in row or row["off_policy_steps"] for row in runs["a2c"].metrics())
     dqn = runs["dqn"].metrics()[-1]
     assert dqn["kappa"] == pytest.approx(2.5) and dqn["target_distance"] > 0.0
+    pulls = [row["kappa"] for row in runs["rainbow"].metrics() if "kappa" in row]
+    assert pulls[0] == pytest.approx(2.5) and pulls[-1] < 1.5  # its rate falls over the last 1,000 of 2,400 steps
     # lr K / 2.5 for K = 20 / 4 updates between copies stands resolved in the run.
     assert runs["dqn"].config.agent.proximal_c == pytest.approx(2.5e-4 * 5 / 2.5)
 
@@ -121,8 +126,18 @@ def test_what_is_logged(runs: dict[str, mql.Run]) -> None:
         ),
         ("mql", "point-robot", {"agent.proximal_c": "auto"}, "nothing is published for method mql"),
         ("dqn", "CartPole-v1", {"agent.proximal_c": 1e-4}, "agent.proximal_c is 0.0001, below q_learning.lr"),
-        ("dqn", "CartPole-v1", {}, "the first update would come after 5004 env steps, of 2000 in the run"),
-        ("dqn", "CartPole-v1", {"q_learning.target_every": 10}, "not a multiple of update_every = 4"),
+        (
+            "dqn",
+            "CartPole-v1",
+            {"q_learning.random_steps": 5000},
+            "the first update would come after 5001 env steps, of 2000 in the run",
+        ),
+        (
+            "dqn",
+            "CartPole-v1",
+            {"q_learning.update_every": 4, "q_learning.target_every": 10},
+            "not a multiple of update_every = 4",
+        ),
         ("p3o", "CartPole-v1", {"p3o.replay_capacity": 100}, "less than the 256 steps of an iteration"),
         ("p3o", "Hoper-v5", {}, "did you mean 'Hopper-v5'"),
         ("dqn", "minatar-brekout", {}, "did you mean 'minatar-breakout'"),

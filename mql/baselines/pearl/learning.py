@@ -33,7 +33,7 @@ from mql.learning.prior import Prior, numbered
 from mql.learning.replay import Replay
 from mql.learning.reward_size import reward_remark
 from mql.learning.task_choice import TaskChoice
-from mql.learning.trainer import annealed_lr, replay_size, updates_after
+from mql.learning.trainer import annealed_rate, replay_size, updates_after
 from mql.seeding import generator, spawn_seeds, torch_generator
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
@@ -167,7 +167,7 @@ class Pearl(MeasuredByAgent):
             return {}
         rng = generator(config.seed, "replay", self.iterations)
         noise = torch_generator(config.seed, "updates", self.iterations, device=config.device)
-        self.learner.lr = annealed_lr(config, self.env_steps)
+        self.learner.lr = annealed_rate(config.agent.lr, config.train, self.env_steps)
         drawing = Drawing(self.replay, config.pearl)
         losses = MeanLosses()
         for _ in range(due):
