@@ -33,5 +33,5 @@ def test_what_follows_from_the_numbers() -> None:
 )
 def test_what_does_not_fit_is_refused_in_a_line(settings: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said) as refused:
-        load_config("CartPole-v1", overrides=settings, method="rainbow")
+        load_config("Acrobot-v1", overrides=settings, method="rainbow")
     assert "\n" not in str(refused.value)
