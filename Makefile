@@ -5,7 +5,7 @@
 #   WORKERS   processes that run the tests; as many as there are cores, at most 8, when not given
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all test-newest faults mutations check docs results FORCE
+.PHONY: help setup quickstart test test-all test-newest faults mutations check docs notebooks results FORCE
 
 VENV := .venv
 NEWEST := .venv-newest
@@ -31,6 +31,7 @@ help:
 	@echo "make mutations    set up, then break the code in 60 places, one by one, to see that tests notice (half an hour)"
 	@echo "make check        set up, then lint, formatting and types"
 	@echo "make docs         set up, then write the documentation site to site/"
+	@echo "make notebooks    set up, then execute the notebooks anew, which writes their .ipynb files (five minutes)"
 	@echo "make results      set up, then write docs/results.md, the README's table and the curves from results/"
 
 setup: $(STAMP)
@@ -64,6 +65,9 @@ check: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
 
+notebooks: setup
+	OMP_NUM_THREADS=1 $(RUN) notebooks/execute.py
+
 results: setup
 	$(RUN) -m mql.cli.publish page
 
@@ -95,7 +99,7 @@ endef
 $(STAMP): pyproject.toml constraints.txt
 	$(call make_venv,$(VENV))
 	$(RUN) -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \
-	    -e '.[meta-world,gymnasium-robotics,wandb,video,data,export,report,tensorboard,bench,docs,test]'
+	    -e '.[meta-world,gymnasium-robotics,wandb,video,data,export,report,tensorboard,notebooks,bench,docs,test]'
 	@echo "$(CURDIR)" > $(STAMP)
 
 # The core alone, with the newest MuJoCo and all else as pinned.

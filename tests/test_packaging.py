@@ -95,6 +95,7 @@ def test_the_extra_all_is_what_users_can_add() -> None:
         "bench",
         "docs",
         "games",
+        "notebooks",
         "peer",
         "test",
     }

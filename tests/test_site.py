@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -43,6 +44,37 @@ def test_every_document_stands_in_the_navigation() -> None:
     assert {path.name for path in (ROOT / "docs").glob("*.md")} == {
         name for name in nav if "/" not in name and name not in ("index.md", "contributing.md", "changelog.md")
     }
+
+
+def test_every_notebook_stands_in_the_navigation_in_order() -> None:
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    (listed,) = (part["Notebooks"] for part in nav if "Notebooks" in part)
+    told = [name for entry in listed for name in entry.values()]
+    assert told == [f"notebooks/{path.stem}.md" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+
+
+def test_the_page_of_a_notebook_has_its_text_code_output_and_pictures(tmp_path: Path) -> None:
+    sys.path.insert(0, str(ROOT / "docs" / "site"))
+    try:
+        page = importlib.import_module("notebooks").page
+    finally:
+        sys.path.pop(0)
+    outputs = [
+        {"output_type": "stream", "name": "stdout", "text": ["one\n", "two\n"]},
+        {"output_type": "display_data", "data": {"image/png": "AAEC\n", "text/plain": "<Figure>"}, "metadata": {}},
+        {"output_type": "execute_result", "data": {"text/plain": ["3"]}, "metadata": {}},
+    ]
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "\n", "The state $z_t$ of [it](02_b.ipynb).\n", "$$a$$"]},
+        {"cell_type": "code", "source": "1 + 2", "outputs": outputs},
+    ]
+    path = tmp_path / "01_a.ipynb"
+    path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    text, pictures = page(path)
+    assert pictures == {"01_a-1.png": b"\x00\x01\x02"}
+    assert "![A picture that this cell has drawn](01_a-1.png)" in text and "<Figure>" not in text
+    assert "````python\n1 + 2\n````" in text and "````text\none\ntwo\n````" in text and "````text\n3\n````" in text
+    assert "$" not in text and "<msub><mi>z</mi><mi>t</mi></msub>" in text and 'display="block"' in text
 
 
 def test_every_command_option_and_public_name_has_its_place(pages: ModuleType) -> None:

@@ -19,7 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # the hook's own folder is no pa
 
 import pages  # noqa: E402
 
+import notebooks  # noqa: E402
+
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)(\))")
+CODE = re.compile(r"(^(`{3,}).*?^\2$)", flags=re.MULTILINE | re.DOTALL)  # in which a[i](b) is no link
 TEXTS = {".yaml": "yaml", ".py": "python", ".xml": "xml", ".toml": "toml", "": "text"}
 # Where the repository's own pages stand in the site.
 HOMES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
@@ -33,6 +36,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/python.md": pages.python(),
         "reference/errors.md": pages.errors(),
     }
+    for path in notebooks.names(ROOT / "notebooks"):
+        made[f"notebooks/{path.stem}.md"], pictures = notebooks.page(path)
+        for name, picture in pictures.items():
+            files.append(File.generated(config, f"notebooks/{name}", content=picture))
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))
     for file in files.documentation_pages():
@@ -53,15 +60,23 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         up = "../" * name.count("/")
         return f"{before}{up}{there}{anchor}{after}"
 
-    return LINK.sub(moved, markdown)
+    return "".join(part if part.startswith("```") else LINK.sub(moved, part) for part in _parts(markdown))
 
 
 def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def _parts(markdown: str) -> list[str]:
+    """Return a page in parts, of which those that begin with a fence are code."""
+    parts = CODE.split(markdown)
+    del parts[2::3]  # the fences themselves
+    return parts
+
+
 def _add_linked(files: Files, config: MkDocsConfig, page: File) -> None:
-    for _, target, _ in LINK.findall(page.content_string):
+    text = "".join(part for part in _parts(page.content_string) if not part.startswith("```"))
+    for _, target, _ in LINK.findall(text):
         path, _ = _of_repository(page.src_uri, target)
         if path is not None and _in_site(path).startswith("repository/"):
             _add(files, config, path)
@@ -83,6 +98,8 @@ def _folder_of(name: str) -> Path | None:
     """Return the folder that a page's links are written for; None: it is written for the site."""
     if name in HOMES.values():
         return ROOT
+    if name.startswith("notebooks/"):
+        return ROOT / "notebooks"
     if name.startswith("repository/"):
         there = (ROOT / name.removeprefix("repository/")).parent
         return there if (ROOT / name.removeprefix("repository/")).is_file() else None
@@ -95,6 +112,8 @@ def _in_site(path: Path) -> str:
         return path.relative_to("docs").as_posix()
     if path.as_posix() in HOMES:
         return HOMES[path.as_posix()]
+    if path.parts[0] == "notebooks" and path.suffix in (".ipynb", ".png", ".gif"):
+        return (path.with_suffix(".md") if path.suffix == ".ipynb" else path).as_posix()
     there = f"repository/{path.as_posix()}"
     if (ROOT / path).is_dir():
         return f"{there}/index.md"

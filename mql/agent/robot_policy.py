@@ -1,6 +1,6 @@
 """A policy for one robot: an observation in, an action out. It remembers the running episode by itself.
 
-Shapes: O observation, A action.
+Shapes: O observation, A action, Z context variable.
 """
 
 from __future__ import annotations
@@ -34,6 +34,16 @@ class RobotPolicy:
     def needs_reward(self) -> bool:
         """Whether `act` needs the reward of the action before (configuration key ``agent.context_elements``)."""
         return self._elements.has_reward
+
+    @property
+    def context(self) -> FloatArray:
+        """The context variable z [Z] that the last action was chosen with (after `reset`: the first one), a copy.
+
+        It is what the agent has made of the running episode so far. It is zeros at the start, unless the encoder's
+        empty context is something else or the agent carries one, and all along where the agent has no context.
+        """
+        state: FloatArray = self._context.state[0].copy()
+        return state
 
     def reset(self) -> None:
         """Forget the running episode: the next `act` is the first of a new one.

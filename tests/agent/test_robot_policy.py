@@ -62,6 +62,34 @@ def test_what_was_really_done_goes_into_the_context() -> None:
         np.testing.assert_array_equal(action, agent.act(episode.obs[t : t + 1], context)[0])
 
 
+@pytest.mark.parametrize("mode", ["carry", "window"])
+def test_the_context_is_the_one_that_the_last_action_was_chosen_with(mode: str) -> None:
+    agent = agent_of(context_mode=mode)
+    [episode] = collect(agent, FAMILY, FAMILY.tasks("train")[:1], [3])
+    policy, context = RobotPolicy(agent), agent.begin(1)
+    assert policy.context.shape == (8,) and policy.context.dtype == np.float32 and not policy.context.any()
+    policy.act(episode.obs[0])
+    assert not policy.context.any()  # nothing was observed yet
+    for t in range(1, episode.length):
+        last = slice(t - 1, t)
+        agent.observe(context, episode.obs[last], episode.action[last], episode.reward[last])
+        action = policy.act(episode.obs[t], episode.reward[t - 1])
+        np.testing.assert_array_equal(policy.context, context.state[0])
+        np.testing.assert_array_equal(action, agent.act(episode.obs[t : t + 1], context)[0])
+    assert policy.context.any()
+    policy.context[:] = 9.0  # a copy
+    np.testing.assert_array_equal(policy.context, context.state[0])
+    policy.reset()
+    assert not policy.context.any()
+
+
+def test_a_policy_without_context_has_an_empty_one() -> None:
+    policy = RobotPolicy(agent_of(use_context=False))
+    policy.act(np.zeros(FAMILY.obs_dim))
+    policy.act(np.ones(FAMILY.obs_dim), 1.0)
+    assert not policy.context.any()
+
+
 def test_what_is_handed_in_and_out_is_copied() -> None:
     policy, other = RobotPolicy(agent_of()), RobotPolicy(agent_of())
     obs = np.zeros(FAMILY.obs_dim, dtype=np.float32)
