@@ -227,9 +227,9 @@ def test_the_examples_in_python_run(
     assert len(capsys.readouterr().out.splitlines()) == sum(block.count("print(") for block in blocks) > 0
 
 
-def test_the_readme_has_one_example_of_ten_lines() -> None:
+def test_the_readme_has_one_example_of_eleven_lines() -> None:
     [example] = _blocks(README, "python")
-    assert len([line for line in example.splitlines() if line]) == 10
+    assert len([line for line in example.splitlines() if line]) == 11
 
 
 def _blocks(path: Path, language: str) -> list[str]:
