@@ -164,7 +164,7 @@ def test_commands_in_the_documents_are_those_of_the_program() -> None:
         while words and words[0] in getattr(command, "commands", {}):
             command = command.commands[words.pop(0)]
         assert not hasattr(command, "commands"), line
-        options = {name for parameter in command.params for name in parameter.opts}
+        options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
         assert {word for word in words if word.startswith("--")} <= options, line
         for key in (word.partition("=")[0] for word in words if "=" in word and "." in word.partition("=")[0]):
             assert key in FIELDS, line
