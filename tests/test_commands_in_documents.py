@@ -1,6 +1,7 @@
 """Every command of the documents runs as it stands, one page after the other, in a folder as its reader has it.
 
-Only the trainings are shorter, and the networks smaller: that is put over each configuration, by `_shortened`.
+Only the trainings are shorter, and the networks smaller: that is put over each configuration, by `_shortened`. Blocks
+marked as bash are for other machines, such as those of a cluster.
 """
 
 from __future__ import annotations

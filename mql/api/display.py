@@ -66,9 +66,11 @@ class Display:
             self._progress.note(f"an episode was dropped: {fault}")
         if record.get("remark"):
             self._progress.note(f"warning: {record['remark']}")
-        if record["env_steps"] >= self._config.train.env_steps:
+        done, asked = record["env_steps"], self._config.train.env_steps
+        if done >= asked:
+            more = f" after {done:,} env steps, as an iteration is not cut short" if done > asked else ""
             self._progress.note(
-                f"training is done; evaluating and adapting on up to {self._config.evaluate.final_tasks} "
+                f"training is done{more}; evaluating and adapting on up to {self._config.evaluate.final_tasks} "
                 f"{self._config.evaluate.split} tasks"
             )
 

@@ -37,6 +37,12 @@ from mql.stopping import interrupt
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
 FILES = "--data"  # the option that files follow
+# Where several of a thing go, by the command that takes one.
+_SEVERAL = {
+    "train": "several families, seeds or settings are a study: mql study FILE.yaml (docs/studies.md)",
+    "evaluate": "evaluate one run at a time; mql report RUN RUN ... compares several",
+    "adapt": "adapt one run at a time; mql study FILE.yaml makes many (docs/studies.md)",
+}
 _COMPLETION = "_MQL_COMPLETE"  # the environment variable by which a shell asks what may come next
 
 app = typer.Typer(
@@ -171,8 +177,18 @@ def _usage_mistake(error: Any) -> UserError:
         return UserError(f"there is no command {unknown[1]!r}", where=where, mend=nearest(unknown[1], commands))
     if message.startswith("Missing command") and commands:
         return UserError("a command is missing", where=where, mend="choose one of " + ", ".join(sorted(commands)))
+    extra = re.match(r"Got unexpected extra arguments? \((.*)\)|Got unexpected extra argument\(s\) \((.*)\)", message)
+    if extra and context and (several := _SEVERAL.get(context.command.name)):
+        return UserError(f"one too many: {extra[1] or extra[2]}", where=where, mend=several)
     option = getattr(error, "option_name", None)
     if context and option and message.startswith("No such option"):
+        from mql.config.yaml_text import FIELDS
+
+        key = option.lstrip("-").replace("-", "_")
+        meant = [name for name in FIELDS if name == key or name.endswith(f".{key}")]
+        if meant and any("--set" in parameter.opts for parameter in context.command.params):
+            mend = " or ".join(f"--set {name}=VALUE" for name in meant[:3])
+            return UserError(f"there is no option {option}", where=where, mend=f"it is a configuration key: {mend}")
         options = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
         return UserError(f"there is no option {option}", where=where, mend=nearest(option, [*options, "--help"]))
     return UserError(message.strip().rstrip("."), where=where, mend=f"see '{where} --help'")

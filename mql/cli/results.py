@@ -36,7 +36,11 @@ def tell_aside(text: str) -> None:
 
 
 def guard(command: Any) -> Any:
-    """Return a command of the parser, and with it all below, that keeps standard output clean under ``--json``."""
+    """Return a command of the parser, and with it all below, that keeps standard output clean under ``--json``.
+
+    It takes ``-h`` for ``--help``, too.
+    """
+    command.context_settings["help_option_names"] = ["--help", "-h"]
     for below in getattr(command, "commands", {}).values():
         guard(below)
     if command.callback is not None:

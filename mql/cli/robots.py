@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from mql.cli.results import tell_aside
+from mql.cli.results import tell, tell_aside
 from mql.cli.tables import print_checks, print_json, print_robot, print_robots, tally
 from mql.collecting.workers import WorkerLost, Workers
 from mql.errors import UserError
@@ -107,6 +107,7 @@ def render(name: str, *, out: Path, menagerie: Path | None, camera: str | None, 
         raise UserError("the process that draws the picture died", where=f"robot {name}", mend=mend)
     with user_errors(out):
         write_atomic(out, answer)
+    tell(f"written: {out}")
 
 
 def _check_robot(name: str, menagerie: Path | None, *, opengl: bool) -> Iterator[CheckResult]:

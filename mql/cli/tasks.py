@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mql.api.families import builder, find_family
 from mql.cli.check import FamilyResults, check_families
-from mql.cli.results import tell_aside
+from mql.cli.results import tell, tell_aside
 from mql.cli.tables import print_checks, print_families, print_family, print_json, tally
 from mql.errors import UserError
 from mql.films.files import check_name
@@ -120,6 +120,7 @@ def render(
             studio.make_grid(out, build, split, tasks=tasks or DEFAULT_TASKS, seed=seed, shot=shot)
         else:
             studio.make(out, build, split, [[Take("", seed)]], shot)
+    tell(f"written: {out}")
 
 
 def _line(family: FamilyResults) -> str:

@@ -61,3 +61,9 @@ def test_the_version_names_the_commit_of_a_clone(capsys: pytest.CaptureFixture[s
     version = re.fullmatch(r"mql (\d+\.\d+\.\d+)(?: \((\w+)\))?\n", capsys.readouterr().out)
     assert version is not None
     assert version[2] == (commit[:12] or None)
+
+
+@pytest.mark.parametrize("words", [["-h"], ["train", "-h"], ["tasks", "show", "-h"]])
+def test_the_short_name_of_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 0
+    assert capsys.readouterr().out.startswith("Usage: mql")

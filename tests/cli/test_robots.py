@@ -103,7 +103,7 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
 def test_render_writes_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "robot.png"
-    assert run(capsys, "render", write_robot(tmp_path), "-o", path) == ("", "")
+    assert run(capsys, "render", write_robot(tmp_path), "-o", path) == (f"written: {path}\n", "")
     picture = np.asarray(Image.open(path))
     assert picture.shape == (480, 480, 3) and np.ptp(picture) > 50
 
