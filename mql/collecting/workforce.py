@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from mql.collecting.workers import Workers
+from mql.errors import missing_package
 from mql.types import OnCluster, Workforce
 
 
@@ -28,6 +30,16 @@ class Pool(Protocol):
         ...
 
 
+def check_ray(where: str) -> None:
+    """Refuse to go on without Ray; `where`: what asks for it.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    if find_spec("ray") is None:
+        raise missing_package("ray", where=where)
+
+
 @cache
 def workers(workforce: Workforce) -> Pool:
     """Return this program's worker processes of this kind; they live until it ends."""
@@ -43,6 +55,7 @@ def hire(workforce: Workforce) -> Pool:
         UserError: the cluster can't be reached, or Ray is not installed.
     """
     if isinstance(workforce, OnCluster):
+        check_ray("collect.engine")
         from mql.collecting.cluster.workers import ClusterWorkers
 
         return ClusterWorkers(workforce)

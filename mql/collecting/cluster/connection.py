@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import signal
 import socket
 import threading
@@ -15,7 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from mql.errors import UserError, missing_package, told
+import ray
+
+from mql.config.section import ADDRESS
+from mql.errors import UserError, told
 
 REACH_SECONDS = 5.0  # in which a cluster answers that is there
 STORE_BYTES = 512 << 20  # of memory, at most, for what a cluster of our own passes on: policies and episodes
@@ -53,8 +57,10 @@ def connect(address: str | None) -> Connection:
         address: ``host:port``, or ``auto`` for the cluster that this machine is part of; None: start one here.
 
     Raises:
-        UserError: Ray is not installed, no cluster answers there, or the program is connected to another one.
+        UserError: the address is none, no cluster answers there, or the program is connected to another one.
     """
+    if address is not None and not re.fullmatch(ADDRESS, address):
+        raise UserError(f"{address!r} is no address of a Ray cluster", mend="write HOST:PORT, or auto")
     with _lock:
         if not _connected:
             _connected.append(_connect(address))
@@ -67,8 +73,6 @@ def connect(address: str | None) -> Connection:
 
 def disconnect() -> None:
     """Close the connection, and end the cluster that was started for this program."""
-    import ray
-
     if _connected:
         _connected.clear()
         with _signals_as_they_are():
@@ -76,9 +80,9 @@ def disconnect() -> None:
 
 
 def _connect(address: str | None) -> Connection:
-    ray = _ray()
     if ray.is_initialized():  # by whoever uses this package from Python
         return Connection(address, own=False)
+    os.environ |= {name: os.environ.get(name, value) for name, value in _QUIET.items()}
     settings: dict[str, Any] = {"address": address or "local"}
     if address is None:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -94,18 +98,6 @@ def _connect(address: str | None) -> Connection:
             raise UserError(f"Ray could not start ({told(error, whole=False)})", mend=mend) from error
         raise _unreachable(address, told(error, whole=False)) from error
     return Connection(address, own=address is None)
-
-
-def _ray() -> Any:
-    os.environ |= {name: os.environ.get(name, value) for name, value in _QUIET.items()}
-    try:
-        with _signals_as_they_are():
-            import ray
-    except ImportError as error:
-        if error.name != "ray":
-            raise
-        raise missing_package("ray", where="collect.engine") from None
-    return ray
 
 
 def _check_answers(address: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import cloudpickle
 import ray
 
 from mql.collecting.cluster.sameness import versions
@@ -34,19 +35,29 @@ class Sent:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call gave: what it returned, or what it raised; and the seconds that the worker was at work."""
+    """What a call gave: what it returned, or what it raised; and the seconds that the worker was at work.
 
-    value: Any
+    The value is pickled: what Ray itself reads from its store is only lent, and fills the store while it is kept.
+    """
+
+    value: bytes
     raised: Exception | None
     seconds: float
 
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """Which node a relay is on, and the versions there."""
+    """Which node a process is on, and the versions there."""
 
     node: str
+    node_id: str
     versions: Mapping[str, str]
+
+
+def node_facts() -> NodeFacts:
+    """Say on which node this process is."""
+    address = ray.util.get_node_ip_address()
+    return NodeFacts(f"{platform.node()} ({address})", ray.get_runtime_context().get_node_id(), versions())
 
 
 class Relay:
@@ -59,8 +70,7 @@ class Relay:
 
     def facts(self) -> NodeFacts:
         """Say where this is, and with what."""
-        address = ray.util.get_node_ip_address()
-        return NodeFacts(f"{platform.node()} ({address})", versions())
+        return node_facts()
 
     def ask(self, parcels: Sequence[Sent], definitions: Sequence[Sent], job: bytes, timeout: float) -> Answer:
         """Make a call, as `Workers.ask` does it."""
@@ -74,7 +84,7 @@ class Relay:
             value = self._workers.ask([(each.digest, partial(Sent.read, each)) for each in parcels], job, timeout)
         except Exception as error:
             raised = error
-        return Answer(value, raised, self._workers.seconds - before)
+        return Answer(cloudpickle.dumps(value), raised, self._workers.seconds - before)
 
     def close(self) -> None:
         """End the worker; it closes its environments first."""

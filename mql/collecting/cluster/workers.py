@@ -8,6 +8,7 @@ which Ray places elsewhere.
 
 from __future__ import annotations
 
+import pickle
 import queue
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -108,7 +109,7 @@ class _Place:
     def __init__(self, *, shares: bool) -> None:
         self._shares = shares
         self._relay: Any = None
-        self._node = "a node"
+        self._node, self._node_id = "a node", ""
         self._lost = False  # the last one was
         self.seconds = 0.0
 
@@ -133,7 +134,7 @@ class _Place:
             raise UserError(f"{self._node} can't import {answer.raised.name}", mend=mend) from answer.raised
         if answer.raised is not None:
             raise answer.raised
-        return answer.value
+        return pickle.loads(answer.value)
 
     def ending(self) -> Any:
         """Ask the relay to end its worker, and return what is done when it has; None: there is no relay."""
@@ -162,7 +163,7 @@ class _Place:
             total, free = (_cores(found()) for found in (ray.cluster_resources, ray.available_resources))
             what = f"a worker found no room: {free:g} of the cluster's {total:g} cores are free"
             raise UserError(what, where="collect.workers", mend="use fewer, or add nodes")
-        self._node = f"node {facts.node}"
+        self._node, self._node_id = f"node {facts.node}", facts.node_id
         check_same(facts.node, facts.versions)
         self._lost = False
 
