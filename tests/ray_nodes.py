@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 NODE = {"num_cpus": 8, "object_store_memory": 100 << 20, "include_dashboard": False}
 
 
@@ -13,6 +15,7 @@ class Two:
     """Two nodes, the address of the first one, and the second, which can be lost."""
 
     def __init__(self) -> None:
+        os.environ |= QUIET  # nodes inherit it
         from ray.cluster_utils import Cluster
 
         self.cluster = Cluster(initialize_head=True, head_node_args=NODE)

@@ -24,7 +24,8 @@ from mql.config.schema import Config
 from mql.errors import UserError, told
 from mql.files import user_errors
 from mql.study.cells import Cell
-from mql.study.running import SAVING_SECONDS, close_input, start_process
+from mql.study.one_run import SAVING_SECONDS
+from mql.study.running import close_input, start_process
 from mql.tasks.definitions.model import as_travelling
 from mql.tasks.travelling import unpack
 

@@ -44,15 +44,17 @@ def workers_for(cells: Sequence[Cell]) -> int:
 
 
 class Process(Protocol):
-    """The process of a run, wherever it is.
+    """The process of a run, wherever it is."""
 
-    Attributes:
-        returncode: its exit status; None: it has not ended, as far as is known.
-        lost: how its machine was lost, with it; None: it was not.
-    """
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status; None: it has not ended, as far as is known."""
+        ...
 
-    returncode: int | None
-    lost: str | None
+    @property
+    def lost(self) -> str | None:
+        """How its machine was lost, with it; None: it was not."""
+        ...
 
     def poll(self) -> int | None:
         """Look whether it has ended, and return its exit status."""

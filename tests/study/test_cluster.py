@@ -21,7 +21,7 @@ pytest.importorskip("ray", reason="the extra cluster is not installed")
 
 from mql.study import on_cluster
 
-SETTINGS = TINY | {"train.env_steps": 4000, "train.checkpoint_every": 500, "adapt.method": "context"}
+SETTINGS = TINY | {"train.env_steps": 3000, "train.checkpoint_every": 500, "adapt.method": "context"}
 SETTINGS |= {"train.evaluate_every": 2000}
 
 
