@@ -168,7 +168,7 @@ for module in pkgutil.walk_packages(mql.__path__, "mql."):
         import_module(module.name)
     except ModuleNotFoundError as error:
         needing.append(error.name.split(".")[0])
-assert set(needing) <= {{"metaworld", "gymnasium_robotics"}}, needing
+assert set(needing) <= {{"metaworld", "gymnasium_robotics", "ray"}}, needing
 for name in ("cheetah-vel", "arm-reach"):
     family = registry.load(name)
     batch = family.make_batch(family.tasks("train")[:2])
