@@ -92,7 +92,7 @@ def test_keys_that_would_do_nothing_are_refused(overrides: list[str], method: st
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_ray_of_its_own_ends_with_the_program(tmp_path: Path, number: int) -> None:
+def test_a_cluster_of_its_own_ends_with_the_program(tmp_path: Path, number: int) -> None:
     settings = ("collect.engine=ray", "collect.workers=2", "train.env_steps=1e6", "train.random_steps=1e5")
     line = [sys.executable, "-m", "mql", "train", "point-robot", "--run-dir", str(tmp_path / "run")]
     line += [part for setting in settings for part in ("--set", setting)]
