@@ -39,6 +39,7 @@ from mql.types import OnCluster
 pytest.importorskip("ray", reason="the extra cluster is not installed")
 
 import ray
+from ray.exceptions import RayActorError
 
 from mql.collecting.cluster import workers as cluster_workers
 from mql.collecting.cluster.connection import connect
@@ -228,7 +229,13 @@ def test_a_lost_node_costs_its_episodes_and_the_others_go_on(two: Two) -> None:
     nodes = [place._node_id for place in pool._all]
     there = nodes.count(two.second.node_id)
     assert 0 < there < 4, "some on each node"
+    gone = [place._relay for place in pool._all if place._node_id == two.second.node_id]
     two.lose()
+    for relay in gone:  # a relay may answer for a moment more
+        with pytest.raises(RayActorError):
+            for _ in range(600):
+                ray.get(relay.facts.remote())
+                time.sleep(0.1)
     lost = play()
     faults = [outcome for outcome in lost if isinstance(outcome, EpisodeFault)]
     assert len(faults) == there and "was lost" in str(faults[0])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickle
 import queue
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -32,6 +33,7 @@ KEPT = 32  # values that stay in Ray's store for the next call, the latest used 
 _LOOK_SECONDS = 0.5  # between two looks at whether waiting is over
 _PLACE_SECONDS = 120.0  # for a relay to find a core, and come up: a cluster may have to start a node
 _ELSEWHERE_SECONDS = 15.0  # for one that comes after a lost one; then it shares a core with another
+_MOST_ATTEMPTS, _AGAIN_SECONDS = 10, 1.0  # to have a relay placed, where nodes are lost meanwhile
 _END_SECONDS = 10.0  # for all relays to end
 
 
@@ -116,7 +118,7 @@ class _Place:
     def call(self, parcels: Sequence[Sent], files: Sequence[Sent], job: bytes, timeout: float) -> Any:
         try:
             if self._relay is None:
-                self._come_up()
+                self._come_up_somewhere()
             answer: Answer = _awaited(self._relay.ask.remote(parcels, files, job, timeout))
         except RayError as error:
             self.stop()
@@ -146,6 +148,27 @@ class _Place:
         if relay is not None and ray.is_initialized():
             with suppress(RayError):
                 ray.kill(relay)
+
+    def _come_up_somewhere(self) -> None:
+        """Have a relay placed, again where it is lost before it is there: Ray takes a while to learn of a dead node.
+
+        Raises:
+            UserError: as of `_come_up`.
+            RayError: they were all lost.
+            GivenUp: this program was asked to stop.
+        """
+        for attempt in range(_MOST_ATTEMPTS):
+            try:
+                self._come_up()
+                return
+            except RayError:
+                self.stop()
+                self._lost = True
+                if attempt == _MOST_ATTEMPTS - 1:
+                    raise
+            time.sleep(_AGAIN_SECONDS)
+            if given_up():
+                raise GivenUp("a worker process was asked for nothing more")
 
     def _come_up(self) -> None:
         """Have a relay placed, and make sure that its node is like this machine.
