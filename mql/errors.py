@@ -27,6 +27,7 @@ EXTRAS = {
     "onnxruntime": "export",
     "onnxscript": "export",
     "pyarrow": "data",
+    "ray": "cluster",
     "sb3_contrib": "peer",
     "stable_baselines3": "bench",
     "tensorboard": "tensorboard",

@@ -27,6 +27,28 @@ ContextPart = Literal["obs", "action", "reward"]
 CONTEXT_PARTS: tuple[ContextPart, ...] = ("obs", "action", "reward")
 
 
+@dataclass(frozen=True)
+class OnCluster:
+    """Worker processes on the nodes of a Ray cluster.
+
+    Args:
+        count: jobs at work at the same time.
+        address: ``host:port`` of the cluster, or ``auto`` for the one that this machine is part of; None: one that is
+            started here, and ends with this program.
+    """
+
+    count: int
+    address: str | None = None
+
+
+Workforce = int | OnCluster  # who plays episodes: so many worker processes of this machine, or those of a cluster
+
+
+def count_of(workforce: Workforce) -> int:
+    """Return how many jobs are at work at the same time."""
+    return workforce.count if isinstance(workforce, OnCluster) else workforce
+
+
 class NotFinite(FloatingPointError):
     """Numbers that were learned are not finite any more: the text says which."""
 

@@ -38,6 +38,7 @@ from mql.tasks.task import BoolArray as BoolArray
 from mql.tasks.task import FloatArray as FloatArray
 from mql.tasks.task import Task as Task
 from mql.tasks.task import TaskBatch as TaskBatch
+from mql.tasks.travelling import Definition as Definition
 
 SuccessAt = Literal["any", "end"]
 
@@ -155,6 +156,11 @@ class TaskFamily(ABC):
     @property
     def pays_by(self) -> tuple[str, ...] | None:
         """The task parameters that `reward` depends on; None: the family does not say, and values have to be tried."""
+        return None
+
+    @property
+    def definition(self) -> Definition | None:
+        """The file that defines this family, for whoever sends it elsewhere; None: an installed package does."""
         return None
 
     @property

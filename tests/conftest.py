@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
+from ray_nodes import Two, two_nodes
 
 from mql.errors import EXTRAS
 from mql.robots import registry
@@ -29,6 +30,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def two() -> Iterator[Two]:
+    """A Ray cluster of two nodes; tests that ask for it need the extra cluster."""
+    with two_nodes() as made:
+        yield made
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

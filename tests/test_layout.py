@@ -60,6 +60,7 @@ ORDER_OF_TASKS = (
         "mql.tasks.handling",
         "mql.tasks.gymnasium_ids",
         "mql.tasks.name_choice",
+        "mql.tasks.travelling",
     },
     {"mql.tasks.physics", "mql.tasks.control", "mql.tasks.scenes"},
     {"mql.tasks.stepping"},
@@ -78,7 +79,7 @@ FOR_ALL = (
     *("mql.config.marked_yaml", "mql.config.findings", "mql.config.parts"),
 )
 # What the learning code knows of tasks; from mql.api on, modules may use all of them.
-FAMILY_CONTRACT = {"mql.tasks.family", "mql.tasks.fault"}
+FAMILY_CONTRACT = {"mql.tasks.family", "mql.tasks.fault", "mql.tasks.travelling"}
 KNOW_A_FAMILY = {"mql.evaluation.meta_world_protocol"}  # Meta-World's own protocol
 
 

@@ -23,7 +23,7 @@ from mql.collecting.rollout import collect_each
 from mql.seeding import generator, spawn_seeds
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
-from mql.types import Episode, NotFinite
+from mql.types import Episode, NotFinite, Workforce
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def nobody(request: Request) -> Sequence[Episode]:
     raise RuntimeError(f"{len(request.starts)} episodes were asked for, but nobody plays")
 
 
-def simulated(family: TaskFamily, task: Task, *, seed: int, place: int = 0, workers: int = 1) -> Play:
+def simulated(family: TaskFamily, task: Task, *, seed: int, place: int = 0, workers: Workforce = 1) -> Play:
     """Return what plays in the simulator: a start's episode depends on the agent, `seed`, `place` and its number only.
 
     Args:

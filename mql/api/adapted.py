@@ -217,7 +217,7 @@ class Comparison:
                 [self.task],
                 evaluation_episodes=config.evaluate.evaluation_episodes,
                 seed=self.seed,
-                workers=config.workers,
+                workers=config.workforce,
             )[0].zero_shot
             for agent in (self.before, after)
         ]

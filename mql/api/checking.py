@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from mql.api.display import say
-from mql.collecting.workers import WorkerLost, workers
+from mql.collecting.workers import WorkerLost
+from mql.collecting.workforce import workers
 from mql.errors import UserError
 from mql.robots.checks.verdict import FAIL
 from mql.tasks import registry

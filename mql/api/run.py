@@ -320,7 +320,7 @@ class Run:
         else:
             assert played is not None
             new = new_task(adaptation, played, seed=begin)
-            play = simulated(self.family, played, seed=begin, workers=config.workers)
+            play = simulated(self.family, played, seed=begin, workers=config.workforce)
         learned = list(new.given)
 
         def record(request: Request) -> Sequence[Episode]:

@@ -31,6 +31,7 @@ from mql.api.mirror import Mirror
 from mql.api.plan import check_memory, check_plan
 from mql.api.possible import check_suits
 from mql.api.recorded import prior_of
+from mql.collecting.workforce import workers
 from mql.config.idle_keys import idle_keys
 from mql.config.loading import Overrides, flat, has_published_values, is_path, load_experiment, override, with_values
 from mql.config.methods import METHODS
@@ -52,7 +53,7 @@ from mql.threads import keep_freed_memory, limit_threads
 from mql.training.divergence import Diverged
 from mql.training.loop import Watcher
 from mql.training.methods import meta_train
-from mql.types import JSON
+from mql.types import JSON, OnCluster
 
 
 @dataclass(frozen=True)
@@ -272,6 +273,7 @@ def create_run(
     harder = as_trained_on(family, config)
     check_suits(config, harder)
     check_device(config)
+    check_workforce(config)
     copy = None if definition is None else copy_of(definition)
     prior = None if fork is None else fork.prior(config, copy)
     if prior is None:
@@ -302,6 +304,12 @@ def check_device(config: Config) -> None:
     if config.device == "cuda" and not torch.cuda.is_available():
         mend = "set device to cpu, or install PyTorch for this machine's GPU"
         raise UserError("PyTorch sees no CUDA device", where="device", mend=mend)
+
+
+def check_workforce(config: Config) -> None:
+    """Refuse a cluster that can't be reached."""
+    if isinstance(config.workforce, OnCluster):
+        workers(config.workforce)  # connects, and places none yet
 
 
 def last_evaluation(record: Record, path: Path) -> dict[str, JSON]:
@@ -340,6 +348,7 @@ def _reopen(
             check_unchanged(kept, definition, mend=f"start a new run, or continue with the run's own copy: {again}")
         new = override(old, settings)
         check_device(new)
+        check_workforce(new)
         run.check_config(new, checkpoint=checkpoint)
         if definition is not None:  # the run's copy has the same bytes, so it may do what the original may
             check_trust(read_definition(definition), given=trust)

@@ -10,7 +10,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from mql.bench import acting, adaptation, controller, growth, gru, learner, p3o, peer, q_learning, replay, simulation
+from mql.bench import (
+    acting,
+    adaptation,
+    collecting,
+    controller,
+    growth,
+    gru,
+    learner,
+    p3o,
+    peer,
+    q_learning,
+    replay,
+    simulation,
+)
 from mql.bench.timing import Results, describe_machine, measure_sgemm, usable_cores
 from mql.cli.tables import WIDTH_OF_A_FILE, print_json
 from mql.errors import UserError, nearest
@@ -27,6 +40,7 @@ PARTS: Mapping[str, Callable[..., Results]] = {
     "controller": controller.measure,
     "p3o": p3o.measure,
     "q-learning": q_learning.measure,
+    "collecting": collecting.measure,
     "peer": peer.measure,
 }
 ON_ONE_THREAD = ("acting", "controller", "q-learning")  # a robot's control loop has one, and so has a lane of DQN

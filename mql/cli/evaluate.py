@@ -117,7 +117,7 @@ def evaluate_by_protocol(
             adaptation_episodes=adaptation_episodes or meta_world.ADAPTATION_EPISODES,
             evaluation_episodes=episodes or meta_world.EVALUATION_EPISODES,
             threads=config.threads,
-            workers=config.workers,
+            workers=config.workforce,
             on_goals=lambda done: on_task(done, len(chosen)),
         )
     record |= {"split": split, "env_steps": trainer.env_steps, **digest_entry(run.path)}

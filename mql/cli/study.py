@@ -20,6 +20,7 @@ def study(
     *,
     directory: Path | None,
     workers: int | None,
+    cluster: str | None,
     resume: bool,
     trust: bool,
     check: bool,
@@ -29,7 +30,15 @@ def study(
     opened = prepare(file, directory=directory, resume=resume)
     status = 0
     try:
-        opened.make(workers=workers, trust=trust, check=check, progress=True, command=["mql", *sys.argv[1:]], say=say)
+        opened.make(
+            workers=workers,
+            cluster=cluster,
+            trust=trust,
+            check=check,
+            progress=True,
+            command=["mql", *sys.argv[1:]],
+            say=say,
+        )
     except Stopped:
         status = 130
     finally:
@@ -38,6 +47,7 @@ def study(
     _print(opened, as_json=as_json)
     if status:
         where = "" if directory is None else f" --dir {shlex.quote(str(directory))}"
+        where += "" if cluster is None else f" --cluster {shlex.quote(cluster)}"
         say(f"stopped and saved; to continue: mql study {shlex.quote(str(file))}{where} --resume")
         return status
     say(f"next: mql report {shlex.quote(shown(opened.path))}")

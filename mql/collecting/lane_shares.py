@@ -13,7 +13,7 @@ import itertools
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -21,10 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.collecting.lanes import MOST_FAULTS, Lanes, task_of
-from mql.collecting.workers import WorkerLost, Workers
+from mql.collecting.workers import WorkerLost
+from mql.collecting.workforce import Pool, hire
 from mql.stopping import GivenUp
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
+from mql.types import OnCluster, Workforce, count_of
 
 Result = TypeVar("Result")
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -66,11 +68,11 @@ class LaneShares(Protocol):
         ...
 
 
-def share_out(family: TaskFamily, n: int, *, seed: int, workers: int) -> LaneShares:
-    """Return `n` lanes, in this process or, where there are several `workers`, shared out to processes."""
-    if workers == 1 or n == 1:
+def share_out(family: TaskFamily, n: int, *, seed: int, workers: Workforce) -> LaneShares:
+    """Return `n` lanes, in this process or, where there are several `workers` or a cluster, shared out to processes."""
+    if isinstance(workers, int) and (workers == 1 or n == 1):
         return _Here(family, n, seed=seed)
-    return _InProcesses(family, n, seed=seed, workers=min(workers, n))
+    return _InProcesses(family, n, seed=seed, workers=workers)
 
 
 class _Here:
@@ -92,11 +94,12 @@ class _Here:
 
 
 class _InProcesses:
-    def __init__(self, family: TaskFamily, n: int, *, seed: int, workers: int) -> None:
+    def __init__(self, family: TaskFamily, n: int, *, seed: int, workers: Workforce) -> None:
         self._family, self._n = family, n
-        parts = np.array_split(np.arange(n), workers)
-        self._shares = [_Share(family, n, seed, range(int(part[0]), int(part[-1]) + 1)) for part in parts]
-        self._pool = ThreadPoolExecutor(workers)
+        parts = np.array_split(np.arange(n), min(count_of(workers), n))
+        one = replace(workers, count=1) if isinstance(workers, OnCluster) else 1
+        self._shares = [_Share(family, n, seed, range(int(part[0]), int(part[-1]) + 1), hire(one)) for part in parts]
+        self._pool = ThreadPoolExecutor(len(parts))
         self._end = weakref.finalize(self, _end, self._pool, [share.processes for share in self._shares])
 
     def each(self, work: Callable[..., Result], *args: Any, steps: int) -> tuple[list[Result], list[EpisodeFault]]:
@@ -116,7 +119,7 @@ class _InProcesses:
         self._end()
 
 
-def _end(pool: ThreadPoolExecutor, processes: list[Workers]) -> None:
+def _end(pool: ThreadPoolExecutor, processes: list[Pool]) -> None:
     for each in processes:
         each.close()
     pool.shutdown()
@@ -134,9 +137,9 @@ _names = itertools.count()
 class _Share:
     """Some of the lanes, and the process that plays them."""
 
-    def __init__(self, family: TaskFamily, n: int, seed: int, places: range) -> None:
+    def __init__(self, family: TaskFamily, n: int, seed: int, places: range, processes: Pool) -> None:
         self._family, self._n, self._seed, self._places = family, n, seed, places
-        self.processes = Workers(1)
+        self.processes = processes  # one
         self._name = next(_names)
         self._begun = [0] * len(places)  # episodes of each lane, as far as was told
         self._new = True  # no process holds the lanes: the next one begins after those

@@ -2,8 +2,9 @@
 
 Families stepped side by side are shared out to threads: each one runs its own episodes, simulation and policy, from
 reset to end, and waits for no other at every control step. All other families go to worker processes, one whole
-episode at a time. How many threads or processes there are changes no bit of an episode: BLAS rounds by the number of
-rows that it multiplies, so the policy computes as many rows in a share as it would for all episodes at once.
+episode at a time; and on a cluster both do. How many threads or processes there are, and where, changes no bit of an
+episode: BLAS rounds by the number of rows that it multiplies, so the policy computes as many rows in a share as it
+would for all episodes at once.
 
 An episode has a task and a seed of its own.
 """
@@ -19,11 +20,11 @@ from mql.agent.agent import Agent
 from mql.collecting.episodes import play
 from mql.collecting.exploration import Explorer, begin
 from mql.collecting.workers import WorkerLost
-from mql.collecting.workers import workers as worker_processes
+from mql.collecting.workforce import workers as worker_processes
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.threads import side_by_side
-from mql.types import Episode, FloatArray, IntArray
+from mql.types import Episode, FloatArray, IntArray, Workforce, count_of
 
 ALONE = 8  # episodes whose actions are computed together, where an episode must not depend on how many others there are
 
@@ -37,7 +38,7 @@ def collect(
     explorer: Explorer | None = None,
     rng: np.random.Generator | Sequence[np.random.Generator] | None = None,
     policy_version: int = 0,
-    workers: int = 1,
+    workers: Workforce = 1,
 ) -> list[Episode]:
     """Run one episode of each of `tasks`, reset with the seed beside it, and return them in the same order.
 
@@ -45,7 +46,7 @@ def collect(
         agent: acts deterministically, from the context of its own episode only.
         explorer: changes the agent's actions; None: they are taken as they are.
         rng: draws what the explorer needs: one generator for all episodes, or one for each.
-        workers: shares of the episodes, or worker processes, that run at the same time.
+        workers: shares of the episodes, or worker processes, that run at the same time; or processes on a cluster.
 
     Raises:
         ValueError: an explorer without `rng`, or not one seed (or generator, where there are several) per task.
@@ -78,7 +79,7 @@ def collect_each(
     rng: np.random.Generator | Sequence[np.random.Generator] | None = None,
     alone: bool = False,
     policy_version: int = 0,
-    workers: int = 1,
+    workers: Workforce = 1,
     z: FloatArray | None = None,
 ) -> list[Episode | EpisodeFault]:
     """Do as `collect`, but let the fault stand in the place of an episode that could not be finished.
@@ -101,11 +102,15 @@ def collect_each(
     policy = agent.policy()
     places = np.arange(len(tasks))
     if family.native:
-        shares = np.split(places, places[ALONE::ALONE]) if alone else np.array_split(places, min(workers, len(tasks)))
-        play_there: Callable[..., list[Episode | EpisodeFault] | WorkerLost] = partial(play, family, policy)
+        at_once = min(count_of(workers), len(tasks))
+        shares = np.split(places, places[ALONE::ALONE]) if alone else np.array_split(places, at_once)
     else:
         shares = np.split(places, places[1:])
-        play_there = worker_processes(workers).bound(play, family, policy, timeout=family.episode_timeout)
+    play_there: Callable[..., list[Episode | EpisodeFault] | WorkerLost] = partial(play, family, policy)
+    if not (family.native and isinstance(workers, int)):
+        longest = max(map(len, shares), default=1)
+        timeout = family.episode_timeout * longest
+        play_there = worker_processes(workers).bound(play, family, policy, timeout=timeout)
 
     def padding(share: IntArray) -> tuple[int, int]:
         if not family.native:
@@ -126,7 +131,7 @@ def collect_each(
         _check_answer(outcome, [(tasks[place].index, int(seeds[place])) for place in share])
         return outcome
 
-    return [outcome for part in side_by_side(run, shares, threads=workers) for outcome in part]
+    return [outcome for part in side_by_side(run, shares, threads=count_of(workers)) for outcome in part]
 
 
 def _check_answer(outcomes: Sequence[Episode | EpisodeFault], asked: Sequence[tuple[int, int]]) -> None:

@@ -9,7 +9,6 @@ its job is lost. A worker that is no longer needed closes its environments; none
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import hashlib
 import json
@@ -20,8 +19,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import cloudpickle
@@ -36,6 +35,10 @@ _START_SECONDS = 120.0  # a process that has not come up by then never will
 _END_SECONDS = 3.0 * keeper.PATIENCE  # a keeper that has not ended by then is ended
 
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+
+
+# A value that is sent once: the digest that it is known by, and what returns its pickle where a worker lacks it.
+Parcel = tuple[bytes, Callable[[], bytes]]
 
 
 class WorkerLost(RuntimeError):
@@ -73,18 +76,23 @@ class Workers:
         Raises:
             UserError: a value can't be sent; and from the call, a process can't be started.
         """
-        parcels = [_parcel(value) for value in (function, *shared)]
+        parcels = [parcel(value) for value in (function, *shared)]
+        known = [(digest, partial(_same, blob)) for digest, blob in parcels]
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            worker = None
-            try:
-                worker = self._idle.get()
-                return worker.call(parcels, (args, kwargs), timeout)
-            finally:
-                if worker is not None:
-                    self._idle.put(worker)
+            return self.ask(known, cloudpickle.dumps((args, kwargs)), timeout)
 
         return call
+
+    def ask(self, parcels: Sequence[Parcel], job: bytes, timeout: float) -> Any:
+        """Make a call of `bound` whose parts are pickled: function and shared values, and ``(args, kwargs)``."""
+        worker = None
+        try:
+            worker = self._idle.get()
+            return worker.call(parcels, job, timeout)
+        finally:
+            if worker is not None:
+                self._idle.put(worker)
 
     @property
     def seconds(self) -> float:
@@ -99,14 +107,6 @@ class Workers:
             worker.end()
 
 
-@cache
-def workers(count: int) -> Workers:
-    """Return this program's `count` worker processes; they live until it ends."""
-    made = Workers(count)
-    atexit.register(made.close)
-    return made
-
-
 class _Worker:
     """One process and the connection to it. It is either idle or stopped: no call leaves an answer behind."""
 
@@ -119,18 +119,15 @@ class _Worker:
         self.seconds = 0.0  # at work
         self._jobs = 0  # calls made so far: each job's number, which its answer repeats
 
-    def call(
-        self, parcels: list[tuple[bytes, bytes]], job: tuple[tuple[Any, ...], dict[str, Any]], timeout: float
-    ) -> Any:
-        packed = cloudpickle.dumps(job)
+    def call(self, parcels: Sequence[Parcel], job: bytes, timeout: float) -> Any:
         watch = None
         try:
             channel = self._started()
             self._jobs += 1
             watch = Stopwatch(self._pid)
             over = _over(watch, timeout)
-            known = [(digest, None if digest in self._sent else blob) for digest, blob in parcels]
-            channel.send(pickle.dumps((self._jobs, known, packed)), over)
+            known = [(digest, None if digest in self._sent else blob()) for digest, blob in parcels]
+            channel.send(pickle.dumps((self._jobs, known, job)), over)
             self._sent.update(digest for digest, _ in parcels)
             number, outcome, value, forgotten = _read(channel.receive(over))
             if number != self._jobs:
@@ -263,11 +260,19 @@ def _read(answer: bytes) -> tuple[int, str, Any, list[bytes]]:
     return number, outcome, value, forgotten
 
 
-def _parcel(value: Any) -> tuple[bytes, bytes]:
-    """Return (digest, pickle) of a value."""
+def parcel(value: Any) -> tuple[bytes, bytes]:
+    """Return (digest, pickle) of a value.
+
+    Raises:
+        UserError: it can't be pickled.
+    """
     try:
         blob = cloudpickle.dumps(value)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         mend = "build it from functions of a module and plain values"
         raise UserError(f"{value!r:.80} can't be sent to a worker process: {error}", mend=mend) from error
     return hashlib.blake2b(blob, digest_size=16).digest(), blob
+
+
+def _same(blob: bytes) -> bytes:
+    return blob

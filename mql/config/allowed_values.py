@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic.fields import FieldInfo
 
 from mql.config.disturbances import TASK_NUMBER
-from mql.config.section import LABEL, PATH
+from mql.config.section import ADDRESS, LABEL, PATH
 
 
 def allowed(field: FieldInfo) -> str:
@@ -51,7 +51,7 @@ def _named_number(metadata: tuple[Any, ...]) -> str | None:
 
 def _text(metadata: tuple[Any, ...]) -> str | None:
     """Return what a text may be that is no name, or None."""
-    texts = {LABEL: "a line of at most 64 characters", PATH: "a path"}
+    texts = {LABEL: "a line of at most 64 characters", PATH: "a path", ADDRESS: "'auto' or HOST:PORT"}
     found = (texts.get(getattr(each, "pattern", "")) for each in _flat(metadata))
     return next((text for text in found if text), None)
 

@@ -27,6 +27,7 @@ from mql.config.profiles import PROFILES as PROFILES
 from mql.config.q_learning import QLearningConfig
 from mql.config.rl2 import RL2Config
 from mql.config.section import (
+    ADDRESS,
     NAME,
     PATH,
     Count,
@@ -42,7 +43,7 @@ from mql.config.section import (
     whole_number,
 )
 from mql.config.wandb import WandbConfig as WandbConfig
-from mql.types import CONTEXT_PARTS
+from mql.types import CONTEXT_PARTS, OnCluster, Workforce
 
 
 class CollectConfig(Section):
@@ -52,6 +53,16 @@ class CollectConfig(Section):
         default="auto",
         description="Worker processes that play episodes, or threads that share the simulation of families stepped "
         "side by side; p3o: processes that share its lanes, with 1 none; auto: as many as `threads`.",
+    )
+    engine: Literal["local", "ray"] = Field(
+        default="local",
+        description="Where workers are; local: processes and threads of this machine; ray: processes on the nodes of "
+        "a Ray cluster (cluster.md).",
+    )
+    address: Annotated[str, Field(pattern=ADDRESS)] | None = Field(
+        default=None,
+        description="Ray's cluster, host:port, or auto for the one that this machine is part of; null: engine ray "
+        "starts one here, for as long as the program runs.",
     )
 
 
@@ -185,6 +196,11 @@ class Config(Section):
         return self.threads if self.collect.workers == "auto" else self.collect.workers
 
     @property
+    def workforce(self) -> Workforce:
+        """Who plays episodes, as the section ``collect`` says."""
+        return self.workers if self.collect.engine == "local" else OnCluster(self.workers, self.collect.address)
+
+    @property
     def proximal_c(self) -> float:
         """``agent.proximal_c`` as a number: for ``auto``, lr K / 2.5 for K updates between copies to the targets."""
         return self.q_learning.published_c if self.agent.proximal_c == "auto" else self.agent.proximal_c
@@ -192,7 +208,8 @@ class Config(Section):
     def resolved(self) -> Config:
         """Return this configuration with numbers in the place of what it leaves to the program."""
         agent = self.agent.model_copy(update={"proximal_c": self.proximal_c})
-        return self.model_copy(update={"collect": CollectConfig(workers=self.workers), "agent": agent})
+        collect = self.collect.model_copy(update={"workers": self.workers})
+        return self.model_copy(update={"collect": collect, "agent": agent})
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Config:
@@ -244,6 +261,12 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
         if value != fixed:
             what = f"{key} is {_as_yaml(value)}, but method {config.method} has {_as_yaml(fixed)} there"
             yield [key, "method"], what, f"leave {key} out, or choose another method"
+    if config.collect.address is not None and config.collect.engine == "local":
+        what = f"collect.address is {config.collect.address}, but collect.engine is local"
+        yield ["collect.address", "collect.engine"], what, "set collect.address to null, or collect.engine to ray"
+    if config.collect.engine == "ray" and config.method in ("dqn", "rainbow"):
+        what = f"collect.engine is ray, but method {config.method} plays one environment, in its own process"
+        yield ["collect.engine", "method"], what, "set collect.engine to local"
     if train.random_steps > train.env_steps:
         what = f"train.random_steps is {train.random_steps}, more than the {train.env_steps} env_steps of the run"
         yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"

@@ -59,6 +59,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _SHOWS = r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 LABEL = rf"^{_SHOWS}{{1,64}}$"
 Label = Annotated[str, Field(pattern=LABEL)]  # what a person calls something: one line of text
+ADDRESS = r"^(auto|[A-Za-z0-9._-]{1,253}:[0-9]{1,5})$"  # of a Ray cluster
 PATH = rf"^{_SHOWS}{{1,4096}}$"
 FilePath = Annotated[str, Field(pattern=PATH)]
 Files = Annotated[tuple[FilePath, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]

@@ -27,7 +27,7 @@ from mql.seeding import generator, spawn_seeds
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.threads import side_by_side
-from mql.types import JSON, Episode, NotFinite
+from mql.types import JSON, Episode, NotFinite, Workforce, count_of
 
 # Of an adaptation's report: these stand in every row, None where the method has no such figure; others as they come.
 FIGURES = (
@@ -100,7 +100,7 @@ def evaluate(
     with_random: bool = False,
     keep_agents: bool = False,
     threads: int = 1,
-    workers: int = 1,
+    workers: Workforce = 1,
     on_task: Callable[[int, TaskResult], None] | None = None,
 ) -> list[TaskResult]:
     """Evaluate `agent` on each of `tasks`; with an `adaptation`, also adapt to each and evaluate that.
@@ -124,7 +124,7 @@ def evaluate(
     zero_shot = _episodes(agent, family, tasks, resets, workers=workers)
     adapting = Semaphore(threads)
     # A thread of this process simulates one task of a parallel family; to a worker process it only talks.
-    each = 1 if family.native else workers
+    each = 1 if family.native and isinstance(workers, int) else workers
 
     def one(index: int) -> TaskResult:
         task, before, place = tasks[index], zero_shot[index], places[index]
@@ -151,7 +151,7 @@ def evaluate(
 
     results = []
     # As many tasks under way as can be adapted or can play: while some wait for a worker, others are adapted.
-    for index, result in enumerate(side_by_side(one, range(len(tasks)), threads=max(threads, workers))):
+    for index, result in enumerate(side_by_side(one, range(len(tasks)), threads=max(threads, count_of(workers)))):
         results.append(result)
         if on_task:
             on_task(index, result)
@@ -175,7 +175,7 @@ def _beside_random(
     resets: Sequence[int],
     seed: int,
     places: Sequence[int],
-    workers: int,
+    workers: Workforce,
 ) -> list[TaskResult]:
     """Add an episode of random actions to each result, from the start that its first evaluation episode had."""
     rows = [row for row, result in enumerate(results) if result.fault is None]
@@ -226,7 +226,7 @@ def _episodes(
     tasks: Sequence[Task],
     seeds: Sequence[Sequence[int]],
     *,
-    workers: int,
+    workers: Workforce,
 ) -> list[list[Episode] | EpisodeFault]:
     """Run len(seeds[i]) episodes of each task i, all side by side; a fault stands for a task where one failed."""
     played = [task for task, own in zip(tasks, seeds, strict=True) for _ in own]

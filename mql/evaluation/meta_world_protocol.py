@@ -28,7 +28,7 @@ from mql.evaluation.meta_world_agent import ProtocolAgent
 from mql.seeding import generator, spawn_seeds
 from mql.tasks.family import Task, TaskFamily
 from mql.threads import side_by_side
-from mql.types import JSON, Episode
+from mql.types import JSON, Episode, Workforce, count_of
 
 if TYPE_CHECKING:
     from metaworld.evaluation import MetaLearningAgent
@@ -53,7 +53,7 @@ def official_evaluation(
     evaluation_episodes: int = EVALUATION_EPISODES,
     sub_environments: int = SUB_ENVIRONMENTS,
     threads: int = 1,
-    workers: int = 1,
+    workers: Workforce = 1,
     on_goals: Callable[[int], None] | None = None,
 ) -> dict[str, JSON]:
     """Run the package's protocol on `tasks`, and count the adapted agents' successes exactly.
@@ -109,7 +109,7 @@ def official_evaluation(
             resets = spawn_seeds(evaluation_episodes, seed, "meta-world resets", places[id(goal)])
             return collect(own, family, [goal] * evaluation_episodes, resets, workers=workers)
 
-        played = side_by_side(play, list(zip(adapted, goals, strict=True)), threads=workers)
+        played = side_by_side(play, list(zip(adapted, goals, strict=True)), threads=count_of(workers))
         for goal, episodes in zip(goals, played, strict=True):
             counts.add(family.environment_name(goal), episodes)
         counts.seconds += time.perf_counter() - counting

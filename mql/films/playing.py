@@ -80,7 +80,7 @@ def play(
         evaluation_episodes=config.evaluate.evaluation_episodes,
         seed=evaluation_seed(config, chosen.split),
         adaptation=adaptation,
-        workers=config.workers,
+        workers=config.workforce,
     )[0]
 
 

@@ -145,7 +145,7 @@ class Trainer:
             explorer=self._warm_up if self.env_steps < config.train.random_steps else self._explorer,
             rng=generator(config.seed, "exploration", number),
             policy_version=self.updates,
-            workers=config.workers,
+            workers=config.workforce,
         )
         self._copied = 0
         episodes = [outcome for outcome in outcomes if isinstance(outcome, Episode)]

@@ -55,7 +55,7 @@ class P3OLearning(MeasuredByAgent):
             device=config.device,
         )
         self.learner = P3O(self.trained, self.settings, seed=config.seed)
-        self.lanes = share_out(family, self.settings.lanes, seed=config.seed, workers=config.workers)
+        self.lanes = share_out(family, self.settings.lanes, seed=config.seed, workers=config.workforce)
         self.env_steps = self.iterations = 0
 
     @property

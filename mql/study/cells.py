@@ -88,8 +88,10 @@ def _cell(study: StudyFile, short: str, method: str, variant: Variant, seed: int
     return Cell(short, method, variant.name, seed, experiment.config, digest, dict(experiment.given))
 
 
-def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool) -> None:
+def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool, here: bool = True) -> None:
     """Refuse what would fail only when a run begins: families, splits, devices, memory for all runs of one time.
+
+    Runs that are not made `here` find out about device and memory where they are.
 
     Raises:
         UserError: something of that kind, in one line.
@@ -100,7 +102,8 @@ def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool
     seeds_apart = {cell.place.parent: cell for cell in cells}.values()
     for cell in seeds_apart:
         config = cell.config
-        check_device(config)
+        if here:
+            check_device(config)
         if cell.definition is None:
             family = registry.load(config.family)
         else:
@@ -117,6 +120,8 @@ def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool
         own: float = size.nbytes if config.device == "cpu" else size.nbytes - size.device_bytes
         own = own if METHODS[config.method].replay else 0.0
         sizes += [own] * sum(other.place.parent == cell.place.parent for other in cells)
+    if not here:
+        return
     needed = sum(sorted(sizes)[-workers:])
     there = available_memory("cpu")
     if needed > there.nbytes:

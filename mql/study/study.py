@@ -11,12 +11,13 @@ from pathlib import Path
 
 from mql.api.run import Run, open_run
 from mql.api.training import notes_on
+from mql.collecting.workforce import check_ray
 from mql.errors import UserError
 from mql.study.cells import Cell, cells_of, check_cells
 from mql.study.file import FILE, StudyFile, read_study
 from mql.study.folder import CellState, StudyDir, is_study, status
 from mql.study.progress import Progress
-from mql.study.running import Watched, run_cells, workers_for
+from mql.study.running import Launch, Watched, run_cells, workers_for
 from mql.types import JSON
 
 STUDIES = Path("studies")
@@ -84,6 +85,7 @@ class Study:
         self,
         *,
         workers: int | None = None,
+        cluster: str | None = None,
         trust: bool = False,
         check: bool = True,
         progress: bool = False,
@@ -94,19 +96,26 @@ class Study:
 
         The study must be open for that: `prepare` opened it.
 
+        Args:
+            cluster: address of a Ray cluster to make them on; None: here.
+
         Raises:
             Stopped: Ctrl-C or SIGTERM; the runs at work were saved.
-            UserError: a process can't be started, or the folder can't be written.
+            UserError: a process can't be started, the folder can't be written, or the cluster can't be reached.
         """
         self._folder.check_writable()
         states = self.states
         left = [cell for cell, one in zip(self._cells, states, strict=True) if one.state != "finished"]
-        workers = min(workers or self._file.workers or workers_for(self._cells), max(len(left), 1))
-        if left:
-            check_cells(left, workers=workers, trust=trust, check=check)
-        for cell in left:
-            self._folder.note(cell, None)
         with ExitStack() as opened:
+            launch, carried = None, 0
+            if cluster is not None and left:
+                launch, carried = self._on_cluster(cluster, opened)
+            workers = workers or self._file.workers or carried or workers_for(self._cells)
+            workers = min(workers, max(len(left), 1))
+            if left:
+                check_cells(left, workers=workers, trust=trust, check=check, here=cluster is None)
+            for cell in left:
+                self._folder.note(cell, None)
             shown = None
             if progress:
                 at_a_time = f"{workers} at a time, {left[0].config.threads if left else 1} thread each"
@@ -132,9 +141,21 @@ class Study:
             def failed(cell: Cell, error: str) -> None:
                 (shown.note if shown else say)(f"failed: {cell.label}: {error}")
 
+            def moved(cell: Cell, how: str) -> None:
+                (shown.note if shown else say)(f"goes on elsewhere: {cell.label}: {how}")
+
             opened.callback(changed, ())
-            watched = Watched(changed, moment, failed)
-            run_cells(self._folder, left, workers=workers, trust=trust, command=command, watched=watched)
+            watched = Watched(changed, moment, failed, moved)
+            run_cells(self._folder, left, workers=workers, trust=trust, command=command, watched=watched, launch=launch)
+
+    def _on_cluster(self, address: str, opened: ExitStack) -> tuple[Launch, int]:
+        """Return what starts runs on a cluster, and how many it carries at a time."""
+        check_ray("--cluster")
+        from mql.study.on_cluster import ClusterLauncher, cores_of
+
+        launcher = ClusterLauncher(address, self._folder.path)
+        opened.callback(launcher.close)
+        return launcher, max(1, launcher.cores // max(cores_of(cell.config) for cell in self._cells))
 
     def close(self) -> None:
         """Give the right to run it back."""
@@ -146,6 +167,7 @@ def run_study(
     *,
     directory: str | os.PathLike[str] | None = None,
     workers: int | None = None,
+    cluster: str | None = None,
     resume: bool = False,
     trust: bool = False,
     check: bool = True,
@@ -157,6 +179,7 @@ def run_study(
         file: the study's YAML file (docs/studies.md), or the folder of a study that has begun.
         directory: its folder; None: ``studies/NAME``.
         workers: runs at the same time; None: as the file says, or as many as the cores carry.
+        cluster: address of a Ray cluster to make them on (docs/cluster.md); None: this machine.
         resume: go on with a study that has begun: finished runs stay, others go on from their last checkpoints.
         trust: the Python of definitions may be run.
         check: do the cheap checks of `mql tasks check` first, for families that are not this package's own.
@@ -170,7 +193,15 @@ def run_study(
 
     study = prepare(file, directory=directory, resume=resume)
     try:
-        study.make(workers=workers, trust=trust, check=check, progress=progress, command=["python", *sys.argv], say=say)
+        study.make(
+            workers=workers,
+            cluster=cluster,
+            trust=trust,
+            check=check,
+            progress=progress,
+            command=["python", *sys.argv],
+            say=say,
+        )
     finally:
         study.close()
     return study

@@ -54,7 +54,7 @@ def measure_agent(
         adaptation=adaptation,
         with_random=with_random,
         threads=config.threads,
-        workers=config.workers,
+        workers=config.workforce,
         on_task=on_task,
     )
 

@@ -29,7 +29,7 @@ from mql.errors import UserError
 from mql.tasks.definitions.environment import DefinedEnvironment, IdEnvironment, check_id, tried
 from mql.tasks.definitions.episode_lines import episode_lines
 from mql.tasks.definitions.file import DefinitionFile, read_definition
-from mql.tasks.definitions.model import reopened
+from mql.tasks.definitions.model import as_travelling, reopened
 from mql.tasks.definitions.probe import probe_of
 from mql.tasks.definitions.python import check_parameter_names, guarded, python_path
 from mql.tasks.definitions.python_environment import PythonEnvironment
@@ -43,7 +43,7 @@ from mql.tasks.definitions.trust import require_trust
 from mql.tasks.distributions import Value, from_spec
 from mql.tasks.disturbances.family import sensed_width
 from mql.tasks.families import table
-from mql.tasks.family import FloatArray, Split, Task, TaskFamily
+from mql.tasks.family import Definition, FloatArray, Split, Task, TaskFamily
 from mql.tasks.parameter import Parameter
 from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.stepping.checked import checked_transitions
@@ -177,6 +177,12 @@ class DefinedFamily(GymnasiumFamily):
         maker = replace(maker, nuisances=(*maker.nuisances, *nuisances))
         maker().close()  # which looks their names up
         return replace(self, make_env=maker)
+
+    @property
+    def definition(self) -> Definition:
+        """The file that describes it."""
+        assert isinstance(self.make_env, EnvironmentMaker)
+        return as_travelling(self.make_env.path, self.digest)
 
     @property
     def visible(self) -> tuple[str, ...]:

@@ -345,13 +345,13 @@ def _facts_elsewhere(definition: Definition, folder: Path, marked: MarkedYaml) -
             if isinstance(model, str) and model.startswith(COLLECTIONS):
                 source = find_mjcf(model, None)
         if source is not None:
-            yield from _contents(mjcf_files(source.path, source.folder), source.folder)
+            yield from contents(mjcf_files(source.path, source.folder), source.folder)
     except UserError as error:
         raise UserError(error.what, where=error.where or marked.where("env.robot"), mend=error.mend) from None
     if env.scene is not None and not is_file(env.scene):
         scenes = built_in("scene")
         if env.scene in scenes:  # else composing names the nearest
-            yield from _contents([scenes[env.scene]], scenes[env.scene].parent)
+            yield from contents([scenes[env.scene]], scenes[env.scene].parent)
 
 
 def _inside(name: str, folder: Path, where: str) -> Path:
@@ -377,12 +377,12 @@ def _inside(name: str, folder: Path, where: str) -> Path:
 def _digest(files: Sequence[Path], folder: Path, elsewhere: Iterable[tuple[str, bytes]]) -> str:
     """Hash the files' bytes and names, but for the first one's name: the definition may be renamed."""
     whole = hashlib.sha256()
-    for n, (name, data) in enumerate(itertools.chain(_contents(files, folder), elsewhere)):
+    for n, (name, data) in enumerate(itertools.chain(contents(files, folder), elsewhere)):
         whole.update(f"{name if n else ''}\0{len(data)}\0".encode() + data)
     return whole.hexdigest()
 
 
-def _contents(files: Iterable[Path], folder: Path) -> Iterator[tuple[str, bytes]]:
+def contents(files: Iterable[Path], folder: Path) -> Iterator[tuple[str, bytes]]:
     """Yield each file's name from `folder`, and its bytes."""
     for path in files:
         try:

@@ -6,8 +6,9 @@ Shapes: Q positions, V velocities, X activations, U actuators, M mocap bodies.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 import mujoco
@@ -17,9 +18,10 @@ import numpy.typing as npt
 from mql.errors import UserError
 from mql.robots.mjcf.compiled import compile_mjcf
 from mql.robots.mjcf.lookup import holding_activations, home_key, within_limits
-from mql.tasks.definitions.file import DefinitionFile, read_definition
+from mql.tasks.definitions.file import DefinitionFile, contents, read_definition
 from mql.tasks.scenes.compose import compose, scene_source
 from mql.tasks.scenes.source import MjcfFile, ModelSource
+from mql.tasks.travelling import Definition, at_hand
 
 if TYPE_CHECKING:
     from mql.robots.spec import RobotSpec
@@ -32,14 +34,31 @@ NO_ACTUATORS = "add <actuator> to the MJCF, or a robot's spec with 'actuators: {
 def reopened(path: str, digest: str) -> DefinitionFile:
     """Read a definition again, in a worker process or later, and make sure that it is still the same.
 
+    On a machine to which its files have travelled, those are read.
+
     Raises:
         UserError: the file or one that it names has changed.
     """
-    file = read_definition(Path(path))
+    file = read_definition(at_hand(path, digest))
     if file.digest != digest:
         mend = "put it back as it was, or load it anew"
         raise UserError("the definition or a file that it names has changed meanwhile", where=path, mend=mend)
     return file
+
+
+def as_travelling(path: str, digest: str) -> Definition:
+    """Return what a family says of its definition to whoever sends it to another machine."""
+    return Definition(path, digest, partial(_bytes_of, path, digest))
+
+
+def _bytes_of(path: str, digest: str) -> Mapping[str, bytes]:
+    """Read all files of a definition, by their paths from its folder.
+
+    Raises:
+        UserError: one has changed, or can't be read.
+    """
+    file = reopened(path, digest)
+    return dict(contents(file.files, file.folder))
 
 
 def compiled_model(file: DefinitionFile, robot: RobotSpec | None) -> mujoco.MjModel:

@@ -31,7 +31,7 @@ from mql.tasks.definitions.episodes import episode_physics
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.definitions.influence import moving, paying
 from mql.tasks.definitions.judge import RowsJudge
-from mql.tasks.definitions.model import Start, compiled_model, reopened, source_of, start_of
+from mql.tasks.definitions.model import Start, as_travelling, compiled_model, reopened, source_of, start_of
 from mql.tasks.definitions.probe import probe_of
 from mql.tasks.definitions.quantities import (
     Quantity,
@@ -51,7 +51,7 @@ from mql.tasks.definitions.sensing import as_sensed, observed_quantities
 from mql.tasks.definitions.start import HOME_NOISE, DrawnStart
 from mql.tasks.definitions.terms import Terms, check_names, terms_of
 from mql.tasks.distributions import Value
-from mql.tasks.family import Array, BoolArray, FloatArray, Task, TaskFamily
+from mql.tasks.family import Array, BoolArray, Definition, FloatArray, Task, TaskFamily
 from mql.tasks.physics.episode import EpisodePhysics
 from mql.tasks.physics.nuisances import Nuisance
 from mql.tasks.scenes.source import ModelSource
@@ -112,6 +112,11 @@ class ParallelDefinedFamily(ParallelFamily):
     def visible(self) -> tuple[str, ...]:
         """The task parameters that stand at the end of the observation: those that are not hidden."""
         return (*super().visible, *self.mechanism.visible)
+
+    @property
+    def definition(self) -> Definition:
+        """The file that describes it."""
+        return as_travelling(self.path, self.digest)
 
     @property
     def mechanism(self) -> Mechanism:

@@ -29,7 +29,7 @@ from mql.tasks.disturbances.batch import DisturbedBatch, DisturbedEnvironment
 from mql.tasks.disturbances.checking import check, known_bounds
 from mql.tasks.disturbances.sensors import Layout, Sensors, steps_of
 from mql.tasks.disturbances.settings import Actuation, Sensed, Sensing, disturbance_lines
-from mql.tasks.family import FloatArray, Handling, Task, TaskFamily
+from mql.tasks.family import Definition, FloatArray, Handling, Task, TaskFamily
 from mql.tasks.physics.nuisances import Nuisance
 
 
@@ -58,6 +58,11 @@ class DisturbedFamily(TaskFamily):
     def visible(self) -> tuple[str, ...]:
         """The task parameters that stand at the end of the observation, undisturbed."""
         return self.inner.visible
+
+    @property
+    def definition(self) -> Definition | None:
+        """The file that defines the inner family."""
+        return self.inner.definition
 
     @property
     def handling(self) -> Handling | None:

@@ -140,7 +140,7 @@ class Pearl(MeasuredByAgent):
                 explorer=explorer,
                 rng=generator(config.seed, "exploration", number, turn),
                 policy_version=self.updates,
-                workers=config.workers,
+                workers=config.workforce,
                 z=None if random else self._drawn(trials, torch_generator(config.seed, "pearl z", number, turn)),
             )
             for trial, outcome in zip(trials, outcomes, strict=True):

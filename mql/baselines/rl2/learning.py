@@ -77,7 +77,7 @@ class RL2(MeasuredByAgent):
             seed=config.seed,
             iteration=self.iterations,
             policy_version=self.updates,
-            workers=config.workers,
+            workers=config.workforce,
         )
         self.env_steps += sum(episode.length for episode in collected.played)
         ready = time.perf_counter()

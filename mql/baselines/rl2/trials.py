@@ -20,7 +20,7 @@ from mql.collecting.rollout import collect_each
 from mql.seeding import generator, spawn_seeds
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.fault import EpisodeFault
-from mql.types import Episode, FloatArray
+from mql.types import Episode, FloatArray, Workforce
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def collect_trials(
     seed: int,
     iteration: int,
     policy_version: int,
-    workers: int,
+    workers: Workforce,
 ) -> Collected:
     """Play a trial of each of `tasks`, all side by side: the first episode of each, then the second, and so on.
 

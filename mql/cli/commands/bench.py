@@ -13,7 +13,7 @@ def bench(
     part: Annotated[
         str,
         typer.Argument(
-            metavar="learner|gru|replay|simulation|acting|adaptation|growth|controller|p3o|q-learning|peer",
+            metavar="learner|gru|replay|simulation|acting|adaptation|growth|controller|p3o|q-learning|collecting|peer",
             help="What to measure.",
             show_default=False,
         ),

@@ -31,6 +31,15 @@ def study(
             show_default="cores, divided by threads of a run",
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Make them on a Ray cluster: HOST:PORT, or auto for the one that this machine is part of; its nodes "
+            "must share the study's folder.",
+            show_default="this machine",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a study that has begun: finished runs stay as they are.")
     ] = False,
@@ -53,6 +62,7 @@ def study(
         file,
         directory=directory,
         workers=workers,
+        cluster=cluster,
         resume=resume,
         trust=trust,
         check=not no_check,

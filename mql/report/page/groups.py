@@ -21,7 +21,10 @@ from mql.report.page.facts import Place, Record, RunFacts, numeric
 Array = npt.NDArray[np.float64]
 
 # What may differ between the runs of a group: it names a run, or changes at most its speed.
-NOT_A_SETTING = ("seed", "threads", "device", "collect.workers", "train.keep_checkpoints", "train.checkpoint_every")
+NOT_A_SETTING = (
+    *("seed", "threads", "device", "collect.workers", "collect.engine", "collect.address"),
+    *("train.keep_checkpoints", "train.checkpoint_every"),
+)
 NOT_A_SECTION = ("tracking", "wandb")
 LONGEST_LABEL = 60  # characters
 
