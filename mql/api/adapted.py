@@ -32,7 +32,7 @@ FORMAT = "mql.adapted"
 FORMAT_VERSION = 1
 
 # Keys and sections that a finished training leaves open.
-CHANGEABLE = ("adapt.", "evaluate.", "threads", "collect.", "device")
+CHANGEABLE = ("adapt.", "evaluate.", "threads", "collect.", "device", "train.replay_on_disk")
 
 FACTS, CONFIG = "adaptation.json", "config.yaml"
 
@@ -242,7 +242,7 @@ def changed_config(config: Config, settings: Overrides | None) -> Config:
     settings = {} if settings is None else settings
     for key, given in parse_overrides(settings).items():
         if not key.startswith(CHANGEABLE):
-            mend = "only adapt.*, evaluate.*, threads, collect.* and device can be changed now"
+            mend = "only adapt.*, evaluate.*, threads, collect.*, device and train.replay_on_disk can be changed now"
             raise UserError(f"{key} was fixed when the agent was trained", where=given.where, mend=mend)
     changed = override(config, settings)
     check_device(changed)

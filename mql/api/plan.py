@@ -8,9 +8,11 @@ Shapes: O observation, A action, Z context variable.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 from mql.api.display import say
@@ -18,6 +20,7 @@ from mql.config.methods import METHODS
 from mql.config.schema import Config
 from mql.config.yaml_text import Given
 from mql.errors import UserError
+from mql.files import user_errors
 from mql.learning.prior import Prior
 from mql.learning.replay_size import ReplaySize
 from mql.learning.trainer import replay_size, updates_after
@@ -76,7 +79,11 @@ def check_memory(config: Config, family: TaskFamily, prior: Prior = ()) -> None:
         if (rows := task.steps + len(task.episodes)) > size.rows:
             what = f"{task.name} ({task.facts['file']}) has {rows:,} rows, of which the newest {size.rows:,} are used"
             say(f"note: {what}: a task's share of train.replay_capacity holds no more")
-    needs = [(size.nbytes, available_memory("cpu"))]
+    folder = config.train.replay_on_disk
+    in_memory = size.nbytes if folder is None else size.nbytes - size.device_bytes
+    if folder is not None:
+        _check_disk(folder, size)
+    needs = [(in_memory, available_memory("cpu"))]
     if config.device == "cuda":
         needs = [(size.device_bytes, available_memory("cuda")), (size.nbytes - size.device_bytes, needs[0][1])]
     for needed, there in needs:
@@ -84,6 +91,16 @@ def check_memory(config: Config, family: TaskFamily, prior: Prior = ()) -> None:
             what = f"the full replay of {size.n_tasks * size.rows:,} rows needs {_gigabytes(needed)}"
             left = f"{_gigabytes(there.nbytes)} are free {there.where}"
             raise UserError(what, where="train.replay_capacity", mend=f"{left}; {_mend(size, there.nbytes / needed)}")
+
+
+def _check_disk(folder: str, size: ReplaySize) -> None:
+    """Refuse a folder whose disk has no room for the replay's table, or that is none."""
+    with user_errors(Path(folder)):
+        free = shutil.disk_usage(folder).free
+    if size.device_bytes > free:
+        what = f"the full replay of {size.n_tasks * size.rows:,} rows needs {_gigabytes(size.device_bytes)}"
+        mend = f"{_gigabytes(free)} are free there; lower train.replay_capacity, or give another folder"
+        raise UserError(what, where="train.replay_on_disk", mend=mend)
 
 
 def _endless(config: Config, family: TaskFamily, given: Mapping[str, Given]) -> Iterator[tuple[str, str, str]]:

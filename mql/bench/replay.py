@@ -6,6 +6,7 @@ Shapes: O observation, A action, H context length, Z context variable.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from mql.agent.agent import Agent
 from mql.bench.subjects import agent_config, batch_size, fill_replay
@@ -40,11 +41,13 @@ FULL = Sizes()
 def measure(threads: int, sizes: Sizes = FULL) -> Results:
     """Fill a replay of the fast profile, then sample windows from it and update the paper's agent in turn.
 
-    The update gets a batch that was sampled before, so that the sampling counts on one side only.
+    The update gets a batch that was sampled before, so that the sampling counts on one side only. A second replay, in
+    a file (``train.replay_on_disk``), is sampled from, too: what an update with it takes beside one from memory.
     """
     announce(f"replay: filling it with {sizes.transitions:,} transitions")
     fast = Agent(sizes.obs_dim, sizes.action_dim, agent_config("fast", context_dim=sizes.context_dim), seed=0)
-    replay = fill_replay(
+    filled = partial(
+        fill_replay,
         obs_dim=sizes.obs_dim,
         action_dim=sizes.action_dim,
         context_dim=fast.state_dim,
@@ -52,6 +55,9 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
         transitions=sizes.transitions,
         episode_length=sizes.episode_length,
     )
+    replay = filled()
+    announce("replay: filling another one, in a file of this folder")
+    on_disk = filled(folder=".")
     config = agent_config(
         "paper",
         context_dim=sizes.context_dim,
@@ -68,6 +74,7 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
         alternate(
             {
                 "gather": lambda: replay.sample(sizes.batch, plan, rng),
+                "gather_on_disk": lambda: on_disk.sample(sizes.batch, plan, rng),
                 "update": lambda: learner.update(batch, generator=noise),
             },
             rounds=sizes.rounds,
@@ -79,7 +86,9 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     return {
         "bytes_vs_flat": replay.nbytes / flat_bytes,
         "gather_fraction_of_update": seconds["gather"] / seconds["update"],
+        "on_disk_vs_memory": (seconds["gather_on_disk"] + seconds["update"]) / (seconds["gather"] + seconds["update"]),
         "gather_s": seconds["gather"],
+        "gather_on_disk_s": seconds["gather_on_disk"],
         "update_s": seconds["update"],
         "bytes": replay.nbytes,
         "flat_bytes": flat_bytes,

@@ -33,9 +33,16 @@ def batch_size(profile: str) -> int:
 
 
 def fill_replay(
-    *, obs_dim: int, action_dim: int, context_dim: int, tasks: int, transitions: int, episode_length: int
+    *,
+    obs_dim: int,
+    action_dim: int,
+    context_dim: int,
+    tasks: int,
+    transitions: int,
+    episode_length: int,
+    folder: str | None = None,
 ) -> Replay:
-    """Return a full replay of random episodes.
+    """Return a full replay of random episodes, in memory or in a file of `folder`.
 
     Every task holds as many whole episodes as fit into its share of `transitions`, and at least one.
     """
@@ -46,6 +53,7 @@ def fill_replay(
         capacity=transitions,
         episode_length=episode_length,
         context_dim=context_dim,
+        folder=folder,
     )
     rng = generator(0, "bench replay")
     for task in range(tasks):

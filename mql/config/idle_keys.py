@@ -89,6 +89,7 @@ _NOT_ON_POLICY = (
             "env_steps_per_update",
             "anneal_steps",
             "replay_capacity",
+            "replay_on_disk",
             "refresh_rows_per_update",
             "episode_priority",
             "episode_priority_factor",

@@ -37,7 +37,7 @@ from mql.config.yaml_text import (
 from mql.errors import UserError, nearest
 
 SUFFIXES = (".yaml", ".yml")
-PATHS = ("train.prior_data", "train.prior_columns")  # keys whose values are paths
+PATHS = ("train.prior_data", "train.prior_columns", "train.replay_on_disk")  # keys whose values are paths
 TUNED = ("agent.", "train.", "adapt.")  # sections of a packaged experiment that are the fast profile's
 
 

@@ -85,6 +85,10 @@ class TrainConfig(Section):
         description="Last environment steps of the run (at most half of it), over which the rate falls to a tenth.",
     )
     replay_capacity: Count = Field(default=1_000_000, description="Transitions kept for learning, over all tasks.")
+    replay_on_disk: FilePath | None = Field(
+        default=None,
+        description="A folder on a local disk, in which a file holds these transitions instead of memory.",
+    )
     refresh_rows_per_update: Whole = Field(
         default=4096,
         description="Stored steps per update whose encoder states are recomputed, oldest first (context_mode carry).",
@@ -267,6 +271,9 @@ def _conflicts(config: Config) -> Iterator[tuple[list[str], str, str]]:
     if config.collect.engine == "ray" and config.method in ("dqn", "rainbow"):
         what = f"collect.engine is ray, but method {config.method} plays one environment, in its own process"
         yield ["collect.engine", "method"], what, "set collect.engine to local"
+    if train.replay_on_disk is not None and config.device != "cpu":
+        what = f"train.replay_on_disk is {train.replay_on_disk}, but batches are made on {config.device}"
+        yield ["train.replay_on_disk", "device"], what, "set train.replay_on_disk to null, or device to cpu"
     if train.random_steps > train.env_steps:
         what = f"train.random_steps is {train.random_steps}, more than the {train.env_steps} env_steps of the run"
         yield ["train.random_steps", "train.env_steps"], what, "lower train.random_steps or raise train.env_steps"

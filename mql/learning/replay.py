@@ -44,6 +44,7 @@ class Replay:
         n_tasks, obs_dim, action_dim, capacity, episode_length, context_dim: as for `ReplaySize`; without a
             `context_dim`, segments start from an empty state.
         device: where the table lives and batches are made.
+        folder: of the file that holds table and states, as read and written through the system's cache; None: memory.
         scaling: of what batches and states are made from (None: none), and what contexts have of a row (None: all);
             the table itself keeps its units.
         prior: names of the last tasks, whose episodes are no run's own (`mql.learning.prior`): numbers below 0.
@@ -60,6 +61,7 @@ class Replay:
         episode_length: int,
         context_dim: int = 0,
         device: str = "cpu",
+        folder: str | None = None,
         scaling: Scaling | None = None,
         prior: Sequence[str] = (),
         priority: EpisodePriority | None = None,
@@ -72,9 +74,9 @@ class Replay:
         sizes = {"capacity": capacity, "episode_length": episode_length, "context_dim": context_dim}
         size = ReplaySize(n_tasks=n_tasks, obs_dim=obs_dim, action_dim=action_dim, **sizes)
         self.rows = size.rows
-        self.table = zeros(*size.on_device["table"], device)
+        self.table = zeros(*size.on_device["table"], device, folder)
         # Of every row: the encoder's state before its step, as of the last `refresh_states` that reached its episode.
-        self.states = zeros(*size.on_device["states"], device)
+        self.states = zeros(*size.on_device["states"], device, folder)
         # Of every row: the step in its episode, and how many steps its episode has after it (0: the final row).
         indices = {name: np.zeros(shape, dtype) for name, (shape, dtype) in size.on_host.items()}
         self.step, self.remaining, self.terminated = indices["step"], indices["remaining"], indices["terminated"]

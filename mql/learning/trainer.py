@@ -98,6 +98,7 @@ class Trainer:
         return Replay(
             **asdict(size),
             device=self.config.device,
+            folder=self.config.train.replay_on_disk,
             scaling=self.agent.scaling,
             prior=names,
             priority=priority_for(self.config.train, self.family),

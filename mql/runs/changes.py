@@ -12,6 +12,7 @@ from mql.errors import UserError
 CHANGEABLE = (
     "train.env_steps",
     "train.keep_checkpoints",
+    "train.replay_on_disk",
     "threads",
     "collect",
     "tracking",

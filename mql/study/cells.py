@@ -117,7 +117,8 @@ def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool
         check_suits(config, harder)
         check_plan(config, harder, cell.given)
         size = replay_size(config, harder, ())
-        own: float = size.nbytes if config.device == "cpu" else size.nbytes - size.device_bytes
+        in_memory = config.device == "cpu" and config.train.replay_on_disk is None
+        own: float = size.nbytes if in_memory else size.nbytes - size.device_bytes
         own = own if METHODS[config.method].replay else 0.0
         sizes += [own] * sum(other.place.parent == cell.place.parent for other in cells)
     if not here:

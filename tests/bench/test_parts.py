@@ -167,6 +167,7 @@ def test_the_count_of_an_update() -> None:
 def test_replay() -> None:
     results = replay.measure(1, REPLAY)
     keys = {"bytes_vs_flat", "gather_fraction_of_update", "gather_s", "update_s", "bytes", "flat_bytes", "transitions"}
+    keys |= {"on_disk_vs_memory", "gather_on_disk_s"}
     assert set(results) == keys
     assert results["transitions"] == REPLAY.transitions
     assert results["flat_bytes"] == REPLAY.transitions * (5 + 2 + 1 + 1) * 4

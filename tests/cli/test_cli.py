@@ -232,7 +232,10 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
         ("evaluate RUN --tasks 99", "test has 20 tasks, not 99 (tasks): ask for a whole number from 1 to 20"),
         ("evaluate RUN --checkpoint 250", "there is no checkpoint 250"),
         ("evaluate RUN --no-adapt --adaptation-episodes 2", "contradict each other"),
-        ("evaluate RUN --set agent.lr=1", "only adapt.*, evaluate.*, threads, collect.* and device can be changed now"),
+        (
+            "evaluate RUN --set agent.lr=1",
+            "only adapt.*, evaluate.*, threads, collect.*, device and train.replay_on_disk",
+        ),
         ("evaluate RUN --set adapt.lrr=1", "unknown key 'lrr' (--set adapt.lrr)"),
         ("adapt RUN", "task parameter 'goal' is missing (family point-robot)"),
         ("adapt RUN --task gaol=1,2", "unknown task parameter 'gaol' (family point-robot): did you mean 'goal'?"),

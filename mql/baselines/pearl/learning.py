@@ -62,7 +62,13 @@ class Pearl(MeasuredByAgent):
         self.learner.kl_weight = config.pearl.kl_weight
         size = replace(replay_size(config, family, prior), context_dim=0)  # nothing of the encoder is kept
         names = [task.name for task in prior]
-        self.replay = Replay(**asdict(size), device=config.device, scaling=self.agent.scaling, prior=names)
+        self.replay = Replay(
+            **asdict(size),
+            device=config.device,
+            folder=config.train.replay_on_disk,
+            scaling=self.agent.scaling,
+            prior=names,
+        )
         for number, episode in numbered(prior, len(self.tasks)):
             self.replay.append(episode, number=number)
         self._choice = TaskChoice(len(self.tasks), trials_per_iteration(config), worst=False, seed=config.seed)
