@@ -9,10 +9,11 @@ Shapes: O observation, A action, H context length, Z context variable.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gymnasium
 import numpy as np
+import torch
 
 from mql.agent.agent import Agent
 from mql.bench.subjects import (
@@ -27,7 +28,7 @@ from mql.bench.subjects import (
 )
 from mql.bench.timing import SGEMM_GFLOP, Call, Results, alternate, announce, make_sgemm, medians
 from mql.config.schema import AgentConfig
-from mql.errors import missing_package
+from mql.errors import UserError, missing_package
 from mql.kernels.products import bfloat16_in_hardware
 from mql.types import FloatArray
 
@@ -57,6 +58,7 @@ class Sizes:
     episode_length: int = 200
     updates: int = 20
     rounds: int = 9
+    device: str = "cpu"
 
 
 FULL = Sizes()
@@ -66,17 +68,20 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     """Time updates of both profiles, the peer's updates and a large product of matrices in turn.
 
     Raises:
-        UserError: stable-baselines3 is not installed.
+        UserError: stable-baselines3 is not installed, or PyTorch sees no such device.
     """
+    if sizes.device == "cuda" and not torch.cuda.is_available():
+        mend = "leave --device out, or install PyTorch for this machine's GPU"
+        raise UserError("PyTorch sees no CUDA device", where="--device", mend=mend)
     announce(f"learner: filling replays with {sizes.transitions:,} transitions")
     contenders: dict[str, Call] = {"sb3_td3": _peer(sizes)}
-    contenders["paper"] = _repeat(_update(sizes, _agent_config("paper", sizes), sizes.paper_batch), sizes.updates)
-    contenders["fast"] = _repeat(_update(sizes, _agent_config("fast", sizes), sizes.fast_batch), sizes.updates)
-    if bfloat16_in_hardware():
+    contenders["paper"] = _repeat(_update(sizes, _agent_config("paper", sizes), sizes.paper_batch), sizes)
+    contenders["fast"] = _repeat(_update(sizes, _agent_config("fast", sizes), sizes.fast_batch), sizes)
+    if sizes.device == "cpu" and bfloat16_in_hardware():
         bfloat16 = _agent_config("fast", sizes, precision="bfloat16")
-        contenders["fast_bfloat16"] = _repeat(_update(sizes, bfloat16, sizes.fast_batch), sizes.updates)
+        contenders["fast_bfloat16"] = _repeat(_update(sizes, bfloat16, sizes.fast_batch), sizes)
     announce(f"learner: {sizes.rounds} rounds of {sizes.updates} updates each, on {threads} threads")
-    seconds = medians(alternate({**contenders, "sgemm": make_sgemm()}, rounds=sizes.rounds))
+    seconds = medians(alternate({**contenders, "sgemm": make_sgemm(sizes.device)}, rounds=sizes.rounds))
     sgemm_gflops = SGEMM_GFLOP / seconds.pop("sgemm")
     return _results(sizes, {name: spent / sizes.updates for name, spent in seconds.items()}, sgemm_gflops)
 
@@ -116,7 +121,7 @@ def _agent_config(profile: str, sizes: Sizes, **changes: object) -> AgentConfig:
 
 
 def _update(sizes: Sizes, config: AgentConfig, batch: int) -> Call:
-    agent = Agent(sizes.obs_dim, sizes.action_dim, config, seed=0)
+    agent = Agent(sizes.obs_dim, sizes.action_dim, config, seed=0, device=sizes.device)
     replay = fill_replay(
         obs_dim=sizes.obs_dim,
         action_dim=sizes.action_dim,
@@ -124,16 +129,19 @@ def _update(sizes: Sizes, config: AgentConfig, batch: int) -> Call:
         tasks=sizes.tasks,
         transitions=sizes.transitions,
         episode_length=sizes.episode_length,
+        device=sizes.device,
     )
     if agent.state_dim:
         replay.refresh_states(agent.online.critic_encoder)
     return make_update(agent, replay, batch)
 
 
-def _repeat(call: Call, times: int) -> Call:
+def _repeat(call: Call, sizes: Sizes) -> Call:
     def repeat() -> None:
-        for _ in range(times):
+        for _ in range(sizes.updates):
             call()
+        if sizes.device == "cuda":
+            torch.cuda.synchronize()  # updates are only queued until then
 
     return repeat
 
@@ -152,10 +160,11 @@ def _peer(sizes: Sizes) -> Call:
         batch_size=sizes.peer_batch,
         policy_delay=sizes.policy_delay,
         policy_kwargs={"net_arch": list(sizes.hidden_sizes)},
-        device="cpu",
+        device=sizes.device,
     )
     peer.learn(sizes.peer_steps)
-    return lambda: peer.train(sizes.updates, sizes.peer_batch)
+    one_turn = replace(sizes, updates=1)
+    return _repeat(lambda: peer.train(sizes.updates, sizes.peer_batch), one_turn)
 
 
 class RandomNumbers(gymnasium.Env[FloatArray, FloatArray]):

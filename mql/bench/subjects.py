@@ -41,8 +41,9 @@ def fill_replay(
     transitions: int,
     episode_length: int,
     folder: str | None = None,
+    device: str = "cpu",
 ) -> Replay:
-    """Return a full replay of random episodes, in memory or in a file of `folder`.
+    """Return a full replay of random episodes, in memory, in a file of `folder`, or on a GPU.
 
     Every task holds as many whole episodes as fit into its share of `transitions`, and at least one.
     """
@@ -54,6 +55,7 @@ def fill_replay(
         episode_length=episode_length,
         context_dim=context_dim,
         folder=folder,
+        device=device,
     )
     rng = generator(0, "bench replay")
     for task in range(tasks):
@@ -80,7 +82,7 @@ def _random_episode(rng: np.random.Generator, obs_dim: int, action_dim: int, len
 def make_update(agent: Agent, replay: Replay, transitions: int) -> Call:
     """Return a call that makes one update as training does: sample `transitions` of them, then learn."""
     learner, plan = agent.learner(lr=agent.config.lr), context_plan(agent.config)
-    rng, noise = generator(0, "bench draws"), torch_generator(0, "bench noise")
+    rng, noise = generator(0, "bench draws"), torch_generator(0, "bench noise", device=str(replay.device))
 
     def update() -> None:
         learner.update(replay.sample(transitions, plan, rng), generator=noise)

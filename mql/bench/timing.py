@@ -60,11 +60,17 @@ def medians(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return {name: median(values) for name, values in seconds.items()}
 
 
-def make_sgemm() -> Call:
+def make_sgemm(device: str = "cpu") -> Call:
     """Return a call that multiplies two float32 matrices [2048, 2048] (SGEMM_GFLOP of arithmetic)."""
-    a, b = torch.rand(2, SGEMM_SIZE, SGEMM_SIZE, generator=torch.Generator().manual_seed(0))
+    a, b = torch.rand(2, SGEMM_SIZE, SGEMM_SIZE, generator=torch.Generator().manual_seed(0)).to(device)
     out = torch.empty_like(a)
-    return lambda: torch.mm(a, b, out=out)
+
+    def multiply() -> None:
+        torch.mm(a, b, out=out)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return multiply
 
 
 def measure_sgemm(*, rounds: int = 5) -> float:

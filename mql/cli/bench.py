@@ -43,6 +43,7 @@ PARTS: Mapping[str, Callable[..., Results]] = {
     "collecting": collecting.measure,
     "peer": peer.measure,
 }
+_SIZED: Mapping[str, Any] = {"learner": learner.FULL, "peer": peer.FULL}  # parts that options change
 ON_ONE_THREAD = ("acting", "controller", "q-learning")  # a robot's control loop has one, and so has a lane of DQN
 PROFILE = "fast"  # every part measures it; what belongs to the paper's alone is named so in the results
 
@@ -76,18 +77,20 @@ UNITS_BY_ENDING = {
 }
 
 
-def bench(part: str, *, threads: int | None, as_json: bool, of_peer: Mapping[str, str | int | None]) -> None:
-    """Do what `mql bench` does; the arguments are the command's, and those of the part peer alone in `of_peer`.
+def bench(part: str, *, threads: int | None, as_json: bool, options: Mapping[str, str | int | None]) -> None:
+    """Do what `mql bench` does; the arguments are the command's, and those of single parts in `options`.
 
     Raises:
         UserError: there is no such part, an option is not for it, or a peer's package is missing.
     """
     if part not in PARTS:
         raise UserError(f"there is no benchmark {part!r}", where="mql bench", mend=nearest(part, PARTS))
-    given = {name: value for name, value in of_peer.items() if value is not None}
-    if given and part != "peer":
-        option = f"--{next(iter(given)).replace('_', '-')}"
-        raise UserError(f"{option} is an option of the part peer", where=f"mql bench {part}", mend="leave it out")
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        of = "learner" if name == "device" else "peer"
+        if part != of:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} is an option of the part {of}", where=f"mql bench {part}", mend="leave it out")
     report = run(part, threads or usable_cores(), **given)
     if as_json:
         print_json(report)
@@ -96,11 +99,11 @@ def bench(part: str, *, threads: int | None, as_json: bool, of_peer: Mapping[str
 
 
 def run(part: str, threads: int, **sizes: Any) -> Results:
-    """Measure one part on `threads` threads and return the JSON value of the contract; `sizes` are of the peer's."""
+    """Measure one part on `threads` threads and return the JSON value of the contract; `sizes` are some of its own."""
     threads = 1 if part in ON_ONE_THREAD else threads
     keep_freed_memory()
     limit_threads(threads)
-    results = PARTS[part](threads, **({"sizes": replace(peer.FULL, **sizes)} if sizes else {}))
+    results = PARTS[part](threads, **({"sizes": replace(_SIZED[part], **sizes)} if sizes else {}))
     # A part that compares itself with the machine's limit has measured it in turn with its own figures.
     sgemm_gflops = results.get("sgemm_gflops") or measure_sgemm()
     machine = describe_machine(threads, sgemm_gflops)

@@ -17,6 +17,7 @@ import torch
 from mql.agent.agent import Agent
 from mql.bench import acting, adaptation, controller, growth, gru, learner, replay, simulation, timing
 from mql.bench.subjects import act_in_loop, agent_config, fill_replay
+from mql.cli import app
 from mql.cli import bench as cli_bench
 from mql.collecting.rollout import collect
 from mql.tasks.families.locomotion.cheetah_vel import cheetah_vel
@@ -275,3 +276,13 @@ def test_the_groups_of_growth_are_those_of_the_contract() -> None:
     assert growth.FULL.context_lengths == (10, 20, 40, 80)
     assert growth.FULL.buffers == (10_000, 100_000, 1_000_000)
     assert growth.FULL.parallel == (8, 16, 32, 64, 128, 256, 512)
+
+
+def test_the_learners_device_is_asked_for_and_must_be_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert app.run(["bench", "learner", "--device", "cuda"]) == 2
+    assert "PyTorch sees no CUDA device (--device)" in capsys.readouterr().err
+    assert app.run(["bench", "gru", "--device", "cpu"]) == 2
+    assert "--device is an option of the part learner (mql bench gru)" in capsys.readouterr().err

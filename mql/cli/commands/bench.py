@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,6 +40,10 @@ def bench(
     seed: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Its seed (part peer).", show_default="0")
     ] = None,
+    device: Annotated[
+        Literal["cpu", "cuda"] | None,
+        typer.Option(help="Where updates are made (part learner).", show_default="cpu"),
+    ] = None,
 ) -> None:
     """Measure how fast one part runs, compared with its peers; or, part peer, what a peer learns.
 
@@ -48,4 +52,4 @@ def bench(
     from mql.cli.bench import bench
 
     of_peer = {"algorithm": algorithm, "family": family, "env_steps": env_steps, "episodes": episodes, "seed": seed}
-    bench(part, threads=threads, as_json=as_json, of_peer=of_peer)
+    bench(part, threads=threads, as_json=as_json, options={**of_peer, "device": device})
