@@ -26,6 +26,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from mql.robots.description import View
 from mql.tasks.distributions import Choice, Value
 from mql.tasks.families.robotics.environment import make_robotics, set_task, simulation_of
 from mql.tasks.family import FloatArray, Split
@@ -39,6 +40,7 @@ NUMBERS = tuple(float(job) for job in range(len(JOBS)))
 # Neighbours in the list are tested, so that every job is both in training and in test, but never the same pair.
 TEST_PAIRS = tuple((job, job + 1) for job in range(len(JOBS) - 1))
 TRAIN_PAIRS = tuple(pair for pair in combinations(range(len(JOBS)), 2) if pair not in TEST_PAIRS)
+VIEW = View(body="panda0_link4", distance=3.0, azimuth=70.0, elevation=-35.0)  # as the robot franka-kitchen is shown
 PROBE_START, PROBE_EVERY = 20, 40  # steps: the probe finishes one job after another
 
 
@@ -54,6 +56,7 @@ class KitchenTask(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         kitchen: Any = env.unwrapped
         self._kitchen = kitchen
+        kitchen.view = VIEW  # for pictures: the first of the model's own cameras is inside the counter
         self._dense = dense
         self._goals: dict[str, Any] = dict(kitchen.goal)
         self._way: dict[str, float] = {}
