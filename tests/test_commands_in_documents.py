@@ -47,6 +47,7 @@ SMALL = {
 ELSEWHERE = {
     "mql study examples/studies/point-robot.yaml": "docs/studies.md",
     "mql bench controller": "tests/bench/test_parts.py",
+    "mql bench learner": "tests/bench/test_parts.py",
     "python examples/desk_arm/to_the_robot.py -o runs/desk-arm": "tests/test_example_desk_arm.py",
 }
 # What ends otherwise than with success on a machine that has no display, or before anything was trusted.
