@@ -42,7 +42,7 @@ def bench(
     ] = None,
     device: Annotated[
         Literal["cpu", "cuda"] | None,
-        typer.Option(help="Where updates are made (part learner).", show_default="cpu"),
+        typer.Option(metavar="cpu|cuda", help="Where updates are made (part learner).", show_default="cpu"),
     ] = None,
 ) -> None:
     """Measure how fast one part runs, compared with its peers; or, part peer, what a peer learns.
