@@ -352,7 +352,7 @@ if not SMALL:
 #   is wanted, a search for the context is enough; where it can't, parameters have to move.
 # - In range the propensity finds the right tasks, and yet the paper's method gains little here: re-weighted old
 #   transitions still carry the rewards of old tasks. That holds on larger problems, too, with the figures in
-#   [docs/adaptation.md](../docs/adaptation.md#what-pays-where).
+#   [docs/adaptation.md](../docs/adaptation.md#what-helps-where).
 # - In range there is little left to win, as notebook 2 has shown. The gate sees to it that nothing much is lost.
 # - This is one agent of one training seed, on a toy. [Notebook 5](05_comparing_methods.ipynb) says how much (and how
 #   little) that proves.

@@ -205,7 +205,7 @@ def _families_table() -> str:
         row = family.summary_row()
         splits = " / ".join(str(row["splits"].get(split, 0)) for split in ("train", "validation", "test", "ood"))
         hidden = ", ".join(key for key, parameter in family.parameters.items() if parameter.hidden) or "none"
-        stepped = "side by side" if family.native else "by workers"
+        stepped = "batched" if family.native else "by workers"
         sizes = f"{row['obs_dim']} / {row['action_dim']}"
         rows.append(
             f"| `{name}` | {family.summary} | {hidden} | {sizes} | {family.episode_length} | {splits} | {stepped} |"

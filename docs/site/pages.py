@@ -1,4 +1,4 @@
-"""Pages of the site that are made from the code, so that they say what it does."""
+"""Pages of the site that are made from the code, so that they match it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CODE = ("mql", "tasks", "robots")
 
 def commands() -> str:
     """Return the page of all commands with their arguments and options."""
-    lines = ["# Commands", "", "Made from the command line itself: `mql COMMAND --help` says the same.", ""]
+    lines = ["# Commands", "", "Made from the command line itself: `mql COMMAND --help` shows the same.", ""]
     for name, command in _commands(typer.main.get_command(app), "mql"):
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         options = [p for p in command.params if p.param_type_name == "option"]
@@ -36,7 +36,7 @@ def commands() -> str:
 def python() -> str:
     """Return the page of the public names, which mkdocstrings fills from their docstrings."""
     homes = mql._HOMES  # where each public name is read from
-    lines = ["# Python", "", "The public names of `mql`; [From Python](../python.md) shows them at work.", ""]
+    lines = ["# Python", "", "The public names of `mql`; [From Python](../python.md) shows them in use.", ""]
     for name in mql.__all__:
         if name in homes:
             module, attribute = homes[name]
@@ -52,12 +52,12 @@ def python() -> str:
 
 
 def errors() -> str:
-    """Return the page of the errors that users can mend, by the file that raises them."""
+    """Return the page of the errors that users can fix, by the file that raises them."""
     lines = [
         "# Errors",
         "",
-        "Each error is one line: what is wrong, where in brackets, and after a colon how to mend it; the command ends",
-        "with status 2. These are all that the code can say. What stands in braces is filled in.",
+        "Each error is one line: what is wrong, where in brackets, and after a colon how to fix it; the command ends",
+        "with status 2. The code raises no others. Parts in braces are filled in.",
         "",
     ]
     for folder in CODE:
@@ -66,7 +66,7 @@ def errors() -> str:
                 continue
             found = dict.fromkeys(_errors_in(ast.parse(path.read_text(encoding="utf-8"))))
             if found:
-                lines += [f"## {path.relative_to(ROOT)}", "", "| what | how to mend it |", "| --- | --- |"]
+                lines += [f"## {path.relative_to(ROOT)}", "", "| what | how to fix it |", "| --- | --- |"]
                 lines += [f"| {what} | {mend} |" for what, mend in found] + [""]
     return "\n".join(lines)
 
@@ -90,7 +90,7 @@ def _help(parameter: Any) -> str:
 
 
 def _errors_in(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Yield (what, how to mend it) of each error that a file raises."""
+    """Yield (what, how to fix it) of each error that a file raises."""
     functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     for function in functions:
         texts = _texts(function)
