@@ -12,57 +12,61 @@ ADVISABLE = 20  # recorded episodes: what learning from them alone takes where d
 def in_words(report: Report) -> str:
     """Say in words what the report of an adaptation holds: what was played, tried out, kept and rolled back."""
     if report.get("failed"):
-        return f"{report['method']}: adaptation failed, and the agent is as it was: {report['failed']}"
+        return f"{report['method']}: adaptation failed, the agent is unchanged: {report['failed']}"
     if "data" in report:
         return _learned_from_data(report)
     method, played = report["method"], _episodes(report["episodes_charged"])
     if method == "context" and report.get("carry_episodes") and report["episodes_charged"]:
-        return f"context: it goes on from {played} of the new task into every episode to come; nothing was learned"
+        return f"context: every episode starts from the context after {played} of the new task; nothing was learned"
     if method == "context":
-        return "context: nothing was played and nothing learned; the running episode tells the agent its task"
+        return "context: nothing was played or learned; the agent infers its task from the running episode"
     if method == "continue":
         updates, moved = report["more_updates"], report["distance_moved"]
-        return f"continue: {updates} more updates on stored data, and no look at the new task; moved by {moved:.1%}"
+        return f"continue: {updates} more updates on stored data, none on the new task; parameters moved by {moved:.1%}"
     if method == "paper":
         step2 = (
-            "no stored transition looked like it, so none was used"
+            "no stored transition resembled it, so none was used"
             if report["step2_skipped"]
-            else "learned from them, too"
+            else "they were learned from, too"
         )
-        worth = f"stored transitions are worth {report['normalized_ess']:.0%} of their number"
-        ess = f"weighted by how much they look like it, {worth}"
+        worth = f"their effective sample size is {report['normalized_ess']:.0%}"
+        ess = f"stored transitions weighted by similarity to it, {worth}"
         moved = f"parameters moved by {report['distance_moved']:.1%}"
         if report.get("distance_free") is not None:
-            moved += f", without the pull by {report['distance_free']:.1%}"
+            moved += f", by {report['distance_free']:.1%} without the pull"
         return f"paper: {played} of the new task; {ess}; {step2}; {moved}"
-    begin = f"{method}{_how(report)}: {played} of the new task, those of trying out included"
+    begin = f"{method}{_how(report)}: {played} of the new task, including trials"
     rounds = report.get("rounds") or []
     if method == "search":
         tried = report["tried"]
         if not tried:
-            return f"{begin}; too few to try another context (give 2 or more)"
+            return f"{begin}; too few to try another context (allow 2 or more)"
         outcome = _went(rounds[-1]) if rounds and report["accepted"] else "none was better by more than chance"
         return f"{begin}; {tried} other contexts were tried: {outcome}"
     if not rounds:
         few = report["episodes_charged"] < 2 and not report.get("reward_r2")
-        why = "too few to learn and to try it out (give 2 or more)" if few else "there was nothing to learn from them"
-        return f"{begin}; {why}, and the agent is as it was"
+        why = (
+            "too few to learn and try out the result (allow 2 or more)"
+            if few
+            else "there was nothing to learn from them"
+        )
+        return f"{begin}; {why}, so the agent is unchanged"
     told = "; ".join(f"round {place}: {_went(one)}" for place, one in enumerate(rounds, start=1))
-    end = f"parameters moved by {report['distance_moved']:.1%}" if report["accepted"] else "the agent is as it was"
+    end = f"parameters moved by {report['distance_moved']:.1%}" if report["accepted"] else "the agent is unchanged"
     return f"{begin}; {told}; {end}"
 
 
 def _learned_from_data(report: Report) -> str:
-    """Say what became of episodes that were recorded elsewhere: what is learned from them, nobody has tried out."""
+    """Describe an adaptation to episodes that were recorded elsewhere: what is learned from them is untested."""
     data, method = report["data"], report["method"]
     begin = f"{method}{_how(report)}: {_episodes(data['episodes'])} recorded elsewhere, {data['steps']} steps"
     if method == "context":
-        return f"{begin}; the context goes on from them into every episode to come, and nothing was learned"
+        return f"{begin}; every episode starts from the context after them, and nothing was learned"
     if method != "paper" and not report["accepted"]:
-        return f"{begin}; there was nothing to learn from them, and the agent is as it was"
+        return f"{begin}; there was nothing to learn from them, so the agent is unchanged"
     few = f"; {ADVISABLE} or more are advisable" if data["episodes"] < ADVISABLE else ""
     moved = f"parameters moved by {report['distance_moved']:.1%}"
-    return f"{begin}; {moved}; kept unseen: nothing was tried out, so it may be worse than before{few}"
+    return f"{begin}; {moved}; kept untested, so it may be worse than before{few}"
 
 
 def _how(report: Report) -> str:
@@ -78,7 +82,7 @@ def _how(report: Report) -> str:
         found = ", ".join(f"{name} {_value(value)}" for name, value in report["found_task"].items())
         parts.append(f"its rewards fit a task with {found}")
     elif report.get("reward_r2") is not None:
-        parts.append(f"its rewards don't tell the task, R2 {report['reward_r2']:.2f}")
+        parts.append(f"its rewards don't identify the task, R2 {report['reward_r2']:.2f}")
     return f" ({'; '.join(parts)})" if parts else ""
 
 
@@ -86,16 +90,16 @@ def _learned(report: Report) -> str:
     """Say what became of a learned model of the reward; too few transitions, or rewards all alike, have none."""
     r2, old = report["reward_r2"], report.get("old_episodes")
     if r2 is None:
-        return "no model of its reward can be learned from them"
+        return "no reward model can be learned from them"
     text = f"a learned model explains its rewards with R2 {r2:.2f}"
-    return f"{text}, too little" if old is None else f"{text} and knows {_episodes(old)} of the store"
+    return f"{text}, too little" if old is None else f"{text} and covers {_episodes(old)} of the store"
 
 
 def _went(one: Report) -> str:
     if one.get("not_finite"):
-        return f"not kept, as {one['not_finite']} is not finite (a lower adapt.round_lr may do)"
+        return f"not kept, as {one['not_finite']} is not finite (a lower adapt.round_lr may help)"
     if one["after"] is None:
-        return "kept unseen"
+        return "kept untested"
     change = f"return from {one['before']:.4g} to {one['after']:.4g}"
     return f"{change}, kept" if one["accepted"] else f"{change}, rolled back"
 

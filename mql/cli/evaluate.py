@@ -72,7 +72,7 @@ def evaluate(
                 films = film_evaluation(studio, video, agent_of, results, on_task)
             record["tasks"] = [{**row, **film} for row, film in zip(record["tasks"], films, strict=True)]
     if isinstance(agent_of, Adapted) and adapting:
-        tell_aside("note: zero-shot is the agent as it was saved; it cannot adapt again without its run")
+        tell_aside("note: zero-shot is the agent as saved; it cannot adapt again without its run")
     print_json(record) if as_json else print_evaluation(record)
     if video is not None and not as_json:
         tell(f"films: {video}")

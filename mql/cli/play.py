@@ -148,8 +148,8 @@ def _warn(told: Sequence[Told], out: Path) -> None:
     """Say where an episode that was played again for its pictures went otherwise."""
     for one in told:
         if not one.as_measured:
-            why = f"played again to be drawn, the episode ({one.label}) got other rewards"
-            tell_aside(f"warning: {out}: {why}; the film shows the second time")
+            why = f"replayed for rendering, the episode ({one.label}) got different rewards"
+            tell_aside(f"warning: {out}: {why}; the film shows the replay")
 
 
 def _check_adapted(path: Path, adapted: bool, checkpoint: int | None) -> None:

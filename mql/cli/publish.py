@@ -85,7 +85,7 @@ def add(given: argparse.Namespace) -> int:
         print(f"{added.what}: {added.path}")
         notes = added.path.parents[1] / NOTES
         if added.what == "replaced" and notes.exists():
-            print(f"note: look whether {notes} speaks of the run that went", file=sys.stderr)
+            print(f"note: check whether {notes} refers to the removed run", file=sys.stderr)
     if changed:
         _write(given.results.resolve().parent, read_results(given.results))
     return refused

@@ -75,7 +75,7 @@ def quickstart(path: Path, *, overrides: Sequence[str] = ()) -> dict[str, JSON]:
         print("an arm learns to reach targets that it cannot see; then it is tested on new ones", file=sys.stderr)
         with Display(job.run, config) as display:
             inside = job.train(display)
-        print("and on targets farther away than any it was trained on", file=sys.stderr)
+        print("and on targets farther away than any in training", file=sys.stderr)
         with task_bar("adapting") as on_task:
             outside = open_run(path).evaluate(split="ood", on_task=on_task)
         groups = {name: _stages(record["tasks"]) for name, record in zip(GROUPS, (inside, outside), strict=True)}

@@ -130,7 +130,9 @@ def _of_study(path: Path) -> tuple[dict[Path, Place | None], list[str]]:
     notes = [f"{study.name}: {waiting} of {waiting + len(begun)} runs have not begun."] if waiting else []
     others = [folder for folder in find_runs(path)[0] if folder.resolve() not in begun]
     if others:
-        notes.append(f"{study.name}: {len(others)} runs in its folder are no longer in its file, and left out here.")
+        notes.append(
+            f"{study.name}: {len(others)} runs in its folder are no longer in its file, and are left out here."
+        )
     return begun, notes
 
 

@@ -68,7 +68,7 @@ def print_family(description: Row) -> None:
                 table.add_row(each["name"], each["unit"], str(place), f"{each['minus']:g}", f"{each['per']:g}")
             _print(table)
     if own := description.get("text"):
-        _print("in its own words:", *own.splitlines())
+        _print("description:", *own.splitlines())
     if lines := description.get("episodes"):
         _print("in each episode:", *(f"  {line}" for line in lines))
 
@@ -135,7 +135,7 @@ def print_evaluation(record: Row) -> None:
     charged = [row["episodes_charged"] for row in rows if row.get("episodes_charged") is not None]
     if charged:
         kept = [row["accepted"] for row in rows if row.get("accepted") is not None]
-        told = f"; something was kept in {sum(kept)} of {len(kept)} tasks" if kept else ""
+        told = f"; kept in {sum(kept)} of {len(kept)} tasks" if kept else ""
         mean = sum(charged) / len(charged)
         average = "" if len(set(charged)) == 1 else "on average "
         _print(f"adapted by {rows[0].get('method')} with {average}{mean:.3g} episodes of each new task{told}")
@@ -143,7 +143,7 @@ def print_evaluation(record: Row) -> None:
         if "fault" in row:
             _print(f"left out: {row['fault']}")
         if row.get("failed"):
-            _print(f"adaptation failed in a task, zero-shot stands: {row['failed']}")
+            _print(f"adaptation failed in a task, zero-shot is used: {row['failed']}")
         if "random_fault" in row:
             _print(f"random actions failed in a task: {row['random_fault']}")
     if record.get("shared_splits"):

@@ -123,7 +123,7 @@ def show_in_window(
         window = open_window(shown.model, data)
         try:
             _aim(window, shown, camera)
-            tell(f"{family.name}, {task.split} task: {name_values(task.parameters)}; close the window to end")
+            tell(f"{family.name}, {task.split} task: {name_values(task.parameters)}; close the window to stop")
             play(env, actor, shown.model, data, window, seed=seed, seconds=family.control_timestep)
         finally:
             window.close()

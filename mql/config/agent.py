@@ -75,7 +75,7 @@ class AgentConfig(Section):
     )
     context_dim: Width = Field(default=30, description="Size of the context variable z, and its encoder's width.")
     context_length: Annotated[Count, Field(le=100_000)] = Field(
-        default=20, description="Last steps that z is computed from (context_mode window)."
+        default=20, description="Number of last steps that z is computed from (context_mode window)."
     )
     use_context: bool = Field(default=True, description="False: a context-blind agent, for comparison.")
     context_mode: Literal["carry", "window"] = Field(
@@ -84,7 +84,7 @@ class AgentConfig(Section):
     )
     context_elements: Annotated[tuple[ContextPart, ...], AfterValidator(_context_parts)] = Field(
         default=CONTEXT_PARTS,
-        description="What z is computed from at every step; without reward, the policy acts where none is measured.",
+        description="What z is computed from at every step; without reward, the policy can act where none is measured.",
     )
     segment_length: Annotated[Count, Field(le=100_000)] = Field(
         default=16, description="Transitions learned from per encoder pass (context_mode carry)."
@@ -98,7 +98,7 @@ class AgentConfig(Section):
     layer_norm: bool = Field(default=True, description="Layer normalisation in the critics.")
     critic: Literal["squared", "hl_gauss", "c51"] = Field(
         default="squared",
-        description="What a critic says: a number (squared error), or a histogram of values (cross-entropy; HL-Gauss "
+        description="Output of a critic: a number (squared error), or a histogram of values (cross-entropy; HL-Gauss "
         "or C51).",
     )
     value_min: Value | None = Field(
@@ -109,12 +109,12 @@ class AgentConfig(Section):
     value_bins: Annotated[Count, Field(ge=11, le=10_000)] = Field(default=101, description="Bins of a histogram.")
     value_spacing: Literal["even", "fine"] = Field(
         default="even",
-        description="Widths of the bins: equal, or narrow near 0, where small values are to be told beside large ones.",
+        description="Widths of the bins: equal, or narrow near 0, to resolve small values as well as large ones.",
     )
     lr: StepSize = Field(default=1e-3, description="Learning rate of Adam in meta-training.")
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
     n_step: Annotated[Count, Field(le=1000)] = Field(
-        default=1, description="Rewards that a critic's target sums up before it asks the target critics what follows."
+        default=1, description="Rewards that a critic's target sums up before it bootstraps from the target critics."
     )
     tau: Annotated[Positive, Field(le=1)] = Field(default=0.005, description="Polyak step of the target networks.")
     policy_delay: Annotated[Count, Field(le=10_000)] = Field(default=2, description="Critic updates per actor update.")
@@ -139,9 +139,9 @@ class AgentConfig(Section):
     reward_scale: AnySize = Field(default=1.0, description="Factor on rewards, in the context and in the losses.")
     normalize: bool = Field(
         default=False,
-        description="Standardise observations and rewards by their mean and spread over the random steps.",
+        description="Standardise observations and rewards by their mean and standard deviation over the random steps.",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
-        description="Type of the products between hidden layers; bfloat16 where the processor has it, as it is faster.",
+        description="Type of the products between hidden layers; bfloat16 is faster on processors that support it.",
     )

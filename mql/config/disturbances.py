@@ -28,21 +28,19 @@ class SensingConfig(Section):
         description="Largest constant error, in the same units: drawn once per episode, uniform within +- bias.",
     )
     delay_s: Delay | TaskNumber = Field(
-        default=0.0, description="Age of what is seen, s; the nearest whole number of control steps."
+        default=0.0, description="Delay of observations, s; rounded to whole control steps."
     )
     history: Annotated[Count, Field(le=10_000)] = Field(
-        default=1, description="Observations that are seen at once, the newest first."
+        default=1, description="Number of observations given at once, the newest first."
     )
 
 
 class ActuationConfig(Section):
     """What becomes of every action on its way to the simulation; the context keeps what was commanded."""
 
-    delay_s: Delay | TaskNumber = Field(
-        default=0.0, description="How long an action is on its way, s; the nearest whole number of control steps."
-    )
+    delay_s: Delay | TaskNumber = Field(default=0.0, description="Delay of actions, s; rounded to whole control steps.")
     gain: Value | tuple[Value, ...] | TaskNumber = Field(
-        default=1.0, description="Factor of an action: one number, or one for each of the action's."
+        default=1.0, description="Factor on actions: one number, or one per component."
     )
     rate_limit: Factor | tuple[Factor, ...] | TaskNumber | None = Field(
         default=None, description="Largest change of an action per second; null: none."
@@ -80,8 +78,11 @@ class RandomiseConfig(Section):
 class EnvConfig(Section):
     """What makes the family harder."""
 
-    sensing: SensingConfig = Field(default=SensingConfig(), description="How observations are seen.")
-    actuation: ActuationConfig = Field(default=ActuationConfig(), description="What becomes of actions.")
+    sensing: SensingConfig = Field(
+        default=SensingConfig(), description="Noise, bias, delay and history of observations."
+    )
+    actuation: ActuationConfig = Field(default=ActuationConfig(), description="Delay, gain and rate limit of actions.")
     randomise: RandomiseConfig = Field(
-        default=RandomiseConfig(), description="What differs from episode to episode in the model and is no task."
+        default=RandomiseConfig(),
+        description="What differs between episodes in the model without being a task parameter.",
     )

@@ -25,17 +25,17 @@ from mql.config.section import (
 class P3OConfig(Section):
     """Method p3o: an on-policy step, then off-policy steps as far as their effective sample size allows."""
 
-    lr: StepSize = Field(default=7e-4, description="Step size of RMSProp, which falls to 0 in a line over the run.")
+    lr: StepSize = Field(default=7e-4, description="Learning rate of RMSProp, which falls linearly to 0 over the run.")
     rms_decay: Fraction = Field(default=0.99, description="Decay of RMSProp's mean of squares.")
     rms_eps: Factor = Field(default=1e-5, description="What RMSProp adds to the root of that mean.")
-    max_norm: Factor = Field(default=0.5, description="Longer gradients are made that long.")
+    max_norm: Factor = Field(default=0.5, description="Gradients are clipped to this norm.")
     value_coef: Weight = Field(default=0.5, description="Factor of the values' squared error in every loss.")
     entropy_coef: Literal["auto"] | Weight = Field(
-        default="auto", description="Factor of the entropy in the on-policy loss; auto: 0, for choices 0.01."
+        default="auto", description="Factor of the entropy in the on-policy loss; auto: 0, for discrete actions 0.01."
     )
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
     gae_lambda: Fraction = Field(default=0.95, description="Lambda of the generalised advantage estimates.")
-    lanes: Episodes = Field(default=16, description="Environments that are stepped side by side.")
+    lanes: Episodes = Field(default=16, description="Environments that are stepped in parallel.")
     steps: Annotated[Count, Field(le=1_000_000)] = Field(
         default=16, description="Steps of each of them in an iteration, and of a stored segment."
     )
@@ -59,7 +59,7 @@ class P3OConfig(Section):
         default=(64, 64), description="Tanh layers of the actor, and of the critic."
     )
     normalize: bool = Field(
-        default=True, description="Networks read observations shifted and scaled by all that was seen so far."
+        default=True, description="Standardise observations by the running mean and standard deviation."
     )
 
     @model_validator(mode="after")

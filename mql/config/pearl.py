@@ -14,7 +14,7 @@ class PearlConfig(Section):
     kl_weight: Weight = Field(default=0.01, description="Factor of the belief's divergence from the prior (beta).")
     tasks_per_update: Episodes = Field(default=16, description="Tasks per update, which share train.batch_size.")
     context_transitions: Rows = Field(
-        default=64, description="Transitions of a task that its belief is made of in an update, at most."
+        default=64, description="Maximum number of a task's transitions from which an update computes its belief."
     )
     recent_episodes: Episodes = Field(default=2, description="Newest episodes of a task that these are drawn from.")
     trial_episodes: Episodes = Field(

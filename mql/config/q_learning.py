@@ -31,12 +31,12 @@ class QLearningConfig(Section):
         default=(128, 128), description="Units per hidden layer, for observations that are numbers."
     )
     filters: Width = Field(default=16, description="3x3 filters, for observations that are planes.")
-    conv_units: Width = Field(default=128, description="Units of the layer behind them.")
+    conv_units: Width = Field(default=128, description="Units of the layer after them.")
     n_step: Annotated[Count, Field(le=1000)] = Field(
-        default=1, description="Rewards of a return before the targets are asked what follows; rainbow: 3."
+        default=1, description="Rewards of a return before it bootstraps from the target network; rainbow: 3."
     )
     discount: Fraction = Field(default=0.99, description="Discount of later rewards.")
-    lr: StepSize = Field(default=2.5e-4, description="Step size of Adam.")
+    lr: StepSize = Field(default=2.5e-4, description="Learning rate of Adam.")
     adam_eps: Factor = Field(default=3.125e-4, description="What Adam adds to the root of its second moment.")
     batch_size: Rows = Field(default=32, description="Transitions of an update.")
     update_every: Count = Field(default=4, description="Environment steps for each update.")
@@ -45,20 +45,20 @@ class QLearningConfig(Section):
     )
     random_steps: Whole = Field(default=5000, description="Environment steps before the first update.")
     replay_capacity: Count = Field(default=100_000, description="Steps that are kept.")
-    epsilon_start: Fraction = Field(default=1.0, description="Share of random actions at first.")
+    epsilon_start: Fraction = Field(default=1.0, description="Initial share of random actions.")
     epsilon_end: Fraction = Field(default=0.1, description="And from `epsilon_steps` on.")
-    epsilon_steps: Count = Field(default=100_000, description="Environment steps over which it falls in a line.")
+    epsilon_steps: Count = Field(default=100_000, description="Environment steps over which it falls linearly.")
     priority_alpha: Annotated[NotNegative, Field(le=100)] = Field(
         default=0.5, description="Exponent of losses, by which transitions are drawn (rainbow)."
     )
-    beta_start: Fraction = Field(default=0.4, description="Exponent of importance weights at first (rainbow).")
+    beta_start: Fraction = Field(default=0.4, description="Initial exponent of importance weights (rainbow).")
     beta_steps: Count = Field(default=1_000_000, description="Environment steps over which it grows to 1 (rainbow).")
     atoms: Annotated[Count, Field(ge=2, le=10_000)] = Field(
         default=51, description="Values of a distribution (rainbow)."
     )
     value_min: Value = Field(default=-10.0, description="The lowest of them, a discounted return (rainbow).")
     value_max: Value = Field(default=10.0, description="The highest of them (rainbow).")
-    reset_optimizer: bool = Field(default=False, description="Forget Adam's moments at each copy to the targets.")
+    reset_optimizer: bool = Field(default=False, description="Reset Adam's moments at each copy to the targets.")
 
     @property
     def updates_per_copy(self) -> int:

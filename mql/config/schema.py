@@ -47,12 +47,12 @@ from mql.types import CONTEXT_PARTS, OnCluster, Workforce
 
 
 class CollectConfig(Section):
-    """How episodes are collected, in training and in evaluations; no number depends on it."""
+    """How episodes are collected, in training and in evaluations; results do not depend on it."""
 
     workers: Literal["auto"] | Annotated[Count, Field(le=1024)] = Field(
         default="auto",
-        description="Worker processes that play episodes, or threads that share the simulation of families stepped "
-        "side by side; p3o: processes that share its lanes, with 1 none; auto: as many as `threads`.",
+        description="Worker processes that play episodes, or threads that share the simulation of families that are "
+        "batched; p3o: processes that share its lanes, with 1 none; auto: as many as `threads`.",
     )
     engine: Literal["local", "ray"] = Field(
         default="local",
@@ -73,16 +73,16 @@ class TrainConfig(Section):
     random_steps: Whole = Field(default=10_000, description="Random steps before the first update, over all tasks.")
     random_actions: Literal["uniform", "held", "waypoints", "play"] = Field(
         default="uniform",
-        description="Actions of the random steps: new at each, kept for a while, to random places, or at the object.",
+        description="Actions of the random steps: new at each, held for a while, to random places, or at the object.",
     )
-    episodes_per_iteration: Episodes = Field(default=16, description="Episodes collected side by side between updates.")
+    episodes_per_iteration: Episodes = Field(default=16, description="Episodes collected in parallel between updates.")
     batch_size: Rows = Field(default=512, description="Transitions per update.")
     env_steps_per_update: Annotated[Positive, Field(ge=0.001, le=1_000_000)] = Field(
         default=8.0, description="Environment steps collected for each update."
     )
     anneal_steps: Whole = Field(
         default=0,
-        description="Last environment steps of the run (at most half of it), over which the rate falls to a tenth.",
+        description="Last environment steps (at most half of the run), over which the learning rate falls to a tenth.",
     )
     replay_capacity: Count = Field(default=1_000_000, description="Transitions kept for learning, over all tasks.")
     replay_on_disk: FilePath | None = Field(
@@ -102,21 +102,21 @@ class TrainConfig(Section):
     )
     task_sampling: Literal["even", "worst"] = Field(
         default="even",
-        description="Tasks that are collected: all equally often, or, at every second place, one of the worst quarter.",
+        description="Tasks that are collected: all equally often, or every second time one of the worst quarter.",
     )
     relabel_share: Fraction = Field(
         default=0.0,
-        description="Share of collected episodes that are also learned from as episodes of another training task.",
+        description="Share of collected episodes that are also relabelled as episodes of another training task.",
     )
     relabel_to: Literal["random", "best"] = Field(
-        default="random", description="Which task: any, or of ten the one in which the episode is worth most."
+        default="random", description="Which task: any, or of ten the one in which the episode has the highest return."
     )
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
     keep_checkpoints: Count = Field(default=5, description="Newest checkpoints that are kept.")
     prior_data: Files = Field(
         default=(),
-        description="Files of episodes that were recorded earlier: tasks of their own that are learned from, too.",
+        description="Files of episodes recorded earlier, used as additional training tasks.",
     )
     prior_columns: FilePath | None = Field(
         default=None, description="A column map for these files, where they need one (docs/own-data.md)."
@@ -136,14 +136,14 @@ class EvaluateConfig(Section):
 
     split: Literal["test", "train", "ood", "validation", "validation-ood"] = Field(
         default="test",
-        description="Tasks of the last evaluation, and of `mql evaluate`; those while training are on validation.",
+        description="Tasks of the last evaluation, and of `mql evaluate`; evaluations during training use validation.",
     )
-    tasks: Count = Field(default=10, description="Validation tasks per evaluation while training.")
+    tasks: Count = Field(default=10, description="Validation tasks per evaluation during training.")
     final_tasks: Count = Field(default=30, description="Tasks of the last evaluation.")
     evaluation_episodes: Episodes = Field(default=1, description="Episodes per task, zero-shot and adapted each.")
     seed: Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=2**63 - 1)] | None = Field(
         default=0,
-        description="Seed of evaluations and adaptations (resets, noise, draws), whatever `seed` is; null: that one.",
+        description="Seed of evaluations and adaptations (resets, noise, draws), independent of `seed`; null: `seed`.",
     )
     adapt_while_training: bool = Field(default=False, description="Adapt in every evaluation, not only in the last.")
 
@@ -158,11 +158,11 @@ class Config(Section):
     family: str = Field(pattern=NAME, description="Name of the task family.")
     method: Literal["mql", "td3", "td3-context", "oracle", "pearl", "rl2", "p3o", "dqn", "rainbow"] = Field(
         default="mql",
-        description="How it is learned; mql: Meta-Q-Learning; others to compare with (baselines.md); its sisters p3o "
+        description="How it is learned; mql: Meta-Q-Learning; others to compare with (baselines.md); related: p3o "
         "(p3o.md), dqn and rainbow (proximal.md).",
     )
     profile: Literal["fast", "paper"] = Field(
-        default="fast", description="Which set of defaults the other values start from."
+        default="fast", description="The set of defaults that the other values start from."
     )
     seed: Annotated[int, BeforeValidator(whole_number)] = Field(
         default=0, ge=0, le=2**63 - 1, description="Seed of every random stream."
@@ -171,11 +171,11 @@ class Config(Section):
     threads: Annotated[Count, Field(le=1024)] = Field(
         default=1,
         description="CPU threads for matrix products (another number rounds differently), and tasks adapted at once. "
-        "More than 1 only helps on cores that are idle.",
+        "More than 1 only helps on idle cores.",
     )
     tracking: Literal["none", "wandb", "tensorboard"] = Field(
         default="none",
-        description="Where metrics are sent besides the run directory: to Weights & Biases (section wandb), or to "
+        description="Where metrics are sent in addition to the run directory: Weights & Biases (section wandb), or "
         "TensorBoard files in it.",
     )
     start_from: Annotated[str, Field(pattern=PATH)] | None = Field(

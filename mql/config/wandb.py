@@ -19,5 +19,5 @@ class WandbConfig(Section):
     name: Label | None = Field(default=None, description="Its name; null: that of the run directory.")
     checkpoints: bool = Field(
         default=False,
-        description="Upload the agent of each checkpoint as an artifact, without the replay; its size is said.",
+        description="Upload the agent of each checkpoint as an artifact, without the replay; its size is reported.",
     )

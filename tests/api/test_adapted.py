@@ -72,7 +72,7 @@ def test_the_command_evaluates_it(folder: Path, capsys: pytest.CaptureFixture[st
     assert row["parameters"] == record["adapted_to"] == {"goal": [0.5, -0.25]}
     assert row["zero_shot_return"] == pytest.approx(written["adapted_return"]) and row["adapted_return"] is None
     assert (record["split"], record["env_steps"], record["family"]) == ("custom", 300, "point-robot")
-    assert err.splitlines() == ["note: zero-shot is the agent as it was saved; it cannot adapt again without its run"]
+    assert err.splitlines() == ["note: zero-shot is the agent as saved; it cannot adapt again without its run"]
     record = json.loads(called(capsys, "evaluate", folder, "--split", "ood", "--tasks", 3, "--no-adapt", "--json")[0])
     assert record["split"] == "ood" and len(record["tasks"]) == 3
     assert record == mql.Adapted.load(folder).evaluate(split="ood", tasks=3)

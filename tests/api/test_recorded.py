@@ -170,7 +170,7 @@ def test_the_command_says_that_nothing_was_tried_out(
     given = ["adapt", run.path, "--data", *files, "--set", *(f"{k}={v}" for k, v in FINETUNE.items())]
     assert cli.run([*map(str, given), "--out", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
-    assert "2 episodes recorded elsewhere" in out and "kept unseen" in out and "20 or more are advisable" in out
+    assert "2 episodes recorded elsewhere" in out and "kept untested" in out and "20 or more are advisable" in out
     assert cli.run([*map(str, given), "--json"]) == 0
     row = json.loads(capsys.readouterr().out)
     assert row["data"]["files"] == list(map(str, files)) and row["parameters"] is None

@@ -19,10 +19,13 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
         ({"method": "context", "episodes_charged": 0}, ["nothing was played"]),
         (
             {**COMMON, "method": "continue", "episodes_charged": 0, "more_updates": 300},
-            ["300 more updates on stored data, and no look at the new task"],
+            ["300 more updates on stored data, none on the new task"],
         ),
         ({"method": "context", "episodes_charged": 0, "carry_episodes": True}, ["nothing was played"]),
-        ({"method": "context", "episodes_charged": 2, "carry_episodes": True}, ["it goes on from 2 episodes"]),
+        (
+            {"method": "context", "episodes_charged": 2, "carry_episodes": True},
+            ["starts from the context after 2 episodes"],
+        ),
         (
             {**COMMON, "method": "finetune", "rounds": [KEPT, BACK]},
             [
@@ -32,8 +35,8 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
                 "by 2.1%",
             ],
         ),
-        ({**COMMON, "method": "finetune", "accepted": False, "rounds": [BACK]}, ["the agent is as it was"]),
-        ({**COMMON, "method": "finetune", "episodes_charged": 1, "accepted": False, "rounds": []}, ["give 2 or more"]),
+        ({**COMMON, "method": "finetune", "accepted": False, "rounds": [BACK]}, ["the agent is unchanged"]),
+        ({**COMMON, "method": "finetune", "episodes_charged": 1, "accepted": False, "rounds": []}, ["allow 2 or more"]),
         (
             {
                 **COMMON,
@@ -46,7 +49,7 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
         ),
         (
             {**COMMON, "method": "auto", "by": ["finetune"], "reward_r2": 0.412, "rounds": [KEPT]},
-            ["its rewards don't tell the task, R2 0.41"],
+            ["its rewards don't identify the task, R2 0.41"],
         ),
         (
             {**COMMON, "method": "auto", "by": ["finetune"], "reward": "learned", "reward_r2": 0.71, "rounds": [KEPT]},
@@ -61,38 +64,38 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
                 "old_episodes": 41,
                 "rounds": [KEPT],
             },
-            ["a learned model explains its rewards with R2 0.97 and knows 41 episodes of the store"],
+            ["a learned model explains its rewards with R2 0.97 and covers 41 episodes of the store"],
         ),
         (
             {**COMMON, "method": "relabel", "reward": "learned", "reward_r2": None, "accepted": False, "rounds": []},
-            ["no model of its reward can be learned", "the agent is as it was"],
+            ["no reward model can be learned", "the agent is unchanged"],
         ),
         (
             {**COMMON, "method": "relabel", "reward": "known", "rounds": [{**KEPT, "after": None}]},
-            ["reward known", "round 1: kept unseen"],
+            ["reward known", "round 1: kept untested"],
         ),
         (
             {**COMMON, "method": "search", "tried": 13, "rounds": [KEPT]},
             ["13 other contexts were tried", "return from -120 to -80, kept"],
         ),
         ({**COMMON, "method": "search", "tried": 13, "accepted": False, "rounds": [BACK]}, ["none was better"]),
-        ({**COMMON, "method": "search", "tried": 0, "accepted": False, "rounds": []}, ["give 2 or more"]),
+        ({**COMMON, "method": "search", "tried": 0, "accepted": False, "rounds": []}, ["allow 2 or more"]),
         (
             {**COMMON, "method": "paper", "normalized_ess": 0.12, "step2_skipped": False},
-            ["12% of their number; learned from them, too"],
+            ["effective sample size is 12%; they were learned from, too"],
         ),
         ({**COMMON, "method": "paper", "normalized_ess": 0.0, "step2_skipped": True}, ["so none was used"]),
         (
             {**COMMON, "method": "finetune", "rounds": [{**KEPT, "after": None}], "data": {"episodes": 5, "steps": 90}},
             [
                 "5 episodes recorded elsewhere, 90 steps",
-                "kept unseen: nothing was tried out",
+                "kept untested, so it may be worse",
                 "20 or more are advisable",
             ],
         ),
         (
             {**COMMON, "method": "auto", "accepted": False, "rounds": [], "data": {"episodes": 30, "steps": 90}},
-            ["there was nothing to learn from them, and the agent is as it was"],
+            ["there was nothing to learn from them, so the agent is unchanged"],
         ),
         (
             {**COMMON, "method": "context", "carry_episodes": True, "data": {"episodes": 1, "steps": 90}},
@@ -100,7 +103,7 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
         ),
         (
             {**COMMON, "method": "paper", "normalized_ess": 0.1, "step2_skipped": False, "distance_free": 0.042},
-            ["moved by 2.1%, without the pull by 4.2%"],
+            ["moved by 2.1%, by 4.2% without the pull"],
         ),
     ],
 )

@@ -106,4 +106,4 @@ def test_notes_are_to_be_looked_at_when_a_run_goes(
     other = run(tmp_path / "b", [-2.0])
     change(other, "environment.json", {"git_commit": COMMIT[::-1]})
     assert publish.main(["add", str(other), *there, "--replace"]) == 0
-    assert "notes.md speaks of the run that went" in capsys.readouterr().err
+    assert "notes.md refers to the removed run" in capsys.readouterr().err

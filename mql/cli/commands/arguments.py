@@ -26,7 +26,7 @@ RunOrAdapted = Annotated[
     typer.Argument(
         metavar="RUN",
         help="A run directory created by mql train, an adapted agent written by mql adapt --out, or the name of an "
-        "agent that comes with the package.",
+        "agent included in the package.",
         show_default=False,
         callback=_or_shipped,
     ),

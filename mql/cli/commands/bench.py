@@ -25,17 +25,22 @@ def bench(
     as_json: AsJson = False,
     algorithm: Annotated[
         str | None,
-        typer.Option(metavar="recurrent-ppo|ppo|a2c", help="Which peer (part peer).", show_default="recurrent-ppo"),
+        typer.Option(metavar="recurrent-ppo|ppo|a2c", help="The peer (part peer).", show_default="recurrent-ppo"),
     ] = None,
     family: Annotated[
         str | None, typer.Option(metavar="NAME", help="What the peer learns (part peer).", show_default="point-robot")
     ] = None,
     env_steps: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="How long it learns (part peer).", show_default="as the family's own"),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Environment steps of its training (part peer).",
+            show_default="as the family's own",
+        ),
     ] = None,
     episodes: Annotated[
-        int | None, typer.Option(min=1, max=100, metavar="N", help="Of its trials (part peer).", show_default="2")
+        int | None, typer.Option(min=1, max=100, metavar="N", help="Episodes per trial (part peer).", show_default="2")
     ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Its seed (part peer).", show_default="0")

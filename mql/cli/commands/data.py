@@ -9,7 +9,7 @@ import typer
 
 from mql.cli.commands.arguments import AsJson, Trust
 
-data_app = typer.Typer(help="Check, convert and draw episodes that were recorded elsewhere.", rich_markup_mode=None)
+data_app = typer.Typer(help="Check, convert and draw recorded episodes.", rich_markup_mode=None)
 
 _KINDS = "NPZ, HDF5, CSV or Parquet, the folder of a Minari or LeRobot data set, minari:NAME, or a run directory"
 Source = Annotated[str, typer.Argument(metavar="FILE", help=f"Episodes: {_KINDS}.", show_default=False)]
@@ -18,7 +18,7 @@ Map = Annotated[
     typer.Option(
         "--columns",
         metavar="MAP.yaml",
-        help="Says which columns are what, and in which units.",
+        help="A column map: which columns are what, in which units.",
         show_default="columns have their usual names",
     ),
 ]
@@ -27,13 +27,11 @@ FamilyOption = Annotated[
     typer.Option(
         "--family",
         metavar="NAME|FILE.yaml",
-        help="The task family whose episodes they are to be.",
+        help="The task family to which the episodes belong.",
         show_default=False,
     ),
 ]
-MaxMb = Annotated[
-    int, typer.Option("--max-mb", min=1, metavar="N", help="Refuse a file that holds more, uncompressed.")
-]
+MaxMb = Annotated[int, typer.Option("--max-mb", min=1, metavar="N", help="Refuse a larger file (uncompressed size).")]
 
 
 @data_app.command("check")
@@ -45,7 +43,7 @@ def data_check(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE ...",
-            help="Task parameters that are known, to compute rewards that were not logged.",
+            help="Known task parameters, to compute rewards that were not logged.",
             show_default=False,
         ),
     ] = None,
@@ -53,7 +51,7 @@ def data_check(
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with logged episodes, by episode, step and key. The exit status is 2 if there is an error."""
+    """Report errors in logged episodes, by episode, step and key. The exit status is 2 if there is an error."""
     from mql.cli.data import check
 
     raise typer.Exit(
@@ -75,7 +73,7 @@ def data_convert(
     max_mb: MaxMb = 2048,
     as_json: AsJson = False,
 ) -> None:
-    """Write episodes in another format, in SI units. Of a run, these are the episodes that it has stored."""
+    """Write episodes in another format, in SI units. For a run, these are its stored episodes."""
     from mql.cli.data import convert
 
     convert(source, out=out, columns=columns, checkpoint=checkpoint, max_mb=max_mb, as_json=as_json)
@@ -95,7 +93,7 @@ def data_show(
     max_mb: MaxMb = 2048,
     trust: Trust = False,
 ) -> None:
-    """Draw what was logged in an episode. With --family, as the family gets it: resampled, with its rewards."""
+    """Draw a logged episode. With --family, as converted for the family: resampled, with its rewards."""
     from mql.cli.data import show
 
     show(source, out=out, episode=episode, family=family, columns=columns, max_mb=max_mb, trust=trust)

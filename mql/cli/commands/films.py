@@ -22,13 +22,13 @@ def play(
     ] = None,
     adapted: Annotated[
         bool,
-        typer.Option("--adapted", help="Adapt to the task, too, and show before and after side by side."),
+        typer.Option("--adapted", help="Adapt to the task, too, and show before and after next to each other."),
     ] = False,
     checkpoint: Annotated[
         int | None, typer.Option(metavar="N", help="Use the checkpoint at N environment steps.")
     ] = None,
     episodes: Annotated[
-        int | None, typer.Option(min=1, metavar="K", help="Episodes, one after the other.", show_default="1")
+        int | None, typer.Option(min=1, metavar="K", help="Episodes, one after another.", show_default="1")
     ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Seed for all random numbers.", show_default="the run's")
@@ -49,7 +49,7 @@ def play(
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show an agent at work on one task, as a film or in a window."""
+    """Show an agent on one task, as a film or in a window."""
     from mql.cli.play import play
 
     play(

@@ -73,14 +73,14 @@ def train(
         bool | None,
         typer.Option(
             "--keep-replay/--no-keep-replay",
-            help="With --from: take the other run's stored episodes, too.",
+            help="With --from: copy the other run's stored episodes, too.",
             show_default="for the same family and tasks",
         ),
     ] = None,
     trust: Trust = False,
     no_check: Annotated[
         bool,
-        typer.Option("--no-check", help="Train on a family of your own without the short checks that come first."),
+        typer.Option("--no-check", help="Train on a family of your own without the quick checks."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -118,7 +118,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="meta-world",
-            help="Follow Meta-World's own protocol, with an exact count beside it.",
+            help="Follow Meta-World's own protocol, and also count exactly.",
             show_default=False,
         ),
     ] = None,
@@ -129,7 +129,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Film the first evaluation episode of each task, before and after adaptation side by side.",
+            help="Film the first evaluation episode of each task, before and after adaptation next to each other.",
             show_default=False,
         ),
     ] = None,
@@ -168,7 +168,7 @@ def adapt(
         typer.Option(
             metavar="NAME=VALUE ...",
             help="Set every task parameter, a vector as NAME=1,2 or 'NAME=(1, 2)'; "
-            "or take a listed task: test:0 is the first of the test tasks.",
+            "or name a listed task: test:0 is the first test task.",
             show_default=False,
         ),
     ] = None,
@@ -176,13 +176,13 @@ def adapt(
         list[str] | None,
         typer.Option(
             metavar="FILE ...",
-            help="Adapt to episodes that were recorded elsewhere instead: files, after RUN. Nothing is played.",
+            help="Adapt to recorded episodes instead: files, after RUN. Nothing is played.",
             show_default=False,
         ),
     ] = None,
     columns: Annotated[
         Path | None,
-        typer.Option(metavar="MAP.yaml", help="What the columns of these files mean.", show_default=False),
+        typer.Option(metavar="MAP.yaml", help="A column map for these files.", show_default=False),
     ] = None,
     adaptation_episodes: AdaptationEpisodes = None,
     episodes: Episodes = None,

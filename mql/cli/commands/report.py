@@ -13,7 +13,9 @@ from mql.cli.commands.arguments import AsJson, Trust
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN|STUDY ...", help="Run directories, or folders that hold some.", show_default=False),
+        typer.Argument(
+            metavar="RUN|STUDY ...", help="Run directories, or folders that contain some.", show_default=False
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The .html file to write.")] = Path(
         "report.html"
@@ -23,11 +25,11 @@ def report(
         typer.Option(
             metavar="DIR",
             help="Where figures (PNG, PDF) and tables (CSV, LaTeX, JSON) go.",
-            show_default="FILE_files, of several runs",
+            show_default="FILE_files, for several runs",
         ),
     ] = None,
     no_figures: Annotated[
-        bool, typer.Option("--no-figures", help="Of several runs, too, write the .html file alone.")
+        bool, typer.Option("--no-figures", help="Write only the .html file, also for several runs.")
     ] = False,
     films: Annotated[
         Path | None,
@@ -42,7 +44,7 @@ def report(
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a page about runs: results, learning curves, adaptation, reused data, contexts."""
+    """Write a report of runs: results, learning curves, adaptation, reused data, contexts."""
     from mql.cli.report import report
 
     report(

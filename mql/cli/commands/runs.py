@@ -14,12 +14,12 @@ runs_app = typer.Typer(help="List and show runs.", rich_markup_mode=None)
 
 @runs_app.command("list")
 def runs_list(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Runs are looked for in it and below.")] = Path(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Searched for runs, with its subfolders.")] = Path(
         "runs"
     ),
     as_json: AsJson = False,
 ) -> None:
-    """List the runs in a folder, those last written to at the end."""
+    """List the runs in a folder, most recently written last."""
     from mql.cli.runs import print_runs
 
     print_runs(folder, as_json=as_json)

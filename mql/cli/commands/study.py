@@ -14,7 +14,7 @@ def study(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE.yaml|DIR", help="A study's file, or the folder of one that has begun.", show_default=False
+            metavar="FILE.yaml|DIR", help="A study's file, or the folder of a started one.", show_default=False
         ),
     ],
     directory: Annotated[
@@ -41,18 +41,18 @@ def study(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a study that has begun: finished runs stay as they are.")
+        bool, typer.Option("--resume", help="Continue a started study; finished runs stay as they are.")
     ] = False,
     listing: Annotated[
-        bool, typer.Option("--list", help="Show the runs and where each stands, and make none.")
+        bool, typer.Option("--list", help="Show the runs and their progress, without starting any.")
     ] = False,
     trust: Trust = False,
     no_check: Annotated[
-        bool, typer.Option("--no-check", help="Leave out the short checks of a family of your own.")
+        bool, typer.Option("--no-check", help="Skip the quick checks of a family of your own.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make the runs of a study: families, methods, variants of settings and seeds, several at a time."""
+    """Run a study: families, methods, variants of settings and seeds, several at a time."""
     from mql.cli.study import list_study, study
 
     if listing:

@@ -108,10 +108,10 @@ def tasks_view(
         ),
     ] = None,
     split: Annotated[
-        str, typer.Option(metavar="SPLIT", help=f"Whose first task is shown: {SPLITS}.", autocompletion=splits)
+        str, typer.Option(metavar="SPLIT", help=f"Show the first task of this split: {SPLITS}.", autocompletion=splits)
     ] = "test",
     actions: Annotated[
-        str | None, typer.Option(metavar="random|zero|probe", help="Who acts.", show_default="random")
+        str | None, typer.Option(metavar="random|zero|probe", help="Which actions to take.", show_default="random")
     ] = None,
     run: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Let the agent of this run act.", show_default=False)
@@ -120,7 +120,7 @@ def tasks_view(
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the first episode.")] = 0,
     trust: Trust = False,
 ) -> None:
-    """Show a task in MuJoCo's window, episode after episode, until it is closed. It needs a display."""
+    """Show a task in MuJoCo's viewer, episode after episode, until it is closed. Needs a display."""
     from mql.cli.view import view
 
     view(name, given=task or [], split=split, actions=actions, run=run, camera=camera, seed=seed, trust=trust)
@@ -146,7 +146,7 @@ def tasks_new(
         str | None,
         typer.Option(
             metavar="SITE",
-            help="The site that is to reach the target.",
+            help="The site that has to reach the target.",
             show_default="the end effector, or what looks like a tool",
         ),
     ] = None,
@@ -154,8 +154,8 @@ def tasks_new(
         str | None,
         typer.Option(
             metavar="goal|physics",
-            help="physics: payload and damping are hidden, the target is seen; goal: the target is hidden, too.",
-            show_default="physics, where any can vary",
+            help="physics: payload and damping are hidden, the target is visible; goal: the target is hidden, too.",
+            show_default="physics, if any can vary",
         ),
     ] = None,
 ) -> None:
@@ -167,7 +167,7 @@ def tasks_new(
 
 @tasks_app.command("schema")
 def tasks_schema() -> None:
-    """Print the paths of the JSON schemas. Editors check definitions and robots with them."""
+    """Print the paths of the JSON schemas. Editors use them to check definitions and robots."""
     from mql.cli.task_skeleton import print_schemas
 
     print_schemas()
