@@ -32,7 +32,7 @@ def page(path: Path) -> tuple[str, dict[str, bytes]]:
         for output in cell["outputs"]:
             parts += _shown(output, path.stem, pictures)
     source = f"[{path.stem}.py]({path.stem}.py)"
-    told = f"*This page is a notebook as it was executed, `notebooks/{path.name}`; its source is {source}.*"
+    told = f"*This page is an executed notebook, `notebooks/{path.name}`; its source is {source}.*"
     return "\n\n".join([parts[0], told, *parts[1:]]) + "\n", pictures
 
 

@@ -3,7 +3,7 @@
 Description: reward ``-d - 0.2 (1 - exp(-(d / 0.03)^2))`` at each of 50 steps of 0.05 s, with the distance d (m)
 between the peg's end and the hole's bottom; an episode never ends early. The block with the hole is drawn anew for each
 episode and seen; the flange is seen, the peg's end is not. The hole is 28 mm wide and 50 mm deep, the peg 20 mm thick.
-Parameters: offset (m), by how much the hole lies beside where it is seen, uniform on the disc of radius 0.015;
+Parameters: offset (m), by how much the hole is offset from where it is observed, uniform on the disc of radius 0.015;
 tool_length (m), uniform in [0.11, 0.17]; friction, the coefficient between peg and block, loguniform in [0.1, 1]; gain,
 a factor on the motors' stiffness, loguniform in [0.6, 1.8]. Tasks outside: offsets of 0.016 to 0.02 m.
 Success: the peg's end is 25 mm deep in the hole in each of the last 10 steps; known at the last step.
@@ -89,7 +89,7 @@ def arm_peg(variant: str = "") -> ArmPeg:
     """Build arm-peg, or its variant ``oracle``."""
     family = ArmPeg(
         name="arm-peg",
-        summary="a 7-joint arm puts a peg into a hole that lies beside where it is seen",
+        summary="a 7-joint arm puts a peg into a hole that is offset from where it is observed",
         obs_dim=11,
         scene="peg",
         tool="peg",

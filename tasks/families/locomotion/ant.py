@@ -102,7 +102,7 @@ class AntFamily(MujocoFamily):
         """Return the ``-contact`` variant: Gymnasium's contact forces in the observation and in the reward."""
         return self.variant(
             "contact",
-            "contact forces seen and punished; stepped task by task",
+            "contact forces observed and penalised; stepped task by task",
             obs_dim=self.obs_dim + CONTACT_NUMBERS,
             derived=("cfrc_ext",),
         )

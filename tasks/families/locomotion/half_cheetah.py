@@ -79,4 +79,4 @@ class HalfCheetahFamily(MujocoFamily):
 
     def as_legacy(self) -> Self:
         """Return the ``-legacy`` variant: 20 numbers are observed."""
-        return self.variant("legacy", "torso's place seen too", obs_dim=self.obs_dim + 3, sees_place=True)
+        return self.variant("legacy", "torso position observed, too", obs_dim=self.obs_dim + 3, sees_place=True)

@@ -142,13 +142,13 @@ def humanoid_dir(variant: str = "") -> HumanoidDir:
     )
     contact = family.variant(
         "contact",
-        "contact forces seen and punished; stepped task by task",
+        "contact forces observed and penalised; stepped task by task",
         obs_dim=CONTACT_OBS_DIM,
         derived=("subtree_com", *SHOWN),
     )
     legacy = family.variant(
         "legacy",
-        "inertias and forces seen, 84 zeros for contact forces",
+        "inertias and forces observed, 84 zeros for contact forces",
         obs_dim=LEGACY_OBS_DIM,
         derived=("subtree_com", *SHOWN[:-1]),
         world_too=True,

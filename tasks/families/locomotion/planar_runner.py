@@ -114,7 +114,7 @@ class PlanarRunner(MujocoFamily):
     def at_model_clock(self, robot: Robot) -> Self:
         """Return the variant ``v5``: `robot` with its model's own clock, as in Gymnasium's v5 environments."""
         step = robot.control_timestep
-        return self.variant("v5", f"Gymnasium's clock, steps of {step:g} s", robot=robot, control_timestep=step)
+        return self.variant("v5", f"Gymnasium's control step of {step:g} s", robot=robot, control_timestep=step)
 
     @abstractmethod
     def fallen(self, after: State) -> BoolArray:

@@ -1,4 +1,4 @@
-"""maze: a ball is pushed about in a room to a hidden place.
+"""maze: a ball is pushed through a room to a hidden place.
 
 Description: Gymnasium-Robotics' point in its open room of 5 m by 3 m, pushed by two forces. Reward at each of 150
 steps: ``exp(-distance)`` to the goal, with the distance in m, from 0 to 1; an episode never ends early, and the goal
@@ -77,7 +77,7 @@ def maze() -> GymnasiumFamily:
     """Build maze."""
     return GymnasiumFamily(
         name="maze",
-        summary="a ball is pushed about in a room to a hidden place",
+        summary="a ball is pushed through a room to a hidden place",
         obs_dim=4,
         action_dim=2,
         episode_length=EPISODE_LENGTH,
