@@ -105,7 +105,7 @@ def test_the_extra_all_is_what_users_can_add() -> None:
 def test_the_readme_lists_the_extras() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `\.\[([a-z-]+)\]` \|", readme, flags=re.MULTILINE)
-    assert set(listed) == set(PROJECT["project"]["optional-dependencies"]) - {"bench", "docs", "peer", "test"}
+    assert set(listed) == set(PROJECT["project"]["optional-dependencies"]) - {"bench", "docs", "test"}
 
 
 def test_setup_installs_every_extra_that_the_tests_need() -> None:

@@ -51,3 +51,11 @@ def test_commands_take_their_names_unless_something_stands_there(
 def test_another_name_is_refused_with_the_ones_there_are() -> None:
     with pytest.raises(UserError, match="point-robot"):
         mql.shipped_agent("point-robt")
+
+
+def test_what_needs_a_run_says_how_to_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["adapt", "arm-reach", "--task", "payload=2.4"]) == 2
+    assert "mql train arm-reach --run-dir DIR makes a run to adapt" in capsys.readouterr().err

@@ -108,7 +108,7 @@ def _learning(method: str, threads: int, sizes: Sizes) -> QLearning:
         "train.env_steps=1000000000",
     ]
     # (Any environment of choices stands for the configuration: nothing is read of its name.)
-    learning = QLearning(load_config("CartPole-v1", overrides=[*fixed, *sizes.settings], method=method), family)
+    learning = QLearning(load_config("Acrobot-v1", overrides=[*fixed, *sizes.settings], method=method), family)
     announce(f"q-learning: random steps of {method} first")
     learning.iterate()
     return learning

@@ -44,7 +44,7 @@ class Replay:
         n_tasks, obs_dim, action_dim, capacity, episode_length, context_dim: as for `ReplaySize`; without a
             `context_dim`, segments start from an empty state.
         device: where the table lives and batches are made.
-        folder: of the file that holds table and states, as read and written through the system's cache; None: memory.
+        folder: of the file that holds table and states; None: memory.
         scaling: of what batches and states are made from (None: none), and what contexts have of a row (None: all);
             the table itself keeps its units.
         prior: names of the last tasks, whose episodes are no run's own (`mql.learning.prior`): numbers below 0.
@@ -98,9 +98,7 @@ class Replay:
     @property
     def nbytes(self) -> int:
         """Bytes of a full buffer, indices included."""
-        return (
-            self.table.nbytes + self.states.nbytes + self.step.nbytes + self.remaining.nbytes + self.terminated.nbytes
-        )
+        return sum(a.nbytes for a in (self.table, self.states, self.step, self.remaining, self.terminated))
 
     @property
     def transitions(self) -> int:

@@ -88,6 +88,7 @@ def test_the_cheap_checks_stand_in_the_table() -> None:
     assert set(checking.CHEAP) >= {"builds", "splits", "stated", "finite", "hidden", "effect"}
 
 
+@pytest.mark.slow
 def test_a_long_episode_that_shows_no_effect_proves_nothing(tmp_path: Path) -> None:
     """Whole episodes are the larger effort's; in the brief one only what is certain is refused."""
     family = partial(tasks.from_gymnasium, Cart, {"gain": Uniform(0.5, 2.0), "fault": Uniform(0.0, 0.5)}, name="lab")

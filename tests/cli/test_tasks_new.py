@@ -171,6 +171,7 @@ def test_a_site_at_the_tool_goes_before_those_of_a_gripper(tmp_path: Path) -> No
     assert b"norm(info.site_pad - info.site_target)" in new_skeleton("mine", str(path)).files["mine.yaml"]
 
 
+@pytest.mark.slow
 def test_the_end_can_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "hand.xml"
     path.write_text(HAND, encoding="utf-8")

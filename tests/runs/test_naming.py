@@ -58,6 +58,7 @@ def create(path: Path) -> RunDir:
     return RunDir.create(path, config=CONFIG, tasks={}, command=["mql"], numbered=True)
 
 
+@pytest.mark.slow
 def test_runs_that_start_at_the_same_moment_get_folders_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

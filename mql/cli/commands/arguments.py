@@ -8,10 +8,27 @@ from typing import Annotated
 import typer
 
 from mql.cli.commands.completion import SPLIT_NAMES, keys
+from mql.errors import UserError
 
 SPLITS = f"{', '.join(SPLIT_NAMES[:-1])} or {SPLIT_NAMES[-1]}"  # in helps
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory created by mql train.", show_default=False)]
+
+def _no_shipped(path: Path) -> Path:
+    """Say of an agent that comes with the package that it is no run."""
+    from mql.shipped import names
+
+    if not path.exists() and str(path) in names():
+        what = f"{path} is an agent included in the package, without the episodes of its training"
+        raise UserError(what, where="RUN", mend=f"mql train {path} --run-dir DIR makes a run to adapt and report")
+    return path
+
+
+Run = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="A run directory created by mql train.", show_default=False, callback=_no_shipped
+    ),
+]
 
 
 def _or_shipped(path: Path) -> Path:
