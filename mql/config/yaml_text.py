@@ -144,6 +144,19 @@ def _section(marked: MarkedYaml, key: str, value: Any) -> Iterable[tuple[str, An
     return value.items()
 
 
+# What other libraries call our keys.
+ELSEWHERE_CALLED = {
+    "learning_rate": "lr",
+    "gamma": "discount",
+    "buffer_size": "replay_capacity",
+    "total_timesteps": "env_steps",
+    "learning_starts": "random_steps",
+    "net_arch": "hidden_sizes",
+    "target_update_interval": "target_every",
+    "n_envs": "lanes",
+}
+
+
 def check_key(name: str, section: str | None, where: str) -> None:
     """Refuse a key that does not exist, with the nearest one of its level, or of the same name elsewhere."""
     fields = SECTIONS[section] if section else TOP
@@ -153,7 +166,9 @@ def check_key(name: str, section: str | None, where: str) -> None:
     if section is None and name in FIELDS:
         outer, _, inner = name.rpartition(".")
         raise UserError(f"unknown key {name!r}", where=where, mend=f"write {inner!r} indented below a line '{outer}:'")
-    same = [key for key in FIELDS if key.rpartition(".")[2] == name.rpartition(".")[2]]
+    last = ELSEWHERE_CALLED.get(name.rpartition(".")[2], name.rpartition(".")[2])
+    same = [key for key in FIELDS if key.rpartition(".")[2] == last]
+    same = [key for key in same if key == f"{section}.{last}"] or same
     level = list(fields) + (within if section else [key for key in SECTIONS if "." not in key])
     if same:
         mend = "did you mean " + " or ".join(repr(key) for key in same) + "?"

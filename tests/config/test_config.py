@@ -369,3 +369,16 @@ def test_family_names_are_checked_where_they_are_known(tmp_path: Path, experimen
 
 def test_a_family_without_an_experiment_has_the_defaults() -> None:
     assert load_config("no-experiment-for-this") == Config(family="no-experiment-for-this").resolved()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("agent.learning_rate=1e-3", "did you mean 'agent.lr'?"),
+        ("agent.gamma=0.9", "did you mean 'agent.discount'?"),
+        ("train.total_timesteps=1000", "did you mean 'train.env_steps'?"),
+        ("learning_starts=100", "did you mean 'train.random_steps' or 'q_learning.random_steps'?"),
+    ],
+)
+def test_names_that_other_libraries_have_are_understood(typed: str, meant: str) -> None:
+    assert meant in error_of("point-robot", [typed])
