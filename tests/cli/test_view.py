@@ -100,7 +100,7 @@ def test_the_window_shows_the_episode_that_the_environment_plays(
         family = view.find_family(name, trust=True)
         task = family.task({"goal": 0.4, "mass": 2.0})
     assert cli.run(["tasks", "view", name, *arguments, "--seed", "3"]) == 0
-    assert "close the window to end" in capsys.readouterr().out
+    assert "close the window to stop" in capsys.readouterr().out
     (window,) = opened
     env: Any = family.make(task)
     states = []
