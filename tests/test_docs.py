@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from documents import blocks
 
 from mql.cli.app import app
 from mql.config.allowed_values import allowed
@@ -153,7 +154,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_commands_in_the_documents_are_those_of_the_program() -> None:
     """Every `mql ...` line names an existing command with existing options."""
-    lines = [line for path in DOCUMENTS for block in _blocks(path, "") for line in block.splitlines()]
+    lines = [line for path in DOCUMENTS for block in blocks(path, "") for line in block.splitlines()]
     commands = [
         line.split("#")[0].removeprefix(".venv/bin/") for line in lines if re.match(r"(\.venv/bin/)?mql ", line)
     ]
@@ -172,7 +173,7 @@ def test_commands_in_the_documents_are_those_of_the_program() -> None:
 
 def test_make_targets_in_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"\bmake ([a-z]+)\b", " ".join(_blocks(README, "")))):
+    for target in set(re.findall(r"\bmake ([a-z]+)\b", " ".join(blocks(README, "")))):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
@@ -220,20 +221,16 @@ def test_the_examples_in_python_run(
     """One after the other, with shorter trainings."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "example"}
-    blocks = _blocks(path, "python")
-    assert any(FULL in block for block in blocks)
-    for block in blocks:
+    parts = blocks(path, "python")
+    assert any(FULL in block for block in parts)
+    for block in parts:
         exec(compile(block.replace(FULL, SHORT), str(path), "exec"), names)
-    assert len(capsys.readouterr().out.splitlines()) == sum(block.count("print(") for block in blocks) > 0
+    assert len(capsys.readouterr().out.splitlines()) == sum(block.count("print(") for block in parts) > 0
 
 
 def test_the_readme_has_one_example_of_eleven_lines() -> None:
-    [example] = _blocks(README, "python")
+    [example] = blocks(README, "python")
     assert len([line for line in example.splitlines() if line]) == 11
-
-
-def _blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
 def _without_blocks(path: Path) -> str:
