@@ -102,10 +102,10 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
         code = _PROCESS.replace("OBS", str(CHEETAH_OBS))
         numbers = [str(number) for number in (sizes.steps, sizes.waited, sizes.rounds, sizes.seconds)]
         command = [sys.executable, "-c", code, *numbers]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=place, check=False)
-    if done.returncode:
-        raise UserError(f"the controller's process failed: {done.stderr.strip().splitlines()[-1]}", mend="see above")
-    results: Results = json.loads(done.stdout)
+        process = subprocess.run(command, capture_output=True, text=True, cwd=place, check=False)
+    if process.returncode:
+        raise UserError(f"the controller's process failed: {process.stderr.strip().splitlines()[-1]}", mend="see above")
+    results: Results = json.loads(process.stdout)
     if results.pop("loaded_torch"):
         raise RuntimeError("the controller's process has loaded PyTorch")
     return results

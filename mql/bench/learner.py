@@ -9,7 +9,7 @@ Shapes: O observation, A action, H context length, Z context variable.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import gymnasium
 import numpy as np
@@ -26,7 +26,7 @@ from mql.bench.subjects import (
     fill_replay,
     make_update,
 )
-from mql.bench.timing import SGEMM_GFLOP, Call, Results, alternate, announce, make_sgemm, medians
+from mql.bench.timing import SGEMM_GFLOP, Call, Results, alternate, announce, make_sgemm, medians, until_done
 from mql.config.schema import AgentConfig
 from mql.errors import UserError, missing_package
 from mql.kernels.products import bfloat16_in_hardware
@@ -75,12 +75,13 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
         raise UserError("PyTorch sees no CUDA device", where="--device", mend=mend)
     announce(f"learner: filling replays with {sizes.transitions:,} transitions")
     contenders: dict[str, Call] = {"sb3_td3": _peer(sizes)}
-    contenders["paper"] = _repeat(_update(sizes, _agent_config("paper", sizes), sizes.paper_batch), sizes)
-    contenders["fast"] = _repeat(_update(sizes, _agent_config("fast", sizes), sizes.fast_batch), sizes)
+    contenders["paper"] = _repeat(_update(sizes, _agent_config("paper", sizes), sizes.paper_batch), sizes.updates)
+    contenders["fast"] = _repeat(_update(sizes, _agent_config("fast", sizes), sizes.fast_batch), sizes.updates)
     if sizes.device == "cpu" and bfloat16_in_hardware():
         bfloat16 = _agent_config("fast", sizes, precision="bfloat16")
-        contenders["fast_bfloat16"] = _repeat(_update(sizes, bfloat16, sizes.fast_batch), sizes)
+        contenders["fast_bfloat16"] = _repeat(_update(sizes, bfloat16, sizes.fast_batch), sizes.updates)
     announce(f"learner: {sizes.rounds} rounds of {sizes.updates} updates each, on {threads} threads")
+    contenders = {name: until_done(call, sizes.device) for name, call in contenders.items()}
     seconds = medians(alternate({**contenders, "sgemm": make_sgemm(sizes.device)}, rounds=sizes.rounds))
     sgemm_gflops = SGEMM_GFLOP / seconds.pop("sgemm")
     return _results(sizes, {name: spent / sizes.updates for name, spent in seconds.items()}, sgemm_gflops)
@@ -136,12 +137,10 @@ def _update(sizes: Sizes, config: AgentConfig, batch: int) -> Call:
     return make_update(agent, replay, batch)
 
 
-def _repeat(call: Call, sizes: Sizes) -> Call:
+def _repeat(call: Call, times: int) -> Call:
     def repeat() -> None:
-        for _ in range(sizes.updates):
+        for _ in range(times):
             call()
-        if sizes.device == "cuda":
-            torch.cuda.synchronize()  # updates are only queued until then
 
     return repeat
 
@@ -163,8 +162,7 @@ def _peer(sizes: Sizes) -> Call:
         device=sizes.device,
     )
     peer.learn(sizes.peer_steps)
-    one_turn = replace(sizes, updates=1)
-    return _repeat(lambda: peer.train(sizes.updates, sizes.peer_batch), one_turn)
+    return lambda: peer.train(sizes.updates, sizes.peer_batch)
 
 
 class RandomNumbers(gymnasium.Env[FloatArray, FloatArray]):

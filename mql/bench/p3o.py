@@ -45,8 +45,8 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
 
         def iterate() -> None:
             for _ in range(sizes.iterations):
-                done = learning.iterate()
-                parts.append((done.collect_seconds, done.update_seconds))
+                iteration = learning.iterate()
+                parts.append((iteration.collect_seconds, iteration.update_seconds))
 
         announce(f"p3o: {sizes.rounds} rounds of {sizes.iterations} iterations each, on {threads} threads")
         steps = sizes.iterations * config.p3o.lanes * config.p3o.steps

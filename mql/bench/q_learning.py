@@ -65,8 +65,8 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
 
     def iterate(method: str) -> None:
         for _ in range(sizes.iterations):
-            done = learnings[method].iterate()
-            parts[method].append((done.collect_seconds, done.update_seconds))
+            iteration = learnings[method].iterate()
+            parts[method].append((iteration.collect_seconds, iteration.update_seconds))
 
     contenders: dict[str, Call] = {method: partial(iterate, method) for method in METHODS}
     announce(f"q-learning: {sizes.rounds} rounds of {sizes.iterations} iterations each, on {threads} threads")

@@ -64,13 +64,19 @@ def make_sgemm(device: str = "cpu") -> Call:
     """Return a call that multiplies two float32 matrices [2048, 2048] (SGEMM_GFLOP of arithmetic)."""
     a, b = torch.rand(2, SGEMM_SIZE, SGEMM_SIZE, generator=torch.Generator().manual_seed(0)).to(device)
     out = torch.empty_like(a)
+    return until_done(lambda: torch.mm(a, b, out=out), device)
 
-    def multiply() -> None:
-        torch.mm(a, b, out=out)
-        if device == "cuda":
-            torch.cuda.synchronize()
 
-    return multiply
+def until_done(call: Call, device: str) -> Call:
+    """Return a call that ends when its work on `device` has: a GPU only queues it."""
+    if device != "cuda":
+        return call
+
+    def wait_for() -> None:
+        call()
+        torch.cuda.synchronize()
+
+    return wait_for
 
 
 def measure_sgemm(*, rounds: int = 5) -> float:

@@ -189,10 +189,10 @@ def _value(value: JSON) -> str:
 
 
 def _steps(row: RunRow) -> str:
-    done = 0 if row.env_steps is None else row.env_steps
-    if row.of_env_steps is None or done >= row.of_env_steps:
-        return f"{done:,}"
-    return f"{done:,} / {row.of_env_steps:,}"
+    trained = 0 if row.env_steps is None else row.env_steps
+    if row.of_env_steps is None or trained >= row.of_env_steps:
+        return f"{trained:,}"
+    return f"{trained:,} / {row.of_env_steps:,}"
 
 
 def _parent(row: RunRow, folder: Path) -> str:

@@ -79,7 +79,7 @@ def _print(opened: Study, *, as_json: bool) -> None:
 
 
 def _row(one: CellState, *, success: bool) -> tuple[str, ...]:
-    done = f"{one.env_steps:,}" + ("" if one.state == "finished" else f" / {one.of_env_steps:,}")
+    env_steps = f"{one.env_steps:,}" + ("" if one.state == "finished" else f" / {one.of_env_steps:,}")
     share = one.zero_shot_success if one.adapted_success is None else one.adapted_success
     return (
         one.family,
@@ -87,7 +87,7 @@ def _row(one: CellState, *, success: bool) -> tuple[str, ...]:
         one.variant,
         str(one.seed),
         one.state,
-        done,
+        env_steps,
         *map(_number, (one.random, one.zero_shot, one.adapted)),
         *(("-" if share is None else f"{100 * share:.0f} %",) if success else ()),
         "-" if one.tasks is None else str(one.tasks),

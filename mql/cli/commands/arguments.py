@@ -13,11 +13,16 @@ from mql.errors import UserError
 SPLITS = f"{', '.join(SPLIT_NAMES[:-1])} or {SPLIT_NAMES[-1]}"  # in helps
 
 
-def _no_shipped(path: Path) -> Path:
-    """Say of an agent that comes with the package that it is no run."""
+def _names_shipped(path: Path) -> bool:
+    """Whether an agent that comes with the package is meant: nothing else stands there."""
     from mql.shipped import names
 
-    if not path.exists() and str(path) in names():
+    return not path.exists() and str(path) in names()
+
+
+def _no_shipped(path: Path) -> Path:
+    """Say of an agent that comes with the package that it is no run."""
+    if _names_shipped(path):
         what = f"{path} is an agent included in the package, without the episodes of its training"
         raise UserError(what, where="RUN", mend=f"mql train {path} --run-dir DIR makes a run to adapt and report")
     return path
@@ -32,10 +37,10 @@ Run = Annotated[
 
 
 def _or_shipped(path: Path) -> Path:
-    """Take the name of a family that has an agent in the package for that agent, unless something stands there."""
-    from mql.shipped import folder_for, names
+    """Take the name of a family that has an agent in the package for that agent."""
+    from mql.shipped import folder_for
 
-    return folder_for(str(path)) if not path.exists() and str(path) in names() else path
+    return folder_for(str(path)) if _names_shipped(path) else path
 
 
 RunOrAdapted = Annotated[
