@@ -34,6 +34,11 @@ class Status:
     reason: str
 
 
+def switched_off() -> bool:
+    """Whether the environment asks for PyTorch's and numpy's operators alone."""
+    return os.environ.get("MQL_KERNELS", "on").lower() in ("off", "0", "no", "false")
+
+
 def load(source: Path, choices: Iterable[Sequence[str]]) -> Status:
     """Load the library of a C file, compiling it if this is the first time.
 
@@ -41,7 +46,7 @@ def load(source: Path, choices: Iterable[Sequence[str]]) -> Status:
         source: the file.
         choices: compiler flags, the best ones first; the first that the compiler takes are used.
     """
-    if os.environ.get("MQL_KERNELS", "on").lower() in ("off", "0", "no", "false"):
+    if switched_off():
         return Status(None, "MQL_KERNELS is off")
     compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
     if compiler is None:

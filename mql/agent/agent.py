@@ -50,6 +50,8 @@ class Agent:
         self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
         self.elements = ContextElements.of(obs_dim, action_dim, config)
         self.device = torch.device(device)
+        if self.device.type == "cuda":  # PyTorch rounds a GRU's products to ten bits there, but not its other ones
+            torch.backends.cudnn.allow_tf32 = False
         with torch.random.fork_rng(devices=[]):  # initial weights depend on `seed` alone
             torch.default_generator.manual_seed(seed)  # (torch.manual_seed would seed the GPU's generators, too)
             self.online: Any = self._algorithm.networks(obs_dim, action_dim, config).to(self.device)

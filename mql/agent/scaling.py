@@ -40,7 +40,7 @@ class Scaling:
         self.shift = torch.zeros(elements.obs_dim + elements.action_dim + 1, device=device)
         self.scale = torch.ones_like(self.shift)
         self.scale[-1] = reward_scale
-        self.fitted = torch.zeros((), dtype=torch.bool, device=device)
+        self.fitted = torch.zeros((), dtype=torch.bool)  # in the machine's memory: it is asked for at every batch
 
     @property
     def may_act(self) -> bool:

@@ -8,10 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import torch
+
 from mql.api.progress import Progress, header
 from mql.api.terminal import lasting
 from mql.config.schema import Config
-from mql.kernels.loading import status
+from mql.kernels.loading import kernels_for
 from mql.kernels.products import bfloat16_in_hardware
 from mql.plain_text import plain
 from mql.runs.run_dir import RunDir
@@ -45,7 +47,7 @@ class Display:
             profile=config.profile,
             seed=config.seed,
             threads=config.threads,
-            device=f"{config.device} ({_precision(config)}, {'no ' if status().reason else ''}compiled kernels)",
+            device=f"{config.device} ({_precision(config)}, {_kernels(config)}compiled kernels)",
             replay_bytes=learning.replay_bytes,
             run_path=shown(self._path),
         )
@@ -122,6 +124,11 @@ def shown(path: Path) -> str:
 def say(text: str) -> None:
     """Write one line, of characters that show."""
     print(plain(text), file=lasting(sys.stderr), flush=True)
+
+
+def _kernels(config: Config) -> str:
+    """Deny that there are compiled kernels where the networks are trained, or say nothing."""
+    return "" if kernels_for(torch.float32, config.device) else "no "
 
 
 def _precision(config: Config) -> str:

@@ -1,6 +1,7 @@
 """`mql bench learner`: one update of each profile, beside the machine's limit and Stable-Baselines3's TD3.
 
-An update is one as training makes it, with its sampling from the replay. The peer's TD3 has no context: it learns from
+An update is one as training makes it, with its sampling from the replay; on a GPU as recorded there, and called one by
+one beside it. The peer's TD3 has no context: it learns from
 single transitions, with networks of the same hidden sizes and from a small replay that stays in the cache.
 
 Shapes: O observation, A action, H context length, Z context variable.
@@ -9,7 +10,7 @@ Shapes: O observation, A action, H context length, Z context variable.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gymnasium
 import numpy as np
@@ -24,12 +25,12 @@ from mql.bench.subjects import (
     agent_config,
     batch_size,
     fill_replay,
-    make_update,
 )
 from mql.bench.timing import SGEMM_GFLOP, Call, Results, alternate, announce, make_sgemm, medians, until_done
-from mql.config.schema import AgentConfig
+from mql.config.schema import AgentConfig, TrainConfig
 from mql.errors import UserError, missing_package
 from mql.kernels.products import bfloat16_in_hardware
+from mql.learning.updates import updates_for
 from mql.types import FloatArray
 
 
@@ -62,6 +63,7 @@ class Sizes:
 
 
 FULL = Sizes()
+GPU_UPDATES = 320  # an iteration's, as what is done once for it counts, too
 
 
 def measure(threads: int, sizes: Sizes = FULL) -> Results:
@@ -73,13 +75,22 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     if sizes.device == "cuda" and not torch.cuda.is_available():
         mend = "leave --device out, or install PyTorch for this machine's GPU"
         raise UserError("PyTorch sees no CUDA device", where="--device", mend=mend)
+    if sizes.device == "cuda":
+        sizes = replace(sizes, updates=GPU_UPDATES)
     announce(f"learner: filling replays with {sizes.transitions:,} transitions")
     contenders: dict[str, Call] = {"sb3_td3": _peer(sizes)}
-    contenders["paper"] = _repeat(_update(sizes, _agent_config("paper", sizes), sizes.paper_batch), sizes.updates)
-    contenders["fast"] = _repeat(_update(sizes, _agent_config("fast", sizes), sizes.fast_batch), sizes.updates)
+    for profile, batch in (("paper", sizes.paper_batch), ("fast", sizes.fast_batch)):
+        contenders[profile] = _updates(sizes, _agent_config(profile, sizes), batch)
+        if sizes.device == "cuda":
+            contenders[f"{profile}_unrecorded"] = _updates(
+                sizes, _agent_config(profile, sizes), batch, cuda_graphs=False
+            )
+            bfloat16 = _agent_config(profile, sizes, precision="bfloat16")
+            contenders[f"{profile}_bfloat16"] = _updates(sizes, bfloat16, batch)
     if sizes.device == "cpu" and bfloat16_in_hardware():
-        bfloat16 = _agent_config("fast", sizes, precision="bfloat16")
-        contenders["fast_bfloat16"] = _repeat(_update(sizes, bfloat16, sizes.fast_batch), sizes.updates)
+        contenders["fast_bfloat16"] = _updates(
+            sizes, _agent_config("fast", sizes, precision="bfloat16"), sizes.fast_batch
+        )
     announce(f"learner: {sizes.rounds} rounds of {sizes.updates} updates each, on {threads} threads")
     contenders = {name: until_done(call, sizes.device) for name, call in contenders.items()}
     seconds = medians(alternate({**contenders, "sgemm": make_sgemm(sizes.device)}, rounds=sizes.rounds))
@@ -91,20 +102,21 @@ def _results(sizes: Sizes, seconds: Mapping[str, float], sgemm_gflops: float) ->
     """Turn seconds per update into figures."""
     peer_updates = 1.0 / seconds["sb3_td3"]
     peer_transitions = sizes.peer_batch * peer_updates
-    updates = 1.0 / seconds["paper"]
-    results: Results = {
-        "paper": {
-            "updates_per_s": updates,
-            "roofline_fraction": updates * sizes.paper_gflop / sgemm_gflops,
-            "vs_sb3_td3": updates / peer_updates,
-        }
-    }
-    for name in sorted(seconds.keys() - {"paper", "sb3_td3"}):
-        transitions = sizes.fast_batch / seconds[name]
-        results[name] = {
-            "transitions_per_s": transitions,
-            "transitions_vs_sb3_td3": transitions / peer_transitions,
-        }
+    results: Results = {}
+    for name in sorted(seconds.keys() - {"sb3_td3"}):
+        updates = 1.0 / seconds[name]
+        if name.startswith("paper"):
+            results[name] = {
+                "updates_per_s": updates,
+                "roofline_fraction": updates * sizes.paper_gflop / sgemm_gflops,
+                "vs_sb3_td3": updates / peer_updates,
+            }
+        else:
+            transitions = sizes.fast_batch * updates
+            results[name] = {
+                "transitions_per_s": transitions,
+                "transitions_vs_sb3_td3": transitions / peer_transitions,
+            }
     results["sb3_td3"] = {"updates_per_s": peer_updates, "transitions_per_s": peer_transitions}
     results["sgemm_gflops"] = sgemm_gflops
     return results
@@ -121,7 +133,8 @@ def _agent_config(profile: str, sizes: Sizes, **changes: object) -> AgentConfig:
     )
 
 
-def _update(sizes: Sizes, config: AgentConfig, batch: int) -> Call:
+def _updates(sizes: Sizes, config: AgentConfig, batch: int, *, cuda_graphs: bool = True) -> Call:
+    """Return a call that makes `sizes.updates` updates as an iteration of training does."""
     agent = Agent(sizes.obs_dim, sizes.action_dim, config, seed=0, device=sizes.device)
     replay = fill_replay(
         obs_dim=sizes.obs_dim,
@@ -134,15 +147,9 @@ def _update(sizes: Sizes, config: AgentConfig, batch: int) -> Call:
     )
     if agent.state_dim:
         replay.refresh_states(agent.online.critic_encoder)
-    return make_update(agent, replay, batch)
-
-
-def _repeat(call: Call, times: int) -> Call:
-    def repeat() -> None:
-        for _ in range(times):
-            call()
-
-    return repeat
+    train = TrainConfig(batch_size=batch, cuda_graphs=cuda_graphs)
+    updates = updates_for(agent, agent.learner(lr=config.lr), replay, train, seed=0)
+    return lambda: updates.make(sizes.updates, iteration=0)
 
 
 def _peer(sizes: Sizes) -> Call:

@@ -27,6 +27,7 @@ def play(
     policy_version: int,
     padding: tuple[int, int] = (0, 0),
     z: FloatArray | None = None,
+    threads: int = 1,
 ) -> list[Episode | EpisodeFault]:
     """Run one episode of each of `tasks`; the fault stands where an episode could not be finished.
 
@@ -35,12 +36,13 @@ def play(
         padding: empty rows before and after those of `tasks` in what the policy computes (BLAS rounds
             differently for other numbers of rows, so equal episodes need equal numbers).
         z: the context variable [N, Z] that each episode begins with; None: as the policy begins it.
+        threads: that simulate the tasks; episodes do not depend on it.
 
     Raises:
         NotFinite: the policy computes actions that are not finite.
     """
     try:
-        batch = family.make_batch(tasks)
+        batch = family.make_batch(tasks, threads=threads)
     except EpisodeFault as fault:
         return [fault] * len(tasks)
     try:

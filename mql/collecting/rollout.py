@@ -1,10 +1,10 @@
 """Collection: (policy, tasks, seeds) -> whole episodes, many tasks side by side. No state is kept between calls.
 
-Families stepped side by side are shared out to threads: each one runs its own episodes, simulation and policy, from
-reset to end, and waits for no other at every control step. All other families go to worker processes, one whole
-episode at a time; and on a cluster both do. How many threads or processes there are, and where, changes no bit of an
-episode: BLAS rounds by the number of rows that it multiplies, so the policy computes as many rows in a share as it
-would for all episodes at once.
+Batched families are shared out to two threads: each one runs its own episodes, simulation and policy, from reset to
+end, and waits for no other at every control step; with more, each has several to simulate its tasks. All other families
+go to worker processes, one whole episode at a time; and on a cluster both do. How many threads or processes there are,
+and where, changes no bit of an episode: BLAS rounds by the number of rows that it multiplies, so the policy computes as
+many rows in a share as it would for all episodes at once.
 
 An episode has a task and a seed of its own.
 """
@@ -26,6 +26,8 @@ from mql.tasks.fault import EpisodeFault, episode_fault
 from mql.threads import side_by_side
 from mql.types import Episode, FloatArray, IntArray, Workforce, count_of
 
+# Shares of one machine's threads: what a share does in Python waits for the others, so more cores simulate its tasks.
+SHARES = 2
 ALONE = 8  # episodes whose actions are computed together, where an episode must not depend on how many others there are
 
 
@@ -101,12 +103,17 @@ def collect_each(
         exploration = begin(explorer, len(tasks), rng)
     policy = agent.policy()
     places = np.arange(len(tasks))
+    threads = 1  # that simulate a share
     if family.native:
         at_once = min(count_of(workers), len(tasks))
+        if isinstance(workers, int) and not alone and at_once > SHARES:
+            at_once, threads = SHARES, workers // SHARES
         shares = np.split(places, places[ALONE::ALONE]) if alone else np.array_split(places, at_once)
     else:
         shares = np.split(places, places[1:])
-    play_there: Callable[..., list[Episode | EpisodeFault] | WorkerLost] = partial(play, family, policy)
+    play_there: Callable[..., list[Episode | EpisodeFault] | WorkerLost] = partial(
+        play, family, policy, threads=threads
+    )
     if not (family.native and isinstance(workers, int)):
         longest = max(map(len, shares), default=1)
         timeout = family.episode_timeout * longest

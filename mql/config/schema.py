@@ -111,6 +111,11 @@ class TrainConfig(Section):
     relabel_to: Literal["random", "best"] = Field(
         default="random", description="Which task: any, or of ten the one in which the episode has the highest return."
     )
+    cuda_graphs: bool = Field(
+        default=True,
+        description="device cuda: updates are recorded once and repeated; false: called one by one, with the same "
+        "results, as an algorithm of your own may need.",
+    )
     evaluate_every: Count = Field(default=30_000, description="Environment steps between evaluations.")
     checkpoint_every: Count = Field(default=30_000, description="Environment steps between checkpoints.")
     keep_checkpoints: Count = Field(default=5, description="Newest checkpoints that are kept.")

@@ -1,8 +1,9 @@
 """A GRU over short sequences: its states after each step, or after the last.
 
 The recurrence of a small GRU costs many small operators (a dozen per step, of some microseconds each), not arithmetic.
-On the CPU, with a C compiler, a kernel takes blocks of sequences through all their steps (`kernels.c`); else PyTorch's
-own GRU is used. Both compute the same function and gradients (Cho et al. 2014 in PyTorch's form, gates r, u, n)::
+On the CPU, with a C compiler, a kernel takes blocks of sequences through all their steps (`kernels.c`), and so does one
+on a GPU (`on_gpu.py`); else PyTorch's own GRU is used. All compute the same function and gradients (Cho et al. 2014 in
+PyTorch's form, gates r, u, n)::
 
     r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)        u = sigmoid(W_iu x + b_iu + W_hu h + b_hu)
     n = tanh(W_in x + b_in + r * (W_hn h + b_hn))     h' = n + u (h - n)
@@ -16,7 +17,7 @@ history is shorter than T, the state stays as it was.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -24,6 +25,9 @@ from torch.autograd.function import once_differentiable
 
 from mql.kernels.loading import Kernels, kernels_for
 from mql.types import Context
+
+if TYPE_CHECKING:
+    from mql.kernels.on_gpu import GPUKernels
 
 
 def gru_states(gru: nn.GRU, context: Context, *, last_only: bool) -> torch.Tensor:
@@ -33,12 +37,12 @@ def gru_states(gru: nn.GRU, context: Context, *, last_only: bool) -> torch.Tenso
     """
     elements, start, initial = context.elements, context.start, context.initial
     steps, rows, size = elements.shape
-    kernels = kernels_for(elements.dtype) if elements.device.type == "cpu" else None
+    kernels = kernels_for(elements.dtype, elements.device.type)
     # (The kernel reads memory as it is: what has another shape or type is for PyTorch to compute with, or to refuse.)
     fits = (initial is None or (initial.shape == (rows, gru.hidden_size) and initial.dtype == elements.dtype)) and (
         start is None or (start.shape == (rows,) and start.dtype == torch.int64)
     )
-    if kernels is None or not fits:
+    if kernels is None or not fits or gru.hidden_size > kernels.widest_state:
         return plain_gru_states(gru, context, last_only=last_only)
     w_ih, w_hh, b_ih, b_hh = gru.all_weights[0]
     inputs = torch.mm(elements.reshape(steps * rows, size), w_ih.T).view(steps, rows, len(w_ih))
@@ -79,7 +83,7 @@ class _Recurrence(torch.autograd.Function):
         b_hh: torch.Tensor,
         last_only: bool,
     ) -> torch.Tensor:
-        kernels = kernels_for(inputs.dtype)
+        kernels = kernels_for(inputs.dtype, inputs.device.type)
         assert kernels is not None
         steps, rows, _ = inputs.shape
         kept = inputs.new_empty(steps, rows, 4, w_hh.shape[1])
@@ -116,7 +120,7 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _run(
-    kernels: Kernels,
+    kernels: Kernels | GPUKernels,
     inputs: torch.Tensor,
     initial: torch.Tensor | None,
     start: torch.Tensor | None,

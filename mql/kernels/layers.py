@@ -1,19 +1,23 @@
 """What follows a hidden layer's matrix product: bias, layer normalisation if wanted, ReLU; K networks side by side.
 
 On the CPU, in float32 or float64 and with a C compiler, that is one pass of a kernel (`kernels.c`), and one on the way
-back; else it is PyTorch's own operators. The matrix products before it are plain ones.
+back; on a GPU, too, in float32 (`on_gpu.py`); else it is PyTorch's own operators. The matrix products before it are
+plain ones.
 
 Shapes: K networks (2 for twin critics), B transitions, W units of a layer.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
 from mql.kernels.loading import Kernels, kernels_for
+
+if TYPE_CHECKING:
+    from mql.kernels.on_gpu import GPUKernels
 
 EPSILON = 1e-5  # added to the variance in layer normalisation, as in PyTorch
 
@@ -60,19 +64,17 @@ def plain_hidden(product: torch.Tensor, bias: torch.Tensor, *, layer_norm: bool)
     return torch.relu(x)
 
 
-def _kernels(product: torch.Tensor, *rows: torch.Tensor) -> Kernels | None:
+def _kernels(product: torch.Tensor, *rows: torch.Tensor) -> Kernels | GPUKernels | None:
     """The kernels, where they can be used: they read memory as it is, as one row of W numbers for each network."""
-    if product.device.type != "cpu":
-        return None
     numbers = product.shape[-1] * (len(product) if product.dim() == 3 else 1)
     for row in rows:
         if row.numel() != numbers or row.dtype != product.dtype:
             return None
-    return kernels_for(product.dtype)
+    return kernels_for(product.dtype, product.device.type)
 
 
 def _run(
-    kernels: Kernels, product: torch.Tensor, bias: torch.Tensor, *, layer_norm: bool
+    kernels: Kernels | GPUKernels, product: torch.Tensor, bias: torch.Tensor, *, layer_norm: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return activations and, with `layer_norm`, 1 / standard deviation [K, B]; `product` becomes normalised.
 
@@ -89,7 +91,7 @@ def _run(
 
 
 def _run_values(
-    kernels: Kernels, product: torch.Tensor, bias: torch.Tensor, head: torch.Tensor, *, layer_norm: bool
+    kernels: Kernels | GPUKernels, product: torch.Tensor, bias: torch.Tensor, head: torch.Tensor, *, layer_norm: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return values [K, B] and, with `layer_norm`, 1 / standard deviation; `product` is overwritten as in `_run`."""
     networks, rows, units = product.shape

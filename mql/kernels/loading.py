@@ -1,21 +1,26 @@
 """Compiles `kernels.c` for this machine, once (`mql.compiling`), and gives its functions to Python.
 
-Where there is no C compiler, or ``MQL_KERNELS=off`` is set, there are no kernels and PyTorch's operators do the same
-work.
+On a GPU the functions of `on_gpu.py` take their place. Where there is no C compiler, or no Triton, or
+``MQL_KERNELS=off`` is set, there are no kernels and PyTorch's operators do the same work.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mql.compiling import Status, load
+from mql.compiling import Status, load, switched_off
+
+if TYPE_CHECKING:
+    from mql.kernels.on_gpu import GPUKernels
 
 SOURCE = Path(__file__).with_name("kernels.c")
 # Reassociation and fused products are allowed where the source asks for them; NaN and infinity keep their meaning.
@@ -40,6 +45,8 @@ class Kernels:
 
     Tensors must be contiguous, on the CPU and of that type: callers see to it.
     """
+
+    widest_state = math.inf  # of a recurrence
 
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
         suffix, real = _TYPES[dtype]
@@ -70,15 +77,21 @@ def plain_operators() -> Iterator[None]:
         _plain = before
 
 
-def kernels_for(dtype: torch.dtype) -> Kernels | None:
-    """The kernels for `dtype`, or None where there are none (`status` says why), or none may be used."""
-    return None if _plain else _kernels_for(dtype)
+def kernels_for(dtype: torch.dtype, device_type: str = "cpu") -> Kernels | GPUKernels | None:
+    """The kernels for `dtype` on a device, or None where there are none (`status` says why), or none may be used."""
+    return None if _plain else _kernels_for(dtype, device_type)
 
 
 @cache
-def _kernels_for(dtype: torch.dtype) -> Kernels | None:
-    library = status().library
-    return Kernels(library, dtype) if library is not None and dtype in _TYPES else None
+def _kernels_for(dtype: torch.dtype, device_type: str) -> Kernels | GPUKernels | None:
+    if device_type == "cpu":
+        library = status().library
+        return Kernels(library, dtype) if library is not None and dtype in _TYPES else None
+    if device_type != "cuda" or dtype != torch.float32 or switched_off() or find_spec("triton") is None:
+        return None
+    from mql.kernels.on_gpu import GPUKernels
+
+    return GPUKernels()
 
 
 @cache

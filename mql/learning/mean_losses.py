@@ -20,6 +20,12 @@ class MeanLosses:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
 
+    def merge(self, losses: MeanLosses) -> None:
+        """Take in what another has, as it is now."""
+        for name, value in losses._sums.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+            self._counts[name] = self._counts.get(name, 0) + losses._counts[name]
+
     def means(self) -> dict[str, float]:
         """Return each loss's mean over the updates that computed it."""
         return {name: float(total) / self._counts[name] for name, total in self._sums.items()}

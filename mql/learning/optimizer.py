@@ -16,6 +16,7 @@ from mql.agent.parameter_vector import ParameterVector
 from mql.learning.proximal import pull_of
 
 _DENORMAL = 5e-324
+PIECES, LEAST_PIECE = 32, 4096  # of a vector on a GPU: how many about (36 go into one launch), and how long at least
 
 
 class Adam:
@@ -40,25 +41,28 @@ class Adam:
         # Both moments, and the number of steps (a tensor, as the fused operator wants it).
         self._first, self._second = torch.zeros_like(parameters.data), torch.zeros_like(parameters.data)
         self._steps = torch.zeros((), device=parameters.data.device)
+        # A GPU gives each of 64 K numbers of a tensor to one multiprocessor: in pieces, a vector is stepped by many.
+        size = len(parameters.data)
+        self._piece = size if parameters.data.device.type == "cpu" else max(size // PIECES, LEAST_PIECE)
         self.farthest = torch.zeros_like(self._steps)
 
     def step(
         self,
         loss: torch.Tensor,
         *,
-        lr: float,
+        lr: float | torch.Tensor,
         proximal_coef: float = 0.0,
         radius: torch.Tensor | None = None,
         max_norm: float | None = None,
         toward: torch.Tensor | None = None,
-        pull: float = 0.0,
+        pull: float | torch.Tensor = 0.0,
     ) -> None:
         """Move the parameters down the gradient of ``loss + (proximal_coef / 2) ||theta - anchor||^2``.
 
         No other parameter's gradient is computed. Those that then are farther than `radius` (a scalar) from the anchor
         are drawn straight back to that distance; others keep every bit. A gradient longer than `max_norm` is made that
-        long. With a `pull` above 0, parameters first go that part of the way to `toward` (a vector like theirs). Adam
-        then steps from there by the gradient of where they were, and its moments know nothing of the pull.
+        long. With `toward` (a vector like theirs), parameters first go the part `pull` of the way there. Adam then
+        steps from there by the gradient of where they were, and its moments know nothing of the pull.
         """
         gradient = gradient_of(loss, self._parameters)
         if proximal_coef and self._anchor is not None:
@@ -70,16 +74,23 @@ class Adam:
             self._draw_back(self._anchor, radius)
 
     def follow(
-        self, gradient: torch.Tensor, *, lr: float, toward: torch.Tensor | None = None, pull: float = 0.0
+        self,
+        gradient: torch.Tensor,
+        *,
+        lr: float | torch.Tensor,
+        toward: torch.Tensor | None = None,
+        pull: float | torch.Tensor = 0.0,
     ) -> None:
         """Make Adam's step for a gradient that lies as the parameters do, after the pull of `step`."""
-        if pull and toward is not None:
+        if toward is not None:
             self._parameters.data.lerp_(toward, pull)
         # PyTorch's operator: the class and the function around it cost more than the arithmetic.
         self._steps.add_(1)
+        vectors = (self._parameters.data, gradient, self._first, self._second)
+        data, gradients, first, second = (list(torch.split(vector, self._piece)) for vector in vectors)
         with _denormals_are_zero():
             torch._fused_adam_(
-                [self._parameters.data], [gradient], [self._first], [self._second], [], [self._steps],
+                data, gradients, first, second, [], [self._steps] * len(data),
                 amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=0.0, eps=self._eps, maximize=False,
             )  # fmt: skip
 
@@ -135,7 +146,9 @@ class AdamLearner:
     def __init__(self, agent: Agent, *, lr: float, anchor: Agent | None = None) -> None:
         self.agent = agent
         self.updates = 0
-        self.lr = lr
+        # On a GPU, a number in its memory: recorded updates read it when they are made.
+        self._rate: float | torch.Tensor = lr if agent.device.type == "cpu" else torch.tensor(lr, device=agent.device)
+        self._lr = lr
         self.proximal_coef = 0.0
         self.proximal_c = 0.0
         self.radii: Mapping[str, torch.Tensor] = {}
@@ -144,15 +157,28 @@ class AdamLearner:
             for name, part in agent.parts.items()
         }
 
+    @property
+    def lr(self) -> float:
+        """Adam's step size."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        self._lr = lr
+        if isinstance(self._rate, torch.Tensor):
+            self._rate.fill_(lr)
+        else:
+            self._rate = lr
+
     def step(self, part: str, loss: torch.Tensor) -> None:
         """Move the parameters of one part of the agent down the gradient of `loss` and of the penalty."""
         self._adam[part].step(
             loss,
-            lr=self.lr,
+            lr=self._rate,
             proximal_coef=self.proximal_coef,
             radius=self.radii.get(part),
             toward=self.agent.parts[part].target.data if self.proximal_c else None,
-            pull=pull_of(self.lr, self.proximal_c),
+            pull=pull_of(self._rate, self.proximal_c),
         )
 
     @property

@@ -10,12 +10,14 @@ problem: both published settings (DQN Pro and Rainbow Pro, on Atari) have 2.5.
 
 from __future__ import annotations
 
+import torch
 
-def pull_of(lr: float, proximal_c: float) -> float:
+
+def pull_of(lr: float | torch.Tensor, proximal_c: float) -> float | torch.Tensor:
     """Return the part of the way to the targets that a step is pulled, lr / c; 0 where there is no pull."""
     return lr / proximal_c if proximal_c else 0.0
 
 
 def kappa_of(lr: float, proximal_c: float, steps: int) -> float:
     """Return kappa = lr K / c for K = `steps` between copies."""
-    return pull_of(lr, proximal_c) * steps
+    return float(pull_of(lr, proximal_c)) * steps

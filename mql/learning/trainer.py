@@ -16,8 +16,7 @@ from mql.agent.agent import Agent
 from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import Config, TrainConfig
-from mql.learning.contexts import carried_state_dim, context_plan
-from mql.learning.mean_losses import MeanLosses
+from mql.learning.contexts import carried_state_dim
 from mql.learning.prior import Prior, numbered
 from mql.learning.priority import priority_for
 from mql.learning.relabelling import relabelling_for
@@ -25,8 +24,9 @@ from mql.learning.replay import Replay
 from mql.learning.replay_size import ReplaySize
 from mql.learning.reward_size import reward_remark
 from mql.learning.task_choice import TaskChoice
+from mql.learning.updates import Updates, updates_for
 from mql.learning.value_range import clipping_remark, fit_value_range
-from mql.seeding import generator, spawn_seeds, torch_generator
+from mql.seeding import generator, spawn_seeds
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
 from mql.types import JSON, Episode
@@ -81,6 +81,9 @@ class Trainer:
         if agent.algorithm == "td3":  # not every target of SAC follows
             self.learner.proximal_c = config.proximal_c
         self.replay = self._empty_replay()
+        self._updates: Updates | None = (
+            None  # made when the first are due: until then `restore` may exchange the replay
+        )
         self._append_prior()
         self._copied = 0  # episodes of the last iteration that were relabelled
         self.env_steps = 0
@@ -174,9 +177,6 @@ class Trainer:
     def _update(self, episodes: list[Episode]) -> dict[str, float]:
         config, train = self.config, self.config.train
         due = updates_after(train, self.env_steps) - self.updates
-        rng = generator(config.seed, "replay", self.iterations)
-        noise = torch_generator(config.seed, "updates", self.iterations, device=config.device)
-        plan = context_plan(config.agent)
         scaling = self.agent.scaling
         if scaling.normalize and not scaling.fitted and self.env_steps >= train.random_steps:
             # (Not only when the first update is due, which may be later: the policy acts on scaled numbers before.)
@@ -186,11 +186,9 @@ class Trainer:
         if due > 0 and self.agent.state_dim:
             self.replay.refresh_states(self.agent.online.critic_encoder, at_most=due * train.refresh_rows_per_update)
         self.learner.lr = annealed_rate(config.agent.lr, train, self.env_steps)
-        losses = MeanLosses()
-        for _ in range(due):
-            batch = self.replay.sample(train.batch_size, plan, rng)
-            losses.add(self.learner.update(batch, generator=noise))
-        return losses.means()
+        if self._updates is None:
+            self._updates = updates_for(self.agent, self.learner, self.replay, train, seed=config.seed)
+        return self._updates.make(due, iteration=self.iterations)
 
     def _remark(self, losses: Mapping[str, float], steps_before: int) -> str | None:
         """Judge the rewards of the random steps, as a loss sees them; later on, once, how many targets were clipped."""

@@ -68,7 +68,9 @@ class QLearner:
     def update(self, batch: QBatch) -> Learned:
         """Make one update from `batch`."""
         learned, gradient = self._gradients(batch)
-        self._adam.follow(gradient, lr=self.lr, toward=self._targets.data, pull=pull_of(self.lr, self.c))
+        self._adam.follow(
+            gradient, lr=self.lr, toward=self._targets.data if self.c else None, pull=pull_of(self.lr, self.c)
+        )
         self.updates += 1
         if self.updates % self.settings.updates_per_copy == 0:
             learned.losses.update(self._copy())

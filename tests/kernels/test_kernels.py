@@ -172,7 +172,7 @@ def test_encoder_reads_states_and_sends_their_gradients_back(
 ) -> None:
     """Also where there are no kernels."""
     if plain:
-        monkeypatch.setattr("mql.kernels.gru.kernels_for", lambda dtype: None)
+        monkeypatch.setattr("mql.kernels.gru.kernels_for", lambda *_: None)
     torch.manual_seed(0)
     encoder = GRUEncoder(5, AgentConfig(context_dim=3)).double()
     elements = torch.randn(6, 2, 5, dtype=torch.float64, requires_grad=True)

@@ -106,7 +106,7 @@ def test_updates_of_hl_gauss_are_those_of_a_naive_implementation(
 ) -> None:
     if not kernels:
         for module in ("mql.kernels.gru", "mql.kernels.layers"):
-            monkeypatch.setattr(f"{module}.kernels_for", lambda dtype: None)
+            monkeypatch.setattr(f"{module}.kernels_for", lambda *_: None)
     agent = agent_of("hl_gauss", tau=0.1)
     before = [p.clone() for p in agent.online.parameters()]
     naive, learner = NaiveHistograms(agent, lr=1e-3), TD3(agent, lr=1e-3)

@@ -278,7 +278,7 @@ def test_updates_are_those_of_a_naive_implementation(
 ) -> None:
     if not kernels:
         for module in ("mql.kernels.gru", "mql.kernels.layers"):
-            monkeypatch.setattr(f"{module}.kernels_for", lambda dtype: None)
+            monkeypatch.setattr(f"{module}.kernels_for", lambda *_: None)
     meta = small_agent(layer_norm=layer_norm, shared_encoder=shared, tau=0.1)
     agent = meta.copy()
     naive = Naive(agent, lr=1e-3, anchor=meta, proximal_coef=proximal_coef)
