@@ -97,6 +97,7 @@ _NOT_ON_POLICY = (
             "relabel_share",
             "relabel_to",
             "prior_columns",
+            "cuda_graphs",
         )
     ),
 )
@@ -174,6 +175,13 @@ _RULES = (
         ("train.episode_priority_factor",),
         lambda c: c.train.episode_priority == "uniform",
         "train.episode_priority is uniform",
+    ),
+    _Rule(("train.cuda_graphs",), lambda c: c.device != "cuda", "device is not cuda"),
+    _Rule(("train.cuda_graphs",), partial(_has_method, "pearl"), "method is pearl"),
+    _Rule(
+        ("train.cuda_graphs",),
+        lambda c: c.train.episode_priority != "uniform",
+        "train.episode_priority is not uniform",
     ),
     _Rule(("train.relabel_to",), lambda c: c.train.relabel_share == 0, "train.relabel_share is 0"),
     _Rule(("train.random_actions",), lambda c: c.train.random_steps == 0, "train.random_steps is 0"),
