@@ -12,8 +12,8 @@ import platform
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -82,17 +82,45 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], *, t
             yield from _in_pool(function, items, threads=min(threads, len(items)))
 
 
+@contextmanager
+def meanwhile(function: Callable[[], Result]) -> Iterator[Future[Result]]:
+    """Let `function` work in a thread of its own while the body runs; what follows waits for both.
+
+    No product starts threads of its own, on either side. Where the body is left by Ctrl-C or the like, what `function`
+    waits for gives up (`mql.stopping`).
+    """
+    with (
+        _one_thread_each(),
+        _giving_up() as asked,
+        ThreadPoolExecutor(1, initializer=_one_thread_here) as pool,
+        asked(),
+    ):
+        yield pool.submit(function)
+
+
 def _in_pool(function: Callable[[Item], Result], items: Sequence[Item], *, threads: int) -> Iterator[Result]:
+    with _giving_up() as asked, ThreadPoolExecutor(threads, initializer=_one_thread_here) as pool, asked():
+        yield from pool.map(function, items)
+
+
+@contextmanager
+def _giving_up() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Yield what is put around work within a pool: left by Ctrl-C or the like, waiting gives up till the pool ends."""
     gave_up = False
+
+    @contextmanager
+    def asked() -> Iterator[None]:
+        nonlocal gave_up
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
+                gave_up = True
+                give_up()
+            raise
+
     try:
-        with ThreadPoolExecutor(threads, initializer=_one_thread_here) as pool:  # whose end waits for all threads
-            try:
-                yield from pool.map(function, items)
-            except BaseException as error:
-                if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
-                    gave_up = True
-                    give_up()
-                raise
+        yield asked
     finally:
         if gave_up:
             go_on()

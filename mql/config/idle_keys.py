@@ -98,6 +98,7 @@ _NOT_ON_POLICY = (
             "relabel_to",
             "prior_columns",
             "cuda_graphs",
+            "collection_lag",
         )
     ),
 )
@@ -177,7 +178,7 @@ _RULES = (
         "train.episode_priority is uniform",
     ),
     _Rule(("train.cuda_graphs",), lambda c: c.device != "cuda", "device is not cuda"),
-    _Rule(("train.cuda_graphs",), partial(_has_method, "pearl"), "method is pearl"),
+    _Rule(("train.cuda_graphs", "train.collection_lag"), partial(_has_method, "pearl"), "method is pearl"),
     _Rule(
         ("train.cuda_graphs",),
         lambda c: c.train.episode_priority != "uniform",

@@ -76,6 +76,11 @@ class TrainConfig(Section):
         description="Actions of the random steps: new at each, held for a while, to random places, or at the object.",
     )
     episodes_per_iteration: Episodes = Field(default=16, description="Episodes collected in parallel between updates.")
+    collection_lag: Literal[0, 1] = Field(
+        default=0,
+        description="1: episodes are collected during the updates of the iteration before, by the policy from before "
+        "them; for two idle cores or more. 0: one after the other, by the newest policy.",
+    )
     batch_size: Rows = Field(default=512, description="Transitions per update.")
     env_steps_per_update: Annotated[Positive, Field(ge=0.001, le=1_000_000)] = Field(
         default=8.0, description="Environment steps collected for each update."

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import torch
 
 from mql.agent.agent import Agent
-from mql.collecting.exploration import explorer_for, random_actions
-from mql.collecting.rollout import collect_each
 from mql.config.schema import Config, TrainConfig
+from mql.learning.collection import Acting, Collection, Outcomes
 from mql.learning.contexts import carried_state_dim
 from mql.learning.prior import Prior, numbered
 from mql.learning.priority import priority_for
@@ -26,11 +26,14 @@ from mql.learning.reward_size import reward_remark
 from mql.learning.task_choice import TaskChoice
 from mql.learning.updates import Updates, updates_for
 from mql.learning.value_range import clipping_remark, fit_value_range
-from mql.seeding import generator, spawn_seeds
+from mql.seeding import generator
+from mql.stopping import GivenUp
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
+from mql.threads import meanwhile
 from mql.types import JSON, Episode
 
+AHEAD = "ahead."  # what the names of tensors begin with that play the next iteration, where not the agent's own
 FINAL_LR = 0.1  # of the learning rate, at the end of an annealed run
 
 
@@ -65,20 +68,18 @@ class Trainer:
         self.tasks = family.tasks("train")
         seed = int(generator(config.seed, "agent").integers(2**31))
         self.agent = Agent(family.obs_dim, family.action_dim, config.agent, seed=seed, device=config.device)
-        self._warm_up = random_actions(family, config.train.random_actions)
-        agent = config.agent
-        self._explorer = explorer_for(
-            family, agent.exploration, agent.exploration_noise, spread=agent.exploration_spread
-        )
         self._choice = TaskChoice(
             len(self.tasks),
             config.train.episodes_per_iteration,
             worst=config.train.task_sampling == "worst",
             seed=config.seed,
         )
+        self._collection = Collection(config, family, self.tasks, self._choice)
+        self._ahead: Acting | None = None  # whose policy plays the next iteration, where not the agent of then
+        self._outcomes: Outcomes | None = None  # of the next iteration, where they are there already
         self._relabelling = relabelling_for(config, family)
         self.learner = self.agent.learner(lr=config.agent.lr)
-        if agent.algorithm == "td3":  # not every target of SAC follows
+        if config.agent.algorithm == "td3":  # not every target of SAC follows
             self.learner.proximal_c = config.proximal_c
         self.replay = self._empty_replay()
         self._updates: Updates | None = (
@@ -113,16 +114,19 @@ class Trainer:
             self.replay.append(episode, number=number)
 
     def iterate(self) -> TrainerIteration:
-        """Collect ``episodes_per_iteration`` episodes side by side, then make the updates that are due.
+        """Collect ``episodes_per_iteration`` episodes in parallel, then make the updates that are due.
+
+        With ``train.collection_lag``, the episodes were collected during the updates before.
 
         Raises:
             EpisodeFault: not one of the episodes could be finished.
         """
         begun = time.perf_counter()
         steps_before = self.env_steps
-        episodes, faults = self._collect()
+        episodes, faults = self._stored(self._collected())
         collected = time.perf_counter()
-        losses = self._update(episodes)
+        self._fit_scaling()
+        losses = self._update_and_collect(episodes) if self.config.train.collection_lag else self._update(episodes)
         self.iterations += 1
         every = self.config.train.checkpoint_every
         if self.env_steps // every > steps_before // every:
@@ -138,24 +142,33 @@ class Trainer:
             update_seconds=time.perf_counter() - collected,
         )
 
-    def _collect(self) -> tuple[list[Episode], list[EpisodeFault]]:
-        config, number = self.config, self.iterations
-        tasks = [self.tasks[place] for place in self._choice.tasks_of(number)]
-        outcomes = collect_each(
-            self.agent,
-            self.family,
-            tasks,
-            spawn_seeds(len(tasks), config.seed, "reset", number),
-            explorer=self._warm_up if self.env_steps < config.train.random_steps else self._explorer,
-            rng=generator(config.seed, "exploration", number),
-            policy_version=self.updates,
-            workers=config.workforce,
-        )
+    def _collected(self) -> Outcomes:
+        """What this iteration's episodes are: those collected ahead, or those that are played now."""
+        if self._outcomes is None:
+            acting = self._ahead or Acting(self.agent, self.updates)
+            return self._collection.of(self.iterations, acting, env_steps=self.env_steps)()
+        return self._outcomes
+
+    def _update_and_collect(self, episodes: list[Episode]) -> dict[str, float]:
+        """Make the updates that are due while the agent as it is now plays the next iteration's episodes."""
+        self._ahead = Acting(self.agent.copy(), self.updates)
+        if self.env_steps >= self.config.train.env_steps:  # (a run that is made longer plays them)
+            return self._update(episodes)
+        with meanwhile(self._collection.of(self.iterations + 1, self._ahead, env_steps=self.env_steps)) as playing:
+            losses = self._update(episodes)
+        with suppress(GivenUp):  # (the next iteration plays them again, as the run that goes on from here does)
+            self._outcomes = playing.result()
+        return losses
+
+    def _stored(self, outcomes: Outcomes) -> tuple[list[Episode], list[EpisodeFault]]:
+        """Put an iteration's episodes into the replay; return them, and what stands in the place of lost ones."""
         self._copied = 0
         episodes = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
         faults = [outcome for outcome in outcomes if isinstance(outcome, EpisodeFault)]
+        self._outcomes = None
         if not episodes:
             raise faults[0]
+        self._ahead = None
         for episode in episodes:
             self._copied += self.store(episode)
             self._choice.note(episode)
@@ -174,13 +187,16 @@ class Trainer:
             self.replay.append(copy, copy_of=number)
         return copy is not None
 
+    def _fit_scaling(self) -> None:
+        """Take mean and spread from the random steps, once they are there."""
+        scaling = self.agent.scaling
+        if scaling.normalize and not scaling.fitted and self.env_steps >= self.config.train.random_steps:
+            # (Not only when the first update is due, which may be later: the policy acts on scaled numbers before.)
+            scaling.fit(*self.replay.observations_and_rewards())
+
     def _update(self, episodes: list[Episode]) -> dict[str, float]:
         config, train = self.config, self.config.train
         due = updates_after(train, self.env_steps) - self.updates
-        scaling = self.agent.scaling
-        if scaling.normalize and not scaling.fitted and self.env_steps >= train.random_steps:
-            # (Not only when the first update is due, which may be later: the policy acts on scaled numbers before.)
-            scaling.fit(*self.replay.observations_and_rewards())
         if due > 0:
             fit_value_range(self.agent, self.replay, episodes)
         if due > 0 and self.agent.state_dim:
@@ -205,13 +221,15 @@ class Trainer:
             **dict(self.agent.named_tensors()),
             **self.learner.optimizer_tensors(),
             **self.replay.state_tensors(),
+            **{f"{AHEAD}{name}": tensor for name, tensor in (self._ahead.tensors() if self._ahead else {}).items()},
         }
 
     def counters(self) -> dict[str, JSON]:
         """All else of a checkpoint that is not an episode."""
         own = {"env_steps": self.env_steps, "iterations": self.iterations, "updates": self.updates}
         said = {"clipping_said": True} if self._clipping_said else {}
-        return {**own, **said, **self._choice.counters()}
+        ahead = {"ahead": self._ahead.updates} if self._ahead else {}
+        return {**own, **said, **ahead, **self._choice.counters()}
 
     def restore(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, JSON]) -> None:
         """Take over tensors and counters of a checkpoint; the caller gives its episodes to `store`.
@@ -230,6 +248,10 @@ class Trainer:
         self.env_steps, self.iterations = int(counters["env_steps"]), int(counters["iterations"])
         self._clipping_said = bool(counters.get("clipping_said", False))
         self._choice.restore(counters)
+        self._outcomes = self._ahead = None
+        if "ahead" in counters:
+            acting = {name.removeprefix(AHEAD): tensor for name, tensor in tensors.items() if name.startswith(AHEAD)}
+            self._ahead = Acting.restored(self.agent, acting, int(counters["ahead"]))
 
 
 def updates_after(train: TrainConfig, env_steps: int) -> int:

@@ -204,6 +204,7 @@ def test_an_agent_with_a_transformer_goes_on_as_if_nothing_had_happened(tmp_path
         ["train.random_actions=held", "agent.exploration_spread=3"],
         ["train.random_actions=waypoints", "train.episode_priority=return", "train.task_sampling=worst"],
         ["train.relabel_share=0.7", "train.relabel_to=best", "train.episode_priority=return"],
+        ["train.collection_lag=1", "train.task_sampling=worst"],
     ],
     ids=lambda settings: settings[0],
 )
@@ -296,6 +297,17 @@ def test_a_run_made_longer_equals_the_long_run(whole: Path, tmp_path: Path, leng
     resume(tmp_path / "run", config=config_of())
     assert RunDir.open_readonly(tmp_path / "run").finished
     assert_equal_runs(whole, tmp_path / "run")
+
+
+def test_a_run_whose_collection_lags_is_made_longer_bit_for_bit_too(tmp_path: Path) -> None:
+    """What plays the iteration after its end is stored with it."""
+    lag = ["train.collection_lag=1", "train.evaluate_every=800"]
+    start(tmp_path / "long", config_of("train.env_steps=800", *lag))
+    start(tmp_path / "run", config_of("train.env_steps=600", *lag))
+    resume(tmp_path / "run", config=config_of("train.env_steps=800", *lag))
+    long, made_longer = last_checkpoint(tmp_path / "long"), last_checkpoint(tmp_path / "run")
+    assert long.tensors.keys() == made_longer.tensors.keys()
+    assert all(torch.equal(long.tensors[name], made_longer.tensors[name]) for name in long.tensors)
 
 
 def test_the_learning_rate_falls_to_a_tenth_over_the_last_steps() -> None:
