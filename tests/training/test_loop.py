@@ -299,17 +299,6 @@ def test_a_run_made_longer_equals_the_long_run(whole: Path, tmp_path: Path, leng
     assert_equal_runs(whole, tmp_path / "run")
 
 
-def test_a_run_whose_collection_lags_is_made_longer_bit_for_bit_too(tmp_path: Path) -> None:
-    """What plays the iteration after its end is stored with it."""
-    lag = ["train.collection_lag=1", "train.evaluate_every=800"]
-    start(tmp_path / "long", config_of("train.env_steps=800", *lag))
-    start(tmp_path / "run", config_of("train.env_steps=600", *lag))
-    resume(tmp_path / "run", config=config_of("train.env_steps=800", *lag))
-    long, made_longer = last_checkpoint(tmp_path / "long"), last_checkpoint(tmp_path / "run")
-    assert long.tensors.keys() == made_longer.tensors.keys()
-    assert all(torch.equal(long.tensors[name], made_longer.tensors[name]) for name in long.tensors)
-
-
 def test_the_learning_rate_falls_to_a_tenth_over_the_last_steps() -> None:
     config = config_of("train.anneal_steps=600", "agent.lr=0.01")  # of 1,600
     rates = [annealed_rate(0.01, config.train, steps) for steps in (0, 1000, 1300, 1600, 1700)]
