@@ -16,15 +16,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-
-import safetensors.torch
-import torch
+from typing import TYPE_CHECKING
 
 from mql.errors import UserError, told
 from mql.files import TEMPORARY, file_sha256, sha256, sync_folder, user_errors, write_atomic, write_file
 from mql.runs.episodes import Undecodable, decode_episodes, encode_episodes
 from mql.runs.manifest import AGENT, Chunk, Manifest, NotAManifest, chunk_name, parsed
 from mql.types import JSON, Episode
+
+if TYPE_CHECKING:  # commands that train nothing load no PyTorch
+    import torch
 
 FORMAT_VERSION = 2
 # Agents of version 1 saw rewards in their context as they are, where `agent.reward_scale` was for the losses only: with
@@ -144,6 +145,8 @@ def checkpoint_files(
     line_sha256: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, bytes]:
     """Return the files of a checkpoint's folder by name, in the order in which they are written."""
+    import safetensors.torch
+
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     agent = safetensors.torch.save(copies)
     manifest = {
@@ -193,6 +196,8 @@ def read_checkpoint(run: Path, env_steps: int) -> Checkpoint:
     Raises:
         UserError: a file is missing, differs from its checksum in any byte, or has another format version.
     """
+    import safetensors.torch
+
     manifest = read_manifest(run, env_steps)
     path = run / "checkpoints" / str(env_steps) / _TENSORS
     data = _read(run, env_steps, path)

@@ -9,9 +9,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from mql.kernels.loading import status
 from mql.runs.folder import FORMAT, FORMAT_VERSION
 from mql.runs.git_state import git_state
 
@@ -20,6 +17,10 @@ PACKAGES = ("mql", "torch", "mujoco", "numpy", "gymnasium", "scikit-learn")
 
 def describe_environment(command: Sequence[str]) -> dict[str, Any]:
     """Describe format, versions, machine, git commit of the working directory and `command`; unknown facts are None."""
+    import torch
+
+    from mql.kernels.loading import status
+
     commit, changes = git_state()
     return {
         "format": FORMAT,
@@ -44,6 +45,8 @@ def differences(then: Mapping[str, Any]) -> list[str]:
     Args:
         then: the run's ``environment.json``; what it does not say is not compared.
     """
+    from mql.kernels.loading import status
+
     now = {
         "kernels": status().reason or "compiled",
         "processor": _cpu_model(),

@@ -15,9 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from mql.config.loading import read_resolved, to_yaml
 from mql.config.schema import Config
@@ -45,6 +43,9 @@ from mql.runs.machine import describe_environment
 from mql.runs.manifest import Chunk
 from mql.runs.sums import check_sum, read_sums, replace_file, sums_of, write_sums
 from mql.types import JSON, Episode
+
+if TYPE_CHECKING:  # commands that train nothing load no PyTorch
+    import torch
 
 MACHINE_SUFFIXES = ("_seconds", "_per_s", "_memory")  # only keys that end so may differ between equal runs
 
