@@ -12,7 +12,7 @@ import platform
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
@@ -75,7 +75,7 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], *, t
     others could use. After Ctrl-C, or where the caller wants no more, items
     that wait for other processes give up (`mql.stopping`).
     """
-    with _one_thread_each():
+    with one_thread_each():
         if threads == 1 or len(items) < 2:
             yield from map(function, items)
         else:
@@ -86,16 +86,18 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], *, t
 def meanwhile(function: Callable[[], Result]) -> Iterator[Future[Result]]:
     """Let `function` work in a thread of its own while the body runs; what follows waits for both.
 
-    No product starts threads of its own, on either side. Where the body is left by Ctrl-C or the like, what `function`
-    waits for gives up (`mql.stopping`).
+    No product starts threads of its own, on either side. Where Ctrl-C or the like comes, in the body or while it waits
+    for `function` at its end, what `function` waits for gives up (`mql.stopping`).
     """
     with (
-        _one_thread_each(),
+        one_thread_each(),
         _giving_up() as asked,
         ThreadPoolExecutor(1, initializer=_one_thread_here) as pool,
         asked(),
     ):
-        yield pool.submit(function)
+        at_work = pool.submit(function)
+        yield at_work
+        wait([at_work])  # here, as an interrupted end of the pool would leave its thread at work
 
 
 def _in_pool(function: Callable[[Item], Result], items: Sequence[Item], *, threads: int) -> Iterator[Result]:
@@ -127,7 +129,7 @@ def _giving_up() -> Iterator[Callable[[], AbstractContextManager[None]]]:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Keep products to one thread; afterwards libraries loaded meanwhile get the number that PyTorch had before."""
     import torch
 

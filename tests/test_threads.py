@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
-from mql.threads import side_by_side
+from mql.stopping import given_up
+from mql.threads import meanwhile, side_by_side
 
 CODE = """
 import json
@@ -52,3 +56,22 @@ def test_a_block_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatc
     seen = list(side_by_side(lambda _: (os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]), [1], threads=1))
     assert seen == [("1", "1")]
     assert os.environ["OMP_NUM_THREADS"] == "3" and "MKL_NUM_THREADS" not in os.environ
+
+
+def test_ctrl_c_ends_what_works_meanwhile_also_after_the_body() -> None:
+    """The body is through and waits for the other side, which waits for somebody else: nothing is left running."""
+    through, ended = threading.Event(), []
+
+    def waits() -> None:
+        through.wait(60.0)
+        time.sleep(0.1)  # by then the main thread waits for this one
+        os.kill(os.getpid(), signal.SIGINT)
+        last = time.monotonic() + 60.0
+        while not given_up() and time.monotonic() < last:
+            time.sleep(0.01)
+        ended.append(given_up())
+
+    with pytest.raises(KeyboardInterrupt), meanwhile(waits):
+        through.set()
+    assert ended == [True]
+    assert not given_up()
