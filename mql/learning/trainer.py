@@ -30,7 +30,7 @@ from mql.seeding import generator
 from mql.stopping import GivenUp
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
-from mql.threads import meanwhile
+from mql.threads import meanwhile, one_thread_each
 from mql.types import JSON, Episode
 
 AHEAD = "ahead."  # what the names of tensors begin with that play the next iteration, where not the agent's own
@@ -153,7 +153,8 @@ class Trainer:
         """Make the updates that are due while the agent as it is now plays the next iteration's episodes."""
         self._ahead = Acting(self.agent.copy(), self.updates)
         if self.env_steps >= self.config.train.env_steps:  # (a run that is made longer plays them)
-            return self._update(episodes)
+            with one_thread_each():  # as where it is not the last iteration: another number rounds differently
+                return self._update(episodes)
         with meanwhile(self._collection.of(self.iterations + 1, self._ahead, env_steps=self.env_steps)) as playing:
             losses = self._update(episodes)
         with suppress(GivenUp):  # (the next iteration plays them again, as the run that goes on from here does)

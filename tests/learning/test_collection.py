@@ -126,6 +126,27 @@ def test_episodes_are_played_while_updates_are_made(monkeypatch: pytest.MonkeyPa
     assert seen == [True]
 
 
+def test_all_updates_are_made_with_one_thread_those_of_the_last_iteration_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another number of threads rounds differently, and a run that is made longer has no last iteration there."""
+    ahead = lagging("train.env_steps=200")
+    update, threads = ahead._update, []
+
+    def counted(episodes: list[Episode]) -> dict[str, float]:
+        threads.append(torch.get_num_threads())
+        return update(episodes)
+
+    monkeypatch.setattr(ahead, "_update", counted)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        while ahead.env_steps < 200:
+            ahead.iterate()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1] * len(threads) and threads
+
+
 def test_what_was_given_up_is_played_again(monkeypatch: pytest.MonkeyPatch) -> None:
     expected, ahead = lagging(), lagging()
     for _ in range(5):
