@@ -196,11 +196,12 @@ def time_random_steps(learning: Learning, iterations: int, random_steps: int) ->
     first = learning.iterate()
     seconds, steps, timed = first.collect_seconds, learning.env_steps, 1
     if learning.env_steps < random_steps:
-        seconds, steps, timed = 0.0, 0, 0
+        seconds, steps, timed, last = 0.0, 0, 0, first
         while timed < iterations and learning.env_steps < random_steps:
-            before = learning.env_steps
-            seconds += learning.iterate().collect_seconds
-            steps, timed = steps + learning.env_steps - before, timed + 1
+            before, iteration = learning.env_steps, learning.iterate()
+            # (With train.collection_lag they were played in the place of updates of the one before, which made none.)
+            seconds += last.update_seconds + iteration.collect_seconds
+            steps, timed, last = steps + learning.env_steps - before, timed + 1, iteration
     return Slice(0, timed, steps, 0, seconds, 0.0, 0.0)
 
 

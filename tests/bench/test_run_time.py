@@ -16,8 +16,9 @@ from tiny_runs import TINY
 
 import mql
 from mql.bench.idle import MOST_BY_OTHERS, Used, check_idle, used_so_far, wait_and_check
-from mql.bench.run_time import Slice, chosen_checkpoints, time_run, training_seconds
+from mql.bench.run_time import Slice, chosen_checkpoints, time_random_steps, time_run, training_seconds
 from mql.errors import UserError
+from mql.training.learning import Iteration
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,24 @@ def test_seconds_of_a_training_by_hand() -> None:
     expected = 100 * 0.01 + 300 * 0.02 + 400 * 0.04 + 200 * 0.06
     assert training_seconds(timed, env_steps=1000, random_steps=100) == pytest.approx(expected)
     assert training_seconds(timed[1:], env_steps=600, random_steps=0) == pytest.approx(400 * 0.02 + 200 * 0.03)
+
+
+class Timed:
+    """A method whose iterations collect 100 steps and take what they are told to."""
+
+    def __init__(self, *seconds: tuple[float, float]) -> None:
+        self.env_steps, self._seconds = 0, iter(seconds)
+
+    def iterate(self) -> Iteration:
+        self.env_steps += 100
+        return Iteration({}, [], *next(self._seconds))
+
+
+def test_random_steps_that_were_played_ahead_are_timed_where_they_were_played() -> None:
+    lagging: Any = Timed((2.0, 1.0), (0.5, 1.5), (0.25, 40.0))  # the last one makes updates, which do not count
+    timed = time_random_steps(lagging, 5, 300)
+    assert (timed.iterations, timed.collected) == (2, 200)
+    assert timed.collect_seconds == pytest.approx((1.0 + 0.5) + (1.5 + 0.25))
 
 
 def test_checkpoints_are_spread_with_the_newest_among_them() -> None:
