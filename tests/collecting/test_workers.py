@@ -266,9 +266,10 @@ def test_a_task_that_fails_in_an_evaluation_counts_in_no_summary() -> None:
         evaluate(agent, family, family.tasks("train")[1:2], evaluation_episodes=1, seed=0)
 
 
-def test_a_run_goes_on_without_the_episodes_that_fail_and_counts_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lag", [0, 1])
+def test_a_run_goes_on_without_the_episodes_that_fail_and_counts_them(tmp_path: Path, lag: int) -> None:
     family = carts(task1="raise", task4="crash")
-    config = run_config()
+    config = run_config(lag)
     with RunDir.create(tmp_path / "run", config=config, tasks={}, command=["mql"]) as run:
         meta_train(config, family, run)
         metrics = run.read_metrics()
@@ -290,8 +291,9 @@ def test_a_run_of_which_no_episode_can_be_finished_is_saved_and_ends(tmp_path: P
         assert run.checkpoints() == [0]
 
 
-def run_config() -> Config:
+def run_config(lag: int = 0) -> Config:
     settings = {
+        "train.collection_lag": lag,
         "train.env_steps": 240,
         "train.random_steps": 80,
         "train.episodes_per_iteration": 6,
