@@ -119,6 +119,20 @@ def test_a_models_own_scene_is_not_overwritten(lab: Path) -> None:
     assert b'<include file="scene.xml"/>' in files["task.xml"] and files["bare.xml"] == MJCF.encode()
 
 
+def test_the_experiment_offers_what_a_changed_body_and_a_robot_without_rewards_need(tmp_path: Path) -> None:
+    """As comments: without them nothing changes, and uncommented they are keys of the configuration."""
+    for name, data in skeleton_files("my-task").items():
+        (tmp_path / name).write_bytes(data)
+    path = tmp_path / "my-task-experiment.yaml"
+    text = path.read_text(encoding="utf-8")
+    config, _, _ = load_experiment(str(path))
+    assert "reward" in config.agent.context_elements and config.adapt.adaptation_episodes == 5
+    path.write_text(re.sub(r"^( *)# (?=\w+:( |$)|  \w+:)", r"\1", text, flags=re.MULTILINE), encoding="utf-8")
+    config, _, _ = load_experiment(str(path))
+    assert config.agent.context_elements == ("obs", "action")
+    assert (config.adapt.adaptation_episodes, config.adapt.rollback) == (20, "end")
+
+
 def test_the_goal_fits_the_robot(lab: Path) -> None:
     """Places for what has a reach; joints for what has none."""
     texts = {
@@ -310,7 +324,7 @@ def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_take
     """Model, definition and experiment of docs/your-robot.md, and the spec of docs/robots.md."""
     docs = Path(__file__).parents[2] / "docs"
     own, robot_docs = (docs / name for name in ("your-robot.md", "robots.md"))
-    [model], [definition, start, randomised, scheduled, stages, *_, experiment] = (
+    [model, at_tool], [definition, load, start, randomised, scheduled, stages, *_, experiment] = (
         blocks(own, "xml"),
         blocks(own, "yaml"),
     )
@@ -325,6 +339,16 @@ def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_take
     config, path, _ = load_experiment(str(tmp_path / "desk-reach" / "desk-reach-experiment.yaml"))
     assert config.family == "desk-reach" and path is not None
     assert from_file(path).parameters.keys() == {"target_y", "target_z", "payload", "damping"}
+    site = '<site name="tcp" pos="0 0 0.26" size="0.01"/>'
+    (tmp_path / "desk-reach" / "desk_arm.xml").write_text(model.replace(site, site + at_tool), encoding="utf-8")
+    carries = yaml.safe_load(definition)
+    del carries["parameters"]["payload"]
+    carries["parameters"] |= yaml.safe_load(load)["parameters"]
+    carries["splits"]["ood"]["override"] = {"load": {"dist": "uniform", "low": 1.1, "high": 1.5}}
+    (tmp_path / "desk-reach" / "carries.yaml").write_text(yaml.safe_dump(carries), encoding="utf-8")
+    family: Any = from_file(tmp_path / "desk-reach" / "carries.yaml")
+    task = family.task({"target_y": 0.0, "target_z": 0.0, "damping": 1.0, "load": 0.7})
+    assert family.model(task).body("load").mass[0] == pytest.approx(0.7)
     assert StartSpec.model_validate(yaml.safe_load(start)["start"]).bodies.keys() == {"cube", "ball", "peg", "target"}
     for block, cls in ((randomised, NuisanceSpec), (scheduled, ParameterSpec)):
         [specs] = yaml.safe_load(block).values()

@@ -8,6 +8,8 @@ family: {name}.yaml
 agent:
   hidden_sizes: [128, 128]
   context_dim: 64
+  # Where nothing measures the reward while the robot acts: the policy then needs none. Decide before training.
+  # context_elements: [obs, action]
   discount: {discount:<16}# the goal is half a second away, of {rate:g} steps a second
   tau: 0.01
   lr: 2.0e-3
@@ -20,6 +22,11 @@ train:
   batch_size: 256
   evaluate_every: 20000
   checkpoint_every: 20000
+# Where tasks differ in the robot's body (a payload, friction, a worn joint), the usual budget of 5 episodes is short:
+# play 20, and let an agent that did no better be improved in further rounds, as the best of all is kept in the end.
+# adapt:
+#   adaptation_episodes: 20
+#   rollback: end
 evaluate:
   adapt_while_training: false
 """

@@ -293,6 +293,8 @@ def _parameters(goal: Goal, target: str, *, seen: bool) -> list[str]:
     if goal.payload is not None:
         lines += [
             "  payload:",
+            "    # In kg, beside what the body has: value {dist: uniform, low: 0.0, high: 2.0}, unit: kg, and under",
+            "    # apply op: add; under ood, kg outside that range. At the tool itself: docs/your-robot.md of mql.",
             "    value: {dist: loguniform, low: 0.5, high: 3.0}",
             f"    doc: {quoted(f'factor on the mass and inertia of {goal.payload}')}",
             f"    apply: [{{field: body_mass, body: {quoted(goal.payload)}, op: scale}}]",
