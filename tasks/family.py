@@ -29,7 +29,7 @@ from mql.errors import UserError, nearest
 from mql.tasks.distributions import Value
 from mql.tasks.handling import Handling as Handling
 from mql.tasks.name_choice import Name, NameChoice, all_names
-from mql.tasks.parameter import Parameter
+from mql.tasks.parameter import Parameter, missing_values
 from mql.tasks.splits import Split as Split
 from mql.tasks.splits import derived
 from mql.tasks.task import Array as Array
@@ -244,10 +244,8 @@ class TaskFamily(ABC):
             if name not in self.parameters:
                 mend = nearest(str(name), self.parameters)
                 raise UserError(f"unknown task parameter {name!r}", where=where, mend=mend)
-        for name, parameter in self.parameters.items():
-            if name not in parameters:
-                mend = f"give a value in {parameter.unit} ({parameter.doc})"
-                raise UserError(f"task parameter {name!r} is missing", where=where, mend=mend)
+        if missing := [name for name in self.parameters if name not in parameters]:
+            raise missing_values(missing, self.parameters, where=where)
         known = {
             name: replace(spec, distribution=self.names_of[name]) if name in self.names_of else spec
             for name, spec in self.parameters.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +99,24 @@ class Parameter:
                 mend=f"physics allows {low:g} to {high:g} {self.unit}",
             )
         return value
+
+
+def missing_values(missing: Sequence[str], parameters: Mapping[str, Parameter], *, where: str) -> UserError:
+    """Return the error that names all parameters of a task that were given no value, and their units."""
+    if len(missing) == 1:
+        only = parameters[missing[0]]
+        mend = f"give a value in {only.unit} ({only.doc})"
+        return UserError(f"task parameter {missing[0]!r} is missing", where=where, mend=mend)
+    named = ", ".join(repr(name) for name in missing[:-1])
+    what = f"task parameters {named} and {missing[-1]!r} are missing"
+    values = ", ".join(name + _kind_of_value(parameters[name]) for name in missing)
+    return UserError(what, where=where, mend=f"give a value for each: {values}; or a listed task, such as test:0")
+
+
+def _kind_of_value(parameter: Parameter) -> str:
+    unit = f"in {parameter.unit}" if parameter.unit != "1" else ""
+    numbers = f"{parameter.width} numbers" if parameter.width > 1 else ""
+    return f" ({' '.join(filter(None, (numbers, unit)))})" if unit or numbers else ""
 
 
 def visible_values(

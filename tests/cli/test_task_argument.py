@@ -55,5 +55,16 @@ def test_what_is_left_out_is_that_of_the_split_where_one_is_named() -> None:
     task = chosen_task(family, ["friction=0.5"], split="test")
     assert task.parameters == {**first.parameters, "friction": 0.5} and task.split == "custom"
     assert chosen_task(family, [], split="ood") == family.tasks("ood")[0]
-    with pytest.raises(UserError, match="'mass' is missing"):
+    with pytest.raises(UserError, match=r"'mass', .* are missing"):
         chosen_task(family, ["friction=0.5"])
+
+
+def test_everything_that_is_missing_is_named_at_once() -> None:
+    family = registry.load("walker-params")
+    names = list(family.parameters)
+    assert len(names) > 3
+    with pytest.raises(UserError) as caught:
+        chosen_task(family, [f"{names[0]}=1"])
+    assert all(repr(name) in caught.value.what for name in names[1:]) and repr(names[0]) not in caught.value.what
+    assert caught.value.mend is not None and all(name in caught.value.mend for name in names[1:])
+    assert len(str(caught.value).splitlines()) == 1
