@@ -15,7 +15,7 @@ from mql.cli.adaptation_text import in_words
 from mql.cli.play import film_evaluation, open_studio
 from mql.cli.results import tell, tell_aside
 from mql.cli.tables import print_evaluation, print_json, print_protocol, print_task_rows
-from mql.cli.task_argument import chosen_task, task_parameters
+from mql.cli.task_argument import chosen_task, task_parameters, tell_if_outside
 from mql.cli.task_bar import task_bar
 from mql.config.loading import Overrides, parse_overrides, with_values
 from mql.config.methods import METHODS
@@ -152,6 +152,8 @@ def adapt(
     task = _told(run.family, given) if data else chosen_task(run.family, given)
     if out is not None:
         check_free(out, mend="choose another --out")
+    if isinstance(task, Task):
+        tell_if_outside(run.family, task)
     with task_bar("adapting"):
         if data:
             adapted = run.adapt(task=task, data=data, columns=columns, checkpoint=checkpoint, settings=changes)
@@ -175,8 +177,6 @@ def adapt(
         for written in (out, picture):
             if written is not None:
                 tell(f"written: {written}")
-    if isinstance(task, Task) and not task.in_training_range:
-        tell_aside("note: the task is outside the range of the training tasks")
 
 
 def _told(family: TaskFamily, given: Sequence[str]) -> Task | Mapping[str, object] | None:

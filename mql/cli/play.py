@@ -10,7 +10,7 @@ from mql.api.adapted import Adapted, is_adapted
 from mql.api.run import Run, open_run
 from mql.cli.results import tell, tell_aside
 from mql.cli.tables import print_json
-from mql.cli.task_argument import chosen_task
+from mql.cli.task_argument import chosen_task, tell_if_outside
 from mql.cli.task_bar import task_bar
 from mql.errors import UserError
 from mql.evaluation.held_out import TaskResult
@@ -56,6 +56,8 @@ def play(
     if isinstance(agent_of, Adapted):
         _check_adapted(path, adapted, checkpoint)
     task = chosen_task(agent_of.family, given) if given else None
+    if task is not None:
+        tell_if_outside(agent_of.family, task)
     if out is None:
         _show(agent_of, task, adapted, checkpoint, seed, camera, settings)
         return

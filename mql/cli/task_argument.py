@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from mql.cli.results import tell_aside
 from mql.errors import UserError
 from mql.tasks.family import Task, TaskFamily
+from mql.tasks.name_choice import Name
 
+FAR = 1.5  # of the widths of a range: outside by more is far outside; listed ood tasks are nearer
+MOST_NAMED = 3  # values that are told
 _BRACKETS = {"(": ")", "[": "]"}
 
 
@@ -34,6 +40,40 @@ def chosen_task(family: TaskFamily, given: Sequence[str], *, split: str | None =
         mend = "give either NAME=VALUE for every parameter, or one SPLIT:N"
         raise UserError(f"--task {listed[0]!r} is a whole task, and more is given", mend=mend)
     return family.task(listed[0])
+
+
+def tell_if_outside(family: TaskFamily, task: Task) -> None:
+    """Say on standard error, before anything is played, that a task lies outside what was trained on, and where."""
+    if text := outside_training(family, task):
+        tell_aside(text)
+
+
+def outside_training(family: TaskFamily, task: Task) -> str | None:
+    """Return a line that says where a task lies outside the range of the training tasks; None where it does not."""
+    if task.in_training_range:
+        return None
+    found: list[tuple[float, str]] = []  # by how many widths of the range, and in words
+    for name, value in task.parameters.items():
+        trained = [each.parameters[name] for each in family.tasks("train")]
+        if isinstance(value, Name):
+            if str(value) not in map(str, trained):
+                found.append((0.0, f"{name} {value} (no training task has it)"))
+            continue
+        unit = family.parameters[name].unit
+        values = np.atleast_1d(np.asarray(value, np.float64))
+        among = np.array(trained, np.float64).reshape(len(trained), -1)
+        for place, (number, low, high) in enumerate(zip(values, among.min(axis=0), among.max(axis=0), strict=True)):
+            beyond = max(low - number, number - high)
+            if beyond > 0.0:
+                which = f"{name}[{place}]" if len(values) > 1 else name
+                own = f"{which} {number:g}" + (f" {unit}" if unit != "1" else "")
+                found.append((beyond / (high - low or abs(high) or 1.0), f"{own} (these have {low:.3g} to {high:.3g})"))
+    found.sort(key=lambda each: -each[0])
+    far = found != [] and bool(found[0][0] > FAR)
+    named = ", ".join(text for _, text in found[:MOST_NAMED]) + (", ..." if len(found) > MOST_NAMED else "")
+    where = "far outside" if far else "outside"
+    text = f"the task is {where} the range of the training tasks" + (f": {named}" if named else "")
+    return f"warning: {text}; the agent may fail there, adapted or not" if far else f"note: {text}"
 
 
 def task_parameters(given: Sequence[str]) -> dict[str, object]:

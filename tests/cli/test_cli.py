@@ -193,7 +193,7 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.tmp"))
     assert before == {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()}
     far = mql.json("adapt", finished, "--task", "goal=1.8,0", "--adaptation-episodes", 2, "--set", "adapt.lr=1e-4")
-    assert not far["in_training_range"] and "outside the range of the training tasks" in mql.err
+    assert not far["in_training_range"] and "outside the range of the training tasks: goal[0] 1.8 m" in mql.err
     shown = mql("adapt", finished, "--task", "goal=[0.5,", "-0.25]", "--checkpoint", 400)  # without quotes
     assert "goal (0.5, -0.25)" in shown
     listed = mql.json("adapt", finished, "--task", "test:3")

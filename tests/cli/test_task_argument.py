@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mql.cli.app import _repeated
-from mql.cli.task_argument import chosen_task, task_parameters
+from mql.cli.task_argument import chosen_task, outside_training, task_parameters
 from mql.errors import UserError
 from mql.tasks import registry
 
@@ -68,3 +68,20 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
     assert all(repr(name) in caught.value.what for name in names[1:]) and repr(names[0]) not in caught.value.what
     assert caught.value.mend is not None and all(name in caught.value.mend for name in names[1:])
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_where_a_task_lies_outside_of_what_was_trained_is_said() -> None:
+    family = registry.load("cheetah-vel")
+    trained = [float(task.parameters["velocity"]) for task in family.tasks("train")]  # type: ignore[arg-type]
+    assert outside_training(family, family.task({"velocity": 1.0})) is None
+    near = outside_training(family, family.tasks("ood")[0])
+    assert near is not None and near.startswith("note: ") and " far " not in near
+    assert f"(these have {min(trained):.3g} to {max(trained):.3g})" in near
+    far = outside_training(family, family.task({"velocity": 9.0}))
+    assert far is not None and far.startswith("warning: ") and "far outside" in far and "velocity 9 m/s" in far
+
+
+def test_of_a_vector_the_components_outside_are_named_the_farthest_first() -> None:
+    family = registry.load("fetch-reach")
+    said = outside_training(family, family.task({"goal": [0.0, -0.3, 0.2]}))
+    assert said is not None and said.index("goal[1] -0.3 m") < said.index("goal[2] 0.2 m") and "goal[0]" not in said
