@@ -87,7 +87,7 @@ class _Filming:
             for now in zip_longest(*playing):
                 shown = [new or old for new, old in zip_longest(now, shown)]
                 if layout is None:
-                    layout = self.layout(title(self.task), len(scene), shown[0].picture, width)
+                    layout = self.layout(title(self.family, self.task), len(scene), shown[0].picture, width)
                 note = f"episode {number + 1} of {len(self.scenes)}" if len(self.scenes) > 1 else ""
                 frame = self.frame(layout, scene, shown, length, note)
                 yield frame
@@ -104,7 +104,7 @@ class _Filming:
                 length = self.length(take)
                 at = sorted({round(step) for step in np.linspace(0, length, _STRIP)})
                 shown = list(moments(self.family, self.task, take, wanted=at, shot=self.shot))
-                label = f"{title(self.task)}: {take.label or self.actions}"
+                label = f"{title(self.family, self.task)}: {take.label or self.actions}"
                 layout = self.layout(label, _STRIP, shown[0].picture, _STRIP_PANEL, clock=False)
                 shown += [shown[-1]] * (_STRIP - len(shown))  # where it ended early
                 seconds = self.family.control_timestep
@@ -204,10 +204,18 @@ def _drawing(family: TaskFamily) -> Iterator[None]:
         raise UserError("can't draw", where=f"family {family.name}", mend=mend) from error
 
 
-def title(task: Task) -> str:
-    """Name a task in a header."""
+def title(family: TaskFamily, task: Task) -> str:
+    """Name a task in a header: also a listed one that is given by its values, as an adapted agent's is."""
+    if task.split == "custom":
+        task = next((each for each in _listed(family) if each.parameters == task.parameters), task)
     listed = f"{task.split} task {task.index}" if task.split != "custom" else "a task of your own"
     return f"{task.family}, {listed}"
+
+
+def _listed(family: TaskFamily) -> Iterator[Task]:
+    """Yield the listed tasks, those of the training last: where two lists share one, the other name says more."""
+    for split in sorted(family.split_names, key=lambda name: name == "train"):
+        yield from family.tasks(split)
 
 
 def parameter_texts(family: TaskFamily, task: Task) -> list[str]:

@@ -160,6 +160,17 @@ def test_a_frame_marks_success_and_writes_what_is_known() -> None:
     assert noted[:, 0].max() < 40
 
 
+def test_a_listed_task_has_its_name_also_where_it_is_given_by_its_values() -> None:
+    """As an adapted agent's task is, which is stored by its values alone."""
+    family = registry.load("point-robot")
+    for split in ("test", "ood", "train"):
+        listed = family.tasks(split)[3]
+        given = family.task(listed.to_json())
+        assert given.split == "custom" and scenes.title(family, given) == f"point-robot, {split} task 3"
+        assert scenes.title(family, given) == scenes.title(family, listed)
+    assert scenes.title(family, family.task({"goal": [0.5, 0.25]})) == "point-robot, a task of your own"
+
+
 def test_long_words_are_cut_and_never_leave_the_frame() -> None:
     style = frames.font(14)
     text = frames.shortened("a family with a very long name " * 5, style, 200)
