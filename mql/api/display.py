@@ -59,6 +59,7 @@ class Display:
             updates=learning.updates,
         )
         self._progress.__enter__()
+        self._tell_if_done(learning.env_steps)  # where a run goes on that was stopped in its final evaluation
 
     def on_iteration(self, record: Record) -> None:
         """Move the bar on."""
@@ -68,7 +69,12 @@ class Display:
             self._progress.note(f"an episode was dropped: {fault}")
         if record.get("remark"):
             self._progress.note(f"warning: {record['remark']}")
-        done, asked = record["env_steps"], self._config.train.env_steps
+        self._tell_if_done(record["env_steps"])
+
+    def _tell_if_done(self, done: int) -> None:
+        """Say that training is done, and the final evaluation comes."""
+        assert self._progress
+        asked = self._config.train.env_steps
         if done >= asked:
             more = f" after {done:,} env steps, as an iteration is not cut short" if done > asked else ""
             self._progress.note(

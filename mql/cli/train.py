@@ -73,7 +73,10 @@ def _train(job: Job, *, trust: bool) -> Record:
         with Display(job.run, job.config) as display:
             return job.train(display)
     except Interrupted as stop:
-        say(f"stopped and saved after {stop.env_steps:,} env steps; to continue: {again}")
+        if stop.env_steps >= job.config.train.env_steps:
+            say(f"stopped in the final evaluation; the trained agent is saved; to evaluate it: {again}")
+        else:
+            say(f"stopped and saved after {stop.env_steps:,} env steps; to continue: {again}")
         raise typer.Exit(130) from None
     except KeyboardInterrupt:
         say(f"stopped immediately; to continue from the last checkpoint: {again}")
