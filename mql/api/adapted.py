@@ -116,10 +116,10 @@ class Adapted:
         limit_threads(config.threads)
 
         def tell(index: int, result: TaskResult) -> None:
-            if on_task:
-                on_task(index + 1, len(chosen))
             if on_result:
                 on_result(result)
+            if on_task:
+                on_task(index + 1, len(chosen))
 
         split = split or chosen[0].split
         results = measure_agent(self.agent, family, chosen, config=config, split=split, with_random=True, on_task=tell)

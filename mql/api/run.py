@@ -237,10 +237,10 @@ class Run:
         learning = self._learning(config, checkpoint)
 
         def tell(index: int, result: TaskResult) -> None:
-            if on_task:
-                on_task(index + 1, len(chosen))
             if on_result:
                 on_result(result)
+            if on_task:
+                on_task(index + 1, len(chosen))
 
         results = learning.measure(chosen, config=config, split=split, adapt=adapt, with_random=True, on_task=tell)
         record = record_of(config, self.family, results, split=split)
@@ -257,6 +257,7 @@ class Run:
         seed: int | None = None,
         checkpoint: int | None = None,
         settings: Overrides | None = None,
+        on_episodes: Callable[[int, int], None] | None = None,
     ) -> Adapted:
         """Adapt the agent to a new task, of which one of `task`, `data`, `episodes` and `env` tells; the run stays.
 
@@ -274,6 +275,7 @@ class Run:
             seed: of all random numbers; None: ``evaluate.seed``.
             checkpoint: env steps of the checkpoint to use; None: the newest.
             settings: of ``adapt``, ``evaluate``, ``collect``, ``threads`` and ``device``.
+            on_episodes: called with (played, budget) whenever episodes of the new task were played.
 
         Raises:
             UserError: none or several of these, or something about it does not fit the run.
@@ -326,6 +328,8 @@ class Run:
         def record(request: Request) -> Sequence[Episode]:
             more = play(request)
             learned.extend(more)
+            if on_episodes:
+                on_episodes(len(learned) - len(new.given), budget)
             return more
 
         outcome = carry_out(adaptation.begin(new), record)

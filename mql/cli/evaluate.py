@@ -16,7 +16,7 @@ from mql.cli.play import film_evaluation, open_studio
 from mql.cli.results import tell, tell_aside
 from mql.cli.tables import print_evaluation, print_json, print_protocol, print_task_rows
 from mql.cli.task_argument import chosen_task, task_parameters, tell_if_outside
-from mql.cli.task_bar import task_bar
+from mql.cli.task_bar import task_bar, told_if_stopped
 from mql.config.loading import Overrides, parse_overrides, with_values
 from mql.config.methods import METHODS
 from mql.errors import UserError
@@ -54,6 +54,7 @@ def evaluate(
         agent_of = open_run(path, trust=trust)
     with ExitStack() as opened:
         studio = None if video is None else opened.enter_context(open_studio(video, agent_of.family))
+        opened.enter_context(told_if_stopped(lambda: _stopped_evaluation(len(results), video)))
         with task_bar("evaluating") as on_task:
             if isinstance(agent_of, Adapted):
                 record = agent_of.evaluate(split=split, tasks=tasks, on_task=on_task, on_result=results.append)
@@ -107,7 +108,14 @@ def evaluate_by_protocol(
     adapting = adapting and METHODS[config.method].adapts
     trainer = run.load(config, checkpoint=checkpoint).trainer
     agent = trainer.agent
-    with task_bar("evaluating") as on_task:
+    done = 0
+
+    def count(finished: int) -> None:
+        nonlocal done
+        done = finished
+        on_task(done, len(chosen))
+
+    with told_if_stopped(lambda: _stopped_evaluation(done, None)), task_bar("evaluating") as on_task:
         record = meta_world.official_evaluation(
             agent,
             prepare(meta_training(trainer), config.adapt) if adapting else None,
@@ -118,7 +126,7 @@ def evaluate_by_protocol(
             evaluation_episodes=episodes or meta_world.EVALUATION_EPISODES,
             threads=config.threads,
             workers=config.workforce,
-            on_goals=lambda done: on_task(done, len(chosen)),
+            on_goals=count,
         )
     record |= {"split": split, "env_steps": trainer.env_steps, **digest_entry(run.path)}
     print_json(record) if as_json else print_protocol(record)
@@ -154,12 +162,12 @@ def adapt(
         check_free(out, mend="choose another --out")
     if isinstance(task, Task):
         tell_if_outside(run.family, task)
-    with task_bar("adapting"):
+    with told_if_stopped(lambda: _stopped_adaptation(out)), task_bar("adapting", of="episodes") as on_episodes:
         if data:
             adapted = run.adapt(task=task, data=data, columns=columns, checkpoint=checkpoint, settings=changes)
             measured: Mapping[str, Any] = {"parameters": adapted.task, **adapted.report}
         else:
-            adapted = run.adapt(task=task, checkpoint=checkpoint, settings=changes)
+            adapted = run.adapt(task=task, checkpoint=checkpoint, settings=changes, on_episodes=on_episodes)
             measured = adapted.compare()
         row = {**measured, "env_steps": adapted.facts["env_steps"], **digest_entry(run.path)}
     if out is not None:
@@ -186,6 +194,19 @@ def _told(family: TaskFamily, given: Sequence[str]) -> Task | Mapping[str, objec
         if not family.parameters.keys() <= known.keys():
             return known
     return chosen_task(family, given) if given else None
+
+
+def _stopped_evaluation(done: int, video: Path | None) -> str:
+    films = "" if video is None else f"; films that are complete stay in {video}"
+    return (
+        f"after {done} task{'' if done == 1 else 's'}: without results, which are computed at the end{films}; the run "
+        "is unchanged; --tasks N evaluates fewer"
+    )
+
+
+def _stopped_adaptation(out: Path | None) -> str:
+    nothing = "nothing was kept" if out is None else f"nothing was written to {out}"
+    return f"before the end: {nothing}, and the run is unchanged; the same command starts anew"
 
 
 def _check_nothing_is_played(wanted: Mapping[str, int | None]) -> None:

@@ -11,7 +11,7 @@ from mql.api.run import Run, open_run
 from mql.cli.results import tell, tell_aside
 from mql.cli.tables import print_json
 from mql.cli.task_argument import chosen_task, tell_if_outside
-from mql.cli.task_bar import task_bar
+from mql.cli.task_bar import task_bar, told_if_stopped
 from mql.errors import UserError
 from mql.evaluation.held_out import TaskResult
 from mql.files import as_data, user_errors
@@ -61,7 +61,8 @@ def play(
     if out is None:
         _show(agent_of, task, adapted, checkpoint, seed, camera, settings)
         return
-    with Studio() as studio:
+    unchanged = "before the end: no film was written, and the run is unchanged"
+    with Studio() as studio, told_if_stopped(lambda: unchanged):
         studio.try_out(agent_of.family, shot)
         with task_bar("adapting" if adapted else "playing"):
             result = play_task(
