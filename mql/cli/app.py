@@ -43,6 +43,7 @@ _SEVERAL = {
     "evaluate": "evaluate one run at a time; mql report RUN RUN ... compares several",
     "adapt": "adapt one run at a time; mql study FILE.yaml makes many (docs/studies.md)",
 }
+_SEEDS = "one run has one seed; several are a study, with 'seeds: [{}]': mql study FILE.yaml (docs/studies.md)"
 _COMPLETION = "_MQL_COMPLETE"  # the environment variable by which a shell asks what may come next
 
 app = typer.Typer(
@@ -102,7 +103,9 @@ def run(arguments: Sequence[str]) -> int:
     command = guard(typer.main.get_command(app))
     try:
         # Not command.main, which would make an exit status of Ctrl-C before anything is said.
-        with command.make_context("mql", _repeated(arguments) or ["--help"]) as context:
+        words = _repeated(arguments) or ["--help"]
+        _check_given_once(command, words)
+        with command.make_context("mql", words) as context:
             command.invoke(context)
         sys.stdout.flush()
     except typer.Exit as end:
@@ -148,6 +151,34 @@ def _repeated(arguments: Sequence[str]) -> list[str]:
             option = None
         result.append(argument)
     return result
+
+
+def _check_given_once(command: Any, words: Sequence[str]) -> None:
+    """Refuse an option that takes one value and is given several: the parser would take the last without a word.
+
+    Raises:
+        UserError: there is one.
+    """
+    names, words = ["mql"], list(words)
+    while words and words[0] in getattr(command, "commands", {}):
+        names.append(words[0])
+        command = command.commands[words.pop(0)]
+    if "--" in words:
+        words = words[: words.index("--")]
+    for parameter in command.params:
+        if getattr(parameter, "multiple", False) or getattr(parameter, "is_flag", False):
+            continue
+        given = [
+            after if word in parameter.opts else word.partition("=")[2]
+            for word, after in zip(words, [*words, ""][1:], strict=True)
+            if word.startswith("-") and word.partition("=")[0] in parameter.opts
+        ]
+        option, where = parameter.opts[-1], " ".join(names)
+        seeds = [seed for text in given for seed in text.split(",") if seed] if option == "--seed" else []
+        if names[-1] == "train" and len(seeds) > 1:
+            raise UserError(f"--seed has {len(seeds)} values", where=where, mend=_SEEDS.format(", ".join(seeds)))
+        if len(given) > 1:
+            raise UserError(f"{option} is given {len(given)} times", where=where, mend="give it once")
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
