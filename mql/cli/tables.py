@@ -40,6 +40,17 @@ def print_families(rows: Iterable[Row]) -> None:
     _print(table)
 
 
+def print_main_families(rows: Iterable[Row]) -> None:
+    """Print one line per task family that stands for others, from `TaskFamily.summary_row` and `variants`."""
+    table = _table("family", "summary", "variants")
+    for row in rows:
+        name, variants = row["name"], row["variants"]
+        own = [each.removeprefix(name) for each in variants if each.startswith(f"{name}-")]
+        text = ", ".join(own) if len(own) == len(variants) else f"and {len(variants)} others like it"
+        table.add_row(name, row["summary"], text)
+    _print(table)
+
+
 def print_family(description: Row) -> None:
     """Print one family's sizes, task parameters and tasks, from `TaskFamily.describe`."""
     known = {key: "?" if value is None else value for key, value in description.items()}

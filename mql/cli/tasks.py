@@ -12,7 +12,7 @@ from rich.text import Text
 from mql.api.families import builder, find_family
 from mql.cli.check import FamilyResults, check_families
 from mql.cli.results import tell, tell_aside
-from mql.cli.tables import print_checks, print_families, print_family, print_json, tally
+from mql.cli.tables import print_checks, print_families, print_family, print_json, print_main_families, tally
 from mql.errors import UserError
 from mql.films.files import check_name
 from mql.films.opengl import open_opengl
@@ -28,23 +28,51 @@ from mql.tasks.definitions.layout import commanded_numbers, observed_numbers, ow
 from mql.tasks.definitions.trust import Untrusted
 
 SLOTS = 2  # families checked at a time; each takes one core
+ML1 = "ml1-reach"  # stands for all of ml1-*, which differ in their environment only
 DEFAULT_TASKS = 6  # of a picture
 
 
-def list_families(*, as_json: bool) -> None:
-    """Do what `mql tasks list` does; families whose package is missing are left out, and standard error says so."""
+def list_families(*, everything: bool, as_json: bool) -> None:
+    """Do what `mql tasks list` does; families whose package is missing are left out, and standard error says so.
+
+    Without `everything`, and not as JSON, families that belong together are one line.
+    """
+    names = registry.names()
+    belonging = dict.fromkeys(names, ()) if everything or as_json else with_variants(names)
     rows = []
     missing: dict[str, int] = {}
-    for name in registry.names():
+    for name, others in belonging.items():
         try:
-            rows.append(registry.load(name).summary_row())
+            rows.append(registry.load(name).summary_row() | ({} if as_json else {"variants": others}))
         except UserError as error:
-            missing[f"{error.what}: {error.mend}"] = missing.get(f"{error.what}: {error.mend}", 0) + 1
+            why = f"{error.what}: {error.mend}"
+            missing[why] = missing.get(why, 0) + 1 + len(others)
     for clash in registry.left_out():
         tell_aside(f"skipped a family: {clash}")
     for why, count in missing.items():
         tell_aside(f"skipped {count} {'family' if count == 1 else 'families'}: {why}")
-    print_json(rows) if as_json else print_families(rows)
+    if as_json:
+        print_json(rows)
+    elif everything:
+        print_families(rows)
+    else:
+        print_main_families(rows)
+        tell_aside(f"{len(names)} families with all variants and sizes: mql tasks list --all; one: mql tasks show NAME")
+
+
+def with_variants(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the families that stand for others, with these.
+
+    A family's variants have its name and more: cheetah-vel-oracle. One of ml1-* stands for all of Meta-World's
+    environments.
+    """
+    found: dict[str, list[str]] = {}
+    for name in sorted(names, key=len):
+        shorter = (each for each in found if name.startswith(f"{each}-"))
+        stands = ML1 if name.startswith("ml1-") and ML1 in names else next(shorter, name)
+        found.setdefault(stands, []).append(name)
+    belonging = {each: tuple(name for name in names if name in found[each] and name != each) for each in found}
+    return {name: belonging[name] for name in names if name in belonging}
 
 
 def show(name: str, *, trust: bool, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from tiny_runs import TINY
 
 from mql.api import plan
 from mql.cli import app as cli
+from mql.cli.tasks import with_variants
 from mql.config.loading import load_config
 from mql.config.schema import TrainConfig
 from mql.errors import UserError
@@ -115,8 +116,13 @@ def test_tasks_list_and_show(mql: Command) -> None:
     assert shown.keys() == keys | {"parameters", "success", "episodes", "observation", "action", "text"}
     assert len(shown["splits"]["train"]) == 40
     assert shown["splits"]["test"][0].keys() == shown["parameters"].keys() == {"goal"}
-    table = mql("tasks", "list")
+    table = mql("tasks", "list", "--all")
     assert all(name in table for name in registry.names())
+    short = mql("tasks", "list")
+    assert len(short.splitlines()) < 50 and "mql tasks list --all" in mql.err
+    listed = {line.split()[0]: line for line in short.splitlines()[1:] if line[:1].strip()}
+    assert listed.keys() == with_variants(registry.names()).keys()
+    assert "-oracle, -legacy, -narrow, -narrow-oracle" in listed["cheetah-vel"] and "others" in listed["ml1-reach"]
     assert "goal x and y" in mql("tasks", "show", "point-robot")
 
 

@@ -24,6 +24,18 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return err
 
 
+def test_families_that_belong_together_are_listed_once() -> None:
+    names = ["maze-oracle", "ml1-push", "maze", "ml1-reach", "ml10", "lab", "labyrinth", "maze-big-oracle", "maze-big"]
+    assert cli_tasks.with_variants(names) == {
+        "maze": ("maze-oracle", "maze-big-oracle", "maze-big"),
+        "ml1-reach": ("ml1-push",),
+        "ml10": (),
+        "lab": (),
+        "labyrinth": (),
+    }
+    assert cli_tasks.with_variants(["ml1-push", "ml1-push-wrapped"]) == {"ml1-push": ("ml1-push-wrapped",)}
+
+
 def test_a_failing_check_is_spelled_out_and_ends_with_status_2(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,11 +24,16 @@ Family = Annotated[
 
 
 @tasks_app.command("list")
-def tasks_list(as_json: AsJson = False) -> None:
-    """List the task families."""
+def tasks_list(
+    everything: Annotated[
+        bool, typer.Option("--all", help="List every variant of a family by itself, with sizes and splits.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the task families, with --json all of them."""
     from mql.cli.tasks import list_families
 
-    list_families(as_json=as_json)
+    list_families(everything=everything, as_json=as_json)
 
 
 @tasks_app.command("show")
