@@ -30,6 +30,7 @@ README = ROOT / "README.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 TASKS = ROOT / "docs" / "tasks.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+GLOSSARY = ROOT / "docs" / "glossary.md"
 PACKAGES = {"mql", "tasks", "robots"}
 TABLE_BEGINS, TABLE_ENDS = "<!-- families -->", "<!-- end of families -->"
 FILE_TYPES = {"yaml", "json", "jsonl", "png", "html", "safetensors", "sha256"}
@@ -226,6 +227,13 @@ def test_the_examples_in_python_run(
     for block in parts:
         exec(compile(block.replace(FULL, SHORT), str(path), "exec"), names)
     assert len(capsys.readouterr().out.splitlines()) == sum(block.count("print(") for block in parts) > 0
+
+
+def test_the_glossary_has_the_words_that_outputs_use_in_their_order() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", GLOSSARY.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    words = [row.replace("`", "").split(",")[0].strip().lower() for row in rows]
+    assert words == sorted(words, key=str.lower)
+    assert {"auto", "relabel", "paired", "trial", "batched", "zero-shot", "adapted", "gate", "ood"} <= set(words)
 
 
 def test_the_readme_has_one_example_of_eleven_lines() -> None:
