@@ -24,6 +24,8 @@ from mql.config.schema import PROFILES
 from mql.config.yaml_text import FIELDS, MODELS, SECTIONS, TOP
 from mql.tasks import registry
 from mql.tasks.definitions.schema import EnvSpec
+from mql.tasks.families.meta_world.names import STEPPED
+from mql.tasks.stepping.derived import FROM_SOLVER
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -183,6 +185,18 @@ def test_families_in_the_readme_exist() -> None:
     assert len(named) > 5 and set(named) <= set(registry.names())
 
 
+def test_how_families_are_stepped_is_told_in_the_readme_as_in_the_table() -> None:
+    """Of Meta-World's environments seven are batched, and the row says both."""
+    rows = re.findall(
+        r"^\| `([a-z0-9-]+)` \| (.*) \| ([^|]+) \|$", README.read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    told = {name: stepped for name, _, stepped in rows if name in registry.names()}
+    assert told.pop("ml1-reach") == f"{len(STEPPED)} batched, others by workers"
+    assert {name: stepped == "batched" for name, stepped in told.items()} == {
+        name: registry.load(name).native for name in told
+    }
+
+
 def test_the_table_of_families_is_that_of_the_registry() -> None:
     assert TASKS.read_text(encoding="utf-8") == tasks_page(), "run: python tests/test_docs.py"
 
@@ -207,7 +221,8 @@ def _families_table() -> str:
         row = family.summary_row()
         splits = " / ".join(str(row["splits"].get(split, 0)) for split in ("train", "validation", "test", "ood"))
         hidden = ", ".join(key for key, parameter in family.parameters.items() if parameter.hidden) or "none"
-        stepped = "batched" if family.native else "by workers"
+        alone = FROM_SOLVER.intersection(getattr(family, "derived", ()))  # contact forces, of simulations that go on
+        stepped = "task by task" if alone else "batched" if family.native else "by workers"
         sizes = f"{row['obs_dim']} / {row['action_dim']}"
         rows.append(
             f"| `{name}` | {family.summary} | {hidden} | {sizes} | {family.episode_length} | {splits} | {stepped} |"
