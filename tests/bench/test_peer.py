@@ -8,12 +8,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+from documents import blocks
 
 import mql
 from mql.bench import peer
@@ -125,6 +127,19 @@ def test_single_episodes_have_nothing_adapted(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "sb3_contrib", SimpleNamespace(RecurrentPPO=StandIn))
     results = peer.measure(1, peer.Sizes(env_steps=40, episodes=1, tasks=1, environments=1, rollout_steps=20))
     assert "adapted_return" not in results and results["evaluation"]["summary"]["adapted"] is None
+
+
+def test_the_documents_way_to_train_an_agent_of_stable_baselines(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("stable_baselines3")
+    [block] = blocks(Path(__file__).parents[2] / "docs" / "baselines.md", "python")
+    for full, short in (("500_000", "110"), ("range(20)", "range(2)")):
+        assert full in block
+        block = block.replace(full, short)
+    exec(compile(block, "docs/baselines.md", "exec"), {"__name__": "example"})
+    said = capsys.readouterr().out.splitlines()
+    tasks = registry.load("cheetah-vel").tasks("test")[:2]
+    assert [line.rpartition(" ")[0] for line in said] == [str(dict(task.parameters)) for task in tasks]
+    assert all(np.isfinite(float(line.rpartition(" ")[2])) for line in said)
 
 
 class Reactive(StandIn):
