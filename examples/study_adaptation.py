@@ -1,4 +1,4 @@
-"""Which way to adapt pays, where, and from how many episodes? Several runs, one split, many methods and budgets.
+"""Which way to adapt helps, where, and from how many episodes? Several runs, one split, many methods and budgets.
 
     python examples/study_adaptation.py play runs/narrow-s1 runs/narrow-s2 --split ood -o results/adaptation/narrow
     python examples/study_adaptation.py headroom runs/narrow-s1 --split ood -o results/adaptation/narrow

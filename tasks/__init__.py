@@ -1,4 +1,4 @@
-"""The task suite: families of robot tasks with train, validation, test and ood splits, stepped side by side.
+"""The task suite: families of robot tasks with train, validation, test and ood splits, stepped in parallel.
 
 ``load("cheetah-vel")`` gives a family, ``names()`` every name, ``from_gymnasium(...)`` makes a family of any Gymnasium
 environment, ``from_file("drawer.yaml")`` one of a definition, ``disturbed(family, ...)`` a harder one, ``add(family)``

@@ -10,7 +10,7 @@ Everything that learns meets tasks through this file only::
         step = batch.step(actions)                   # actions [N, A] in [-1, 1]
     batch.close()
 
-Shapes: N tasks side by side, O observation, A action.
+Shapes: N tasks in parallel, O observation, A action.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class TaskFamily(ABC):
         success_at: when these count: at any time of the episode, or only as its last steps.
         shared_splits: train and test are the same tasks, so a test says nothing about unseen ones.
         oracle: the task parameters stand at the end of the observation (an upper bound for what inference can reach).
-        native: stepped side by side in one process (not by worker processes).
+        native: stepped in parallel in one process (not by worker processes).
         choices: an action is one of A choices: the one whose number is the largest is made.
         planes: the observation is planes [height, width, C] of zeros and ones, in one row; None: it is numbers.
         episode_timeout: seconds after which an episode in a worker process counts as hanging; those in which it waits
@@ -115,7 +115,7 @@ class TaskFamily(ABC):
 
     @abstractmethod
     def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> TaskBatch:
-        """Build all `tasks` side by side on `threads` CPU threads; the numbers do not depend on the thread count."""
+        """Build a batch of `tasks` on `threads` CPU threads; the numbers do not depend on the thread count."""
 
     @property
     def split_names(self) -> tuple[str, ...]:

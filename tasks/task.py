@@ -1,6 +1,6 @@
-"""One task of a family, and many of them stepped side by side: what `mql.tasks.family` hands out.
+"""One task of a family, and many of them stepped in parallel: what `mql.tasks.family` hands out.
 
-Shapes: N tasks side by side, O observation, A action.
+Shapes: N tasks in parallel, O observation, A action.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class BatchStep:
 
 
 class TaskBatch(Protocol):
-    """Many tasks of one family side by side.
+    """Many tasks of one family in parallel.
 
     There is no automatic reset. A task that has ended (terminated or truncated) is masked until the next reset: its
     observation, flags and info stay what they were, its reward is 0 and its actions are ignored.

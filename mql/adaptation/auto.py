@@ -1,4 +1,4 @@
-"""Adaptation by whatever pays: several ways in turn, each tried out, and the one that was kept goes on.
+"""Adaptation by whatever helps: several ways in turn, each tried out, and the one that was kept goes on.
 
 Where the rewards tell the task (or it is known): the context of the training task that does best in it, if its stored
 episodes are worth more there than what the agent itself gets; relabelled old episodes; and always the new episodes

@@ -2,7 +2,7 @@
 
 Every episode of the new task is charged to the budget, those of trying out as well, and all are learned from. An agent
 is kept only if it does better than the one before in deterministic episodes from the same starts, by more than chance
-would give (`gate.py`). So an adaptation that does not pay leaves the meta-trained agent as it was, bit for bit.
+would give (`gate.py`). So an adaptation that does not help leaves the meta-trained agent as it was, bit for bit.
 """
 
 from __future__ import annotations

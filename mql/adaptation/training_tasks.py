@@ -1,7 +1,7 @@
 """What the training tasks offer a new one without a gradient step: their contexts, and how well their behaviours do.
 
 Far outside the training range a context may be one that no training task ever led to, and the actor falls over it. To
-act with the fixed context of a training task is then to do at least what was learned there. Whether that pays can be
+act with the fixed context of a training task is then to do at least what was learned there. Whether that helps can be
 told beforehand where the reward is a function: the stored episodes of a training task, with the new task's reward, are
 worth so much; the agent's own first episodes in the new task, so much (the better of data and policy is what to keep:
 Li et al. 2025, arXiv 2510.01460).

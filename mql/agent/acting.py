@@ -7,7 +7,7 @@ no PyTorch there.
 
 An episode begins with an empty context, or, where an agent carries one, with that (`CarryingPolicy`).
 
-Shapes: N tasks side by side, O observation, A action, C context element (`ContextElements`), Z context variable,
+Shapes: N tasks in parallel, O observation, A action, C context element (`ContextElements`), Z context variable,
 H context length.
 """
 
@@ -63,7 +63,7 @@ class CarriedContext:
 
 
 class Policy(Protocol):
-    """Acts in N episodes side by side: `begin` once, then `act` and `observe` in turn."""
+    """Acts in N episodes in parallel: `begin` once, then `act` and `observe` in turn."""
 
     def begin(self, n: int) -> ActingContext:
         """Return the context of `n` episodes that start now; it is empty as a rule."""

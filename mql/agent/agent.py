@@ -1,6 +1,6 @@
 """The agent: everything learned, and how it acts on many tasks at once while its context grows.
 
-Shapes: N tasks side by side, O observation, A action.
+Shapes: N tasks in parallel, O observation, A action.
 """
 
 from __future__ import annotations

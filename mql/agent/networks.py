@@ -48,7 +48,7 @@ class Actor(nn.Module):
     def act(self, obs: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Map obs [N, O] and z [N, Z] to actions [N, A] in the inputs' own type.
 
-        An action must not depend on how many tasks act side by side.
+        An action must not depend on how many tasks act in parallel.
         """
         return self._act(obs, z, obs.dtype)
 
@@ -61,7 +61,7 @@ class Actor(nn.Module):
 
 
 class TwinCritic(nn.Module):
-    """Two Q functions Q(o, a, z) side by side: each layer is one batched product over the pair.
+    """Two Q functions Q(o, a, z) in parallel: each layer is one batched product over the pair.
 
     With `layer_norm`, pre-activations are normalised (without scale and shift: the next layer has both), which keeps
     values bounded off the data (Ball et al. 2023, arXiv 2302.02948). With `dtype` bfloat16, products between hidden

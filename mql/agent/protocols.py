@@ -3,7 +3,7 @@
 A new one is one new file, a name in the key's ``Literal`` and a row in the table beside it (``ENCODERS`` and
 ``ALGORITHMS`` in `mql.config.schema`), which says where the class stands.
 
-Shapes: N tasks side by side, B transitions, S context sequences, T elements in a sequence, C context element
+Shapes: N tasks in parallel, B transitions, S context sequences, T elements in a sequence, C context element
 (`mql.agent.elements`), Z context variable.
 """
 
@@ -58,7 +58,7 @@ class Actor(Protocol):
     def act(self, obs: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Return the actions [N, A] in [-1, 1] of the deterministic policy for obs [N, O] and z [N, Z].
 
-        They are computed in float32 and don't depend on how many tasks act side by side.
+        They are computed in float32 and don't depend on how many tasks act in parallel.
         """
         ...
 

@@ -1,6 +1,6 @@
 """Agents that act on the observation alone: what methods without a context leave to evaluation and export.
 
-Shapes: N tasks side by side, O observation, A action.
+Shapes: N tasks in parallel, O observation, A action.
 """
 
 from __future__ import annotations

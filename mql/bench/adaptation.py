@@ -108,7 +108,7 @@ def _one_task(subject: Subject) -> Callable[[], AdaptationResult]:
 
 
 def _collect(family: TaskFamily, agent: Agent, sizes: Sizes, threads: int) -> Replay:
-    """Collect whole episodes with random actions, one of each training task side by side, until the replay is full."""
+    """Collect whole episodes with random actions, one of each training task in parallel, until the replay is full."""
     tasks = family.tasks("train")
     replay = Replay(
         n_tasks=len(tasks),

@@ -1,4 +1,4 @@
-"""`mql bench growth`: how times grow with the context, the replay and the number of tasks side by side.
+"""`mql bench growth`: how times grow with the context, the replay and the number of tasks in parallel.
 
 Updates include their sampling, as training makes them. Tasks are those of cheetah-vel, collected as in training, but in
 shorter episodes.
@@ -30,7 +30,7 @@ from mql.seeding import spawn_seeds
 from mql.tasks.families.locomotion.cheetah_vel import CheetahVel, cheetah_vel
 
 FAMILY = "cheetah-vel"
-FLAT_FROM = 32  # tasks side by side from which on the time of an env step should not depend on their number
+FLAT_FROM = 32  # tasks in parallel from which on the time of an env step should not depend on their number
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     announce(f"growth: updates with replays of {sizes.buffers} transitions")
     buffers = {str(transitions): _update_of_buffer(transitions, sizes) for transitions in sizes.buffers}
     by_buffer = _time_updates(buffers, sizes)
-    announce(f"growth: {sizes.steps} control steps of {sizes.parallel} tasks side by side")
+    announce(f"growth: {sizes.steps} control steps of {sizes.parallel} tasks in parallel")
     by_parallel = _time_parallel(threads, sizes)
     flat = [
         speed for parallel, speed in zip(sizes.parallel, by_parallel.values(), strict=True) if parallel >= FLAT_FROM
@@ -126,7 +126,7 @@ def _update_of_buffer(transitions: int, sizes: Sizes) -> Call:
 
 
 def _time_parallel(threads: int, sizes: Sizes) -> dict[str, float]:
-    """Return the env steps per second of each number of tasks side by side, in episodes of `sizes.steps`."""
+    """Return the env steps per second of each number of tasks in parallel, in episodes of `sizes.steps`."""
     family = replace(cheetah_vel(), episode_length=sizes.steps)
     agent = Agent(family.obs_dim, family.action_dim, load_config(FAMILY, overrides=sizes.overrides).agent, seed=0)
     collections = {str(parallel): _collection(agent, family, parallel, threads) for parallel in sizes.parallel}

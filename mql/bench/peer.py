@@ -51,7 +51,7 @@ class Sizes:
         env_steps: to train; None: as many as the family's own experiment. It stops with the rollout that gets there.
         episodes: of a trial, k (RecurrentPPO).
         tasks: held-out ones to evaluate on; None: ``evaluate.final_tasks``.
-        environments: side by side; A2C has as many as the project's own (``p3o.lanes``).
+        environments: in parallel; A2C has as many as the project's own (``p3o.lanes``).
         rollout_steps: that many environment steps between updates (PPO's default); of RecurrentPPO at least so many,
             and whole trials. A2C's are its library's.
         minibatches, passes: of each rollout, and over it (RecurrentPPO).

@@ -1,4 +1,4 @@
-"""`mql bench simulation`: collection on many half-cheetahs side by side, beside its limit and its peers.
+"""`mql bench simulation`: collection on many half-cheetahs in parallel, beside its limit and its peers.
 
 - The limit: bare `mujoco.rollout`, one call per control step for all tasks, with the actions that the collection took
   given beforehand: the same physics, but no policy, no observation, no reward.

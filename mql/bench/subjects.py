@@ -97,7 +97,7 @@ def act_in_loop(
     *,
     steps: int,
 ) -> None:
-    """Act for `steps` control steps in N tasks side by side, with the context of the running episode.
+    """Act for `steps` control steps in N tasks in parallel, with the context of the running episode.
 
     `reset` returns obs [N, O]; `step` takes actions [N, A] and returns the next obs [N, O] and reward [N].
     """

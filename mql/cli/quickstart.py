@@ -33,7 +33,7 @@ from mql.training.loop import Interrupted
 from mql.types import JSON
 
 FAMILY = "reacher-goal-narrow"
-CORES = 2  # that are used, where there are so many: targets are adapted to side by side
+CORES = 2  # that are used, where there are so many: targets are adapted to in parallel
 RUN = Path("runs") / "quickstart"
 STAGES = ("random", "zero_shot", "adapted")
 GROUPS = {"inside": "held-out targets", "outside": "targets outside the training range"}

@@ -1,4 +1,4 @@
-"""Episodes of a policy in tasks side by side: what a thread or a worker process runs. It needs no PyTorch.
+"""Episodes of a policy in tasks in parallel: what a thread or a worker process runs. It needs no PyTorch.
 
 Shapes: N episodes (a task and a seed each), T steps, O observation, A action.
 """

@@ -10,7 +10,7 @@ file holds a function that draws noise (`pink.py`; `AddedNoise` makes an explore
 on the state, a class with `begin` and one of what it gives, with `act`, `share` and `follows_policy`. As this module
 imports the file, the file can't import this one: a class that has these methods fits, without inheriting.
 
-Shapes: N episodes side by side, T steps of a whole episode, O observation, A action.
+Shapes: N episodes in parallel, T steps of a whole episode, O observation, A action.
 """
 
 from __future__ import annotations

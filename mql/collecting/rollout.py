@@ -1,4 +1,4 @@
-"""Collection: (policy, tasks, seeds) -> whole episodes, many tasks side by side. No state is kept between calls.
+"""Collection: (policy, tasks, seeds) -> whole episodes, many tasks in parallel. No state is kept between calls.
 
 Batched families are shared out to two threads: each one runs its own episodes, simulation and policy, from reset to
 end, and waits for no other at every control step; with more, each has several to simulate its tasks. All other families

@@ -1,4 +1,4 @@
-"""Is an exported graph the policy that it was made of? Both act side by side, from the same inputs, for 200 steps.
+"""Is an exported graph the policy that it was made of? Both act at once, from the same inputs, for 200 steps.
 
 The steps are those of episodes of a training task, so that the numbers are as large as the agent is used to; without a
 family they are random. Every few steps the robot does something else than the agent asks for.
@@ -81,7 +81,7 @@ def situations(agent: Agent, family: TaskFamily | None = None, *, seed: int = 0)
 
 
 def compare(agent: Agent, graph: Graph, family: TaskFamily | None = None) -> Comparison:
-    """Let agent, graph and the modules in float64 act side by side.
+    """Let agent, graph and the modules in float64 act on the same inputs.
 
     Raises:
         UserError: onnxruntime is missing.

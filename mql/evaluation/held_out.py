@@ -228,7 +228,7 @@ def _episodes(
     *,
     workers: Workforce,
 ) -> list[list[Episode] | EpisodeFault]:
-    """Run len(seeds[i]) episodes of each task i, all side by side; a fault stands for a task where one failed."""
+    """Run len(seeds[i]) episodes of each task i, all in parallel; a fault stands for a task where one failed."""
     played = [task for task, own in zip(tasks, seeds, strict=True) for _ in own]
     flat = [seed for own in seeds for seed in own]
     outcomes = iter(collect_each(agent, family, played, flat, alone=True, workers=workers))

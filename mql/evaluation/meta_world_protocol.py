@@ -3,7 +3,7 @@
 The package (``metaworld.evaluation.metalearning_evaluation``) lets an agent act for 10 episodes in each
 sub-environment, asks it to adapt, and then counts 3 evaluation episodes *per environment name*, whichever
 sub-environments finish first. An episode ends with success there, so goals that are solved finish first: with several
-goals side by side the figure is too high (one goal solved of four can give 100 %). Therefore the same adapted agents
+goals in parallel the figure is too high (one goal solved of four can give 100 %). Therefore the same adapted agents
 also play exactly as many episodes of every goal, and both figures are reported.
 """
 
@@ -68,7 +68,7 @@ def official_evaluation(
         tasks: as many of each environment. The first of ``family.tasks("test")``, 40 (`GOALS`) of each environment,
             are what the protocol was made for: with 20 sub-environments, all goals get their turn.
         seed: of the order of goals, of noise and of adaptation.
-        sub_environments: at most so many side by side; the largest number that divides the goals is taken.
+        sub_environments: at most so many in parallel; the largest number that divides the goals is taken.
         threads: sub-environments whose agents are adapted at the same time, with one thread each.
         workers: worker processes for the exact count. Results depend on neither.
         on_goals: called with the number of goals done so far.

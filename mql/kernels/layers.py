@@ -1,4 +1,4 @@
-"""What follows a hidden layer's matrix product: bias, layer normalisation if wanted, ReLU; K networks side by side.
+"""What follows a hidden layer's matrix product: bias, layer normalisation if wanted, ReLU; K networks in parallel.
 
 On the CPU, in float32 or float64 and with a C compiler, that is one pass of a kernel (`kernels.c`), and one on the way
 back; on a GPU, too, in float32 (`on_gpu.py`); else it is PyTorch's own operators. The matrix products before it are

@@ -1,6 +1,6 @@
 """Generalised advantage estimates (Schulman et al. 2016, arXiv 1506.02438).
 
-Shapes: T steps, N sequences of them side by side.
+Shapes: T steps, N sequences of them in parallel.
 """
 
 from __future__ import annotations

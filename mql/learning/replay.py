@@ -32,7 +32,7 @@ from mql.learning.replay_size import ReplaySize
 from mql.learning.rings import EpisodeRows, zeros
 from mql.types import Batch, Context, Episode, FloatArray, IntArray, Transition
 
-EPISODES_AT_ONCE = 256  # go through the encoder side by side when states are refreshed
+EPISODES_AT_ONCE = 256  # go through the encoder in parallel when states are refreshed
 
 
 class Replay:

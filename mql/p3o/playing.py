@@ -69,7 +69,7 @@ def play(lanes: Lanes, policy: ActingPolicy, noise: FloatArray, *, choices: bool
 
 
 class Recorder:
-    """Takes down steps of N lanes side by side, until there are T of them."""
+    """Takes down steps of N lanes in parallel, until there are T of them."""
 
     def __init__(self, *, lanes: int, steps: int) -> None:
         self._steps, self._lanes = steps, lanes

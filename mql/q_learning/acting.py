@@ -1,6 +1,6 @@
 """Which actions are taken: mostly the best ones, a share of random ones.
 
-Shapes: L lanes side by side, O the shape of an observation.
+Shapes: L lanes in parallel, O the shape of an observation.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class QBatch:
 
 
 class QReplay:
-    """The newest steps of lanes that are stepped side by side.
+    """The newest steps of lanes that are stepped in parallel.
 
     Args:
         obs_shape: O.

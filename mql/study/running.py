@@ -1,4 +1,4 @@
-"""Runs of a study side by side: one process for each, as many at a time as the cores carry, here or on a cluster."""
+"""Runs of a study in parallel: one process for each, as many at a time as the cores carry, here or on a cluster."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def train(
     Raises:
         Interrupted: a signal asked to stop (`mql.training.stopping`); the run was saved.
         UserError: the run directory can't be written or read.
-        Diverged: a number of an iteration's metrics is not finite, or what would be saved is not sound; nothing of it
+        Diverged: a number of an iteration's metrics is not finite, or what would be saved is not valid; nothing of it
             is saved.
         EpisodeFault: not one episode of an iteration, or not one task of an evaluation, could be finished; the run was
             saved.

@@ -1,4 +1,4 @@
-"""Is a robot sound? Eleven checks, each of which says pass, warn or fail with the reason and the fix.
+"""Is a robot valid? Eleven checks, each of which says pass, warn or fail with the reason and the fix.
 
     inspection = Inspection(build=lambda: registry.load("planar2"))
     for name in CHECKS:

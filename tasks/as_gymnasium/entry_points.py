@@ -45,7 +45,7 @@ def make_vec(
 
     Args:
         task: of every row, or a list of one for each; None: each reset of a row draws a training task.
-        render_mode: None, or ``rgb_array`` for families that are stepped side by side.
+        render_mode: None, or ``rgb_array`` for families that are stepped in parallel.
         threads: CPU threads; the numbers do not depend on it.
         autoreset_mode: what happens with a row whose episode has ended: ``NextStep`` (Gymnasium's default),
             ``SameStep`` or ``Disabled``.

@@ -40,7 +40,7 @@ class _Cohort:
 
 
 class FamilyVectorEnvironment(VectorEnv[FloatArray, FloatArray, npt.NDArray[Any]]):
-    """N environments of a family side by side.
+    """N environments of a family in parallel.
 
     What happens with a row whose episode has ended is ``metadata["autoreset_mode"]``:
 
@@ -54,7 +54,7 @@ class FamilyVectorEnvironment(VectorEnv[FloatArray, FloatArray, npt.NDArray[Any]
         family: the family.
         num_envs: N.
         task: of every row, or a list of N; None: each reset of a row draws a training task from its seed.
-        render_mode: None, or ``rgb_array`` for families that are stepped side by side.
+        render_mode: None, or ``rgb_array`` for families that are stepped in parallel.
         threads: CPU threads of the family's batches.
         autoreset_mode: see above.
 

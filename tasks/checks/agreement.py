@@ -1,4 +1,4 @@
-"""Do tasks that are played side by side get the episodes that each of them gets alone?
+"""Do tasks that are played in parallel get the episodes that each of them gets alone?
 
 A batch shares one simulation, or one process, between its tasks. Whatever is kept once where each task needs its own
 (a place that is written into the first task's model, a mean over the rows, a variable of a module) shows here, step for
@@ -29,7 +29,7 @@ _FEW = 3  # tasks among which the guilty parameter is looked for
 
 @dataclass(frozen=True)
 class _Difference:
-    """Where an episode side by side first differs from the one alone."""
+    """Where an episode in parallel first differs from the one alone."""
 
     row: int
     step: int
@@ -37,11 +37,11 @@ class _Difference:
 
 
 def check_agreement(inspection: Inspection) -> Verdict:
-    """Tasks side by side have the episodes that they have alone, bit for bit, on one thread and on two."""
+    """Tasks in parallel have the episodes that they have alone, bit for bit, on one thread and on two."""
     family, steps = inspection.family, inspection.amount.steps
     tasks = _tasks(family, inspection.amount.side_by_side)
     seeds = list(range(_FIRST_SEED, _FIRST_SEED + len(tasks)))
-    # A copy of the family that has played nothing side by side says how the episodes should be.
+    # A copy of the family that has played nothing in parallel says how the episodes should be.
     fresh = inspection.build()
     alone = [inspection.play_alone(task, seed, steps, family=fresh) for task, seed in zip(tasks, seeds, strict=True)]
     threads = (1, 2) if family.native else (1,)
@@ -51,12 +51,12 @@ def check_agreement(inspection: Inspection) -> Verdict:
             task = name_tasks([tasks[found.row]])
             on = "" if count == 1 else f" on {count} threads"
             return failed(
-                f"task {found.row + 1} of {len(tasks)} side by side{on} differs from the same task alone: {found.text}"
+                f"task {found.row + 1} of {len(tasks)} in a batch{on} differs from the same task alone: {found.text}"
                 f"{_cause(inspection, fresh, tasks, seeds, steps)}: {_advice(family)} [task {task}]"
             )
     played = sum(len(episode.rewards) for episode in alone)
     on = " on 1 and 2 threads" if len(threads) > 1 else ""
-    return passed(f"{len(tasks)} tasks side by side{on} repeat the {played} steps of each alone, bit for bit")
+    return passed(f"{len(tasks)} tasks in a batch{on} repeat the {played} steps of each alone, bit for bit")
 
 
 def _tasks(family: TaskFamily, n: int) -> list[Task]:

@@ -17,7 +17,7 @@ class Amount:
         transitions: transitions of each task that it learns from, unless episodes end early.
         pose_tasks: tasks for which a pose that succeeds is looked for.
         compiled_tasks: training tasks whose models are compared with compiled ones, and one ood task besides.
-        side_by_side: tasks that are compared side by side and alone.
+        side_by_side: tasks that are compared in parallel and alone.
         longest: longest episode that is played to its end; where episodes are longer, what does not show by then is
             left to a larger effort.
     """
@@ -38,7 +38,7 @@ class Effort:
     """How much the checks of one family may play, and how long.
 
     Args:
-        native: for families that are stepped side by side.
+        native: for families that are stepped in parallel.
         other: for environments that are stepped one by one, which takes ten times as long.
         speed_seconds: time of one measurement of speed.
         check_seconds: a check that takes longer counts as hanging. Waiting for a processor that others use is no part

@@ -98,7 +98,7 @@ class Inspection:
         return [self.play_alone(task, seed, steps, probing=True) for task, seed in zip(tasks, seeds, strict=True)]
 
     def play(self, tasks: Sequence[Task], seeds: Sequence[int], steps: int | None = None) -> list[Episode]:
-        """Play random episodes, side by side where the family is parallel."""
+        """Play random episodes, in parallel where the family is parallel."""
         if not self.family.native:
             return [self.play_alone(task, seed, steps) for task, seed in zip(tasks, seeds, strict=True)]
         with self.playing(*tasks):

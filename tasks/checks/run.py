@@ -1,4 +1,4 @@
-"""Is a family sound? Checks, each of which says pass, warn or fail with the reason and the fix.
+"""Is a family valid? Checks, each of which says pass, warn or fail with the reason and the fix.
 
 The checks speak through `mql.tasks.family` only, so they hold for parallel families, for families around
 any Gymnasium environment, and for those that are still to be written (but `stated`, `reachable`, `recompiled` and

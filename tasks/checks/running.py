@@ -50,7 +50,7 @@ def _solved(inspection: Inspection, n: int) -> list[Task]:
 
 
 def check_speed(inspection: Inspection) -> Verdict:
-    """Steps per second, of one environment and side by side: for information."""
+    """Steps per second, of one environment and in parallel: for information."""
     family, seconds = inspection.family, inspection.effort.speed_seconds
     task = family.tasks("train")[0]
     with inspection.playing(task):
@@ -73,7 +73,7 @@ def check_speed(inspection: Inspection) -> Verdict:
         finally:
             batch.close()
     return passed(
-        f"{alone:,.0f} env steps/s alone, {together:,.0f} with {_SIDE_BY_SIDE} side by side on "
+        f"{alone:,.0f} env steps/s alone, {together:,.0f} with {_SIDE_BY_SIDE} in a batch on "
         f"{threads} thread{'s' if threads > 1 else ''}"
     )
 

@@ -1,7 +1,7 @@
 """What every way of commanding a robot has in common: it sees where the robot is, and turns an action into controls.
 
 A `Controller` is looked up once and never changes. What it remembers, such as the places that were asked for, belongs
-to an episode, which starts anew at each reset: `Controller.begin` for tasks side by side, `Controller.drive` for one
+to an episode, which starts anew at each reset: `Controller.begin` for tasks in parallel, `Controller.drive` for one
 simulation.
 
 Shapes: N tasks, Q positions, V velocities, U actuators, A numbers of an action.

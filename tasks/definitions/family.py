@@ -6,7 +6,7 @@
 
 There are three kinds. An ``id`` is a family around a registered Gymnasium environment; an ``mjcf`` (or a ``robot`` in a
 ``scene``) with a ``python`` class is one simulation per environment: both are played by worker processes. A model
-without Python is stepped side by side, as arrays (`mql.tasks.definitions.parallel`).
+without Python is stepped in parallel, as arrays (`mql.tasks.definitions.parallel`).
 
 A family keeps its definition's path and digest, not its objects. Whoever builds an environment from it later, in a
 worker process, say, reads the files again and refuses them where they have changed.

@@ -1,6 +1,6 @@
 """What a definition's expressions make of an episode: each step's reward, success and early end.
 
-Two judges apply the same rules: `Judge` to one environment, on numbers, and `RowsJudge` to tasks side by side, on
+Two judges apply the same rules: `Judge` to one environment, on numbers, and `RowsJudge` to tasks in parallel, on
 arrays. Between steps they remember what an episode needs: the action before, how many stages are completed, and for
 how long what ends the episode has been true. A step is judged in this order, by the state after it:
 
@@ -109,7 +109,7 @@ class Judge:
 
 
 class RowsJudge:
-    """Judges the episodes of N tasks side by side.
+    """Judges the episodes of N tasks in parallel.
 
     Args:
         terms: what the definition says.

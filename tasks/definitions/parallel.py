@@ -1,4 +1,4 @@
-"""Definitions of a MuJoCo model without Python: stepped side by side, each task in a changed copy of the model.
+"""Definitions of a MuJoCo model without Python: stepped in parallel, each task in a changed copy of the model.
 
 What expressions find below ``info`` and what is observed are named quantities of the model
 (`mql.tasks.definitions.quantities`), as arrays over tasks; only those that are named somewhere are computed. An episode
@@ -340,7 +340,7 @@ def _look_up(file: DefinitionFile, nuisances: Sequence[Nuisance]) -> Mechanism:
     changes = {name: spec.apply for name, spec in file.definition.parameters.items() if spec.apply}
     for name, listed in changes.items():
         if any(change.field == "timestep" for change in listed):
-            mend = "tasks side by side share their clock; write a Python class, or leave the timestep as it is"
+            mend = "the tasks of a batch share one timestep; write a Python class, or leave the timestep as it is"
             raise UserError(
                 "the timestep differs between tasks", where=file.where(f"parameters.{name}.apply"), mend=mend
             )

@@ -169,7 +169,11 @@ class RewardSpec(Part):
                 raise Mistake(f"the stage {stage.name!r} has no end", "add 'until: ...'", f"stages.{n}")
             if stage.until is None and stage.bonus:
                 mend = "add 'until: ...', or leave the bonus out"
-                raise Mistake(f"the stage {stage.name!r} has no end to pay its bonus at", mend, f"stages.{n}.bonus")
+                raise Mistake(
+                    f"the stage {stage.name!r} has a bonus but no end ('until') at which it is given",
+                    mend,
+                    f"stages.{n}.bonus",
+                )
             if stage.name in [other.name for other in self.stages[:n]]:
                 raise Mistake(f"two stages are called {stage.name!r}", "give one another name", f"stages.{n}.name")
             for term in (*stage.terms, *(("bonus",) if stage.bonus else ())):

@@ -1,4 +1,4 @@
-"""What becomes of the actions of tasks side by side: a delay, then a gain, then a limit of their rate, on arrays.
+"""What becomes of the actions of tasks in parallel: a delay, then a gain, then a limit of their rate, on arrays.
 
 Shapes: N tasks, A action.
 """

@@ -1,4 +1,4 @@
-"""Disturbed tasks, side by side or as one Gymnasium environment: what is seen of them, and what reaches them.
+"""Disturbed tasks, in parallel or as one Gymnasium environment: what is seen of them, and what reaches them.
 
 Shapes: N tasks, O observation, A action, S what is seen.
 """

@@ -79,7 +79,7 @@ class DisturbedFamily(TaskFamily):
         return DisturbedEnvironment(self, environment, self._sensors([task]), self._actuators([task]))
 
     def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> DisturbedBatch:
-        """Build all `tasks` side by side.
+        """Build a batch of `tasks`.
 
         Raises:
             UserError: no tasks, tasks of another family, or a thread count below 1.

@@ -1,4 +1,4 @@
-"""What is seen of the true observations of tasks side by side: noise, bias, delay and history, on arrays.
+"""What is seen of the true observations of tasks in parallel: noise, bias, delay and history, on arrays.
 
 All arithmetic is row by row, and a row's random numbers come from its own seed: a task is seen the same alone and
 beside others. A reading is made once: what is seen later of it, by a delay or in the history, is the same number.

@@ -150,7 +150,7 @@ FieldName = Annotated[str, AfterValidator(_field), WithJsonSchema({"enum": list(
 class Change(Part):
     """One number of the compiled model that a task parameter changes, always from the model's own value."""
 
-    field: FieldName = Field(description="What changes; body_mass takes the inertia along.")
+    field: FieldName = Field(description="What changes; body_mass scales the inertia, too.")
     body: Names | None = Field(
         default=None, description="The body, or a list ('*': all); of a geom's field, all geoms of the body."
     )

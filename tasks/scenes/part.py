@@ -1,4 +1,4 @@
-"""One MJCF file on its way into a scene: sound by itself, and written so that the scene does not change it.
+"""One MJCF file on its way into a scene: valid by itself, and written so that the scene does not change it.
 
 MuJoCo 3.3 keeps only some of a file's <compiler> settings when the file is attached to another one: the total mass,
 say, is lost, and a scene's own would hold for all. So what these settings do is written into the file's elements, as it
@@ -78,7 +78,7 @@ class PartFile(NamedTuple):
 
 
 class Part:
-    """One file: sound by itself, and not compiled yet, so that it can be attached.
+    """One file: valid by itself, and not compiled yet, so that it can be attached.
 
     Args:
         file: where it is; a robot's joints start from its spec's home, where the file has no keyframe for that.
@@ -194,7 +194,7 @@ def _sealed(path: str, folder: str, stamp: int) -> Sealed:
 
 @lru_cache(maxsize=64)
 def compiled_alone(file: PartFile) -> mujoco.MjModel:
-    """Compile a part by itself to see whether it is sound."""
+    """Compile a part by itself to see whether it is valid."""
     sealed, robot = _sealed(*file[:3]), file.spec
     if robot is None or not needs_additions(robot, sealed):
         return checked(sealed.compile(), sealed.path)

@@ -42,7 +42,7 @@ class MjcfFile:
     """One MJCF file, and what it includes.
 
     Args:
-        path: of the file, which is known to be sound.
+        path: of the file, which is known to be valid.
         folder: outside of which it reads nothing; None: MuJoCo reads what it finds, as of an installed package's model.
     """
 

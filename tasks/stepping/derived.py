@@ -111,7 +111,7 @@ def needs_forces(wanted: Sequence[str | Derived]) -> bool:
 
 
 class Deriver:
-    """Computes quantities of simulations side by side, each with its own model (all of the same sizes).
+    """Computes quantities of simulations in parallel, each with its own model (all of the same sizes).
 
     Args:
         wanted: names of arrays of MjData, among `FROM_STATE`, and other quantities; `TIME` is passed over.

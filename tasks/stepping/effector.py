@@ -1,6 +1,6 @@
 """Simulations of robots that a controller commands: many tasks, each with its own memory of what was asked for.
 
-By actuators, tasks are stepped side by side like all parallel families. What a mocap body does is no actuator's
+By actuators, tasks are stepped in parallel like all parallel families. What a mocap body does is no actuator's
 signal, so with one each task is a simulation of its own, advanced by plain ``mj_step`` with the solver's warm start.
 
 Shapes: N tasks, Q positions, V velocities, U actuators, A numbers of an action.
@@ -28,7 +28,7 @@ from mql.tasks.stepping.varying import Models
 
 
 class ControlledDynamics(MujocoDynamics):
-    """N MuJoCo simulations side by side whose actuators a controller commands.
+    """N MuJoCo simulations in parallel whose actuators a controller commands.
 
     What the controller knows of the robots stands in ``State.derived``.
 
@@ -95,7 +95,7 @@ class ControlledDynamics(MujocoDynamics):
 
 
 class MocapDynamics(LiveDynamics):
-    """N MuJoCo simulations side by side whose end effectors are pulled by mocap bodies.
+    """N MuJoCo simulations in parallel whose end effectors are pulled by mocap bodies.
 
     Args:
         models: one model per task; the same object may serve many.

@@ -51,7 +51,7 @@ _ARGUMENTS: list[Any] = [
 
 
 class Lanes:
-    """Simulations side by side.
+    """Parallel simulations.
 
     Args:
         models: one model per lane; the same object may serve many, also where `told` writes into it.

@@ -31,7 +31,7 @@ from mql.tasks.stepping.varying import Models, models_of
 
 
 class LiveDynamics(ABC):
-    """N MuJoCo simulations side by side, each with its own model (all of the same sizes) and its own data.
+    """N MuJoCo simulations in parallel, each with its own model (all of the same sizes) and its own data.
 
     Args:
         models: one model per task; the same object may serve many, if it never changes.

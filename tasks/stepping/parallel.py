@@ -1,4 +1,4 @@
-"""Parallel families: many tasks stepped side by side as arrays, in one process.
+"""Parallel families: many tasks stepped in parallel as arrays, in one process.
 
 A family states its task as functions of batched state: `initial_state`, `observe` and `outcome`. This file turns them
 into a batch: seeds, episode ends, masking of ended episodes, success, and the types of the contract. All
@@ -141,7 +141,7 @@ class ParallelFamily(TaskFamily):
         return TaskEnvironment(self, task, self.make_batch([task]), render_mode=render_mode)
 
     def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> ParallelBatch:
-        """Build all `tasks` side by side.
+        """Build a batch of `tasks`.
 
         Raises:
             UserError: no tasks, tasks of another family, or a thread count below 1.

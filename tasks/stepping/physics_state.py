@@ -1,4 +1,4 @@
-"""The whole state of MuJoCo simulations side by side: what each goes on from, and what it is told from outside.
+"""The whole state of MuJoCo simulations in parallel: what each goes on from, and what it is told from outside.
 
 A simulation's own state is its time, positions, velocities, activations of actuators and the state of plugins. Its
 inputs are the control signal, which equality constraints are on, and where mocap bodies stand: these MuJoCo never

@@ -1,4 +1,4 @@
-"""Many MuJoCo tasks stepped side by side by ``mujoco.rollout`` and its C++ threads.
+"""Many MuJoCo tasks stepped in parallel by ``mujoco.rollout`` and its C++ threads.
 
 Each control step is one call that advances every task by `frame_skip` physics steps. Two facts to know when numbers are
 compared with Gymnasium's own environments:
@@ -204,7 +204,7 @@ def model_of(family: MujocoFamily, task: Task) -> mujoco.MjModel:
 
 
 class MujocoDynamics:
-    """N MuJoCo simulations side by side, each with its own model (all of the same sizes).
+    """N MuJoCo simulations in parallel, each with its own model (all of the same sizes).
 
     Args:
         models: one model per task; the same object may serve many, if it never changes.

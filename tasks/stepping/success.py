@@ -16,7 +16,7 @@ AtGoal = TypeVar("AtGoal", bool, BoolArray)
 
 
 class HoldCounter:
-    """Counts the steps in a row at the goal, for one task or for N side by side.
+    """Counts the steps in a row at the goal, for one task or for N in parallel.
 
     Args:
         steps: how many it takes.
@@ -38,7 +38,7 @@ class HoldCounter:
 
 
 class SuccessRule:
-    """Applies the rule to one task, or to N side by side.
+    """Applies the rule to one task, or to N in parallel.
 
     Args:
         family: says how many steps it takes (``hold_steps``), and when (``success_at``).

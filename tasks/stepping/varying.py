@@ -1,4 +1,4 @@
-"""Models of tasks side by side whose numbers differ from episode to episode, or change within one.
+"""Models of tasks in parallel whose numbers differ from episode to episode, or change within one.
 
 Shapes: N tasks, K numbers that an episode draws.
 """

@@ -121,7 +121,7 @@ class Pearl(MeasuredByAgent):
         return Iteration(metrics, episodes, collected - begun, time.perf_counter() - collected)
 
     def _collect(self) -> tuple[list[Episode], list[EpisodeFault]]:
-        """Play the trials of an iteration, all tasks side by side: the first episode of each, then the second, ..."""
+        """Play the trials of an iteration, all tasks in parallel: the first episode of each, then the second, ..."""
         config, number = self.config, self.iterations
         tasks = [self.tasks[place] for place in self._choice.tasks_of(number)]
         random = self.env_steps < config.train.random_steps

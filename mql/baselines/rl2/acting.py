@@ -4,7 +4,7 @@ A policy of numpy, as in `mql.agent.acting`, for workers without PyTorch. What i
 the GRU's state before this step, and what the step will see of the one before. An episode that goes on from another one
 of its task begins with that one's row at its end.
 
-Shapes: N episodes side by side, O observation, A action, Z state of the GRU, M = Z + A + 2 memory.
+Shapes: N episodes in parallel, O observation, A action, Z state of the GRU, M = Z + A + 2 memory.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class RL2(MeasuredByAgent):
         return -(-env_steps // steps) * self.config.rl2.epochs * self.config.rl2.minibatches
 
     def iterate(self) -> Iteration:
-        """Collect trials side by side, and learn from them.
+        """Collect trials in parallel, and learn from them.
 
         Raises:
             EpisodeFault: not one of the trials could be finished.

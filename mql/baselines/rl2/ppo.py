@@ -1,7 +1,7 @@
 """PPO (Schulman et al. 2017, arXiv 1707.06347) on whole trials, with gradients through the memory.
 
 A trial is one episode of a larger task: advantages reach across the episodes of a trial, so that what is found out in
-the first one pays in the later ones, and nothing follows its last step. Sequences of `sequence_length` steps are
+the first one helps in the later ones, and nothing follows its last step. Sequences of `sequence_length` steps are
 learned from; the states before them are computed afresh with the networks of each epoch.
 
 Shapes: L steps of a trial, N trials, S steps of a sequence, B sequences, A action, Z state.

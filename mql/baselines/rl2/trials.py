@@ -1,6 +1,6 @@
 """Trials: k episodes of one task each, over which the memory is kept, and the sequences that are learned from.
 
-Shapes: N trials side by side, T steps of an episode, L steps of a trial, I input, A action, M memory.
+Shapes: N trials in parallel, T steps of an episode, L steps of a trial, I input, A action, M memory.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def collect_trials(
     policy_version: int,
     workers: Workforce,
 ) -> Collected:
-    """Play a trial of each of `tasks`, all side by side: the first episode of each, then the second, and so on.
+    """Play a trial of each of `tasks`, all in parallel: the first episode of each, then the second, and so on.
 
     Actions are drawn from the Gaussian policy. A trial with an episode that could not be finished is left out as a
     whole: what came before it led to nothing that is known.

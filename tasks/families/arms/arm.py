@@ -49,7 +49,7 @@ DOWN = np.diag([-1.0, 1.0, -1.0])  # the flange's orientation: its z axis points
 OBSERVED_LENGTH = 0.1  # m; the unit in which lengths are observed
 EPISODE_LENGTH = 50  # control steps: 2.5 s
 HOLD_STEPS = 10  # the last 0.5 s
-# A centimetre off still costs 0.02 of the 0.2 that being far off costs: the last bit of the way pays, too.
+# A centimetre off still costs 0.02 of the 0.2 that being far off costs: the last bit of the way is rewarded, too.
 CLOSENESS_WEIGHT = 0.2
 CLOSENESS_WIDTH = 0.03  # m
 ALL_TOOLS = (0.03, 0.25)  # m; shorter ones have no room for their end, longer ones no room above the table

@@ -38,7 +38,7 @@ PUCK_RADIUS, PUCK_HEIGHT = 0.04, 0.05  # m
 PUCKS = np.array([[0.43, -0.06], [0.48, 0.06]])  # m; corners of where pucks start
 GOALS = np.array([[0.54, -0.10], [0.62, 0.10]])  # m; corners of where goals lie
 START = (0.36, 0.0, 0.18)  # m
-REACHING_WEIGHT = 0.5  # on the way to the puck; less than moving the puck pays
+REACHING_WEIGHT = 0.5  # on the way to the puck; less than moving the puck earns
 PROBE_DESCENT = 10  # steps down, until any tool stands at the puck's height
 _PUCK, _GOAL = ("puck_x", "puck_y"), ("goal_x", "goal_y")
 

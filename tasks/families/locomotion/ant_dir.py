@@ -27,7 +27,7 @@ from mql.tasks.family import Array, Split
 from mql.tasks.parameter import Parameter
 from mql.tasks.stepping.state import Outcome, State
 
-ALIVE_REWARD = 1.0  # per step; more than the 0.5 m/s that a beginner reaches, so staying up pays first
+ALIVE_REWARD = 1.0  # per step; more than the 0.5 m/s that a beginner reaches, so staying up is worth more at first
 CONTROL_COST_WEIGHT = 0.5  # per step and squared unit of action; full torque on all eight joints costs 4
 HEIGHTS = (0.2, 1.0)  # m; a torso outside lies on its back or has been thrown up
 DIRECTIONS = (0.0, math.pi)  # rad

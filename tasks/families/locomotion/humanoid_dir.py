@@ -36,7 +36,7 @@ from mql.tasks.stepping.state import Outcome, State
 EPISODE_LENGTH = 200  # control steps: 3 s
 RESET_NOISE = 0.01  # m or rad for positions, m/s or rad/s for velocities; uniform
 SPEED_WEIGHT = 1.25  # per m/s
-ALIVE_REWARD = 5.0  # per step, as much as running at 4 m/s: staying up pays first
+ALIVE_REWARD = 5.0  # per step, as much as running at 4 m/s: staying up is worth more at first
 CONTROL_LIMIT = 0.4  # control signal of an action of 1
 CONTROL_COST_WEIGHT = 0.1  # per step and squared unit of control; full torque on all joints costs 0.27
 CONTACT_COST_WEIGHT = 5e-7  # per step and squared N or N m

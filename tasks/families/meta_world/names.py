@@ -111,5 +111,5 @@ def number_of(name: str) -> int:
     return ENVIRONMENTS.index(name)
 
 
-# Written anew as functions of arrays, and stepped side by side (`mql.tasks.families.meta_world.stepped`).
+# Written anew as functions of arrays, and stepped in parallel (`mql.tasks.families.meta_world.stepped`).
 STEPPED: tuple[str, ...] = ("reach", "push", "pick-place", "door-open", "door-close", "drawer-open", "drawer-close")

@@ -1,4 +1,4 @@
-"""Meta-World's arm at its table, simulated side by side: the model, how an episode starts, and a control step.
+"""Meta-World's arm at its table, simulated in parallel: the model, how an episode starts, and a control step.
 
 The numbers are the package's to the last bit: that takes an ``mj_forward`` after each control step, too, since it moves
 the solver's warm start. The model is stripped of what is only looked at, which no number of the physics depends on:

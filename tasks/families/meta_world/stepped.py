@@ -61,7 +61,7 @@ class SteppedMetaWorldFamily(MetaWorldFamily, ParallelFamily):
         return environment
 
     def make_batch(self, tasks: Sequence[Task], *, threads: int = 1) -> Any:
-        """Build all `tasks` side by side.
+        """Build a batch of `tasks`.
 
         Raises:
             UserError: no tasks, tasks of another family, or a thread count below 1.

@@ -1,4 +1,4 @@
-"""The environments of Meta-World's own evaluation protocol: several side by side, each with its own list of goals.
+"""The environments of Meta-World's own evaluation protocol: several in parallel, each with its own list of goals.
 
 The stack of wrappers is that of the package's `make_ml_envs_test`; the tasks are given, so that no benchmark is drawn
 anew and any number of sub-environments works (the package's default of 20 fails for the 50 goals of ML1).

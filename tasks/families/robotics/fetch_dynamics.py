@@ -1,4 +1,4 @@
-"""The Fetch robot's simulation: many tasks side by side, bit for bit as the package steps one.
+"""The Fetch robot's simulation: many tasks in parallel, bit for bit as the package steps one.
 
 The package places a mocap body at each step from where the gripper is and what the action adds; a weld drags the
 gripper there in 20 physics steps. Where the fingers are held shut they are then put back, and all is computed once

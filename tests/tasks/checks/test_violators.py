@@ -175,7 +175,7 @@ VIOLATORS: dict[str, tuple[Callable[[], TaskFamily], str, str, str]] = {
         "; trained on goal from -1 to 1): move",
     ),
     "drift": (partial(variant, Moving, motion=Tired), "determinism", "fail", "after a second reset"),
-    "crowded tasks": (partial(variant, Moving, motion=Crowded), "agreement", "fail", "side by side"),
+    "crowded tasks": (partial(variant, Moving, motion=Crowded), "agreement", "fail", "in a batch"),
     "NaN": (partial(variant, NaNReward), "finite", "fail", "gave the reward nan"),
     "narrow space": (partial(variant, NarrowSpace), "finite", "fail", "widen the space"),
     "start shows": (partial(variant, NearTheGoal), "hidden", "fail", "first observation"),

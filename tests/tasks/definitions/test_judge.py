@@ -281,7 +281,7 @@ def changed(old: str, new: str) -> tuple[str, str]:
         (changed('until: "info.joint_rail < last.info.joint_rail - 0.005"', "weigh: 3"), "reward.stages.2.weigh)"),
         (
             changed('      until: "info.joint_rail < last.info.joint_rail - 0.005"\n', ""),
-            "no end to pay its bonus at (KEY:19",
+            "has a bonus but no end ('until') at which it is given (KEY:19",
         ),
         (changed('"info.speed_rail"', '"info.speed_rial"'), "(KEY:15 reward.stages.0.terms.fast.expr): did you mean"),
         ((REWARD, "success: {expr: 'info.stage > 0'}"), "info has no 'stage' (column 1) (KEY:13 success.expr)"),
