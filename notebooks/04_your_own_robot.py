@@ -267,7 +267,7 @@ print("distance of pen and target (cm), every fifth step:", ", ".join(f"{d:.0f}"
 # ## What to try next
 #
 # - Your own MJCF: `mql tasks new my-task --robot my_robot.xml` writes a definition for it that works, to change from
-#   there. [Your robot, your task](../docs/your-robot.md) has all keys, and the way to a real robot and back.
+#   there. [Definitions](../docs/definitions.md) has all keys, [your robot](../docs/your-robot.md) the way to one.
 # - Hide the target: set `hidden: true` for `target_x` and `target_y`, and train longer. Now the rewards have to tell
 #   it.
 # - Tasks out of range: `run.evaluate(split="ood")`, and [notebook 3](03_adaptation_step_by_step.ipynb) on what to do

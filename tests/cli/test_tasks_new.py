@@ -321,13 +321,11 @@ def test_the_schemas_accept_the_packages_own_files() -> None:
 
 
 def test_the_definition_and_the_robot_in_the_documents_are_what_the_program_takes(tmp_path: Path) -> None:
-    """Model, definition and experiment of docs/your-robot.md, and the spec of docs/robots.md."""
+    """Those of docs/your-robot.md, the parts in docs/definitions.md, and the spec in docs/robots.md."""
     docs = Path(__file__).parents[2] / "docs"
-    own, robot_docs = (docs / name for name in ("your-robot.md", "robots.md"))
-    [model, at_tool], [definition, load, start, randomised, scheduled, stages, *_, experiment] = (
-        blocks(own, "xml"),
-        blocks(own, "yaml"),
-    )
+    own, keys, robot_docs = (docs / name for name in ("your-robot.md", "definitions.md", "robots.md"))
+    [model, at_tool], [definition, load, experiment] = blocks(own, "xml"), blocks(own, "yaml")
+    [start, randomised, scheduled, stages, *_] = blocks(keys, "yaml")
     (tmp_path / "desk_arm.xml").write_text(model, encoding="utf-8")
     written = skeleton_files("desk-reach", str(tmp_path / "desk_arm.xml"))
     assert yaml.safe_load(written["desk-reach.yaml"]) == yaml.safe_load(definition)

@@ -22,7 +22,7 @@ _HEAVIER = (3.1, 4.0)  # factors on what training tasks multiply by 3 at most
 
 _HEAD = """# yaml-language-server: $schema={schema}
 # A family of tasks: what is simulated, what differs from task to task, and what is wanted. It works as it stands.
-# 'mql tasks check {name}.yaml' looks for mistakes; every field: docs/your-robot.md of mql.
+# 'mql tasks check {name}.yaml' looks for mistakes; every field: docs/definitions.md of mql.
 schema: mql.task_family/1
 name: {quoted}
 version: 1  # raise it when tasks or rewards change
