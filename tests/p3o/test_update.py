@@ -343,4 +343,4 @@ def test_settings_that_do_not_go_together_are_refused(settings: list[str], messa
         ["p3o.replay_capacity=1", "p3o.replay_ratio=0"],
     ):
         config = load_config("CartPole-v1", overrides=fine, method="p3o")
-        assert config.p3o.lr == 7e-4
+        assert config.p3o.lr == load_config("CartPole-v1", method="p3o").p3o.lr
