@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -89,40 +89,30 @@ def meanwhile(function: Callable[[], Result]) -> Iterator[Future[Result]]:
     No product starts threads of its own, on either side. Where Ctrl-C or the like comes, in the body or while it waits
     for `function` at its end, what `function` waits for gives up (`mql.stopping`).
     """
-    with (
-        one_thread_each(),
-        _giving_up() as asked,
-        ThreadPoolExecutor(1, initializer=_one_thread_here) as pool,
-        asked(),
-    ):
+    with one_thread_each(), _pool(1) as pool:
         at_work = pool.submit(function)
         yield at_work
         wait([at_work])  # here, as an interrupted end of the pool would leave its thread at work
 
 
 def _in_pool(function: Callable[[Item], Result], items: Sequence[Item], *, threads: int) -> Iterator[Result]:
-    with _giving_up() as asked, ThreadPoolExecutor(threads, initializer=_one_thread_here) as pool, asked():
+    with _pool(threads) as pool:
         yield from pool.map(function, items)
 
 
 @contextmanager
-def _giving_up() -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Yield what is put around work within a pool: left by Ctrl-C or the like, waiting gives up till the pool ends."""
+def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool whose end waits for all its threads; left by Ctrl-C or the like, they give up waiting."""
     gave_up = False
-
-    @contextmanager
-    def asked() -> Iterator[None]:
-        nonlocal gave_up
-        try:
-            yield
-        except BaseException as error:
-            if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
-                gave_up = True
-                give_up()
-            raise
-
     try:
-        yield asked
+        with ThreadPoolExecutor(threads, initializer=_one_thread_here) as pool:
+            try:
+                yield pool
+            except BaseException as error:
+                if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
+                    gave_up = True
+                    give_up()
+                raise
     finally:
         if gave_up:
             go_on()

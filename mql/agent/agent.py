@@ -20,6 +20,7 @@ from mql.agent.acting import ActingContext, CarriedContext, CarryingPolicy, Poli
 from mql.agent.elements import ContextElements
 from mql.agent.parameter_vector import ParameterVector
 from mql.agent.protocols import Algorithm, Learner, find
+from mql.agent.restoring import copy_named
 from mql.agent.scaling import Scaling
 from mql.config.schema import ALGORITHMS, AgentConfig
 from mql.errors import UserError
@@ -153,10 +154,7 @@ class Agent:
             ValueError: a tensor has another shape than the agent's.
         """
         self.carried = self._carried_in(tensors)
-        for name, tensor in self.named_tensors():
-            if tensors[name].shape != tensor.shape:
-                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}")
-            tensor.copy_(tensors[name])
+        copy_named(self.named_tensors(), tensors)
 
     def _carried_in(self, tensors: Mapping[str, torch.Tensor]) -> CarriedContext | None:
         if "carried.state" not in tensors:

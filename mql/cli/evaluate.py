@@ -108,14 +108,14 @@ def evaluate_by_protocol(
     adapting = adapting and METHODS[config.method].adapts
     trainer = run.load(config, checkpoint=checkpoint).trainer
     agent = trainer.agent
-    done = 0
+    finished = 0
 
-    def count(finished: int) -> None:
-        nonlocal done
-        done = finished
-        on_task(done, len(chosen))
+    def note(count: int) -> None:
+        nonlocal finished
+        finished = count
+        on_task(count, len(chosen))
 
-    with told_if_stopped(lambda: _stopped_evaluation(done, None)), task_bar("evaluating") as on_task:
+    with told_if_stopped(lambda: _stopped_evaluation(finished, None)), task_bar("evaluating") as on_task:
         record = meta_world.official_evaluation(
             agent,
             prepare(meta_training(trainer), config.adapt) if adapting else None,
@@ -126,7 +126,7 @@ def evaluate_by_protocol(
             evaluation_episodes=episodes or meta_world.EVALUATION_EPISODES,
             threads=config.threads,
             workers=config.workforce,
-            on_goals=count,
+            on_goals=note,
         )
     record |= {"split": split, "env_steps": trainer.env_steps, **digest_entry(run.path)}
     print_json(record) if as_json else print_protocol(record)
@@ -196,11 +196,11 @@ def _told(family: TaskFamily, given: Sequence[str]) -> Task | Mapping[str, objec
     return chosen_task(family, given) if given else None
 
 
-def _stopped_evaluation(done: int, video: Path | None) -> str:
+def _stopped_evaluation(finished: int, video: Path | None) -> str:
     films = "" if video is None else f"; films that are complete stay in {video}"
     return (
-        f"after {done} task{'' if done == 1 else 's'}: without results, which are computed at the end{films}; the run "
-        "is unchanged; --tasks N evaluates fewer"
+        f"after {finished} task{'' if finished == 1 else 's'}: without results, which are computed at the end{films}; "
+        "the run is unchanged; --tasks N evaluates fewer"
     )
 
 

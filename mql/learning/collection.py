@@ -14,6 +14,7 @@ from functools import partial
 import torch
 
 from mql.agent.agent import Agent
+from mql.agent.restoring import copy_named
 from mql.collecting.exploration import explorer_for, random_actions
 from mql.collecting.rollout import collect_each
 from mql.config.schema import Config
@@ -47,10 +48,7 @@ class Acting:
             ValueError: a tensor has another shape.
         """
         acting = cls(agent.copy(), updates)
-        for name, place in acting.tensors().items():
-            if tensors[name].shape != place.shape:
-                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(place.shape)}")
-            place.copy_(tensors[name])
+        copy_named(acting.tensors().items(), tensors)
         return acting
 
 

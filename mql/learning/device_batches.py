@@ -180,10 +180,10 @@ class DeviceBatches:
             ring = at // self._replay.rows * self._replay.rows
             place = self._numbers(0, n_step.n)[:, None]
             counted = self._place(ring, at - ring, place.minimum(ahead - 1))
-            powers = torch.pow(torch.full((), n_step.discount, dtype=torch.float64, device=at.device), place)
-            factors = torch.where(place < ahead, powers, 0.0).float()
+            base = torch.full((), n_step.discount, dtype=torch.float64, device=at.device)
+            factors = torch.where(place < ahead, torch.pow(base, place), 0.0).float()
             reward = (self._replay.table[counted, -1] * factors).sum(dim=0)
-            discount = torch.pow(torch.full((), n_step.discount, dtype=torch.float64, device=at.device), ahead).float()
+            discount = torch.pow(base, ahead).float()
             last = self._place(ring, at - ring, ahead - 1)
         transition = Transition(
             obs=now[:, :obs_dim],

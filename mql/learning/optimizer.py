@@ -44,6 +44,8 @@ class Adam:
         # A GPU gives each of 64 K numbers of a tensor to one multiprocessor: in pieces, a vector is stepped by many.
         size = len(parameters.data)
         self._piece = size if parameters.data.device.type == "cpu" else max(size // PIECES, LEAST_PIECE)
+        vectors = parameters.data, self._first, self._second
+        self._pieces = [list(torch.split(vector, self._piece)) for vector in vectors]
         self.farthest = torch.zeros_like(self._steps)
 
     def step(
@@ -86,11 +88,10 @@ class Adam:
             self._parameters.data.lerp_(toward, pull)
         # PyTorch's operator: the class and the function around it cost more than the arithmetic.
         self._steps.add_(1)
-        vectors = (self._parameters.data, gradient, self._first, self._second)
-        data, gradients, first, second = (list(torch.split(vector, self._piece)) for vector in vectors)
+        data, first, second = self._pieces
         with _denormals_are_zero():
             torch._fused_adam_(
-                data, gradients, first, second, [], [self._steps] * len(data),
+                data, list(torch.split(gradient, self._piece)), first, second, [], [self._steps] * len(data),
                 amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=0.0, eps=self._eps, maximize=False,
             )  # fmt: skip
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from mql.agent.parameter_vector import ParameterVector
+from mql.agent.restoring import copy_named
 from mql.learning.optimizer import gradient_of, shorten
 
 
@@ -44,7 +45,4 @@ class RMSProp:
             KeyError: a tensor is missing.
             ValueError: a tensor has another shape.
         """
-        for name, place in self.tensors().items():
-            if tensors[name].shape != place.shape:
-                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(place.shape)}")
-            place.copy_(tensors[name])
+        copy_named(self.tensors().items(), tensors)

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from mql.agent.agent import Agent
+from mql.agent.scaling import Scaling
 from mql.config.schema import Config, TrainConfig
 from mql.learning.collection import Acting, Collection, Outcomes
 from mql.learning.contexts import carried_state_dim
@@ -82,9 +83,7 @@ class Trainer:
         if config.agent.algorithm == "td3":  # not every target of SAC follows
             self.learner.proximal_c = config.proximal_c
         self.replay = self._empty_replay()
-        self._updates: Updates | None = (
-            None  # made when the first are due: until then `restore` may exchange the replay
-        )
+        self._updates: Updates | None = None  # until the first are due: `restore` may exchange the replay before
         self._append_prior()
         self._copied = 0  # episodes of the last iteration that were relabelled
         self.env_steps = 0
@@ -125,7 +124,7 @@ class Trainer:
         steps_before = self.env_steps
         episodes, faults = self._stored(self._collected())
         collected = time.perf_counter()
-        self._fit_scaling()
+        fit_scaling(self.agent.scaling, self.replay, self.config.train, self.env_steps)
         losses = self._update_and_collect(episodes) if self.config.train.collection_lag else self._update(episodes)
         self.iterations += 1
         every = self.config.train.checkpoint_every
@@ -187,13 +186,6 @@ class Trainer:
         if copy is not None:
             self.replay.append(copy, copy_of=number)
         return copy is not None
-
-    def _fit_scaling(self) -> None:
-        """Take mean and spread from the random steps, once they are there."""
-        scaling = self.agent.scaling
-        if scaling.normalize and not scaling.fitted and self.env_steps >= self.config.train.random_steps:
-            # (Not only when the first update is due, which may be later: the policy acts on scaled numbers before.)
-            scaling.fit(*self.replay.observations_and_rewards())
 
     def _update(self, episodes: list[Episode]) -> dict[str, float]:
         config, train = self.config, self.config.train
@@ -270,6 +262,15 @@ def replay_size(config: Config, family: TaskFamily, prior: Prior = ()) -> Replay
         episode_length=family.episode_length,
         context_dim=carried_state_dim(config.agent),
     )
+
+
+def fit_scaling(scaling: Scaling, replay: Replay, train: TrainConfig, env_steps: int) -> None:
+    """Take mean and spread from the random steps, once they are there.
+
+    (Not only when the first update is due, which may be later: the policy acts on scaled numbers before.)
+    """
+    if scaling.normalize and not scaling.fitted and env_steps >= train.random_steps:
+        scaling.fit(*replay.observations_and_rewards())
 
 
 def annealed_rate(lr: float, train: TrainConfig, env_steps: int) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 
@@ -30,12 +31,20 @@ def updates_for(agent: Agent, learner: Learner, replay: Replay, train: TrainConf
     """Return what makes the updates of a run; on a GPU they are drawn there, but for a replay with priorities."""
     plan = context_plan(agent.config)
     if replay.device.type == "cpu" or train.episode_priority != "uniform":
-        return Updates(learner, replay, train.batch_size, plan, seed=seed)
+        return HostUpdates(learner, replay, train.batch_size, plan, seed=seed)
     batches = DeviceBatches(replay, agent.scaling, train.batch_size, plan)
     return DeviceUpdates(learner, batches, period=agent.config.policy_delay, seed=seed, recorded=train.cuda_graphs)
 
 
-class Updates:
+class Updates(Protocol):
+    """Makes the updates of iterations."""
+
+    def make(self, count: int, *, iteration: int) -> dict[str, float]:
+        """Make `count` updates with the random numbers of an iteration, and return their mean losses."""
+        ...
+
+
+class HostUpdates:
     """Updates one by one, from batches that the replay draws."""
 
     def __init__(self, learner: Learner, replay: Replay, batch_size: int, plan: ContextPlan, *, seed: int) -> None:
@@ -52,7 +61,7 @@ class Updates:
         return losses.means()
 
 
-class DeviceUpdates(Updates):
+class DeviceUpdates:
     """Updates from batches that are drawn on the GPU, as CUDA graphs.
 
     Args:
@@ -65,13 +74,8 @@ class DeviceUpdates(Updates):
     def __init__(
         self, learner: Learner, batches: DeviceBatches, *, period: int, seed: int, recorded: bool = True
     ) -> None:
-        self._learner, self._batches, self._period, self._seed, self._recorded = (
-            learner,
-            batches,
-            period,
-            seed,
-            recorded,
-        )
+        self._learner, self._batches, self._period = learner, batches, period
+        self._seed, self._recorded = seed, recorded
         self._generator = torch.Generator(device=batches.device)
         self._graphs: dict[int, _Graph] = {}
         self._calls: Counter[int] = Counter()

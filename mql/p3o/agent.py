@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from mql.agent.parameter_vector import ParameterVector
+from mql.agent.restoring import copy_named
 from mql.learning.moments import Moments
 from mql.p3o.acting import OBS_LIMIT, Acted, ActingPolicy
 from mql.p3o.distributions import ActionDistribution
@@ -89,10 +90,7 @@ class P3OAgent:
             KeyError: a tensor is missing.
             ValueError: a tensor has another shape.
         """
-        for name, place in self.tensors().items():
-            if tensors[name].shape != place.shape:
-                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(place.shape)}")
-            place.copy_(tensors[name])
+        copy_named(self.tensors().items(), tensors)
         self._rescale()
 
     def _rescale(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from mql.agent.parameter_vector import ParameterVector
+from mql.agent.restoring import copy_named
 from mql.learning.optimizer import Adam
 from mql.learning.proximal import kappa_of, pull_of
 from mql.q_learning.gradients import Learned, gradients_of
@@ -100,8 +101,5 @@ class QLearner:
             KeyError: a tensor is missing.
             ValueError: a tensor has another shape.
         """
-        for name, place in self.tensors().items():
-            if tensors[name].shape != place.shape:
-                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, expected {tuple(place.shape)}")
-            place.copy_(tensors[name])
+        copy_named(self.tensors().items(), tensors)
         self.updates = updates

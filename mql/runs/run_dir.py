@@ -192,8 +192,8 @@ class RunDir:
             UserError: there is no such checkpoint, or `mql.runs.changes.check_change` refuses it.
         """
         known = self.checkpoints()
-        done = max(known, default=0) if checkpoint is None else self._check_known(checkpoint)
-        check_change(self.config, config, done=done, checkpoints=known)
+        env_steps = max(known, default=0) if checkpoint is None else self._check_known(checkpoint)
+        check_change(self.config, config, done=env_steps, checkpoints=known)
 
     def append_metrics(self, record: Mapping[str, JSON]) -> None:
         """Add one line to ``metrics.jsonl``; it is on the disk when this returns."""

@@ -15,7 +15,7 @@ from mql.collecting.rollout import collect_each
 from mql.config.loading import override
 from mql.config.schema import Config
 from mql.learning import collection
-from mql.learning.trainer import Trainer
+from mql.learning.trainer import Trainer, fit_scaling
 from mql.seeding import generator, spawn_seeds
 from mql.stopping import GivenUp
 from mql.tasks import registry
@@ -69,7 +69,7 @@ def in_turn(trained: Trainer, iterations: int) -> list[Episode]:
             trained._choice.note(episode)
             trained.env_steps += episode.length
             found.append(episode)
-        trained._fit_scaling()
+        fit_scaling(trained.agent.scaling, trained.replay, trained.config.train, trained.env_steps)
         acting, version, steps_then = trained.agent.copy(), trained.updates, trained.env_steps
         trained._update(found[-len(tasks) :])
         trained.iterations += 1

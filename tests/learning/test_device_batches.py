@@ -18,7 +18,7 @@ from mql.learning.contexts import ContextPlan, Segments, Windows
 from mql.learning.device_batches import DeviceBatches
 from mql.learning.n_step import NStep
 from mql.learning.replay import Replay
-from mql.learning.updates import DeviceUpdates, Updates, updates_for
+from mql.learning.updates import DeviceUpdates, HostUpdates, Updates, updates_for
 from mql.types import Episode
 from tests.learning.test_replay import ACTION, OBS, episode
 
@@ -201,6 +201,7 @@ def test_updates_drawn_on_the_device_learn_what_the_hosts_do() -> None:
             made = device_updates(agent, replay)
         else:
             made = updates_for(agent, agent.learner(lr=0.0), replay, TrainConfig(batch_size=16), seed=0)
+        assert isinstance(made, HostUpdates | DeviceUpdates)
         made._learner.lr = 0.0
         means.append(made.make(400, iteration=0))
     assert means[0].keys() == means[1].keys()

@@ -33,7 +33,7 @@ from mql.learning.prior import Prior, numbered
 from mql.learning.replay import Replay
 from mql.learning.reward_size import reward_remark
 from mql.learning.task_choice import TaskChoice
-from mql.learning.trainer import annealed_rate, replay_size, updates_after
+from mql.learning.trainer import annealed_rate, fit_scaling, replay_size, updates_after
 from mql.seeding import generator, spawn_seeds, torch_generator
 from mql.tasks.family import TaskFamily
 from mql.tasks.fault import EpisodeFault
@@ -165,10 +165,9 @@ class Pearl(MeasuredByAgent):
         return np.concatenate([self.agent.drawn(belief, noise)[None] for belief in beliefs])
 
     def _update(self) -> dict[str, float]:
-        config, train, scaling = self.config, self.config.train, self.agent.scaling
+        config, train = self.config, self.config.train
         due = self.updates_after(self.env_steps) - self.updates
-        if scaling.normalize and not scaling.fitted and self.env_steps >= train.random_steps:
-            scaling.fit(*self.replay.observations_and_rewards())
+        fit_scaling(self.agent.scaling, self.replay, train, self.env_steps)
         if due <= 0:
             return {}
         rng = generator(config.seed, "replay", self.iterations)
