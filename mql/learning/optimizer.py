@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NoReturn
 
 import torch
 
@@ -47,6 +48,10 @@ class Adam:
         vectors = parameters.data, self._first, self._second
         self._pieces = [list(torch.split(vector, self._piece)) for vector in vectors]
         self.farthest = torch.zeros_like(self._steps)
+
+    def __reduce__(self) -> NoReturn:
+        # What is stepped are views, and views do not come back as such: a copy would step what no network reads.
+        raise TypeError("an optimiser can't be copied: copy the agent, and give the copy a learner of its own")
 
     def step(
         self,
