@@ -13,9 +13,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mql.stopping import give_up, go_on
 
@@ -90,9 +90,7 @@ def meanwhile(function: Callable[[], Result]) -> Iterator[Future[Result]]:
     for `function` at its end, what `function` waits for gives up (`mql.stopping`).
     """
     with one_thread_each(), _pool(1) as pool:
-        at_work = pool.submit(function)
-        yield at_work
-        wait([at_work])  # here, as an interrupted end of the pool would leave its thread at work
+        yield pool.submit(function)
 
 
 def _in_pool(function: Callable[[Item], Result], items: Sequence[Item], *, threads: int) -> Iterator[Result]:
@@ -100,27 +98,98 @@ def _in_pool(function: Callable[[Item], Result], items: Sequence[Item], *, threa
         yield from pool.map(function, items)
 
 
+class _Pool(ThreadPoolExecutor):
+    """Threads of which one can tell what they are still at: an interrupted `shutdown` believes that they have ended."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads, initializer=_one_thread_here)
+        self._under_way: set[Future[Any]] = set()
+
+    def submit(self, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        future = super().submit(function, *args, **kwargs)
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return future
+
+    def end(self) -> None:
+        """Wait for all that was given, then for the threads."""
+        wait(set(self._under_way))
+        self.shutdown()
+
+    def end_giving_up(self) -> None:
+        """Do as `end`, where nobody waits for other processes any more until then.
+
+        Interrupted once more, this leaves the threads behind: they still give up.
+        """
+        give_up()
+        try:
+            self.end()
+        except BaseException:
+            threading.Thread(target=self._go_on_after_end, daemon=True).start()
+            raise
+        go_on()
+
+    def _go_on_after_end(self) -> None:
+        wait(set(self._under_way))
+        go_on()
+
+
 @contextmanager
-def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+def _pool(threads: int) -> Iterator[_Pool]:
     """Yield a pool whose end waits for all its threads; left by Ctrl-C or the like, they give up waiting."""
-    gave_up = False
+    pool = _Pool(threads)
     try:
-        with ThreadPoolExecutor(threads, initializer=_one_thread_here) as pool:
-            try:
-                yield pool
-            except BaseException as error:
-                if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
-                    gave_up = True
-                    give_up()
-                raise
-    finally:
-        if gave_up:
-            go_on()
+        try:
+            yield pool
+        except Exception:
+            pool.end()
+            raise
+        pool.end()
+    except BaseException as error:
+        if isinstance(error, Exception):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            pool.end_giving_up()
+        else:
+            pool.end()
+        raise
+
+
+class _Limit:
+    """How many blocks of `one_thread_each` a thread is in, and what resets the limit of them all."""
+
+    def __init__(self) -> None:
+        self.blocks, self.end = 0, ExitStack()
+
+
+class _Here(threading.local):
+    def __init__(self) -> None:
+        self.limit = _Limit()
+
+
+_here = _Here()
 
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Keep products to one thread; afterwards libraries loaded meanwhile get the number that PyTorch had before."""
+    """Keep products to one thread; afterwards libraries loaded meanwhile get the number that PyTorch had before.
+
+    Blocks of one thread may overlap, as generators do that are read in turn: the last to end resets what the first set.
+    """
+    limit = _here.limit  # (another thread may end a generator, by collecting it)
+    if not limit.blocks:
+        limit.end.enter_context(_one_thread())
+    limit.blocks += 1
+    try:
+        yield
+    finally:
+        limit.blocks -= 1
+        if not limit.blocks:
+            limit.end.close()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
     import torch
 
     known, before = _pools(), torch.get_num_threads()
