@@ -84,6 +84,7 @@ _NOT_ON_POLICY = (
         for name in (
             "random_steps",
             "random_actions",
+            "random_share",
             "episodes_per_iteration",
             "batch_size",
             "env_steps_per_update",
@@ -178,14 +179,22 @@ _RULES = (
         "train.episode_priority is uniform",
     ),
     _Rule(("train.cuda_graphs",), lambda c: c.device != "cuda", "device is not cuda"),
-    _Rule(("train.cuda_graphs", "train.collection_lag"), partial(_has_method, "pearl"), "method is pearl"),
+    _Rule(
+        ("train.cuda_graphs", "train.collection_lag", "train.random_share"),
+        partial(_has_method, "pearl"),
+        "method is pearl",
+    ),
     _Rule(
         ("train.cuda_graphs",),
         lambda c: c.train.episode_priority != "uniform",
         "train.episode_priority is not uniform",
     ),
     _Rule(("train.relabel_to",), lambda c: c.train.relabel_share == 0, "train.relabel_share is 0"),
-    _Rule(("train.random_actions",), lambda c: c.train.random_steps == 0, "train.random_steps is 0"),
+    _Rule(
+        ("train.random_actions",),
+        lambda c: c.train.random_steps == 0 and c.train.random_share == 0,
+        "train.random_steps and train.random_share are 0",
+    ),
     _Rule(
         ("agent.target_policy_noise", "agent.target_noise_clip", "agent.proximal_c"),
         lambda c: c.agent.algorithm != "td3",

@@ -75,6 +75,11 @@ class TrainConfig(Section):
         default="uniform",
         description="Actions of the random steps: new at each, held for a while, to random places, or at the object.",
     )
+    random_share: Fraction = Field(
+        default=0.0,
+        description="Share of the episodes after the random steps that begin with `random_actions`, too, for 1 step to "
+        "all of them; the policy goes on from there.",
+    )
     episodes_per_iteration: Episodes = Field(default=16, description="Episodes collected in parallel between updates.")
     collection_lag: Literal[0, 1] = Field(
         default=0,

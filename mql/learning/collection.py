@@ -16,6 +16,7 @@ import torch
 from mql.agent.agent import Agent
 from mql.agent.restoring import copy_named
 from mql.collecting.exploration import explorer_for, random_actions
+from mql.collecting.roll_in import RollIn
 from mql.collecting.rollout import collect_each
 from mql.config.schema import Config
 from mql.learning.task_choice import TaskChoice
@@ -59,9 +60,9 @@ class Collection:
         self._config, self._family, self._tasks, self._choice = config, family, tasks, choice
         agent = config.agent
         self._warm_up = random_actions(family, config.train.random_actions)
-        self._explorer = explorer_for(
-            family, agent.exploration, agent.exploration_noise, spread=agent.exploration_spread
-        )
+        noise = explorer_for(family, agent.exploration, agent.exploration_noise, spread=agent.exploration_spread)
+        share = config.train.random_share
+        self._explorer = RollIn(self._warm_up, noise, share, family.episode_length) if share else noise
 
     def of(self, number: int, acting: Acting, *, env_steps: int) -> Callable[[], Outcomes]:
         """Return what plays the episodes of iteration `number`; its tasks are chosen now.

@@ -18,6 +18,7 @@ from mql.collecting.exploration import (
     explorer_for,
     random_actions,
 )
+from mql.collecting.roll_in import RollIn
 from mql.collecting.rollout import collect
 from mql.config.schema import AgentConfig, TrainConfig
 from mql.tasks import registry
@@ -65,6 +66,8 @@ KINDS: dict[str, Explorer] = {
     **{f"{kind}, spread": make(0.3, STEPS, ACTION, 3.0) for kind, make in EXPLORERS.items()},
     **{kind: random_actions(FAMILY, kind) for kind in RANDOM_ACTIONS},
     "with a state": Drifting(),
+    "rolled in": RollIn(Drifting(), EXPLORERS["white"](0.3, STEPS, ACTION, 1.0), 0.5, STEPS),
+    "rolled in, no noise": RollIn(random_actions(FAMILY), None, 1.0, STEPS),
 }
 by_kind = pytest.mark.parametrize("explorer", KINDS.values(), ids=KINDS)
 
