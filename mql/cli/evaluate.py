@@ -157,6 +157,10 @@ def adapt(
         raise UserError("--columns is for the files of --data", mend="give --data FILE, or leave it out")
     run = open_run(path, trust=trust)
     check_adapts(run.config.method, path, asked=["mql adapt"])
+    if not data and not given and run.family.parameters:
+        named = " ".join(f"{name}=VALUE" for name in run.family.parameters)
+        mend = f"write --task test:0 for a listed one, --task {named} for your own, or --data FILE"
+        raise UserError("there is no task to adapt to", mend=mend)
     task = _told(run.family, given) if data else chosen_task(run.family, given)
     if out is not None:
         check_free(out, mend="choose another --out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import fcntl
 import os
@@ -29,6 +30,7 @@ WRITTEN_IN_PLACE = ("lock", "metrics.jsonl", "evaluations.jsonl")
 FILES = (*WRITTEN_IN_PLACE, "config.yaml", "tasks.json", ENVIRONMENT, "finished.json", CHECKSUMS)
 FOLDERS = ("checkpoints", "replay", "definition", "prior")
 
+_MOST_NAMED = 3  # runs that a message names
 LOOKING_SECONDS = 0.05  # longer than it takes to look whether a run is locked
 
 
@@ -232,6 +234,21 @@ def read_environment(path: Path) -> dict[str, Any]:
     return environment
 
 
+def _runs_in(path: Path) -> list[str]:
+    """Return the names of the run directories in a folder; none where it can't be read."""
+    with suppress(OSError):
+        return sorted(each.parent.name for each in path.glob(f"*/{ENVIRONMENT}"))
+    return []
+
+
+def _near(path: Path) -> str:
+    """Say which run of the same folder may be meant by the path of one that isn't there."""
+    close = difflib.get_close_matches(path.name, _runs_in(path.parent), n=_MOST_NAMED)
+    if close:
+        return "did you mean " + " or ".join(str(path.parent / name) for name in close) + "?"
+    return "check the path; mql runs list FOLDER lists the runs in a folder"
+
+
 def recognise(path: Path) -> dict[str, Any]:
     """Return what ``environment.json`` says, whether or not it is as it was written.
 
@@ -241,9 +258,11 @@ def recognise(path: Path) -> dict[str, Any]:
     with user_errors(path):
         exists, is_run = path.is_dir(), (path / ENVIRONMENT).is_file()
     if not exists:
-        raise UserError("there is no such run directory", where=str(path), mend="check the path")
+        raise UserError("there is no such run directory", where=str(path), mend=_near(path))
     if not is_run:
         mend = "give a folder created by mql train (it contains environment.json)"
+        if inside := _runs_in(path):
+            mend = "it contains runs, give one of them: " + ", ".join(str(path / name) for name in inside[:_MOST_NAMED])
         if (path / "agent.json").is_file():
             mend = "it holds a saved agent: mql.Adapted.load or mql.Agent.load reads it, mql.load_policy acts with it"
         raise UserError("the folder is not a run directory", where=str(path), mend=mend)

@@ -212,6 +212,15 @@ def test_lines_lost_from_before_the_checkpoint_are_not_passed_over(path: Path) -
     assert content(path) == before
 
 
+def test_a_mistaken_path_names_the_runs_that_may_be_meant(path: Path) -> None:
+    with create(path):
+        pass
+    with pytest.raises(UserError, match=f"did you mean {path}"):
+        RunDir.open_readonly(path.with_name(path.name + "x"))
+    with pytest.raises(UserError, match=f"it contains runs, give one of them: {path}"):
+        RunDir.open_readonly(path.parent)
+
+
 @pytest.mark.parametrize(("text", "words"), [("", "damaged"), ("{}", "not a run directory"), ("[1]", "not a run")])
 def test_what_is_not_a_run_directory_is_refused(path: Path, text: str, words: str) -> None:
     for opened in (RunDir.open_for_resume, RunDir.open_readonly):
