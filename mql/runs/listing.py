@@ -93,7 +93,10 @@ def row_of(path: Path) -> RunRow:
     faults: list[str] = []
     for read in (_from_environment, _from_config, _from_metrics, _from_evaluations):
         try:
-            known |= read(path)
+            found = read(path)
+            if found.get("env_steps", 0) < known.get("env_steps", 0):  # an evaluation, and training went on after it
+                found = {name: value for name, value in found.items() if name not in ("env_steps", "wall_seconds")}
+            known |= found
         except UserError as error:
             faults.append(_fault(error, path))
         except Exception as error:  # a file of somebody else's making may hold anything

@@ -29,6 +29,16 @@ def written(path: Path, until: int = 30) -> Path:
     return path
 
 
+def test_steps_are_those_of_the_newest_line_of_either_log(tmp_path: Path) -> None:
+    with create(tmp_path / "run") as run:
+        summary = {"zero_shot": {"mean": -1.5}}
+        run.append_evaluation({"env_steps": 35, "split": "validation", "summary": summary, "wall_seconds": 62.5})
+        run.append_metrics({"env_steps": 45, "wall_seconds": 70.0})
+    row = row_of(tmp_path / "run")
+    assert (row.env_steps, row.wall_seconds) == (45, 70.0)
+    assert (row.split, row.zero_shot) == ("validation", -1.5)
+
+
 def by_name(folder: Path) -> dict[str, RunRow]:
     return {os.path.relpath(row.path, folder): row for row in list_runs(folder)}
 
