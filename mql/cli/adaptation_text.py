@@ -71,8 +71,7 @@ def _learned_from_data(report: Report) -> str:
 
 def _how(report: Report) -> str:
     parts = []
-    if "by" in report:
-        by = report["by"]
+    if by := report.get("by"):  # empty: the budget was too small for any of them
         parts.append(f"by {by if isinstance(by, str) else ', then '.join(by)}")
     if report.get("reward") == "known":
         parts.append("reward known")

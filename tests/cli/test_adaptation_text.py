@@ -17,6 +17,7 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
     ("report", "parts"),
     [
         ({"method": "context", "episodes_charged": 0}, ["nothing was played"]),
+        ({**COMMON, "method": "auto", "episodes_charged": 0, "by": []}, ["auto: 0 episodes", "allow 2 or more"]),
         (
             {**COMMON, "method": "continue", "episodes_charged": 0, "more_updates": 300},
             ["300 more updates on stored data, none on the new task"],
