@@ -210,10 +210,10 @@ def _usage_mistake(error: Any) -> UserError:
         return UserError("a command is missing", where=where, mend="choose one of " + ", ".join(sorted(commands)))
     extra = re.match(r"Got unexpected extra arguments? \((.*)\)|Got unexpected extra argument\(s\) \((.*)\)", message)
     if extra and context and (forgotten := re.match(r"([A-Za-z_][\w.]*=\S+)", extra[1] or extra[2])):
-        for option in ("--set", "--task") if "." in forgotten[1].partition("=")[0] else ("--task", "--set"):
-            if any(option in parameter.opts for parameter in context.command.params):
+        for its in ("--set", "--task") if "." in forgotten[1].partition("=")[0] else ("--task", "--set"):
+            if any(its in parameter.opts for parameter in context.command.params):
                 what = f"{forgotten[1]} is given without an option"
-                return UserError(what, where=where, mend=f"write {option} {forgotten[1]}")
+                return UserError(what, where=where, mend=f"write {its} {forgotten[1]}")
     if extra and context and (several := _SEVERAL.get(context.command.name)):
         return UserError(f"one too many: {extra[1] or extra[2]}", where=where, mend=several)
     option = getattr(error, "option_name", None)
