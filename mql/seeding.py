@@ -1,18 +1,23 @@
 """Random streams, each derived from a seed and a path of names and counters.
 
 A stream is a function of ``(seed, path)`` alone, so a run that goes on from a checkpoint needs no generator state:
-the same iteration draws the same numbers again. Nothing here touches a global generator.
+the same iteration draws the same numbers again. No global generator is left changed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
+
+_FIRST_WEIGHTS = threading.RLock()
 
 
 def generator(seed: int, *path: str | int) -> np.random.Generator:
@@ -26,6 +31,19 @@ def torch_generator(seed: int, *path: str | int, device: str = "cpu") -> torch.G
 
     value = int(_sequence(seed, path).generate_state(1, np.uint64)[0]) >> 1
     return torch.Generator(device=device).manual_seed(value)
+
+
+@contextmanager
+def first_weights_of(seed: int) -> Iterator[None]:
+    """Within this block networks are made whose first parameters depend on `seed` alone.
+
+    PyTorch draws them from its one generator of the CPU: threads take turns, and it is afterwards as it was before.
+    """
+    import torch
+
+    with _FIRST_WEIGHTS, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # (torch.manual_seed would seed the GPU's generators, too)
+        yield
 
 
 def spawn_seeds(n: int, seed: int, *path: str | int) -> list[int]:

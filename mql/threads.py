@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mql.stopping import give_up, go_on
 
 if TYPE_CHECKING:
+    import torch
     from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
@@ -102,7 +103,7 @@ class _Pool(ThreadPoolExecutor):
     """Threads of which one can tell what they are still at: an interrupted `shutdown` believes that they have ended."""
 
     def __init__(self, threads: int) -> None:
-        super().__init__(threads, initializer=_one_thread_here)
+        super().__init__(threads, initializer=_begin, initargs=(_stream(),))
         self._under_way: set[Future[Any]] = set()
 
     def submit(self, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
@@ -208,12 +209,21 @@ def _one_thread() -> Iterator[None]:
                 library.set_num_threads(before)
 
 
-def _one_thread_here() -> None:
-    """Limit this thread's OpenMP, too: its number of threads is each thread's own, not the process's."""
+def _begin(stream: torch.cuda.Stream | None) -> None:
+    """Give this thread what is each thread's own: one thread of OpenMP, and the stream of GPU work of who asks it."""
     import torch
 
     torch.set_num_threads(1)
     _pools().select(user_api="openmp").limit(limits=1)
+    if stream is not None:
+        torch.cuda.set_stream(stream)
+
+
+def _stream() -> torch.cuda.Stream | None:
+    """The stream that this thread's work on a GPU goes to; None where nothing has been done there yet."""
+    import torch
+
+    return torch.cuda.current_stream() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
 
 
 def _set_variables(values: Mapping[str, str | None]) -> None:

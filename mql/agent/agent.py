@@ -25,6 +25,7 @@ from mql.agent.scaling import Scaling
 from mql.config.schema import ALGORITHMS, AgentConfig
 from mql.errors import UserError
 from mql.files import write_folder
+from mql.seeding import first_weights_of
 from mql.types import Episode, FloatArray
 
 
@@ -53,8 +54,7 @@ class Agent:
         self.device = torch.device(device)
         if self.device.type == "cuda":  # PyTorch rounds a GRU's products to ten bits there, but not its other ones
             torch.backends.cudnn.allow_tf32 = False
-        with torch.random.fork_rng(devices=[]):  # initial weights depend on `seed` alone
-            torch.default_generator.manual_seed(seed)  # (torch.manual_seed would seed the GPU's generators, too)
+        with first_weights_of(seed):
             self.online: Any = self._algorithm.networks(obs_dim, action_dim, config).to(self.device)
         self.target: Any = copy.deepcopy(self.online).requires_grad_(False)
         self.scaling = Scaling(

@@ -20,6 +20,7 @@ def study(
     *,
     directory: Path | None,
     workers: int | None,
+    population: int | None,
     cluster: str | None,
     resume: bool,
     trust: bool,
@@ -32,6 +33,7 @@ def study(
     try:
         opened.make(
             workers=workers,
+            population=population,
             cluster=cluster,
             trust=trust,
             check=check,

@@ -40,10 +40,19 @@ def check_ray(where: str) -> None:
         raise missing_package("ray", where=where)
 
 
+_runs = 1  # at a time in this process
+
+
+def share_among(runs: int) -> None:
+    """Let the workers of this process be as many as so many runs need that are made at the same time."""
+    global _runs
+    _runs = runs
+
+
 @cache
 def workers(workforce: Workforce) -> Pool:
     """Return this program's worker processes of this kind; they live until it ends."""
-    made = hire(workforce)
+    made = hire(workforce * _runs if isinstance(workforce, int) else workforce)
     atexit.register(made.close)
     return made
 

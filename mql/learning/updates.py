@@ -7,6 +7,7 @@ drawing of their batches, and repeated.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
@@ -25,6 +26,7 @@ from mql.seeding import generator, torch_generator
 
 WARM_UP = 2  # times that a number of updates is made unrecorded first: kernels are compiled and chosen there
 PERIODS = 8  # of `policy_delay` updates each, in a long graph
+_RECORDING = threading.Lock()  # recording begins by waiting for the whole GPU, which fails while another thread records
 
 
 def updates_for(agent: Agent, learner: Learner, replay: Replay, train: TrainConfig, *, seed: int) -> Updates:
@@ -126,7 +128,7 @@ class _Graph:
         updates = learner.updates
         try:
             # (Other threads, which play episodes, may use the GPU in the meantime.)
-            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            with _RECORDING, torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 call(size, self._losses)
         except RuntimeError as error:
             mend = (

@@ -17,6 +17,7 @@ from mql.learning.moments import Moments
 from mql.p3o.acting import OBS_LIMIT, Acted, ActingPolicy
 from mql.p3o.distributions import ActionDistribution
 from mql.p3o.networks import ActorCritic
+from mql.seeding import first_weights_of
 from mql.types import FloatArray
 
 
@@ -40,8 +41,7 @@ class P3OAgent:
     ) -> None:
         self.obs_dim, self.distribution, self.normalize = obs_dim, distribution, normalize
         self.device = torch.device(device)
-        with torch.random.fork_rng(devices=[]):  # first weights depend on `seed` alone
-            torch.default_generator.manual_seed(seed)
+        with first_weights_of(seed):
             self.networks = ActorCritic(obs_dim, distribution, hidden_sizes).to(self.device)
         self.parameters = ParameterVector(list(self.networks.parameters()))
         self.seen = Moments(obs_dim, device=self.device)

@@ -14,6 +14,7 @@ from torch import nn
 
 from mql.errors import UserError
 from mql.q_learning.settings import QSettings
+from mql.seeding import first_weights_of
 
 KERNEL = 3  # of the filters, in cells
 
@@ -94,8 +95,7 @@ class QNetwork(nn.Module):
 
 def make_network(obs_shape: Sequence[int], actions: int, settings: QSettings, *, seed: int) -> QNetwork:
     """Return a network whose first parameters depend on `seed` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with first_weights_of(seed):
         return QNetwork(obs_shape, actions, settings)
 
 

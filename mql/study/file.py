@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
@@ -89,6 +89,9 @@ class Spec(Part):
     workers: Annotated[int, BeforeValidator(whole), Field(ge=1, le=1024)] | None = Field(
         default=None, description="Runs at the same time; null: as many as the cores carry."
     )
+    population: Literal["auto"] | Annotated[int, BeforeValidator(whole), Field(ge=1, le=1024)] = Field(
+        default="auto", description="Runs that share a process; auto: 8 on a GPU, 1 on the CPU."
+    )
 
     @field_validator("methods")
     @classmethod
@@ -120,6 +123,7 @@ class StudyFile:
 
     Attributes:
         families: short name (of a folder) -> a family's name or the path of a file, as seen from here.
+        population: None for auto.
         where: gives the place of a dotted key, for messages.
     """
 
@@ -131,6 +135,7 @@ class StudyFile:
     variants: tuple[Variant, ...]
     reference: str
     workers: int | None
+    population: int | None
     where: Callable[[str], str]
 
     def places(self) -> Iterator[tuple[str, str, Variant, int]]:
@@ -157,6 +162,7 @@ class StudyFile:
             "variants": {each.name: _written(each, self.families) for each in self.variants},
             "reference": self.reference,
             "workers": self.workers,
+            "population": "auto" if self.population is None else self.population,
         }
         return yaml.safe_dump(data, sort_keys=False, width=120)
 
@@ -200,7 +206,18 @@ def parse_study(text: str, path: Path) -> StudyFile:
             "there is no seed", where=marked.where("seeds"), mend="give a list such as [1, 2, 3], or a number"
         )
     reference = _reference(marked, spec, variants, families)
-    return StudyFile(name, families, spec.methods, seeds, settings, variants, reference, spec.workers, marked.where)
+    return StudyFile(
+        name,
+        families,
+        spec.methods,
+        seeds,
+        settings,
+        variants,
+        reference,
+        spec.workers,
+        None if spec.population == "auto" else spec.population,
+        marked.where,
+    )
 
 
 def _families(marked: MarkedYaml, spec: Spec, folder: Path) -> dict[str, str]:

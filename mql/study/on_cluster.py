@@ -25,7 +25,7 @@ from mql.errors import UserError, told
 from mql.files import user_errors
 from mql.study.cells import Cell
 from mql.study.one_run import SAVING_SECONDS
-from mql.study.running import close_input, start_process
+from mql.study.processes import close_input, start_process
 from mql.tasks.definitions.model import as_travelling
 from mql.tasks.travelling import unpack
 
@@ -117,7 +117,7 @@ class Runner:
 
 
 class RemoteProcess:
-    """A run's process on some node, with the interface of `mql.study.running.Process`."""
+    """A run's process on some node, with the interface of `mql.study.processes.Process`."""
 
     def __init__(
         self,

@@ -35,11 +35,15 @@ FINISHED, BUG, MISTAKE, STOPPED = 0, 1, 2, 130  # exit statuses, as those of the
 def main() -> int:
     """Make the run that standard input describes, and return the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the process that runs the study
-    line = _line()
+    line = first_line()
     if line is None:
         return STOPPED  # the study ended before it said what is to be done
-    wanted = json.loads(line)
-    threading.Thread(target=_end_with_the_study, daemon=True).start()
+    threading.Thread(target=end_with_the_study, daemon=True).start()
+    return make(json.loads(line))
+
+
+def make(wanted: Mapping[str, Any]) -> int:
+    """Make the run that `open_run` opens, print in a line how it ended unless it is finished, and return its status."""
     try:
         with open_run(wanted) as job:
             job.finish(progress=False)
@@ -107,7 +111,7 @@ def _wait_for_the_last_one(path: Path) -> None:
         time.sleep(0.2)
 
 
-def _line() -> bytes | None:
+def first_line() -> bytes | None:
     """Read the first line of standard input; None: it closes before one is complete."""
     line = b""
     while not line.endswith(b"\n"):
@@ -118,7 +122,7 @@ def _line() -> bytes | None:
     return line
 
 
-def _end_with_the_study() -> None:
+def end_with_the_study() -> None:
     """Wait until the process that runs the study ends, then save and end, too."""
     while os.read(_INPUT, 1):  # (not sys.stdin, whose lock a thread must not hold when Python ends)
         pass

@@ -16,6 +16,7 @@ from mql.errors import UserError
 from mql.study.cells import Cell, cells_of, check_cells
 from mql.study.file import FILE, StudyFile, read_study
 from mql.study.folder import CellState, StudyDir, is_study, status
+from mql.study.population import check_population, population_of
 from mql.study.progress import Progress
 from mql.study.running import Launch, Watched, run_cells, workers_for
 from mql.types import JSON
@@ -85,6 +86,7 @@ class Study:
         self,
         *,
         workers: int | None = None,
+        population: int | None = None,
         cluster: str | None = None,
         trust: bool = False,
         check: bool = True,
@@ -97,6 +99,8 @@ class Study:
         The study must be open for that: `prepare` opened it.
 
         Args:
+            workers: runs at the same time; None: as the file says, or as many as the cores carry.
+            population: runs that share a process; None: as the file says.
             cluster: address of a Ray cluster to make them on; None: here.
 
         Raises:
@@ -110,7 +114,10 @@ class Study:
             launch, carried = None, 0
             if cluster is not None and left:
                 launch, carried = self._on_cluster(cluster, opened)
-            workers = workers or self._file.workers or carried or workers_for(self._cells)
+            population = population or self._file.population
+            workers = workers or self._file.workers
+            check_population(left, population, workers=workers, cluster=cluster is not None)
+            workers = workers or carried or workers_for(self._cells, population)
             workers = min(workers, max(len(left), 1))
             if left:
                 check_cells(left, workers=workers, trust=trust, check=check, here=cluster is None)
@@ -119,6 +126,8 @@ class Study:
             shown = None
             if progress:
                 at_a_time = f"{workers} at a time, {left[0].config.threads if left else 1} thread each"
+                shared = max((population_of(cell, population) for cell in left), default=1) if launch is None else 1
+                at_a_time += f", up to {min(shared, workers)} in a process" if min(shared, workers) > 1 else ""
                 say(f"{self.name}: {len(self._cells)} runs, {len(left)} to make, {at_a_time} | {self.path}")
                 for line in dict.fromkeys(line for cell in left for line in notes_on(cell.config, cell.given)):
                     say(f"note: {line}")
@@ -146,7 +155,16 @@ class Study:
 
             opened.callback(changed, ())
             watched = Watched(changed, moment, failed, moved)
-            run_cells(self._folder, left, workers=workers, trust=trust, command=command, watched=watched, launch=launch)
+            run_cells(
+                self._folder,
+                left,
+                workers=workers,
+                trust=trust,
+                command=command,
+                watched=watched,
+                launch=launch,
+                population=1 if launch else population,
+            )
 
     def _on_cluster(self, address: str, opened: ExitStack) -> tuple[Launch, int]:
         """Return what starts runs on a cluster, and how many it carries at a time."""
@@ -167,6 +185,7 @@ def run_study(
     *,
     directory: str | os.PathLike[str] | None = None,
     workers: int | None = None,
+    population: int | None = None,
     cluster: str | None = None,
     resume: bool = False,
     trust: bool = False,
@@ -179,6 +198,7 @@ def run_study(
         file: the study's YAML file (docs/studies.md), or the folder of a study that has begun.
         directory: its folder; None: ``studies/NAME``.
         workers: runs at the same time; None: as the file says, or as many as the cores carry.
+        population: runs that share a process (docs/gpu.md); None: as the file says.
         cluster: address of a Ray cluster to make them on (docs/cluster.md); None: this machine.
         resume: go on with a study that has begun: finished runs stay, others go on from their last checkpoints.
         trust: the Python of definitions may be run.
@@ -195,6 +215,7 @@ def run_study(
     try:
         study.make(
             workers=workers,
+            population=population,
             cluster=cluster,
             trust=trust,
             check=check,

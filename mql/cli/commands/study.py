@@ -31,6 +31,16 @@ def study(
             show_default="cores, divided by threads of a run",
         ),
     ] = None,
+    population: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            metavar="K",
+            help="Runs of one family that share a process.",
+            show_default="8 on a GPU, 1 on the CPU",
+        ),
+    ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -62,6 +72,7 @@ def study(
         file,
         directory=directory,
         workers=workers,
+        population=population,
         cluster=cluster,
         resume=resume,
         trust=trust,
