@@ -20,6 +20,7 @@ from mql.bench import (
     learner,
     p3o,
     peer,
+    population,
     q_learning,
     replay,
     simulation,
@@ -41,10 +42,15 @@ PARTS: Mapping[str, Callable[..., Results]] = {
     "p3o": p3o.measure,
     "q-learning": q_learning.measure,
     "collecting": collecting.measure,
+    "population": population.measure,
     "peer": peer.measure,
 }
-_SIZED: Mapping[str, Any] = {"learner": learner.FULL, "peer": peer.FULL}  # parts that options change
-ON_ONE_THREAD = ("acting", "controller", "q-learning")  # a robot's control loop has one, and so has a lane of DQN
+_SIZED: Mapping[str, Any] = {
+    "learner": learner.FULL,
+    "population": population.FULL,
+    "peer": peer.FULL,
+}  # parts that options change
+ON_ONE_THREAD = ("acting", "controller", "q-learning", "population")  # as a control loop, a lane of DQN, a learner
 PROFILE = "fast"  # every part measures it; what belongs to the paper's alone is named so in the results
 
 # The unit of a figure, by how its name (or that of the group it stands in) begins or ends; all others are ratios.
@@ -67,6 +73,7 @@ UNITS_BY_ENDING = {
     "episodes_per_trial": "episodes",
     "updates_per_iteration": "updates",
     "workers": "workers",
+    "agents": "agents",
     "held_out_tasks": "tasks",
     "transitions_per_s": "transitions/s",
     "updates_per_s": "updates/s",
@@ -87,10 +94,12 @@ def bench(part: str, *, threads: int | None, as_json: bool, options: Mapping[str
         raise UserError(f"there is no benchmark {part!r}", where="mql bench", mend=nearest(part, PARTS))
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
-        of = "learner" if name == "device" else "peer"
-        if part != of:
+        of = {"device": ("learner", "population"), "agents": ("population",)}.get(name, ("peer",))
+        if part not in of:
             option = f"--{name.replace('_', '-')}"
-            raise UserError(f"{option} is an option of the part {of}", where=f"mql bench {part}", mend="leave it out")
+            raise UserError(
+                f"{option} is an option of the part {' and '.join(of)}", where=f"mql bench {part}", mend="leave it out"
+            )
     report = run(part, threads or usable_cores(), **given)
     if as_json:
         print_json(report)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mql.agent.agent import Agent
-from mql.bench import acting, adaptation, controller, growth, gru, learner, replay, simulation, timing
+from mql.bench import acting, adaptation, controller, growth, gru, learner, population, replay, simulation, timing
 from mql.bench.subjects import act_in_loop, agent_config, fill_replay
 from mql.cli import app
 from mql.cli import bench as cli_bench
@@ -286,3 +286,12 @@ def test_the_learners_device_is_asked_for_and_must_be_there(
     assert "PyTorch sees no CUDA device (--device)" in capsys.readouterr().err
     assert app.run(["bench", "gru", "--device", "cpu"]) == 2
     assert "--device is an option of the part learner (mql bench gru)" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_population() -> None:
+    sizes = population.Sizes(hidden_sizes=(8,), batch=16, tasks=2, transitions=400, updates=2, rounds=1)
+    results = population.measure(1, sizes)
+    assert results["agents"] == 2
+    ratio = results["one_process"]["updates_per_s"] / results["process_each"]["updates_per_s"]
+    assert results["one_process_vs_process_each"] == pytest.approx(ratio)

@@ -13,7 +13,7 @@ def bench(
     part: Annotated[
         str,
         typer.Argument(
-            metavar="learner|gru|replay|simulation|acting|adaptation|growth|controller|p3o|q-learning|collecting|peer",
+            metavar="learner|gru|replay|simulation|acting|adaptation|growth|controller|p3o|q-learning|collecting|population|peer",
             help="What to measure.",
             show_default=False,
         ),
@@ -47,7 +47,12 @@ def bench(
     ] = None,
     device: Annotated[
         Literal["cpu", "cuda"] | None,
-        typer.Option(metavar="cpu|cuda", help="Where updates are made (part learner).", show_default="cpu"),
+        typer.Option(
+            metavar="cpu|cuda", help="Where updates are made (parts learner and population).", show_default="cpu"
+        ),
+    ] = None,
+    agents: Annotated[
+        int | None, typer.Option(min=1, max=64, metavar="K", help="Learners (part population).", show_default="2")
     ] = None,
 ) -> None:
     """Measure how fast one part runs, compared with its peers; or, part peer, what a peer learns.
@@ -57,4 +62,4 @@ def bench(
     from mql.cli.bench import bench
 
     of_peer = {"algorithm": algorithm, "family": family, "env_steps": env_steps, "episodes": episodes, "seed": seed}
-    bench(part, threads=threads, as_json=as_json, options={**of_peer, "device": device})
+    bench(part, threads=threads, as_json=as_json, options={**of_peer, "device": device, "agents": agents})
