@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -128,8 +129,7 @@ def _in_threads(sizes: Sizes, opened: ExitStack) -> Call:
         return [each.result() for each in asked]
 
     learners = [
-        pool.submit(on_stream, number, lambda number=number: learner_of(sizes, number)).result()
-        for number, pool in enumerate(pools)
+        pool.submit(on_stream, number, partial(learner_of, sizes, number)).result() for number, pool in enumerate(pools)
     ]
     return until_done(lambda: at_once(learners), sizes.device)
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
@@ -89,8 +89,8 @@ class Spec(Part):
     workers: Annotated[int, BeforeValidator(whole), Field(ge=1, le=1024)] | None = Field(
         default=None, description="Runs at the same time; null: as many as the cores carry."
     )
-    population: Literal["auto"] | Annotated[int, BeforeValidator(whole), Field(ge=1, le=1024)] = Field(
-        default="auto", description="Runs that share a process; auto: 8 on a GPU, 1 on the CPU."
+    population: Annotated[int, BeforeValidator(whole), Field(ge=1, le=1024)] = Field(
+        default=1, description="Runs of one family that share a process."
     )
 
     @field_validator("methods")
@@ -123,7 +123,6 @@ class StudyFile:
 
     Attributes:
         families: short name (of a folder) -> a family's name or the path of a file, as seen from here.
-        population: None for auto.
         where: gives the place of a dotted key, for messages.
     """
 
@@ -135,7 +134,7 @@ class StudyFile:
     variants: tuple[Variant, ...]
     reference: str
     workers: int | None
-    population: int | None
+    population: int
     where: Callable[[str], str]
 
     def places(self) -> Iterator[tuple[str, str, Variant, int]]:
@@ -162,7 +161,7 @@ class StudyFile:
             "variants": {each.name: _written(each, self.families) for each in self.variants},
             "reference": self.reference,
             "workers": self.workers,
-            "population": "auto" if self.population is None else self.population,
+            "population": self.population,
         }
         return yaml.safe_dump(data, sort_keys=False, width=120)
 
@@ -215,7 +214,7 @@ def parse_study(text: str, path: Path) -> StudyFile:
         variants,
         reference,
         spec.workers,
-        None if spec.population == "auto" else spec.population,
+        spec.population,
         marked.where,
     )
 

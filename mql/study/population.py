@@ -1,6 +1,7 @@
-"""Which runs of a study share a process (`several_runs`): those on a GPU do, if nobody says otherwise.
+"""Which runs of a study share a process (`several_runs`): as many of one family and device as somebody asks for.
 
-On the CPU threads share Python's lock, and processes do not. On a GPU it is the other way round.
+On the CPU threads share Python's lock, and processes do not. On a GPU processes take turns, while
+streams of one process work at the same time.
 """
 
 from __future__ import annotations
@@ -11,39 +12,28 @@ from mql.config.schema import Config
 from mql.errors import UserError
 from mql.study.cells import Cell
 
-ON_GPU = 8  # runs of a process, where nobody says how many
 
-
-def population_of(cell: Cell, population: int | None) -> int:
-    """Return how many runs may share the process of this one; `population`: how many are asked for, None for auto."""
-    if population is not None:
-        return population
-    return ON_GPU if cell.config.device == "cuda" and _own_process(cell.config) is None else 1
-
-
-def next_group(waiting: Sequence[Cell], population: int | None, *, room: int) -> list[Cell]:
+def next_group(waiting: Sequence[Cell], population: int, *, room: int) -> list[Cell]:
     """Return the next runs to be made by one process: the first that waits, and others of its family and device.
 
     Args:
         room: the most of them.
     """
-    first = waiting[0]
-    most = min(population_of(first, population), room)
-    alike = [cell for cell in waiting if _kind(cell) == _kind(first) and population_of(cell, population) > 1]
-    return alike[:most] if most > 1 else [first]
+    alike = [cell for cell in waiting if _kind(cell) == _kind(waiting[0])]
+    return alike[: min(population, room)]
 
 
-def check_population(cells: Sequence[Cell], population: int | None, *, workers: int | None, cluster: bool) -> None:
+def check_population(cells: Sequence[Cell], population: int, *, workers: int | None, cluster: bool) -> None:
     """Refuse runs that are to share processes and can't.
 
     Args:
-        population: how many are asked for; None for auto.
+        population: how many share a process.
         workers: runs at the same time, where somebody says how many.
 
     Raises:
         UserError: names what stands against it.
     """
-    if population is None or population == 1:
+    if population == 1:
         return
     if cluster:
         what = f"runs on a cluster have a process each, and population is {population}"

@@ -14,7 +14,7 @@ from mql.files import user_errors
 from mql.study.cells import Cell
 from mql.study.folder import StudyDir
 from mql.study.one_run import FINISHED, MISTAKE, SAVING_SECONDS
-from mql.study.population import next_group, population_of
+from mql.study.population import next_group
 from mql.study.processes import LocalProcess, Process, SharedProcess, Wanted
 
 POLL_SECONDS = 0.5
@@ -31,14 +31,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def workers_for(cells: Sequence[Cell], population: int | None = None) -> int:
+def workers_for(cells: Sequence[Cell], population: int = 1) -> int:
     """Return how many runs the cores carry at a time, each with the threads that its configuration says.
 
     One process may have all the runs that are to share one (`population`), whatever the cores are.
     """
     threads = max(cell.config.threads for cell in cells)
-    shared = max(population_of(cell, population) for cell in cells)
-    return max(1, min(max(cores() // threads, shared), len(cells)))
+    return max(1, min(max(cores() // threads, population), len(cells)))
 
 
 # Starts the process of a run: what it is to make, as `one_run.open_run` takes it, and where its output goes.
@@ -105,7 +104,7 @@ def run_cells(
     command: Sequence[str],
     watched: Watched,
     launch: Launch | None = None,
-    population: int | None = None,
+    population: int = 1,
 ) -> None:
     """Make the runs, one after the other as workers are free; one that fails is noted, and the others go on.
 

@@ -16,7 +16,7 @@ from mql.errors import UserError
 from mql.study.cells import Cell, cells_of, check_cells
 from mql.study.file import FILE, StudyFile, read_study
 from mql.study.folder import CellState, StudyDir, is_study, status
-from mql.study.population import check_population, population_of
+from mql.study.population import check_population
 from mql.study.progress import Progress
 from mql.study.running import Launch, Watched, run_cells, workers_for
 from mql.types import JSON
@@ -126,8 +126,7 @@ class Study:
             shown = None
             if progress:
                 at_a_time = f"{workers} at a time, {left[0].config.threads if left else 1} thread each"
-                shared = max((population_of(cell, population) for cell in left), default=1) if launch is None else 1
-                at_a_time += f", up to {min(shared, workers)} in a process" if min(shared, workers) > 1 else ""
+                at_a_time += f", up to {population} in a process" if population > 1 else ""
                 say(f"{self.name}: {len(self._cells)} runs, {len(left)} to make, {at_a_time} | {self.path}")
                 for line in dict.fromkeys(line for cell in left for line in notes_on(cell.config, cell.given)):
                     say(f"note: {line}")
@@ -163,7 +162,7 @@ class Study:
                 command=command,
                 watched=watched,
                 launch=launch,
-                population=1 if launch else population,
+                population=population,
             )
 
     def _on_cluster(self, address: str, opened: ExitStack) -> tuple[Launch, int]:

@@ -26,7 +26,7 @@ from mql.runs.listing import is_locked
 from mql.runs.run_dir import without_machine_keys
 from mql.study.cells import Cell, cells_of
 from mql.study.file import read_study
-from mql.study.population import ON_GPU, check_population, next_group
+from mql.study.population import check_population, next_group
 from mql.study.running import cores, workers_for
 
 SETTINGS = {name: value for name, value in TINY.items() if name != "adapt.method"}  # the method td3 has its own
@@ -213,7 +213,7 @@ def on_gpu(cell: Cell, **changes: Any) -> Cell:
     return Cell(cell.family, cell.method, cell.variant, cell.seed, config, cell.definition, cell.given)
 
 
-def groups(waiting: list[Cell], population: int | None, room: int) -> list[list[str]]:
+def groups(waiting: list[Cell], population: int, room: int) -> list[list[str]]:
     found = []
     while waiting:
         group = next_group(waiting, population, room=room)
@@ -232,17 +232,13 @@ def test_two_families_never_share_a_process(tmp_path: Path) -> None:
     assert [len(group) for group in groups(all_cells, 3, room=2)] == [2, 2, 1, 1], "no more than there is room for"
 
 
-def test_runs_share_a_process_by_themselves_on_a_gpu_only(tmp_path: Path) -> None:
-    all_cells = cells(tmp_path, methods=["mql"], variants={"usual": MQL}, seeds=ON_GPU + 1, population="auto")
-    assert {len(group) for group in groups(all_cells, None, room=100)} == {1}
-    there = [on_gpu(cell) for cell in all_cells]
-    assert [len(group) for group in groups(there, None, room=100)] == [ON_GPU, 1]
-    assert workers_for(there) == min(len(there), max(ON_GPU, cores()))
-    assert workers_for(all_cells) == min(len(all_cells), cores())
-    tracked = [on_gpu(cell, tracking="wandb") for cell in all_cells]
-    assert {len(group) for group in groups(tracked, None, room=100)} == {1}
-    mixed = [there[0], all_cells[1], tracked[2], there[3]]
-    assert [len(group) for group in groups(mixed, None, room=100)] == [2, 1, 1]
+def test_nothing_shares_a_process_unless_asked(tmp_path: Path) -> None:
+    all_cells = cells(tmp_path, methods=["mql"], variants={"usual": MQL}, seeds=3, population=1)
+    assert {len(group) for group in groups(all_cells, 1, room=100)} == {1}
+    assert workers_for(all_cells) == min(3, cores())
+    assert workers_for(all_cells, 3) == 3, "a process has room for its runs, whatever the cores are"
+    mixed = [all_cells[0], on_gpu(all_cells[1]), all_cells[2]]
+    assert [len(group) for group in groups(mixed, 3, room=100)] == [2, 1], "nor a device with another"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +254,6 @@ def test_what_can_t_share_a_process_is_refused(
     more: dict[str, Any], workers: int | None, cluster: bool, where: str, what: str, tmp_path: Path
 ) -> None:
     all_cells = cells(tmp_path, **more)
-    check_population(all_cells, None, workers=workers, cluster=cluster)
     check_population(all_cells, 1, workers=workers, cluster=cluster)
     with pytest.raises(UserError) as caught:
         check_population(all_cells, 3, workers=workers, cluster=cluster)

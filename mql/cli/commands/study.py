@@ -38,7 +38,7 @@ def study(
             max=1024,
             metavar="K",
             help="Runs of one family that share a process.",
-            show_default="8 on a GPU, 1 on the CPU",
+            show_default="1",
         ),
     ] = None,
     cluster: Annotated[
