@@ -29,6 +29,7 @@ End = tuple[str, int]  # a site or a body, or a joint's position: the array of M
 
 OUTSIDE = (1.05, 1.3)  # tasks outside the training ranges lie between these multiples of the box's half width
 _POSES = 4000
+_MORE_POSES = 32_000  # where the first ones leave gaps
 _TURN, _SLIDE, _DRIVE = 0.8, 0.3, 0.8  # rad, m, and m of a slide without limits: how far poses are from the start
 _FLOOR_HALF = 1.0  # m; what moves freely gets there in some seconds
 _LED_HALF = 0.15  # m; around the start of an end effector that actions displace
@@ -309,33 +310,57 @@ def _box(
     """Return the middle [3] and the axes of a box that the end can reach; no axes where there is none."""
     rng = np.random.default_rng(0)
     first = _of(data, end)
+    seen = np.empty((0, 3))  # [K, 3]
+    middle = first
+    for poses in (_POSES, _MORE_POSES):  # few are quick, but may miss what many joints reach
+        seen = np.concatenate((seen, _places(model, data, start, driven, end, rng, poses)))
+        ends = np.quantile(seen, (0.1, 0.9), axis=0)
+        middle, half = np.round(np.median(seen, axis=0), 3), (ends[1] - ends[0]) / 2.0
+        if led:
+            middle, half = np.round(first, 3), np.minimum(half, _LED_HALF)
+        axes = _axes_within(seen, middle, half)
+        if axes:
+            return middle, axes
+    return middle, ()
+
+
+def _places(
+    model: mujoco.MjModel,
+    data: mujoco.MjData,
+    start: Array,
+    driven: list[int],
+    end: End,
+    rng: np.random.Generator,
+    poses: int,
+) -> Array:
+    """Return where the end is in random poses, [poses, 3]."""
     places = [int(model.jnt_qposadr[joint]) for joint in driven]
     low, high = np.array([_reach_of(model, start, joint) for joint in driven]).T
-    seen = np.empty((_POSES, 3))  # [K, 3]
-    for row, pose in enumerate(rng.uniform(low, high, (_POSES, len(places)))):
+    seen = np.empty((poses, 3))
+    for row, pose in enumerate(rng.uniform(low, high, (poses, len(places)))):
         data.qpos[places] = pose
         mujoco.mj_kinematics(model, data)
         seen[row] = _of(data, end)
-    ends = np.quantile(seen, (0.1, 0.9), axis=0)
-    middle, half = np.round(np.median(seen, axis=0), 3), (ends[1] - ends[0]) / 2.0
-    if led:
-        middle, half = np.round(first, 3), np.minimum(half, _LED_HALF)
+    return seen
+
+
+def _axes_within(seen: Array, middle: Array, half: Array) -> tuple[Axis, ...]:
+    """Return the axes of the largest box around the middle whose corners are near places seen; () if all are small."""
     wide = np.flatnonzero(half > max(0.1 * half.max(), 1e-3))
     used = np.sort(wide[np.argsort(-half[wide])][:_AXES])
     while half.max() >= _SMALLEST_HALF:
         corners = np.tile(middle, (2 ** len(used), 1))
         signs = np.array([*itertools.product((-1.0, 1.0), repeat=len(used))])
         corners[:, used] += OUTSIDE[1] * half[used] * signs
-        away = np.linalg.norm(corners[:, None, :] - seen[None], axis=2).min(axis=1)
+        away = np.array([np.linalg.norm(corner - seen, axis=1).min() for corner in corners])
         if (away <= _NEAR * half.max()).all():
             sides = signs[away.argmin()]  # where the robot reaches best
-            axes = [
+            return tuple(
                 Axis("xyz"[n], float(middle[n]), float(f"{half[n]:.2g}"), "m", int(side))
                 for n, side in zip(used, sides, strict=True)
-            ]
-            return middle, tuple(axes)
-        half *= _SHRINK
-    return middle, ()
+            )
+        half = half * _SHRINK
+    return ()
 
 
 def _of(data: mujoco.MjData, end: End) -> Array:

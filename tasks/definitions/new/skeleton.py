@@ -149,7 +149,8 @@ def new_skeleton(
         remarks=remarks,
     )
     if end is not None and goal.tip != f"site_{plain_name(end)}":
-        what, mend = f"the site {end!r} hardly moves when the joints do", "choose one farther out"
+        what = f"the site {end!r} can't be brought to places around where it starts"
+        mend = "choose one farther out, or a home from where the joints move it in several directions"
         raise UserError(what, where="--end", mend=mend)
     if hidden == "physics" and not varied(goal):
         mend = "leave --hidden out, or write --hidden goal"
@@ -199,7 +200,7 @@ def _check_end(model: mujoco.MjModel, end: str, where: str) -> None:
 
 def _end_line(model: mujoco.MjModel, goal: Goal, tip: str | None) -> str:
     if goal.tip is None:
-        return "none that moves in a plane: joints are to be brought to places"
+        return "none (no site or body reaches places around its start): joints are to be brought to positions"
     kind, _, name = goal.tip.partition("_")
     others = [each for site in range(model.nsite) if (each := model.site(site).name) and each not in (name, tip)]
     more = (

@@ -111,3 +111,34 @@ def test_noise_is_small_where_a_full_action_crosses_a_joints_range(tmp_path: Pat
         files = skeleton_files("my-task", str(tmp_path / f"{name}.xml"))
         noises[name] = yaml.safe_load(files["my-task-experiment.yaml"])["agent"]["exploration_noise"]
     assert noises == {"motors": 0.15, "servos": 0.05}
+
+
+SIX_JOINTS = """<mujoco><compiler angle="radian"/><default><joint damping="1" armature="0.02" limited="true"/>
+<position kp="120" kv="8"/></default><worldbody><body name="base"><geom size="0.05"/>{links}
+<site name="tool" pos="0 0 0.12"/>{ends}</body></worldbody><actuator>{servos}</actuator></mujoco>"""
+LINKS = (("z", 2.9, 0.06), ("y", 1.9, 0.1), ("y", 2.6, 0.3), ("z", 2.9, 0.15), ("y", 2.0, 0.1), ("z", 2.9, 0.06))
+
+
+def test_the_tool_of_a_six_joint_arm_is_displaced_from_a_bent_home(tmp_path: Path) -> None:
+    axes = {"y": "0 1 0", "z": "0 0 1"}
+    links = "".join(
+        f'<body pos="0 0 {length}"><joint name="j{n}" axis="{axes[axis]}" range="-{end} {end}"/><geom size="0.03"/>'
+        for n, (axis, end, length) in enumerate(LINKS, start=1)
+    )
+    servos = "".join(
+        f'<position name="m{n}" joint="j{n}" ctrlrange="-{end} {end}"/>' for n, (_, end, _) in enumerate(LINKS, start=1)
+    )
+    (tmp_path / "arm.xml").write_text(SIX_JOINTS.format(links=links, ends="</body>" * len(LINKS), servos=servos))
+    spec = {
+        "schema": "mql.robot/1",
+        "name": "arm",
+        "licence": "MIT",
+        "source": "our workshop",
+        "mjcf": "arm.xml",
+        "home": {"j1": 0.0, "j2": 0.6, "j3": 1.2, "j5": 0.8},
+        "end_effector": {"site": "tool"},
+        "joints": {f"j{n}": {"kind": "hinge"} for n in range(1, 7)},
+        "control": {"ee": {"kind": "ee_delta", "by": "ik", "scale": 0.02, "rate_hz": 20}},
+    }
+    (tmp_path / "arm.yaml").write_text(yaml.safe_dump(spec))
+    assert new_skeleton("my-task", str(tmp_path / "arm.yaml")).chosen["end"] == "site tool"
