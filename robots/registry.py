@@ -146,7 +146,7 @@ def _bare(name: str, mjcf: str, licence: str, source: str) -> RobotSpec:
         {
             "schema": SCHEMA,
             "name": plain,
-            "description": "A model without stated facts",
+            "description": "A bare model: no spec states anything about it",
             "licence": licence,
             "source": source,
             "mjcf": mjcf,

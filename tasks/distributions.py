@@ -271,6 +271,9 @@ class Fixed:
         return _components(self.size, value) == _components(self.size, self.value)
 
 
+UNBOUNDED = "; a distribution without ends, such as normal, can't be used here"
+
+
 def ends_of(distribution: Distribution) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the lower and the upper end of every component."""
     low, high = (

@@ -72,7 +72,7 @@ def print_family(description: Row) -> None:
         tasks.add_row(split, shown, str(len(values)))
     _print(parameters)
     _print(tasks)
-    for key, meaning in (("observation", "seen as (value - minus) / per"), ("action", "asks for minus + per * number")):
+    for key, meaning in (("observation", "seen as (value - minus) / per"), ("action", "commands minus + per * number")):
         if numbers := description.get(key):
             table = _table(f"{key}, {meaning}", "unit", right=("place", "minus", "per"))
             for place, each in enumerate(numbers):

@@ -32,7 +32,10 @@ def number(value: object) -> object:
 def whole(value: object) -> object:
     """Refuse booleans, and read "1e3" and 1000.0 as 1000."""
     if isinstance(value, str):
-        value = float(value)
+        try:
+            value = float(value)
+        except ValueError:
+            raise Mistake(f"{value!r} is no number", "give a whole number, without a unit") from None
     return number(value)
 
 

@@ -130,15 +130,16 @@ def readme_of(card: Mapping[str, Any], about: About) -> str:
         "",
         "## One step",
         "",
-        f"ONNX opset {card['opset']}, float32, on a CPU. Normalisation is inside.",
+        f"ONNX opset {card['opset']}, float32, on a CPU. "
+        "Statistics of `agent.normalize` are inside; the scaling of the next sections is not.",
         "",
         "| in or out | name | shape | what it is |",
         "| --- | --- | --- | --- |",
         *_port_lines(card),
         "",
         *_state_lines(card),
-        *_number_lines("The observation", "is seen as (value - minus) / per", card["observation"], card["inputs"][0]),
-        *_number_lines("The action", "asks for the value minus + per * number", card["action"], card["outputs"][0]),
+        *_number_lines("The observation", _GIVEN, card["observation"], card["inputs"][0]),
+        *_number_lines("The action", _COMMANDED, card["action"], card["outputs"][0]),
         "Actions are within -1 and 1; the controller keeps them there, and to a rate of change that it is given.",
         "",
         "## The reward",
@@ -168,6 +169,11 @@ FILES = {
     "ros2_node.py": "the same as a ROS 2 node",
     "SHA256SUMS": "checksums: `sha256sum -c SHA256SUMS`",
 }
+_GIVEN = "Give the policy (value - minus) / per for each number, with the value in its unit."
+_COMMANDED = (
+    "A number commands the value minus + per * number, so 0 commands `minus`. Where that is a position, "
+    '`on_fault="stop"` moves the robot there: choose `"hold"`, or an action of your own.'
+)
 _UNLISTED = ("card.json", "SHA256SUMS")
 
 
@@ -206,7 +212,7 @@ def _number_lines(
         for place, each in enumerate(numbers)
     ]
     table = ["| place | name | unit | minus | per |", "| --- | --- | --- | --- | --- |", *rows, ""]
-    return [*head, f"A number {rule}.", "", *table]
+    return [*head, rule, "", *table]
 
 
 def _range(distribution: Mapping[str, Any]) -> str:

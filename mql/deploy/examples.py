@@ -18,7 +18,7 @@ from controller import Controller
 $imports
 
 def read_sensors():
-    return np.zeros($obs)  # README.md says in which order and units
+    return np.zeros($obs)  # README.md says in which order, units and scale
 
 
 def move(action):
@@ -54,7 +54,7 @@ _CPP = Template("""// A control loop for $family: put your robot in place of the
 constexpr int64_t kObs = $obs, kAction = $action;
 constexpr double kSeconds = $seconds;  // of a control step
 
-std::array<float, kObs> ReadSensors() { return {}; }  // README.md says in which order and units
+std::array<float, kObs> ReadSensors() { return {}; }  // README.md says in which order, units and scale
 float MeasureReward() { return 0.0f; }                 // of the action before
 void Move(const float* action) { std::printf("%.4f ...\\n", action[0]); }  // kAction numbers in [-1, 1]
 

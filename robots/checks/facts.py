@@ -26,6 +26,7 @@ from mql.robots.mjcf.lookup import (
 from mql.robots.spec import RobotSpec
 
 _RELATIVE, _ABSOLUTE = 1e-4, 1e-6  # facts may be rounded to five digits
+_DEGREES = 1e-2  # relative; degrees are recognised as such where they are written with fewer digits
 _NAMES = {
     "body": mujoco.mjtObj.mjOBJ_BODY,
     "joint": mujoco.mjtObj.mjOBJ_JOINT,
@@ -214,7 +215,8 @@ def _rates(spec: RobotSpec, model: mujoco.MjModel) -> Iterator[str]:
         steps = 1.0 / (mode.rate_hz * step)
         if round(steps) < 1 or abs(steps - round(steps)) > 1e-3 * steps:
             where = spec.where(f"control.{name}.rate_hz")
-            whole = "choose a rate with a whole number of them"
+            near = 1.0 / (max(1, round(steps)) * step)
+            whole = f"choose a rate with a whole number of them, such as {near:.5g}"
             yield f"{where} is {mode.rate_hz:g}, one action in {steps:.3g} physics steps of {step:g} s: {whole}"
 
 
@@ -227,7 +229,9 @@ def _equal(
     spec: RobotSpec, key: str, stated: float | Sequence[float], found: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 ) -> Iterator[str]:
     if not np.allclose(np.atleast_1d(stated), found, rtol=_RELATIVE, atol=_ABSOLUTE):
-        yield f"{spec.where(key)} is {_shown(stated)}, the model has {_shown(found)}: change one of the two"
+        degrees = np.any(found) and np.allclose(np.radians(np.atleast_1d(stated)), found, rtol=_DEGREES)
+        mend = f"state it in rad, {_shown(found)}" if degrees else "change one of the two"
+        yield f"{spec.where(key)} is {_shown(stated)}, the model has {_shown(found)}: {mend}"
 
 
 def _there(model: mujoco.MjModel, kind: str, name: str) -> bool:

@@ -11,6 +11,7 @@ from mql.robots.checks.verdict import Verdict, failed, judged, passed, warned
 from mql.robots.inspection import Inspection
 from mql.robots.mjcf.floor import compile_on_floor, has_floor
 from mql.robots.mjcf.lookup import (
+    ADD_ACTUATORS,
     actuator_kind,
     actuator_name,
     beyond_limits,
@@ -28,6 +29,7 @@ _STILL = 0.5  # rad/s or m/s; a robot below this has settled
 _SAG = {"hinge": 0.2, "slide": 0.02}  # rad, m; a position actuator that lets its joint go further does not hold it
 _SWEEP_SECONDS = 0.25  # at each end of an actuator's range
 _MOVED = 1e-4  # rad or m between the ends of a sweep; less is no motion
+_TURN = 2 * np.pi  # rad; an angle farther from 0 is likely to be in degrees
 _UNBOUNDED = 1.0  # control at the ends of a sweep where the actuator has no range
 _STEEP = 0.1  # of a slide's direction upwards; below this it is level
 _MOST_STEPS = 2000  # of one simulation, however short its steps
@@ -48,7 +50,10 @@ def check_home(inspection: Inspection) -> Verdict:
         if beyond.hardly:
             remarks.append(f"joint {name!r} {text}: tasks start it at {beyond.limit:.4g}")
         elif name in spec.home:
-            faults.append(f"{spec.where(f'home.{name}')} {text}: choose a value within")
+            hinge = model.jnt_type[beyond.joint] == mujoco.mjtJoint.mjJNT_HINGE.value
+            degrees = hinge and abs(beyond.at) > _TURN and low <= np.radians(beyond.at) <= high
+            mend = f"{beyond.at:g} degrees are {np.radians(beyond.at):.4g} rad" if degrees else "choose a value within"
+            faults.append(f"{spec.where(f'home.{name}')} {text}: {mend}")
         elif spec.home:
             remarks.append(f"joint {name!r}, which home leaves out, {text}: choose a value within")
         elif key is not None:
@@ -117,7 +122,7 @@ def check_actuators(inspection: Inspection) -> Verdict:
     """Each actuator, swept from one end of its range to the other, moves what it drives."""
     model = inspection.model
     if not inspection.actuators:
-        return warned("the robot has no actuator: nothing can move it but a mocap body")
+        return warned(f"the robot has no actuator, so nothing but a mocap body can move it: {ADD_ACTUATORS}")
     start = inspection.home()
     hold = holding_controls(model, start)
     faults = []

@@ -14,6 +14,10 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 HOME = "home"
+ADD_ACTUATORS = (
+    "add <actuator> to the MJCF, or write a robot's spec (a URDF needs one) with "
+    "'actuators: {JOINT: {kind: position, gain: 50}}'"
+)
 _HARDLY = 0.02  # of a joint's range
 _ROUNDING = 1e-9  # rad or m
 _WIDTHS = {"free": (7, 6), "ball": (4, 3), "slide": (1, 1), "hinge": (1, 1)}  # in qpos and in qvel

@@ -32,7 +32,7 @@ from mql.robots.spec_yaml import ROBOT
 from mql.tasks.definitions.drawn import check_start
 from mql.tasks.definitions.expressions.compiled import compile_expression
 from mql.tasks.definitions.schema import MOST_NUMBERS, SCHEMA, Definition
-from mql.tasks.distributions import Distribution, Value, ends_of, from_spec
+from mql.tasks.distributions import UNBOUNDED, Distribution, Value, ends_of, from_spec
 from mql.tasks.name_choice import NameChoice, plain_name
 from mql.tasks.physics.fields import Change, allowed_range
 from mql.tasks.scenes.built_in import built_in
@@ -226,7 +226,8 @@ def _check_range(file: DefinitionFile, name: str, distribution: Distribution, ke
         return
     end = "low" if lowest < low else "high"
     drawn = _range(lowest, highest)
-    mend = f"give values {_range(low, high)}; what has no ends (normal) can't be bounded"
+    endless = math.isinf(lowest) or math.isinf(highest)
+    mend = f"give values {_range(low, high)}{UNBOUNDED if endless else ''}"
     raise UserError(f"{name} is drawn {drawn}", where=file.where(f"{key}.{end}"), mend=mend)
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from mql.errors import UserError
 from mql.robots.mjcf.compiled import compile_mjcf
-from mql.robots.mjcf.lookup import holding_activations, home_key, within_limits
+from mql.robots.mjcf.lookup import ADD_ACTUATORS, holding_activations, home_key, within_limits
 from mql.tasks.definitions.file import DefinitionFile, contents, read_definition
 from mql.tasks.scenes.compose import compose, scene_source
 from mql.tasks.scenes.source import MjcfFile, ModelSource
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from mql.robots.spec import RobotSpec
 
 Array = npt.NDArray[np.float64]
-
-NO_ACTUATORS = "add <actuator> to the MJCF, or a robot's spec with 'actuators: {JOINT: {kind: position, gain: 50}}'"
 
 
 def reopened(path: str, digest: str) -> DefinitionFile:
@@ -79,7 +77,7 @@ def compiled_model(file: DefinitionFile, robot: RobotSpec | None) -> mujoco.MjMo
         except UserError as error:
             raise UserError(error.what, where=error.where or where, mend=error.mend) from None
     if model.nu == 0:
-        raise UserError("the model has no actuators", where=where, mend=NO_ACTUATORS)
+        raise UserError("the model has no actuators", where=where, mend=ADD_ACTUATORS)
     return model
 
 

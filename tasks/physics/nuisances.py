@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mql.errors import UserError
-from mql.tasks.distributions import Distribution, Uniform, ends_of
+from mql.tasks.distributions import UNBOUNDED, Distribution, Uniform, ends_of
 from mql.tasks.family import Array
 from mql.tasks.physics.fields import ALL, Change, allowed_range
 
@@ -64,9 +64,10 @@ def check_bounds(nuisance: Nuisance, where: str) -> None:
     for each in nuisance.changes:
         low, high = allowed_range(each.field, each.op)
         if min(lows) < low or max(highs) > high:
+            endless = not (np.isfinite(min(lows)) and np.isfinite(max(highs)))
             what = f"{nuisance.name} draws {each.field} from {min(lows):g} to {max(highs):g}"
             mend = f"physics allows {low:g} and more" if high == np.inf else f"physics allows {low:g} to {high:g}"
-            raise UserError(what, where=where, mend=mend + "; what has no ends (normal) can't be bounded")
+            raise UserError(what, where=where, mend=mend + (UNBOUNDED if endless else ""))
     if nuisance.each and nuisance.source.size is not None:
         what = f"{nuisance.name} draws {nuisance.source.size} numbers for each"
         raise UserError(what, where=where, mend="leave the size out: each draws one number")

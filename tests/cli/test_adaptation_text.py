@@ -38,6 +38,7 @@ COMMON = {"episodes_charged": 5, "distance_moved": 0.021, "accepted": True}
         ),
         ({**COMMON, "method": "finetune", "accepted": False, "rounds": [BACK]}, ["the agent is unchanged"]),
         ({**COMMON, "method": "finetune", "episodes_charged": 1, "accepted": False, "rounds": []}, ["allow 2 or more"]),
+        ({**COMMON, "method": "auto", "by": [], "accepted": False, "rounds": []}, ["auto: 5 episodes"]),
         (
             {
                 **COMMON,

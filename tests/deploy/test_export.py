@@ -206,6 +206,7 @@ def test_the_card_says_what_it_is(run: Any, exported: Path) -> None:
         data = (exported / name).read_bytes()
         assert facts == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     text = (exported / "README.md").read_text()
+    assert "Give the policy (value - minus) / per for each number" in text and "so 0 commands `minus`" in text
     assert "point-robot" in text and "| `goal` |" in text and card["files"]["policy.onnx"]["sha256"] in text
     assert str(run.path.parent) not in text + json.dumps(card)  # where it was trained is nobody's business
     sums = (exported / "SHA256SUMS").read_text()

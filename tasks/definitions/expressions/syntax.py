@@ -251,7 +251,8 @@ class _Translator:
         """Return root, name ("" for the root itself) and what the scope holds there."""
         match node:
             case ast.Name(id=root) if root not in ROOTS:
-                mend = f"{root} is a function: call it, {root}(...)" if root in ARGUMENTS else nearest(root, ROOTS)
+                written = f"a quantity of the model is written info.{root}, a task parameter task.{root}"
+                mend = f"{root} is a function: call it, {root}(...)" if root in ARGUMENTS else written
                 self._refuse(node, "is not a name of expressions", mend)
             case ast.Attribute(value=ast.Name(id=root)) if root not in ROOTS:
                 self._refuse(node, "is not a name of expressions", nearest(root, ROOTS))

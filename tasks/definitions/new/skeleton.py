@@ -21,11 +21,11 @@ import numpy.typing as npt
 from mql.errors import UserError, nearest
 from mql.robots import registry as robots
 from mql.robots.mjcf.files import mjcf_files
-from mql.robots.mjcf.lookup import HOME, actuator_kind, beyond_limits, home_key
+from mql.robots.mjcf.lookup import ADD_ACTUATORS, HOME, actuator_kind, beyond_limits, home_key
 from mql.robots.mjcf.source import COLLECTIONS, is_file, is_model, is_spec
 from mql.tasks.control.joints import check_ranges
 from mql.tasks.definitions.editor_schemas import ROBOT_FILE, ROBOT_PACKAGE, TASK_FILE, TASK_PACKAGE
-from mql.tasks.definitions.model import NO_ACTUATORS, start_of
+from mql.tasks.definitions.model import start_of
 from mql.tasks.definitions.new.experiment import experiment_file, experiment_text
 from mql.tasks.definitions.new.goal import Goal, find_goal
 from mql.tasks.definitions.new.text import (
@@ -309,7 +309,7 @@ def _commands_poses(model: mujoco.MjModel, mode: ControlMode | None) -> bool:
 
 def _check_actuators(model: mujoco.MjModel, where: str) -> None:
     if model.nu == 0:
-        raise UserError("the model has no actuators", where=where, mend=NO_ACTUATORS)
+        raise UserError("the model has no actuators", where=where, mend=ADD_ACTUATORS)
     check_ranges(model, where=where)
 
 

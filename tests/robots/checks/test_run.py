@@ -67,6 +67,7 @@ def test_a_model_that_cannot_be_compiled(tmp_path: Path, mass: str) -> None:
             "[-1.5, 1.6], vel",
             "joints.swing.position_range is [-1.5, 1.6], the model has [-1.5, 1.5]",
         ),
+        ("[-1.5, 1.5], vel", "[-86, 86], vel", "is [-86, 86], the model has [-1.5, 1.5]: state it in rad, [-1.5, 1.5]"),
         (
             "position_range: [-1.5, 1.5], vel",
             "unlimited: true, vel",
@@ -84,7 +85,7 @@ def test_a_model_that_cannot_be_compiled(tmp_path: Path, mass: str) -> None:
         ("{body: stand, kind: fixed}", "{body: stand, kind: free}", "the model has no joint there, free has free"),
         ("{body: stand, kind: fixed}", "{body: link, kind: fixed}", "the model has hinge there"),
         ("{body: link, dis", "{body: lonk, dis", "no body 'lonk'"),
-        ("rate_hz: 20", "rate_hz: 30", "one action in 6.67 physics steps"),
+        ("rate_hz: 20", "rate_hz: 30", "with a whole number of them, such as 28.571"),
         ("rate_hz: 20", "rate_hz: 400", "one action in 0.5 physics steps"),
         ("version: 2", "sensors: {imu: {kind: mjcf}}", "no sensor 'imu': it has none"),
         ("version: 2", "sensors: {swig: {kind: joint_position}}", "no joint 'swig': did you mean 'swing'"),
@@ -116,6 +117,11 @@ def test_home_beyond_a_limit(tmp_path: Path) -> None:
     path = write_robot(tmp_path, spec=("swing: 0.2,", "swing: 1.6,"))
     assert not_passed(path) == {"home": "fail"}
     assert "lift.yaml:11 home.swing is 1.6, outside of [-1.5, 1.5]" in message(path, "home")
+
+
+def test_home_in_degrees(tmp_path: Path) -> None:
+    path = write_robot(tmp_path, spec=("swing: 0.2,", "swing: 45,"))
+    assert "home.swing is 45, outside of [-1.5, 1.5]: 45 degrees are 0.7854 rad" in message(path, "home")
 
 
 def test_home_within_itself(tmp_path: Path) -> None:

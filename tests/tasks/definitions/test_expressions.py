@@ -285,6 +285,7 @@ def test_names_are_what_it_reads() -> None:
         ("open('x')", "'open' (column 1) is not a function"),
         ("absolute(1)", "did you mean 'abs'?"),
         ("1 + inf.speed", "'inf.speed' (column 5) is not a name of expressions"),
+        ("norm(site_tip)", "a quantity of the model is written info.site_tip, a task parameter task.site_tip"),
         ("inffo.speed", "did you mean 'info'?"),
         ("info", "write info.NAME"),
         ("last", "write last.action, last.info.NAME or last.obs"),

@@ -187,6 +187,7 @@ def test_bounds_are_those_of_physics_and_of_the_definition(lab: Callable[..., Pa
         ("env: {mjcf", "env: {id: Ant-v5, mjcf", "id and mjcf are given (lab.yaml:5 env.mjcf): give one of"),
         ("env: {mjcf: drawer.xml", "env: {robot: arm7", "robot without a scene"),
         (", frame_skip: 10", "", "frame_skip is missing (lab.yaml:5 env): add"),
+        ("episode_length: 150", "episode_length: 3.0s", "'3.0s' is no number (lab.yaml:5 env.episode_length)"),
         ("episode_length: 150", "episode_length: 100001", "is 100001 (lab.yaml:5 env.episode_length)"),
         ("drawer_task.py:DrawerTask", "drawer_task.py", "is 'drawer_task.py' (lab.yaml:5 env.python): it must be"),
         ("n: 60", "n: 0", "n is 0 (lab.yaml:12 splits.train.n): it must be greater than or equal to 1"),
