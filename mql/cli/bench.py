@@ -45,11 +45,9 @@ PARTS: Mapping[str, Callable[..., Results]] = {
     "population": population.measure,
     "peer": peer.measure,
 }
-_SIZED: Mapping[str, Any] = {
-    "learner": learner.FULL,
-    "population": population.FULL,
-    "peer": peer.FULL,
-}  # parts that options change
+# Parts that options change, and the options that are not the peer's.
+_SIZED: Mapping[str, Any] = {"learner": learner.FULL, "population": population.FULL, "peer": peer.FULL}
+_PARTS_OF = {"device": ("learner", "population"), "agents": ("population",)}
 ON_ONE_THREAD = ("acting", "controller", "q-learning", "population")  # as a control loop, a lane of DQN, a learner
 PROFILE = "fast"  # every part measures it; what belongs to the paper's alone is named so in the results
 
@@ -94,12 +92,10 @@ def bench(part: str, *, threads: int | None, as_json: bool, options: Mapping[str
         raise UserError(f"there is no benchmark {part!r}", where="mql bench", mend=nearest(part, PARTS))
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
-        of = {"device": ("learner", "population"), "agents": ("population",)}.get(name, ("peer",))
-        if part not in of:
-            option = f"--{name.replace('_', '-')}"
-            raise UserError(
-                f"{option} is an option of the part {' and '.join(of)}", where=f"mql bench {part}", mend="leave it out"
-            )
+        parts = _PARTS_OF.get(name, ("peer",))
+        if part not in parts:
+            what = f"--{name.replace('_', '-')} is an option of {' and '.join(parts)}"
+            raise UserError(what, where=f"mql bench {part}", mend="leave it out")
     report = run(part, threads or usable_cores(), **given)
     if as_json:
         print_json(report)

@@ -42,7 +42,7 @@ def _ordered(bounds: tuple[float | None, float | None]) -> tuple[float | None, f
 
 
 class Scaling(Part):
-    """How a quantity is observed: (value - minus) / per. A network overlooks what changes by hundredths only."""
+    """How a quantity is observed: (value - minus) / per. Networks ignore inputs that vary by only hundredths."""
 
     minus: Real | tuple[Real, ...] = Field(default=0.0, description="A number, or one for each component.")
     per: Annotated[Real, Field(gt=0.0)] = Field(default=1.0, description="What is seen as 1.")

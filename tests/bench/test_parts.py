@@ -285,7 +285,7 @@ def test_the_learners_device_is_asked_for_and_must_be_there(
     assert app.run(["bench", "learner", "--device", "cuda"]) == 2
     assert "PyTorch sees no CUDA device (--device)" in capsys.readouterr().err
     assert app.run(["bench", "gru", "--device", "cpu"]) == 2
-    assert "--device is an option of the part learner (mql bench gru)" in capsys.readouterr().err
+    assert "--device is an option of learner and population (mql bench gru)" in capsys.readouterr().err
 
 
 @pytest.mark.slow

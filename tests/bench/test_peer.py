@@ -212,7 +212,7 @@ def test_a_missing_peer_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch, capsy
 
 def test_the_options_are_the_peer_s_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["bench", "gru", "--env-steps", "10"]) == 2
-    assert capsys.readouterr().err == "error: --env-steps is an option of the part peer (mql bench gru): leave it out\n"
+    assert capsys.readouterr().err == "error: --env-steps is an option of peer (mql bench gru): leave it out\n"
 
 
 @pytest.fixture

@@ -66,7 +66,8 @@ def test_runs_go_on_elsewhere_where_a_node_is_lost_and_are_the_same_as_here(two:
         two.find()
     assert [state.state for state in there.states] == ["finished", "finished"]
     assert figures(there) == figures(here)
-    assert len(told) == 1 and told[0].startswith("goes on elsewhere: point-robot/mql/default/seed-"), told
+    # (More than once, where a node takes a run again before it counts as dead.)
+    assert told and all(line.startswith("goes on elsewhere: point-robot/mql/default/seed-") for line in told), told
     assert not list((tmp_path / "there").glob(".shared-*"))
 
 

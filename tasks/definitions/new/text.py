@@ -60,7 +60,7 @@ _OBSERVE_TIP = """\
   # The agent sees all positions and velocities of the joints, and where the end is. It could see less, such as
   # [{example}].
   observe: [qpos, qvel, {tip}]
-  # Places are seen from where they start, in dm: what changes by hundredths only, a network overlooks.
+  # Places are seen from where they start, in dm: networks ignore inputs that vary by only hundredths.
   scaling:
     {tip}: {{minus: {start}, per: 0.1}}"""
 _OBSERVE_ALL = """\
