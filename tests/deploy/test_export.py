@@ -28,6 +28,7 @@ from mql.agent.robot_policy import RobotPolicy
 from mql.cli import app as cli
 from mql.config.schema import ALGORITHMS, ENCODERS, AgentConfig
 from mql.deploy import Controller, export
+from mql.deploy.card import About, readme_of
 from mql.deploy.comparison import BOUND, checked, compare, situations
 from mql.deploy.graph import to_graph
 from mql.errors import UserError
@@ -206,11 +207,19 @@ def test_the_card_says_what_it_is(run: Any, exported: Path) -> None:
         data = (exported / name).read_bytes()
         assert facts == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     text = (exported / "README.md").read_text()
-    assert "Give the policy (value - minus) / per for each number" in text and "so 0 commands `minus`" in text
     assert "point-robot" in text and "| `goal` |" in text and card["files"]["policy.onnx"]["sha256"] in text
     assert str(run.path.parent) not in text + json.dumps(card)  # where it was trained is nobody's business
     sums = (exported / "SHA256SUMS").read_text()
     assert {line.split()[1] for line in sums.splitlines()} == {p.name for p in exported.iterdir()} - {"SHA256SUMS"}
+
+
+def test_the_readme_says_who_scales_and_what_an_action_commands(exported: Path) -> None:
+    """Of a family that names its numbers; point-robot does not."""
+    card = json.loads((exported / "card.json").read_text())
+    number = {"name": "place x", "unit": "m", "minus": 0.25, "per": 0.1}
+    text = readme_of({**card, "observation": [number], "action": [number]}, About())
+    assert "Give the policy (value - minus) / per for each number" in text and "so 0 commands `minus`" in text
+    assert text.count("| 0 | `place x` | m | 0.25 | 0.1 |") == 2
 
 
 def test_the_model_is_one_that_the_checker_of_onnx_accepts(exported: Path) -> None:
