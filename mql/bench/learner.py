@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import gymnasium
 import numpy as np
@@ -63,6 +64,7 @@ class Sizes:
 
 
 FULL = Sizes()
+AnySizes = TypeVar("AnySizes", bound=Sizes)
 GPU_UPDATES = 320  # an iteration's, as what is done once for it counts, too
 
 
@@ -72,30 +74,36 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     Raises:
         UserError: stable-baselines3 is not installed, or PyTorch sees no such device.
     """
-    if sizes.device == "cuda" and not torch.cuda.is_available():
-        mend = "leave --device out, or install PyTorch for this machine's GPU"
-        raise UserError("PyTorch sees no CUDA device", where="--device", mend=mend)
-    if sizes.device == "cuda":
-        sizes = replace(sizes, updates=GPU_UPDATES)
+    sizes = on_device(sizes)
     announce(f"learner: filling replays with {sizes.transitions:,} transitions")
     contenders: dict[str, Call] = {"sb3_td3": _peer(sizes)}
     for profile, batch in (("paper", sizes.paper_batch), ("fast", sizes.fast_batch)):
-        contenders[profile] = _updates(sizes, _agent_config(profile, sizes), batch)
+        contenders[profile] = updating(sizes, config_of(profile, sizes), batch)
         if sizes.device == "cuda":
-            contenders[f"{profile}_unrecorded"] = _updates(
-                sizes, _agent_config(profile, sizes), batch, cuda_graphs=False
-            )
-            bfloat16 = _agent_config(profile, sizes, precision="bfloat16")
-            contenders[f"{profile}_bfloat16"] = _updates(sizes, bfloat16, batch)
+            contenders[f"{profile}_unrecorded"] = updating(sizes, config_of(profile, sizes), batch, cuda_graphs=False)
+            bfloat16 = config_of(profile, sizes, precision="bfloat16")
+            contenders[f"{profile}_bfloat16"] = updating(sizes, bfloat16, batch)
     if sizes.device == "cpu" and bfloat16_in_hardware():
-        contenders["fast_bfloat16"] = _updates(
-            sizes, _agent_config("fast", sizes, precision="bfloat16"), sizes.fast_batch
-        )
+        contenders["fast_bfloat16"] = updating(sizes, config_of("fast", sizes, precision="bfloat16"), sizes.fast_batch)
     announce(f"learner: {sizes.rounds} rounds of {sizes.updates} updates each, on {threads} threads")
     contenders = {name: until_done(call, sizes.device) for name, call in contenders.items()}
     seconds = medians(alternate({**contenders, "sgemm": make_sgemm(sizes.device)}, rounds=sizes.rounds))
     sgemm_gflops = SGEMM_GFLOP / seconds.pop("sgemm")
     return _results(sizes, {name: spent / sizes.updates for name, spent in seconds.items()}, sgemm_gflops)
+
+
+def on_device(sizes: AnySizes) -> AnySizes:
+    """Return sizes for their device: a turn on a GPU is an iteration's updates.
+
+    Raises:
+        UserError: PyTorch sees no such device.
+    """
+    if sizes.device != "cuda":
+        return sizes
+    if not torch.cuda.is_available():
+        mend = "leave --device out, or install PyTorch for this machine's GPU"
+        raise UserError("PyTorch sees no CUDA device", where="--device", mend=mend)
+    return replace(sizes, updates=GPU_UPDATES)
 
 
 def _results(sizes: Sizes, seconds: Mapping[str, float], sgemm_gflops: float) -> Results:
@@ -122,7 +130,8 @@ def _results(sizes: Sizes, seconds: Mapping[str, float], sgemm_gflops: float) ->
     return results
 
 
-def _agent_config(profile: str, sizes: Sizes, **changes: object) -> AgentConfig:
+def config_of(profile: str, sizes: Sizes, **changes: object) -> AgentConfig:
+    """Return the configuration of an agent of a profile, at these sizes."""
     return agent_config(
         profile,
         context_dim=sizes.context_dim,
@@ -133,9 +142,9 @@ def _agent_config(profile: str, sizes: Sizes, **changes: object) -> AgentConfig:
     )
 
 
-def _updates(sizes: Sizes, config: AgentConfig, batch: int, *, cuda_graphs: bool = True) -> Call:
+def updating(sizes: Sizes, config: AgentConfig, batch: int, *, seed: int = 0, cuda_graphs: bool = True) -> Call:
     """Return a call that makes `sizes.updates` updates as an iteration of training does."""
-    agent = Agent(sizes.obs_dim, sizes.action_dim, config, seed=0, device=sizes.device)
+    agent = Agent(sizes.obs_dim, sizes.action_dim, config, seed=seed, device=sizes.device)
     replay = fill_replay(
         obs_dim=sizes.obs_dim,
         action_dim=sizes.action_dim,
@@ -148,7 +157,7 @@ def _updates(sizes: Sizes, config: AgentConfig, batch: int, *, cuda_graphs: bool
     if agent.state_dim:
         replay.refresh_states(agent.online.critic_encoder)
     train = TrainConfig(batch_size=batch, cuda_graphs=cuda_graphs)
-    updates = updates_for(agent, agent.learner(lr=config.lr), replay, train, seed=0)
+    updates = updates_for(agent, agent.learner(lr=config.lr), replay, train, seed=seed)
     return lambda: updates.make(sizes.updates, iteration=0)
 
 

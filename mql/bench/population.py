@@ -17,42 +17,17 @@ from typing import Any
 
 import torch
 
-from mql.agent.agent import Agent
-from mql.bench.learner import GPU_UPDATES
-from mql.bench.subjects import (
-    CHEETAH_ACTION,
-    CHEETAH_CONTEXT_DIM,
-    CHEETAH_CONTEXT_LENGTH,
-    CHEETAH_OBS,
-    agent_config,
-    batch_size,
-    fill_replay,
-)
+from mql.bench import learner
 from mql.bench.timing import Call, Results, alternate, announce, medians, until_done
-from mql.config.schema import TrainConfig
-from mql.errors import UserError
-from mql.learning.updates import updates_for
 from mql.threads import keep_freed_memory, limit_threads
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Sizes(learner.Sizes):
     """HalfCheetah's sizes; a turn is `updates` updates of each of `agents` learners."""
 
-    agents: int = 2
-    device: str = "cpu"
-    hidden_sizes: tuple[int, ...] = (300, 300)
-    batch: int = batch_size("fast")
-    tasks: int = 20
     transitions: int = 20_000
-    episode_length: int = 200
-    updates: int = 20
-    rounds: int = 9
-
-    @property
-    def per_turn(self) -> int:
-        """Updates of a learner in a turn; on a GPU an iteration's, as what is done once for it counts, too."""
-        return GPU_UPDATES if self.device == "cuda" else self.updates
+    agents: int = 2
 
 
 FULL = Sizes()
@@ -64,9 +39,7 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     Raises:
         UserError: PyTorch sees no such device.
     """
-    if sizes.device == "cuda" and not torch.cuda.is_available():
-        mend = "leave --device out, or install PyTorch for this machine's GPU"
-        raise UserError("PyTorch sees no CUDA device", where="--device", mend=mend)
+    sizes = learner.on_device(sizes)
     announce(f"population: {sizes.agents} learners in threads and in processes, {sizes.rounds} rounds")
     with ExitStack() as opened:
         contenders: dict[str, Call] = {
@@ -74,7 +47,7 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
             "threads": _in_threads(sizes, opened),
         }
         seconds = medians(alternate(contenders, rounds=sizes.rounds))
-    updates = {name: sizes.agents * sizes.per_turn / spent for name, spent in seconds.items()}
+    updates = {name: sizes.agents * sizes.updates / spent for name, spent in seconds.items()}
     return {
         "agents": sizes.agents,
         "one_process": {"updates_per_s": updates["threads"]},
@@ -85,28 +58,10 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
 
 def learner_of(sizes: Sizes, seed: int) -> Call:
     """Return a call that makes a turn's updates of one learner and waits for them."""
-    config = agent_config(
-        "fast",
-        context_dim=CHEETAH_CONTEXT_DIM,
-        context_length=CHEETAH_CONTEXT_LENGTH,
-        hidden_sizes=sizes.hidden_sizes,
-    )
-    agent = Agent(CHEETAH_OBS, CHEETAH_ACTION, config, seed=seed, device=sizes.device)
-    replay = fill_replay(
-        obs_dim=CHEETAH_OBS,
-        action_dim=CHEETAH_ACTION,
-        context_dim=agent.state_dim,
-        tasks=sizes.tasks,
-        transitions=sizes.transitions,
-        episode_length=sizes.episode_length,
-        device=sizes.device,
-    )
-    if agent.state_dim:
-        replay.refresh_states(agent.online.critic_encoder)
-    updates = updates_for(agent, agent.learner(lr=config.lr), replay, TrainConfig(batch_size=sizes.batch), seed=seed)
+    update = learner.updating(sizes, learner.config_of("fast", sizes), sizes.fast_batch, seed=seed)
 
     def turn() -> None:
-        updates.make(sizes.per_turn, iteration=0)
+        update()
         if sizes.device == "cuda":
             torch.cuda.current_stream().synchronize()
 

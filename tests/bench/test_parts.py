@@ -290,7 +290,7 @@ def test_the_learners_device_is_asked_for_and_must_be_there(
 
 @pytest.mark.slow
 def test_population() -> None:
-    sizes = population.Sizes(hidden_sizes=(8,), batch=16, tasks=2, transitions=400, updates=2, rounds=1)
+    sizes = population.Sizes(hidden_sizes=(8,), fast_batch=16, tasks=2, transitions=400, updates=2, rounds=1)
     results = population.measure(1, sizes)
     assert results["agents"] == 2
     ratio = results["one_process"]["updates_per_s"] / results["process_each"]["updates_per_s"]
