@@ -194,29 +194,28 @@ def _beside_random(
     return [replace(result, random=played.get(row)) for row, result in enumerate(results)]
 
 
-def summarize_results(results: Sequence[TaskResult], *, seed: int = 0) -> dict[str, JSON]:
+def summarize_results(results: Sequence[TaskResult]) -> dict[str, JSON]:
     """The ``summary`` of ``mql evaluate --json``: over tasks, zero-shot, adapted, their paired difference, and random.
 
     ``failed``, where there were some, counts the adaptations that failed: there zero-shot stands. ``random`` (of random
     actions) is None where none were played, and leaves out tasks in which they failed.
     """
-    rng = generator(seed, "bootstrap")
     results = [result for result in results if result.fault is None]
     zero_shot = [_mean_return(result.zero_shot) for result in results]
     adapted = [_mean_return(result.adapted) for result in results]
     by_chance = [result.random.episode_return for result in results if isinstance(result.random, Episode)]
     summary: dict[str, JSON] = {
-        "zero_shot": summarize(np.array(zero_shot), rng=rng),
+        "zero_shot": summarize(np.array(zero_shot)),
         "adapted": None,
         "gain": None,
-        "random": summarize(by_chance, rng=generator(seed, "bootstrap of random")) if by_chance else None,
+        "random": summarize(by_chance) if by_chance else None,
     }
     failed = sum(bool(result.report and result.report.get("failed")) for result in results)
     if failed:
         summary["failed"] = failed
     if all(value is not None for value in adapted):
-        summary["adapted"] = summarize(np.array(adapted), rng=rng)
-        summary["gain"] = paired_gain(np.array(zero_shot), np.array(adapted), rng=rng)
+        summary["adapted"] = summarize(np.array(adapted))
+        summary["gain"] = paired_gain(np.array(zero_shot), np.array(adapted))
     return summary
 
 

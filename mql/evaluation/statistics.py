@@ -41,11 +41,11 @@ class Gain(TypedDict):
     n: int
 
 
-def summarize(values: Values, *, rng: np.random.Generator | None = None) -> Summary:
+def summarize(values: Values) -> Summary:
     """Return mean, minimum, interquartile mean and the 95 % bootstrap interval of the mean of values [n].
 
-    Fewer than `LEAST_FOR_INTERVAL` values have no interval. The same values give the same interval: without `rng` the
-    resampling draws from a fixed stream.
+    Fewer than `LEAST_FOR_INTERVAL` values have no interval. The same values give the same interval, here and in a
+    report: the resampling draws from a fixed stream.
 
     Raises:
         ValueError: no value, or one that is not finite.
@@ -55,12 +55,12 @@ def summarize(values: Values, *, rng: np.random.Generator | None = None) -> Summ
         "mean": float(np.mean(array)),
         "min": float(np.min(array)),
         "iqm": float(iqm(array)),
-        "ci95": _interval_of_mean(array, rng),
+        "ci95": _interval_of_mean(array),
         "n": len(array),
     }
 
 
-def paired_gain(before: Values, after: Values, *, rng: np.random.Generator | None = None) -> Gain:
+def paired_gain(before: Values, after: Values) -> Gain:
     """Return the mean of ``after - before``, pair by pair, with its 95 % bootstrap interval. Both are [n].
 
     Pairs (same task, same reset seeds) are resampled whole: what a task contributes to both sides cancels out. Fewer
@@ -73,11 +73,11 @@ def paired_gain(before: Values, after: Values, *, rng: np.random.Generator | Non
     if first.shape != second.shape:
         raise ValueError(f"pairs need equal lengths, got {len(first)} before and {len(second)} after")
     difference = second - first
-    return {"mean": float(np.mean(difference)), "ci95": _interval_of_mean(difference, rng), "n": len(difference)}
+    return {"mean": float(np.mean(difference)), "ci95": _interval_of_mean(difference), "n": len(difference)}
 
 
-def _interval_of_mean(array: FloatArray, rng: np.random.Generator | None) -> list[float] | None:
-    return list(bootstrap_interval(array, rng=rng)) if len(array) >= LEAST_FOR_INTERVAL else None
+def _interval_of_mean(array: FloatArray) -> list[float] | None:
+    return list(bootstrap_interval(array)) if len(array) >= LEAST_FOR_INTERVAL else None
 
 
 def iqm(values: Values) -> npt.NDArray[np.float64] | np.float64:

@@ -18,9 +18,11 @@ from mql.cli import tables as cli_tables
 from mql.config.loading import load_config
 from mql.config.schema import Config
 from mql.evaluation.held_out import TaskResult, evaluate, summarize_results
+from mql.evaluation.statistics import across_runs
 from mql.learning.trainer import Trainer
 from mql.report.curves import _draw_returns, _draw_success, draw_training
 from mql.report.learning_curve import learning_curve
+from mql.report.page.groups import mean
 from mql.runs.run_dir import RunDir, without_machine_keys
 from mql.seeding import generator, spawn_seeds
 from mql.tasks import registry
@@ -106,6 +108,14 @@ def test_it_is_reproducible_and_changes_nothing_else(trained: Trainer) -> None:
     summaries = [summarize_results(results) for results in (plain, beside)]
     assert summaries[0].pop("random") is None and summaries[1].pop("random") is not None
     assert summaries[0] == summaries[1]
+
+
+def test_the_intervals_are_those_of_a_report(trained: Trainer) -> None:
+    results = results_of(trained, tasks=5, with_random=True)
+    summary: Any = summarize_results(results)
+    for column in ("zero_shot", "random"):
+        values = [[row[f"{column}_return"] for row in rows_of(results)]]
+        assert summary[column]["ci95"] == pytest.approx(across_runs(values, mean)["ci95"])
 
 
 def test_a_task_s_number_depends_on_neither_the_other_tasks_nor_the_threads(trained: Trainer) -> None:
