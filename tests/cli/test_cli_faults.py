@@ -333,7 +333,8 @@ def test_a_signal_to_stop(tmp_path: Path, number: signal.Signals) -> None:
 
 
 def test_a_reader_that_leaves() -> None:
+    """Before anything is written, for certain: `head -1` may have left before the last line or not."""
     done = subprocess.run(
-        f"{sys.executable} -m mql tasks list | head -1", shell=True, capture_output=True, text=True, check=True
+        f"{sys.executable} -m mql tasks list | true", shell=True, capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith("family") and done.stderr == ""
+    assert (done.stdout, done.stderr) == ("", "")
