@@ -24,7 +24,7 @@ from mql.files import user_errors
 from mql.learning.prior import Prior
 from mql.learning.replay_size import ReplaySize
 from mql.learning.trainer import replay_size, updates_after
-from mql.runs.available_memory import available_memory
+from mql.runs.available_memory import AvailableMemory, available_memory
 from mql.tasks.family import TaskFamily
 
 MOST_UPDATES = 10**9  # of a run: at a million in an hour, six weeks
@@ -38,11 +38,16 @@ _OF_A_TRANSFORMER = 24  # times Z^2 parameters, about: two layers of twelve
 
 
 class Need(NamedTuple):
-    """Something that takes memory: the key to blame, what it is, and its bytes."""
+    """Something that takes memory: the key to blame, what it is, its bytes, where, and whether for as long as a run.
+
+    ``place``: "cpu", "cuda", or a folder whose disk it lies on; "": where the run learns (``device``).
+    """
 
     key: str
     what: str
     nbytes: float
+    place: str = ""
+    kept: bool = True
 
 
 def check_plan(config: Config, family: TaskFamily, given: Mapping[str, Given] | None = None) -> None:
@@ -64,12 +69,39 @@ def check_plan(config: Config, family: TaskFamily, given: Mapping[str, Given] | 
 
     for key, what, mend in _endless(config, family, known):
         refuse(key, what, mend)
-    there = {device: available_memory(device) for device in {"cpu", config.device}}
+    there: dict[str, AvailableMemory] = {device: room_in(device) for device in ("cpu", config.device)}
     for need in _needs(config, family):
-        device = "cpu" if need.what.startswith("episodes") else config.device
+        device = need.place or config.device
         if need.nbytes > there[device].nbytes:
             left = f"{there[device].nbytes / 1e9:,.1f} GB are free {there[device].where}"
             refuse(need.key, f"{need.what} need {need.nbytes / 1e9:,.0f} GB", f"{left}; lower it")
+
+
+def needs_at_once(config: Config, family: TaskFamily) -> list[Need]:
+    """Return what a run takes in each place at one moment: all that it keeps, and the largest of what it does not."""
+    found = [*_replay(config, family), *_needs(config, family)]
+    needs = [need._replace(place=need.place or config.device) for need in found]
+    largest: dict[str, Need] = {}
+    for need in needs:
+        if not need.kept:
+            largest[need.place] = max(need, largest.get(need.place, need), key=lambda each: each.nbytes)
+    return [*(need for need in needs if need.kept), *largest.values()]
+
+
+def room_in(place: str) -> AvailableMemory:
+    """Return what is left in a place of `Need`."""
+    if place in ("cpu", "cuda"):
+        return available_memory(place)
+    with user_errors(Path(place)):
+        return AvailableMemory(float(shutil.disk_usage(place).free), f"in {place}")
+
+
+def _replay(config: Config, family: TaskFamily) -> Iterator[Need]:
+    if not METHODS[config.method].replay:
+        return
+    size, folder, key = replay_size(config, family, ()), config.train.replay_on_disk, "train.replay_capacity"
+    yield Need(key, "the full replay", float(size.device_bytes), folder or "")
+    yield Need(key, "its indices", float(size.nbytes - size.device_bytes), "cpu")
 
 
 def check_memory(config: Config, family: TaskFamily, prior: Prior = ()) -> None:
@@ -165,7 +197,10 @@ def _needs(config: Config, family: TaskFamily) -> Iterator[Need]:
         yield _batch("p3o.steps", own.lanes * own.steps, obs + action + 2 * sum(own.hidden_sizes))
         yield _batch("p3o.segments", own.segments * own.steps, obs + action + 2 * sum(own.hidden_sizes))
         yield Need(
-            "p3o.replay_capacity", "episodes to learn from", _FLOAT * own.replay_capacity * (obs + 2 * action + 4)
+            "p3o.replay_capacity",
+            "episodes to learn from",
+            _FLOAT * own.replay_capacity * (obs + 2 * action + 4),
+            "cpu",
         )
     elif kind == "rl2":
         ppo, sees = config.rl2, obs + action + 2
@@ -185,7 +220,7 @@ def _needs(config: Config, family: TaskFamily) -> Iterator[Need]:
             yield _network("q_learning.conv_units", (shrunk, values.conv_units), 9, outputs)
         yield _batch("q_learning.batch_size", values.batch_size, obs + outputs + sum(values.hidden_sizes))
         row = obs * (_FLOAT if family.planes is None else _BIT) + 2 * _FLOAT + 3 * _DOUBLE
-        yield Need("q_learning.replay_capacity", "episodes to learn from", float(values.replay_capacity * row))
+        yield Need("q_learning.replay_capacity", "episodes to learn from", float(values.replay_capacity * row), "cpu")
     else:
         yield from _of_meta_q_learning(config, obs, action, family.episode_length)
 
@@ -202,7 +237,7 @@ def _of_meta_q_learning(config: Config, obs: int, action: int, episode_length: i
     yield _network("agent.hidden_sizes", agent.hidden_sizes, obs + action + z, 2 * outputs + action, times=3)
     lanes = train.episodes_per_iteration
     nbytes = _FLOAT * lanes * episode_length * (obs + action + 4.0)
-    yield Need("train.episodes_per_iteration", "episodes of an iteration", nbytes)
+    yield Need("train.episodes_per_iteration", "episodes of an iteration", nbytes, "cpu", kept=False)
     width = obs + action + z + sum(agent.hidden_sizes) + 2 * outputs
     if agent.use_context and agent.context_mode == "carry":
         width += (element + _GATES * z) * (agent.segment_length + agent.burn_in) // agent.segment_length
@@ -214,7 +249,8 @@ def _of_meta_q_learning(config: Config, obs: int, action: int, episode_length: i
             yield _batch(f"adapt.{key}", getattr(adapt, key), width)
     if config.method == "mql":
         rows = min(adapt.scored_transitions, train.replay_capacity)
-        yield Need("adapt.scored_transitions", "rows to weigh", 2.0 * _DOUBLE * rows * (2 * obs + action + z + 1))
+        nbytes = 2.0 * _DOUBLE * rows * (2 * obs + action + z + 1)
+        yield Need("adapt.scored_transitions", "rows to weigh", nbytes, kept=False)
     if config.method == "pearl":
         yield _batch("pearl.latent_dim", train.batch_size, 2 * z)
         rows = pearl.tasks_per_update * pearl.context_transitions
@@ -228,7 +264,7 @@ def _network(key: str, hidden: tuple[int, ...], before: int, after: int, *, time
 
 
 def _batch(key: str, rows: int, width: int) -> Need:
-    return Need(key, "batches of that size", float(_FLOAT * _KEPT * rows * width))
+    return Need(key, "batches of that size", float(_FLOAT * _KEPT * rows * width), kept=False)
 
 
 def _mend(size: ReplaySize, fraction: float) -> str:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mql.api.checking import check_before_training
 from mql.api.families import as_trained_on
-from mql.api.plan import check_plan
+from mql.api.plan import Need, check_plan, needs_at_once, room_in
 from mql.api.possible import check_suits
 from mql.api.training import check_device
 from mql.config.loading import load_experiment
-from mql.config.methods import METHODS
 from mql.config.schema import Config
 from mql.config.yaml_text import Given, Layer
 from mql.errors import UserError
-from mql.learning.trainer import replay_size
-from mql.runs.available_memory import available_memory
 from mql.study.file import StudyFile, Variant, place_of
 from mql.tasks import registry
 from mql.tasks.definitions.family import check_trust, load_definition
@@ -97,7 +94,7 @@ def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool
         UserError: something of that kind, in one line.
         Untrusted: a definition would run Python that nobody trusts.
     """
-    sizes: list[float] = []
+    needs: list[Mapping[str, Sequence[Need]]] = []
     checked: set[Path] = set()
     seeds_apart = {cell.place.parent: cell for cell in cells}.values()
     for cell in seeds_apart:
@@ -116,17 +113,41 @@ def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool
         harder = as_trained_on(family, config)
         check_suits(config, harder)
         check_plan(config, harder, cell.given)
-        size = replay_size(config, harder, ())
-        in_memory = config.device == "cpu" and config.train.replay_on_disk is None
-        own: float = size.nbytes if in_memory else size.nbytes - size.device_bytes
-        own = own if METHODS[config.method].replay else 0.0
-        sizes += [own] * sum(other.place.parent == cell.place.parent for other in cells)
-    if not here:
-        return
-    needed = sum(sorted(sizes)[-workers:])
-    there = available_memory("cpu")
-    if needed > there.nbytes:
-        what = f"the replays of {workers} runs at the same time need {needed / 1e9:,.1f} GB"
-        left = f"{there.nbytes / 1e9:,.1f} GB are free {there.where}"
-        mend = f"{left}: use fewer workers, or a smaller train.replay_capacity"
-        raise UserError(what, where="workers", mend=mend)
+        own = by_place(needs_at_once(config, harder)) if here else {}
+        needs += [own] * sum(other.place.parent == cell.place.parent for other in cells)
+    check_memory_of_all(needs, workers=workers)
+
+
+def check_memory_of_all(needs: Sequence[Mapping[str, Sequence[Need]]], *, workers: int) -> None:
+    """Refuse runs of which those that are made at the same time do not fit: into memory, onto the GPU or a disk.
+
+    Whether they share a process makes no difference.
+
+    Args:
+        needs: what each run needs, by place.
+        workers: runs at the same time.
+
+    Raises:
+        UserError: says what they need, and what is free.
+    """
+    for place in dict.fromkeys(place for own in needs for place in own):
+        largest = sorted((own.get(place, ()) for own in needs), key=_nbytes)[-workers:]
+        needed, there = sum(map(_nbytes, largest)), room_in(place)
+        if needed > there.nbytes:
+            one = len(largest) == 1
+            what = f"{'a run needs' if one else f'{len(largest)} runs at the same time need'} {needed / 1e9:,.1f} GB"
+            key = max(largest[-1], key=lambda need: need.nbytes).key
+            left = f"{there.nbytes / 1e9:,.1f} GB are free {there.where}"
+            mend = f"{left}: " + ("" if one else "use fewer workers (and a smaller population), or ") + f"lower {key}"
+            raise UserError(what, where=key if one else "workers", mend=mend)
+
+
+def by_place(needs: Sequence[Need]) -> dict[str, list[Need]]:
+    """Return a run's needs by the place of each."""
+    return {
+        place: [need for need in needs if need.place == place] for place in dict.fromkeys(need.place for need in needs)
+    }
+
+
+def _nbytes(needs: Sequence[Need]) -> float:
+    return sum(need.nbytes for need in needs)
