@@ -23,7 +23,7 @@ from mql.runs.folder import WriterLock
 from mql.runs.listing import last_line, row_of
 from mql.runs.run_dir import RunDir
 from mql.study.cells import Cell
-from mql.study.file import FILE, LOCK, STATUS, StudyFile, read_study
+from mql.study.file import FILE, LOCK, OWN_FILES, STATUS, StudyFile, read_study
 from mql.types import JSON
 
 # What may change in a study that has begun: it changes no figure.
@@ -73,16 +73,19 @@ class StudyDir:
     def open(cls, path: Path, *, resume: bool) -> StudyDir:
         """Open the folder to run the study in it, making it where it does not exist.
 
+        One in which no run has begun, as where the study was refused, needs no `resume`.
+
         Raises:
             UserError: it holds something else, or a study that is not to be continued, or another process runs it.
         """
         with user_errors(path):
             there = path.exists() and (not path.is_dir() or any(path.iterdir()))
             is_study = (path / FILE).is_file() or (path / LOCK).is_file()
+            begun = is_study and not {LOCK} <= {each.name for each in path.iterdir()} <= set(OWN_FILES)
         if there and not is_study:
             mend = "choose another --dir"
             raise UserError("the folder exists and is no study", where=str(path), mend=mend)
-        if there and not resume:
+        if begun and not resume:
             mend = "continue it with --resume (in Python: resume=True), or choose another --dir"
             raise UserError("the study's folder already exists", where=str(path), mend=mend)
         with user_errors(path):

@@ -108,6 +108,9 @@ class Study:
             UserError: a process can't be started, the folder can't be written, or the cluster can't be reached.
         """
         self._folder.check_writable()
+        for name, given in (("workers", workers), ("population", population)):
+            if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
+                raise UserError(f"{name} is {given!r}", where=name, mend="give a whole number of at least 1, or None")
         states = self.states
         left = [cell for cell, one in zip(self._cells, states, strict=True) if one.state != "finished"]
         with ExitStack() as opened:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from report_runs import rows
@@ -71,7 +73,9 @@ def test_states_are_what_the_runs_say(file: Path) -> None:
 
 
 def test_a_folder_that_is_there_is_continued_only_when_that_is_asked_for(file: Path, tmp_path: Path) -> None:
-    prepare(file, resume=True).close()  # there is nothing to continue: it begins
+    study = prepare(file, resume=True)  # there is nothing to continue: it begins
+    begun(study.path, study.cells[0], env_steps=2500, finished=False)
+    study.close()
     with pytest.raises(UserError, match="continue it with --resume"):
         prepare(file)
     prepare(file, resume=True).close()
@@ -81,6 +85,27 @@ def test_a_folder_that_is_there_is_continued_only_when_that_is_asked_for(file: P
         prepare(file, directory=tmp_path / "other", resume=True)
     with pytest.raises(UserError, match="not that of a study"):
         open_study(tmp_path / "other")
+
+
+def test_a_study_that_was_refused_begins_when_it_is_mended(file: Path) -> None:
+    study = prepare(file)
+    with pytest.raises(UserError, match="population is 3, but no more than 2 runs"):
+        study.make(workers=2, population=3)
+    study.close()
+    assert {each.name for each in study.path.iterdir()} <= {"study.yaml", "status.json", "lock"}
+    prepare(file).close()
+    (study.path / "lock").unlink()  # then that study.yaml may be a person's own
+    with pytest.raises(UserError, match="continue it with --resume"):
+        prepare(file)
+
+
+@pytest.mark.parametrize("name", ["workers", "population"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "3", float("nan")])
+def test_what_is_no_number_of_runs_is_refused(name: str, value: Any, file: Path) -> None:
+    study = prepare(file)
+    with pytest.raises(UserError, match=rf"{name} is {re.escape(repr(value))} \({name}\): give a whole number"):
+        study.make(**{name: value})
+    study.close()
 
 
 def test_one_process_runs_a_study(file: Path) -> None:
