@@ -79,11 +79,17 @@ class SharedProcess:
 
     On its standard output it says which of them have ended, and how: a line ``NUMBER STATUS`` for each. What it prints
     itself is in the log of the first one.
+
+    Raises:
+        UserError: it can't be started, or a log can't be written.
     """
 
     lost = None
 
     def __init__(self, wanted: Sequence[Wanted], logs: Sequence[Path]) -> None:
+        for log in logs:
+            with user_errors(log), log.open("ab"):
+                pass  # or a thread could not say what went wrong
         runs = [{**one, "log": str(log)} for one, log in zip(wanted, logs, strict=True)]
         self._process = start_process({"runs": runs}, logs[0], 1, shared=True)
         self.terminate = self._process.terminate

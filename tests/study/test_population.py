@@ -24,6 +24,7 @@ from mql.errors import UserError
 from mql.files import read_json
 from mql.runs.listing import is_locked
 from mql.runs.run_dir import without_machine_keys
+from mql.study import processes
 from mql.study.cells import Cell, cells_of
 from mql.study.file import read_study
 from mql.study.population import check_population, next_group
@@ -266,3 +267,14 @@ def test_a_study_that_asks_for_what_it_can_t_have_is_one_line(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: population is 3, but no more than 2 runs are made at the same time (workers)")
     assert Config.model_fields["threads"].default == 1, "runs share a process unless somebody asks for more threads"
+
+
+def test_a_log_that_can_t_be_written_is_one_line_before_anything_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "second.log").mkdir()
+    begun: list[Any] = []
+    monkeypatch.setattr(processes, "start_process", lambda *_, **__: begun.append(1))
+    with pytest.raises(UserError, match=r"cannot read or write \(Is a directory\) \(.*second\.log\)"):
+        processes.SharedProcess([{}, {}], [tmp_path / "first.log", tmp_path / "second.log"])
+    assert not begun
