@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -107,7 +108,7 @@ class _Pool(ThreadPoolExecutor):
         self._under_way: set[Future[Any]] = set()
 
     def submit(self, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
-        future = super().submit(function, *args, **kwargs)
+        future = super().submit(copy_context().run, function, *args, **kwargs)  # prints where its caller does
         self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
         return future

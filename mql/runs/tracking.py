@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -27,6 +28,9 @@ Numbers = Mapping[str, float]
 QUEUE_LENGTH = 10_000  # records that wait for a slow service before the sink is given up
 CLOSE_TIMEOUT = 30.0  # seconds that the end of training waits for the last records
 UPLOAD_TIMEOUT = 300.0  # the same where checkpoints are uploaded
+_DRAWING = (
+    threading.Lock()
+)  # what draws has one style and one set of fonts for a whole process, which may make several runs
 
 
 class Tracker(Protocol):
@@ -169,7 +173,7 @@ class BackgroundTracker:
         self._closed = False
         self._complained: set[str] = set()
         # A daemon: a service that hangs can't keep a finished training alive.
-        self._thread = threading.Thread(target=self._run, name=f"mql-{name}", daemon=True)
+        self._thread = threading.Thread(target=copy_context().run, args=(self._run,), name=f"mql-{name}", daemon=True)
         self._thread.start()
 
     def log(self, record: Record) -> None:
@@ -183,7 +187,8 @@ class BackgroundTracker:
         def send(session: Session) -> None:
             with tempfile.TemporaryDirectory(prefix="mql-") as folder:
                 path = Path(folder) / f"{name.replace('/', '-')}.png"
-                draw(path)
+                with _DRAWING:
+                    draw(path)
                 session.picture(name, env_steps, path)
 
         self._put(lambda session: self._try("a picture", send, session))

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -63,23 +64,24 @@ def _own_stream(device: str) -> AbstractContextManager[Any]:
 
 
 class _Logs:
-    """Where threads print to: each to its own log, and all others to that of the process."""
+    """Where threads print to: a run's, and those that work for it, to its log; all others to `stream`."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._stream, self._own = stream, threading.local()
+        self._stream, self._own = stream, ContextVar("log", default=stream)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(getattr(self._own, "log", self._stream), name)
+        log = self._own.get()
+        return getattr(self._stream if log.closed else log, name)  # (a thread may be left behind by a run that ended)
 
     @contextmanager
     def into(self, path: Path) -> Iterator[None]:
         """Within this block this thread prints to the file `path`."""
         with path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1) as log:
-            self._own.log = log
+            token = self._own.set(log)
             try:
                 yield
             finally:
-                del self._own.log
+                self._own.reset(token)
 
 
 @contextmanager

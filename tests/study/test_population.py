@@ -7,8 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +27,13 @@ from mql.errors import UserError
 from mql.files import read_json
 from mql.runs.listing import is_locked
 from mql.runs.run_dir import without_machine_keys
-from mql.study import processes
+from mql.runs.tracking import BackgroundTracker
+from mql.study import processes, several_runs
 from mql.study.cells import Cell, cells_of
 from mql.study.file import read_study
 from mql.study.population import check_population, next_group
 from mql.study.running import cores, workers_for
+from mql.threads import meanwhile, side_by_side
 
 SETTINGS = {name: value for name, value in TINY.items() if name != "adapt.method"}  # the method td3 has its own
 SETTINGS |= {"train.env_steps": 1500, "train.evaluate_every": 500}
@@ -278,3 +283,72 @@ def test_a_log_that_can_t_be_written_is_one_line_before_anything_begins(
     with pytest.raises(UserError, match=r"cannot read or write \(Is a directory\) \(.*second\.log\)"):
         processes.SharedProcess([{}, {}], [tmp_path / "first.log", tmp_path / "second.log"])
     assert not begun
+
+
+def test_threads_that_work_for_a_run_print_to_its_log_in_whole_lines(tmp_path: Path) -> None:
+    runs, lines = ("first", "second", "third"), 200
+
+    def say(name: str, number: int) -> None:
+        print(f"{name} says {number}", file=sys.stderr)
+
+    def work(name: str) -> None:
+        with logs.into(tmp_path / name):
+            with meanwhile(partial(say, name, 0)):
+                say(name, 1)
+            for _ in side_by_side(partial(say, name), range(2, lines), threads=2):
+                pass
+
+    with several_runs._logs_of_threads() as logs:
+        threads = [threading.Thread(target=work, args=(name,)) for name in runs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for name in runs:
+        written = (tmp_path / name).read_text().splitlines()
+        assert sorted(written) == sorted(f"{name} says {number}" for number in range(lines)), name
+
+
+class Pictures:
+    """A tracking service that takes what it is given."""
+
+    def picture(self, name: str, env_steps: int, path: Path) -> None:
+        assert path.read_text() == name
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+def test_runs_of_one_process_draw_one_picture_after_the_other() -> None:
+    """What draws has one style and one set of fonts for a whole process."""
+    drawing, at_once, warnings = threading.Semaphore(1), list[str](), list[str]()
+    begin = threading.Barrier(2)
+
+    def start() -> Any:
+        begin.wait()
+        return Pictures()
+
+    def draw(name: str, path: Path) -> None:
+        if not drawing.acquire(blocking=False):
+            at_once.append(name)
+        time.sleep(0.1)
+        path.write_text(name)
+        drawing.release()
+
+    trackers = [BackgroundTracker(name, start, warn=warnings.append) for name in ("first", "second")]
+    for tracker, name in zip(trackers, ("first", "second"), strict=True):
+        tracker.picture(name, 1, partial(draw, name))
+    for tracker in trackers:
+        tracker.close()
+    assert not at_once and not warnings
+
+
+def test_what_is_left_of_a_run_prints_to_the_log_of_the_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with several_runs._logs_of_threads() as logs:
+        with logs.into(tmp_path / "log"):
+            print("mine", file=sys.stderr)
+            left = copy_context()
+        left.run(lambda: print("late", file=sys.stderr))
+    assert (tmp_path / "log").read_text() == "mine\n" and capsys.readouterr().err == "late\n"
