@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 
@@ -22,12 +23,22 @@ def unheard_warnings() -> Iterator[None]:
     """Say nothing of warnings for a while: whoever does this reads MuJoCo's counts of them."""
     import mujoco
 
-    before = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda text: None)
+    with _lock:
+        handled = _handled_before[0] if _handled_before else mujoco.get_mju_user_warning()
+        _handled_before.append(handled)
+        mujoco.set_mju_user_warning(lambda text: None)
     try:
         yield
     finally:
-        mujoco.set_mju_user_warning(before)
+        with _lock:
+            _handled_before.pop()
+            if not _handled_before:
+                mujoco.set_mju_user_warning(handled)
+
+
+# What handles warnings outside: an entry for each thread that hears none now. MuJoCo has one handler for all of them.
+_handled_before: list[Callable[[str], None] | None] = []
+_lock = threading.Lock()
 
 
 def _tell(text: str) -> None:
