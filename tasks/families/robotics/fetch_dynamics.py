@@ -244,13 +244,14 @@ class FetchDynamics:
             known.clear()
         for row, task in enumerate(self._tasks):
             key = row if drawn is not None else tuple(task.values())
-            if key not in known:
+            numbers = known.get(key)  # (another thread may forget it right after)
+            if numbers is None:
                 shared.load(UNCHANGED)
                 shared.look(few=False)
                 physics.apply(shared.model, task, None if drawn is None else drawn[row])
-                known[key] = shared.differences()
+                known[key] = numbers = shared.differences()
                 physics.apply(shared.model, {})
-            self._numbers[row] = known[key]
+            self._numbers[row] = numbers
         self._numbers_known = drawn is None
 
 

@@ -11,11 +11,13 @@ import pytest
 from fetch_tasks import STEPS, Array, family_of, neutral, stepped
 from gymnasium_robotics.utils.rotations import mat2euler
 
+from mql.tasks.families.robotics import fetch_dynamics
 from mql.tasks.families.robotics.environment import make_robotics
 from mql.tasks.families.robotics.fetch import KINDS
 from mql.tasks.families.robotics.fetch_parallel import FetchFamily, angles
 from mql.tasks.families.robotics.fetch_scenes import SCENES, started
 from mql.tasks.family import Task
+from mql.tasks.physics.episode import EpisodePhysics
 from mql.tasks.physics.nuisances import factors
 from mql.tasks.stepping.parallel import ParallelBatch
 
@@ -241,6 +243,32 @@ def test_a_simulation_that_blows_up_becomes_nan_and_the_others_go_on() -> None:
         assert np.isfinite(step.obs[1]).all()
     assert np.isfinite(batch.reset([1, 2])).all()
     batch.close()
+
+
+def test_what_another_thread_forgets_of_the_tasks_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that share a process share what is known of a family's tasks; whoever finds too much there forgets it."""
+    family = stepped("fetch-push-physics")
+    tasks = [family.task(neutral("fetch-push-physics", mass=mass)) for mass in (1.3, 1.9)]
+    apply, applied = EpisodePhysics.apply, list[int]()
+
+    def apply_and_forget(self: EpisodePhysics, *args: Any, **kwargs: Any) -> None:
+        applied.append(1)
+        apply(self, *args, **kwargs)
+        for known in fetch_dynamics._known.values():
+            known.clear()
+
+    expected = begun(family, tasks)
+    fetch_dynamics._known.clear()
+    monkeypatch.setattr(EpisodePhysics, "apply", apply_and_forget)
+    np.testing.assert_array_equal(begun(family, tasks), expected)
+    assert len(applied) == 2 * len(tasks)
+
+
+def begun(family: FetchFamily, tasks: list[Task]) -> Array:
+    batch = family.make_batch(tasks)
+    seen = [batch.reset([1, 2])] + [batch.step(np.ones((2, 4), np.float32)).obs for _ in range(3)]
+    batch.close()
+    return np.stack(seen)
 
 
 def test_disturbances_and_oracle_go_on_top() -> None:
