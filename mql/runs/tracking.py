@@ -28,9 +28,7 @@ Numbers = Mapping[str, float]
 QUEUE_LENGTH = 10_000  # records that wait for a slow service before the sink is given up
 CLOSE_TIMEOUT = 30.0  # seconds that the end of training waits for the last records
 UPLOAD_TIMEOUT = 300.0  # the same where checkpoints are uploaded
-_DRAWING = (
-    threading.Lock()
-)  # what draws has one style and one set of fonts for a whole process, which may make several runs
+_DRAWING = threading.Lock()  # a process, which may make several runs, has one style and one set of fonts
 
 
 class Tracker(Protocol):
