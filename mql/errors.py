@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -10,6 +10,10 @@ from typing import Any
 from mql.plain_text import plain
 
 _MOST_LISTED = 20
+_MOST_MEANT = 3  # names that a message offers for a misspelt one
+_SAME, _SLIPS, _PART = range(3)  # how a name can be meant: nearer ones first
+_SHORTEST_PART = 2  # characters of a name's beginning
+_LONGEST_MISSPELT = 100  # characters; a longer text is no name
 _LONGEST_TEXT = 500  # characters of an exception's text
 _LONGEST_PART = 2000  # characters of what, where or mend in a message: names in a file may be as long as the file
 
@@ -86,14 +90,65 @@ def installation(package: str) -> str:
     return f"pip install 'mql[{EXTRAS[package]}]'" if package in EXTRAS else f"pip install {package.replace('_', '-')}"
 
 
-def nearest(name: str, names: Iterable[str], *, others: Iterable[str] = ()) -> str:
-    """Name the closest valid choices for a misspelt `name`; where none is close list them, the first ones of many.
+def nearest(name: str, names: Iterable[str], *, others: Iterable[str] = (), listed_by: str = "") -> str:
+    """Name the valid choices that a misspelt `name` may mean; where there are none list them, the first ones of many.
 
-    `others` are valid, too, but not listed.
+    `others` are valid, too, but not listed; `listed_by` is the command that lists all.
     """
     choices = sorted(names)
-    close = difflib.get_close_matches(name, [*choices, *others], n=3, cutoff=0.5)
-    if close:
-        return "did you mean " + " or ".join(repr(choice) for choice in close) + "?"
-    shown = choices if len(choices) <= _MOST_LISTED else [*choices[:_MOST_LISTED], f"... ({len(choices)} in all)"]
-    return "choose one of " + ", ".join(shown)
+    if meant := close_names(name, choices) or close_names(name, others):
+        return did_you_mean(map(repr, meant))
+    shown = ", ".join(choices[:_MOST_LISTED])
+    more = f"; {listed_by} lists all" if listed_by else ""
+    return f"choose one of {shown}" + (f", ... ({len(choices)} in all{more})" if len(choices) > _MOST_LISTED else "")
+
+
+def did_you_mean(names: Iterable[str]) -> str:
+    """Ask whether one of `names` was meant."""
+    return f"did you mean {' or '.join(names)}?"
+
+
+def close_names(name: str, names: Iterable[str]) -> list[str]:
+    """Return the closest of `names` that somebody who wrote `name` may have meant; most often there is none, or one.
+
+    They are those that differ in case or punctuation only; in a slip of the fingers for every five characters or so (a
+    character too many, too few or another one, or two neighbours exchanged); those of which `name` is the beginning,
+    or a whole word or several; and those that are a beginning of `name`.
+    """
+    ranked = sorted((rank, choice) for choice in set(names) if (rank := _distance(name, choice)) is not None)
+    if not ranked:
+        return []
+    best, _ = ranked[0]
+    return [choice for rank, choice in ranked if rank == best or best[0] == rank[0] == _PART][:_MOST_MEANT]
+
+
+def _distance(name: str, choice: str) -> tuple[int, int] | None:
+    """Return how far `choice` is from what was written, as kind and number of slips; None: it can't be meant."""
+    written, right = (re.sub(r"[\W_]+", "", text.casefold()) for text in (name, choice))
+    if written == right:
+        return _SAME, 0
+    longer = max(len(written), len(right))
+    most = (longer + 3) // 5 if longer > _SHORTEST_PART else 0
+    if abs(len(written) - len(right)) <= most and len(written) <= _LONGEST_MISSPELT:
+        slips = _slips(written, right)
+        if slips <= most:
+            return _SLIPS, slips
+    said, words = ({word for word in re.split(r"[\W_]+", text.casefold()) if word} for text in (name, choice))
+    begins = len(written) >= _SHORTEST_PART and right.startswith(written)
+    if begins or (said and said <= words) or (len(right) > _SHORTEST_PART and written.startswith(right)):
+        return _PART, abs(len(right) - len(written))
+    return None
+
+
+def _slips(written: str, right: str) -> int:
+    """Count the insertions, deletions, replacements and exchanges of neighbours from one to the other."""
+    before, last = [0] * (len(right) + 1), list(range(len(right) + 1))
+    for row, mine in enumerate(written, start=1):
+        now = [row]
+        for column, its in enumerate(right, start=1):
+            fewest = min(last[column] + 1, now[-1] + 1, last[column - 1] + (mine != its))
+            if row > 1 and column > 1 and mine == right[column - 2] and written[row - 2] == its:
+                fewest = min(fewest, before[column - 2] + 1)
+            now.append(fewest)
+        before, last = last, now
+    return last[-1]

@@ -110,7 +110,7 @@ def load(name: str) -> TaskFamily:
         mend = (
             f"a file is read by mql.tasks.from_file({name!r})"
             if is_file
-            else nearest(name, names(), others=gymnasium_ids.environments())
+            else nearest(name, names(), others=gymnasium_ids.environments(), listed_by="'mql tasks list'")
         )
         raise UserError(f"unknown task family {name!r}", mend=mend)
     return _load(name)

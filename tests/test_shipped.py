@@ -48,6 +48,18 @@ def test_commands_take_their_names_unless_something_stands_there(
     assert run(["evaluate", "point-robot", "--split", "test", "--tasks", "1"]) == 2
 
 
+@pytest.mark.parametrize("command", ["play", "evaluate", "export"])
+def test_a_misspelt_name_is_told_the_nearest(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = [] if command == "evaluate" else ["-o", "out.png"]
+    assert run([command, "arm-rech", *out]) == 2
+    assert "there is no such run directory (arm-rech): did you mean arm-reach?" in capsys.readouterr().err
+    assert run([command, "kuka", *out]) == 2
+    assert f"agents included in the package: {', '.join(shipped.names())}" in capsys.readouterr().err
+
+
 def test_another_name_is_refused_with_the_ones_there_are() -> None:
     with pytest.raises(UserError, match="point-robot"):
         mql.shipped_agent("point-robt")

@@ -52,7 +52,8 @@ def builder(target: str, *, trust: bool) -> Callable[[], TaskFamily]:
     """
     if not is_path(target):
         if target not in registry.names():
-            raise UserError(f"unknown task family {target!r}", mend=nearest(target, registry.names()))
+            mend = nearest(target, registry.names(), listed_by="'mql tasks list'")
+            raise UserError(f"unknown task family {target!r}", mend=mend)
         return partial(registry.build, target)
     file = read_definition(Path(target))
     check_trust(file, given=trust)

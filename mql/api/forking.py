@@ -126,7 +126,8 @@ class ForkRequest:
             return cls(target, settings, None, whole=False)
         if start_from is None:
             raise UserError(
-                "there is nothing to train on", mend="name a task family or a file, or a run to start from with --from"
+                "there is nothing to train on",
+                mend="name a task family ('mql tasks list' lists them) or a file, or a run to start from with --from",
             )
         run = Parent.open(start_from).run
         kept = kept_definition(run.path)

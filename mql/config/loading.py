@@ -115,7 +115,9 @@ def load_experiment(
     if families is not None and definition is None and family not in (*families, *environments):
         is_file = chosen["family"].where is None and Path(target).exists()
         mend = (
-            "a configuration's file name ends in .yaml" if is_file else nearest(family, families, others=environments)
+            "a configuration's file name ends in .yaml"
+            if is_file
+            else nearest(family, families, others=environments, listed_by="'mql tasks list'")
         )
         raise UserError(f"unknown family {family!r}", where=chosen["family"].where, mend=mend)
     packaged, packaged_profiles = _read_packaged(family)

@@ -6,7 +6,6 @@ makes one layer, and one more for each profile that its block ``profiles: {paper
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from mql.config.marked_yaml import MarkedYaml, Wanted, parse_marked
 from mql.config.schema import PROFILES, Config
-from mql.errors import UserError, nearest
+from mql.errors import UserError, close_names, did_you_mean, nearest
 
 EXPERIMENT = Wanted("experiment", "family: NAME", "a family's name")
 DEFINITION_SCHEMA = "mql.task_family/"  # a file whose `schema` starts so defines a family instead of an experiment
@@ -171,10 +170,11 @@ def check_key(name: str, section: str | None, where: str) -> None:
     same = [key for key in same if key == f"{section}.{last}"] or same
     level = list(fields) + (within if section else [key for key in SECTIONS if "." not in key])
     if same:
-        mend = "did you mean " + " or ".join(repr(key) for key in same) + "?"
-    elif difflib.get_close_matches(name, level, n=1, cutoff=0.5):
+        mend = did_you_mean(map(repr, same))
+    elif close_names(name, level):
         mend = nearest(name, level)
     else:
-        elsewhere = difflib.get_close_matches(name, FIELDS, n=1, cutoff=0.6)
-        mend = nearest(name, elsewhere or level)
+        ends = close_names(last, {key.rpartition(".")[2] for key in FIELDS})
+        elsewhere = [key for key in FIELDS if key.rpartition(".")[2] in ends[:1]]
+        mend = did_you_mean(map(repr, elsewhere)) if elsewhere else nearest(name, level)
     raise UserError(f"unknown key {name!r}", where=where, mend=mend)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import fcntl
 import os
@@ -11,12 +10,12 @@ import shutil
 import stat
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mql.errors import UserError
+from mql.errors import UserError, close_names, did_you_mean
 from mql.files import CHECKSUMS, TEMPORARY, copy_file, read_json, sync_folder, user_errors, write_file
 from mql.runs.sums import check_sum
 
@@ -241,12 +240,15 @@ def _runs_in(path: Path) -> list[str]:
     return []
 
 
-def _near(path: Path) -> str:
-    """Say which run of the same folder may be meant by the path of one that isn't there."""
-    close = difflib.get_close_matches(path.name, _runs_in(path.parent), n=_MOST_NAMED)
-    if close:
-        return "did you mean " + " or ".join(str(path.parent / name) for name in close) + "?"
-    return "check the path; mql runs list FOLDER lists the runs in a folder"
+def no_run(path: Path, *, others: Sequence[str] = ()) -> UserError:
+    """Return the error that says that no run is at `path`, and which one beside it, or of `others`, may be meant."""
+    beside = {name: str(path.parent / name) for name in _runs_in(path.parent)}
+    if meant := close_names(path.name, [*beside, *others]):
+        mend = did_you_mean(beside.get(name, name) for name in meant)
+    else:
+        included = f"; agents included in the package: {', '.join(others)}" if others else ""
+        mend = f"check the path; mql runs list FOLDER lists the runs in a folder{included}"
+    return UserError("there is no such run directory", where=str(path), mend=mend)
 
 
 def recognise(path: Path) -> dict[str, Any]:
@@ -258,7 +260,7 @@ def recognise(path: Path) -> dict[str, Any]:
     with user_errors(path):
         exists, is_run = path.is_dir(), (path / ENVIRONMENT).is_file()
     if not exists:
-        raise UserError("there is no such run directory", where=str(path), mend=_near(path))
+        raise no_run(path)
     if not is_run:
         mend = "give a folder created by mql train (it contains environment.json)"
         if inside := _runs_in(path):

@@ -223,7 +223,7 @@ def test_adapt(mql: Command, finished: Path, tmp_path: Path) -> None:
         ("train point-robot --seed=1,2,3", "study, with 'seeds: [1, 2, 3]': mql study FILE.yaml"),
         ("train point-robot --run-dir a --run-dir=b", "--run-dir is given 2 times (mql train): give it once"),
         ("evaluate RUN RUN", "evaluate one run at a time; mql report RUN RUN"),
-        ("train", "there is nothing to train on"),
+        ("train", "there is nothing to train on: name a task family ('mql tasks list' lists them)"),
         ("train point-robto", "unknown family 'point-robto': did you mean 'point-robot'"),
         ("train point-robot --set train.env_stpes=1", "(--set train.env_stpes): did you mean 'env_steps'"),
         ("train point-robot --set agent.lr=-1", "agent.lr is -1 (--set agent.lr): it must be a number from 1e-12 to 1"),

@@ -13,6 +13,7 @@ import pytest
 
 from mql.cli.app import app, run
 from mql.cli.commands import completion
+from mql.config.methods import METHODS
 from mql.config.schema import EvaluateConfig
 from mql.tasks import registry
 
@@ -67,3 +68,8 @@ def test_the_version_names_the_commit_of_a_clone(capsys: pytest.CaptureFixture[s
 def test_the_short_name_of_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(words) == 0
     assert capsys.readouterr().out.startswith("Usage: mql")
+
+
+def test_the_help_of_train_lists_the_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "--help"]) == 0
+    assert ", ".join(METHODS) in " ".join(capsys.readouterr().out.split())

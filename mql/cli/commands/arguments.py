@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -37,10 +38,19 @@ Run = Annotated[
 
 
 def _or_shipped(path: Path) -> Path:
-    """Take the name of a family that has an agent in the package for that agent."""
-    from mql.shipped import folder_for
+    """Take the name of a family that has an agent in the package for that agent.
 
-    return folder_for(str(path)) if _names_shipped(path) else path
+    Raises:
+        UserError: nothing has this name.
+    """
+    from mql.runs.folder import no_run
+    from mql.shipped import folder_for, names
+
+    if _names_shipped(path):
+        return folder_for(str(path))
+    if str(path) == path.name and not os.path.lexists(path):
+        raise no_run(path, others=names())
+    return path
 
 
 RunOrAdapted = Annotated[

@@ -20,6 +20,7 @@ from mql.cli.commands.arguments import (
     Trust,
 )
 from mql.cli.commands.completion import families, methods, splits
+from mql.config.methods import METHODS
 from mql.errors import UserError
 
 
@@ -45,7 +46,7 @@ def train(
         str | None,
         typer.Option(
             metavar="METHOD",
-            help="How it is learned (docs/baselines.md).",
+            help=f"How it is learned: {', '.join(METHODS)} (docs/baselines.md).",
             show_default="mql",
             autocompletion=methods,
         ),

@@ -12,7 +12,6 @@ Shapes: N tasks, O observation, A action, D components of a vector.
 from __future__ import annotations
 
 import ast
-import difflib
 import keyword
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mql.errors import UserError, nearest
+from mql.errors import UserError, close_names, nearest
 from mql.tasks.definitions.expressions.functions import CONSTANTS, FOR_ONE, ShapeError, Vector
 from mql.tasks.definitions.expressions.rows import FOR_ROWS
 from mql.tasks.definitions.expressions.syntax import Use, held_in, translate
@@ -187,7 +186,7 @@ def compile_expression(
 
 def _nearest_written(root: str, name: str, names: Collection[str]) -> str:
     """Name what comes nearest to `name` of what an expression can say; where that can't be said, say what to do."""
-    closest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    closest = close_names(name, names)
     if closest and not _can_be_written(closest[0]):
         return f"{closest[0]!r} is near, but has characters that expressions can't say; give it another name"
     written = [each for each in names if _can_be_written(each)]

@@ -101,7 +101,7 @@ def test_parts_of_an_observation_are_read_by_their_names(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("expr", "said"),
     [
-        ("obs.cuont[0]", "obs has no 'cuont' (column 1) (KEY): did you mean 'count' or 'act'?"),
+        ("obs.cuont[0]", "obs has no 'cuont' (column 1) (KEY): did you mean 'count'?"),
         ("last.obs.acts[0]", "last.obs has no 'acts' (column 1) (KEY): did you mean 'act'"),
         ("obs.count[1]", "obs.count has no [1] (column 1) (KEY): its components go from 0 to 0"),
         ("obs[6]", "obs has no [6]"),
