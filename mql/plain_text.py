@@ -26,6 +26,11 @@ def plain(text: str) -> str:
     return "".join(written(each) if each not in _LINES and hides(each) else each for each in text)
 
 
+def counted(number: int, what: str) -> str:
+    """Return a count with its noun, which takes an s where there is not one."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def first_hidden(text: str) -> str | None:
     r"""Return the first character that does not show, written out; None where there is none but breaks and tabs."""
     if text.isascii() and text.isprintable():

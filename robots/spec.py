@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from mql.config.parts import Mistake, Part, Real
 from mql.errors import UserError, nearest
+from mql.plain_text import counted
 from mql.robots.description import View
 from mql.robots.mjcf.source import MjcfSource, find_mjcf
 from mql.robots.spec_parts import (
@@ -123,7 +124,11 @@ class RobotSpec(Part):
             for key in ("open", "close"):
                 given, needed = len(getattr(self.gripper, key)), len(self.gripper.actuators)
                 if given != needed:
-                    _conflict(f"gripper.{key}", f"{given} values for {needed} actuators", "give one for each of them")
+                    _conflict(
+                        f"gripper.{key}",
+                        f"{counted(given, 'value')} for {counted(needed, 'actuator')}",
+                        "give one for each of them",
+                    )
         for name, mode in self.control.items():
             self._check_mode(f"control.{name}", mode)
         for name, point in self.attach.items():

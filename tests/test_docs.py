@@ -1,7 +1,7 @@
 """The documents say what the program does: tables, keys, names, commands, links and the example of the README.
 
-``python tests/test_docs.py`` writes docs/configuration.md anew from the schema, and the table of docs/tasks.md from
-the registry.
+``python tests/test_docs.py`` writes docs/configuration.md anew from the schema, the table of docs/tasks.md from the
+registry, and the table of scenes in docs/definitions.md from their models.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import mujoco
 import pytest
 import typer
 import yaml
@@ -22,9 +23,11 @@ from mql.cli.app import app
 from mql.config.allowed_values import allowed
 from mql.config.schema import PROFILES
 from mql.config.yaml_text import FIELDS, MODELS, SECTIONS, TOP
+from mql.robots.mjcf.contents import contents
 from mql.tasks import registry
 from mql.tasks.definitions.schema import EnvSpec
 from mql.tasks.families.meta_world.names import STEPPED
+from mql.tasks.scenes.built_in import built_in
 from mql.tasks.stepping.derived import FROM_SOLVER
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +37,7 @@ TASKS = ROOT / "docs" / "tasks.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 GLOSSARY = ROOT / "docs" / "glossary.md"
 PACKAGES = {"mql", "tasks", "robots"}
-TABLE_BEGINS, TABLE_ENDS = "<!-- families -->", "<!-- end of families -->"
+DEFINITIONS = ROOT / "docs" / "definitions.md"
 FILE_TYPES = {"yaml", "json", "jsonl", "png", "html", "safetensors", "sha256"}
 PYTHON = ROOT / "docs" / "python.md"
 FULL, SHORT = '"train.env_steps": 10_000', '"train.env_steps": 2400, "evaluate.final_tasks": 2'  # and in their tests
@@ -202,10 +205,36 @@ def test_the_table_of_families_is_that_of_the_registry() -> None:
 
 
 def tasks_page() -> str:
-    """The text of docs/tasks.md with the table between its marks made anew."""
-    head, _, rest = TASKS.read_text(encoding="utf-8").partition(TABLE_BEGINS)
-    _, _, tail = rest.partition(TABLE_ENDS)
-    return head + TABLE_BEGINS + "\n" + _families_table() + TABLE_ENDS + tail
+    """The text of docs/tasks.md with its table made anew."""
+    return _with_table(TASKS, "families", _families_table())
+
+
+def test_the_table_of_scenes_is_that_of_their_models() -> None:
+    assert DEFINITIONS.read_text(encoding="utf-8") == definitions_page(), "run: python tests/test_docs.py"
+
+
+def definitions_page() -> str:
+    """The text of docs/definitions.md with its table of scenes made anew."""
+    return _with_table(DEFINITIONS, "scenes", _scenes_table())
+
+
+def _with_table(page: Path, of: str, table: str) -> str:
+    """The text of a page with what stands between two marks made anew."""
+    begins, ends = f"<!-- {of} -->", f"<!-- end of {of} -->"
+    head, _, rest = page.read_text(encoding="utf-8").partition(begins)
+    _, _, tail = rest.partition(ends)
+    return head + begins + "\n" + table + ends + tail
+
+
+def _scenes_table() -> str:
+    kinds = ("bodies", "sites", "joints", "geoms")
+    rows = [f"| scene | {' | '.join(kinds)} |", "| --- |" + " --- |" * len(kinds)]
+    for name, path in built_in("scene").items():
+        held = contents(mujoco.MjModel.from_xml_path(str(path)))
+        assert not held["actuators"] and not held["sensors"]  # else they need columns
+        cells = (", ".join(f"`{each['name']}`" for each in held[kind]) or "-" for kind in kinds)
+        rows.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
 
 
 def _families_table() -> str:
@@ -251,6 +280,13 @@ def test_the_glossary_has_the_words_that_outputs_use_in_their_order() -> None:
     assert {"auto", "relabel", "paired", "trial", "batched", "zero-shot", "adapted", "gate", "ood"} <= set(words)
 
 
+def test_the_readme_lists_every_document() -> None:
+    listed = README.read_text(encoding="utf-8").partition("## Documents")[2].partition("\n## ")[0]
+    assert sorted(re.findall(r"\]\(docs/([\w-]+\.md)\)", listed)) == sorted(
+        p.name for p in (ROOT / "docs").glob("*.md")
+    )
+
+
 def test_the_readme_has_one_example_of_eleven_lines() -> None:
     [example] = blocks(README, "python")
     assert len([line for line in example.splitlines() if line]) == 11
@@ -263,4 +299,5 @@ def _without_blocks(path: Path) -> str:
 if __name__ == "__main__":
     CONFIGURATION.write_text(configuration_page(), encoding="utf-8")
     TASKS.write_text(tasks_page(), encoding="utf-8")
-    print(f"written: {CONFIGURATION} and the table of {TASKS}", file=sys.stderr)
+    DEFINITIONS.write_text(definitions_page(), encoding="utf-8")
+    print(f"written: {CONFIGURATION} and the tables of {TASKS} and {DEFINITIONS}", file=sys.stderr)

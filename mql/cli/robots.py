@@ -6,11 +6,11 @@ A model that nobody knows can crash MuJoCo: it is compiled in a worker process o
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from mql.robots.drawing.shot import Shot
 
 _CHECK_SECONDS = 120.0  # for one check; the largest robots take a second
-_PICTURE_SECONDS = 300.0
+_MODEL_SECONDS = 300.0  # to compile and to draw one
+Answer = TypeVar("Answer")
 
 
 def list_robots(*, as_json: bool) -> None:
@@ -40,18 +41,22 @@ def list_robots(*, as_json: bool) -> None:
 
 
 def show(name: str, *, menagerie: Path | None, as_json: bool) -> None:
-    """Do what `mql robots show` does; a model that is not on this machine is said to be missing on standard error.
+    """Do what `mql robots show` does; that a model is missing, or can't be taken, is said on standard error.
 
     Raises:
         UserError: there is no such robot, or its file is wrong.
     """
     spec = registry.load(name, menagerie)
-    description = spec.describe()
+    description = spec.describe() | {"path": None, "model": None}
     try:
         description["path"] = str(spec.path())
     except UserError as error:
-        description["path"] = None
         tell_aside(f"the model is missing: {error}")
+    else:
+        try:
+            description["model"] = _in_a_process(_contents, name, menagerie, does="reads the model")
+        except UserError as error:
+            tell_aside(f"what the model holds is not known: {error}")
     print_json(description) if as_json else print_robot(description)
 
 
@@ -97,17 +102,28 @@ def render(name: str, *, out: Path, menagerie: Path | None, camera: str | None, 
     if not out.parent.is_dir():
         raise UserError("there is no such folder", where=str(out.parent), mend="create it, or choose another --out")
     open_opengl()
+    answer = _in_a_process(_draw, name, menagerie, shot, does="draws the picture")
+    with user_errors(out):
+        write_atomic(out, answer)
+    tell(f"written: {out}")
+
+
+def _in_a_process(job: Callable[..., Answer], name: str, *arguments: object, does: str) -> Answer:
+    """Return what a job with a robot's model answers in a worker process.
+
+    Raises:
+        UserError: the process died; or what the job raises.
+    """
     workers = Workers(1)
     try:
-        answer = workers.bound(_draw, timeout=_PICTURE_SECONDS)(name, menagerie, shot)
+        answer = workers.bound(job, timeout=_MODEL_SECONDS)(name, *arguments)
     finally:
         workers.close()
     if isinstance(answer, WorkerLost):
         mend = f"{answer}; see 'mql robots check {name}'"
-        raise UserError("the process that draws the picture died", where=f"robot {name}", mend=mend)
-    with user_errors(out):
-        write_atomic(out, answer)
-    tell(f"written: {out}")
+        raise UserError(f"the process that {does} died", where=f"robot {name}", mend=mend)
+    done: Answer = answer
+    return done
 
 
 def _check_robot(name: str, menagerie: Path | None, *, opengl: bool) -> Iterator[CheckResult]:
@@ -141,6 +157,13 @@ def _lost(check: str, lost: WorkerLost) -> str:
 
 def _load(name: str, menagerie: Path | None) -> RobotSpec:
     return registry.load(name, menagerie)
+
+
+def _contents(name: str, menagerie: Path | None) -> dict[str, list[dict[str, Any]]]:
+    """Compile a model and say what it holds, in a worker process."""
+    from mql.robots.mjcf.contents import contents
+
+    return contents(registry.load(name, menagerie).compile())
 
 
 def _draw(name: str, menagerie: Path | None, shot: Shot) -> bytes:

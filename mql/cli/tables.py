@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mql.cli.results import output
-from mql.plain_text import plain
+from mql.plain_text import counted, plain
 
 SPLITS = ("train", "validation", "test", "ood")  # that a list of families shows
 WIDTH_OF_A_FILE = 120  # columns where standard output is no terminal
@@ -120,6 +120,34 @@ def print_robot(description: Row) -> None:
         _print("masses (kg): " + ", ".join(f"{name} {_fact(mass)}" for name, mass in masses.items()))
     if home := description["home"]:
         _print("home (rad or m): " + ", ".join(f"{name} {_fact(value)}" for name, value in home.items()))
+    if model := description["model"]:
+        _print_model(model, description)
+
+
+def _print_model(model: Row, stated: Row) -> None:
+    """Print what a model holds, from `contents`; its joints and actuators only where their ranges are not stated."""
+    joints = [row for row in model["joints"] if not _has_limits(stated["joints"].get(row["name"], {}))]
+    actuators = [row for row in model["actuators"] if not {row["name"], row["joint"]} & {*stated["actuators"]}]
+    for title, rows, fields in (
+        ("joints of the model", joints, ("kind", "range", "unit", "body")),
+        ("actuators of the model", actuators, ("kind", "joint", "range")),
+    ):
+        if rows:
+            table = _table(title, right=["control range" if "joint" in fields and f == "range" else f for f in fields])
+            for row in rows:
+                table.add_row(row["name"] or "(no name)", *(_fact(row[field]) for field in fields))
+            _print(table)
+    lines = []
+    for kind in ("bodies", "sites", "geoms", "sensors"):
+        if rows := model[kind]:
+            notes = [row.get("moves") or (row.get("body") if kind == "sites" else None) for row in rows]
+            names = (f"{row['name']} ({note})" if note else row["name"] for row, note in zip(rows, notes, strict=True))
+            lines.append(f"{kind}{' (of body)' if kind == 'sites' else ''}: {', '.join(names)}")
+    _print(*lines)
+
+
+def _has_limits(stated: Row) -> bool:
+    return bool(stated) and (stated["unlimited"] or stated["position_range"] is not None)
 
 
 def print_evaluation(record: Row) -> None:
@@ -146,10 +174,11 @@ def print_evaluation(record: Row) -> None:
     charged = [row["episodes_charged"] for row in rows if row.get("episodes_charged") is not None]
     if charged:
         kept = [row["accepted"] for row in rows if row.get("accepted") is not None]
-        told = f"; kept in {sum(kept)} of {len(kept)} tasks" if kept else ""
+        told = f"; kept in {sum(kept)} of {counted(len(kept), 'task')}" if kept else ""
         mean = sum(charged) / len(charged)
         average = "" if len(set(charged)) == 1 else "on average "
-        _print(f"adapted by {rows[0].get('method')} with {average}{mean:.3g} episodes of each new task{told}")
+        episodes = f"{average}{mean:.3g} episode{'' if mean == 1 else 's'}"
+        _print(f"adapted by {rows[0].get('method')} with {episodes} of each new task{told}")
     for row in rows:
         if "fault" in row:
             _print(f"left out: {row['fault']}")

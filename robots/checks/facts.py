@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 
 from mql.errors import nearest
+from mql.plain_text import counted
 from mql.robots.acting import not_simulated
 from mql.robots.checks.verdict import Verdict, judged
 from mql.robots.inspection import Inspection
@@ -65,7 +66,8 @@ def check_facts(inspection: Inspection) -> Verdict:
         remarks.append(f"{nameless} {joints} no name, so nothing can refer to {them}: add name='NAME' in the MJCF")
     if spec.base is None:
         remarks.append("no base is stated: add a section 'base: {body: NAME, kind: fixed|planar|free}'")
-    counts = f"{len(spec.joints)} joints, {len(spec.actuators)} actuators and {len(spec.masses)} masses"
+    masses = "1 mass" if len(spec.masses) == 1 else f"{len(spec.masses)} masses"
+    counts = f"{counted(len(spec.joints), 'joint')}, {counted(len(spec.actuators), 'actuator')} and {masses}"
     return judged(faults=faults, remarks=remarks, fine=f"{counts} are as stated")
 
 
@@ -133,7 +135,7 @@ def _joints(spec: RobotSpec, model: mujoco.MjModel) -> Iterator[str]:
             yield _unknown(spec, model, f"home.{name}", "joint", name)
         elif (given := np.size(value)) != (width := joint_width(model, joint)):
             kind = joint_kind(model, joint)
-            yield f"{spec.where(f'home.{name}')} has {given} numbers: a {kind} joint takes {width}"
+            yield f"{spec.where(f'home.{name}')} has {counted(given, 'number')}: a {kind} joint takes {width}"
 
 
 def _actuators(spec: RobotSpec, model: mujoco.MjModel) -> Iterator[str]:

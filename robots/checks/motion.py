@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
@@ -19,6 +19,7 @@ from mql.robots.mjcf.lookup import (
     driven_joint,
     holding_controls,
     home_key,
+    joint_kind,
     joint_width,
 )
 
@@ -30,6 +31,7 @@ _SAG = {"hinge": 0.2, "slide": 0.02}  # rad, m; a position actuator that lets it
 _SWEEP_SECONDS = 0.25  # at each end of an actuator's range
 _MOVED = 1e-4  # rad or m between the ends of a sweep; less is no motion
 _TURN = 2 * np.pi  # rad; an angle farther from 0 is likely to be in degrees
+_LIKE_DEGREES = "it looks like degrees: write it in rad"
 _UNBOUNDED = 1.0  # control at the ends of a sweep where the actuator has no range
 _STEEP = 0.1  # of a slide's direction upwards; below this it is level
 _MOST_STEPS = 2000  # of one simulation, however short its steps
@@ -39,7 +41,7 @@ def check_home(inspection: Inspection) -> Verdict:
     """Home lies within the limits, and no two parts of the robot are within each other there."""
     spec, model = inspection.spec, inspection.model
     data = inspection.home()
-    faults, remarks = [], []
+    faults, remarks, in_degrees = [], [], 0
     key = home_key(model)
     for beyond in beyond_limits(model, inspection.stated_home()):
         if beyond.joint not in inspection.joints:
@@ -50,9 +52,9 @@ def check_home(inspection: Inspection) -> Verdict:
         if beyond.hardly:
             remarks.append(f"joint {name!r} {text}: tasks start it at {beyond.limit:.4g}")
         elif name in spec.home:
-            hinge = model.jnt_type[beyond.joint] == mujoco.mjtJoint.mjJNT_HINGE.value
-            degrees = hinge and abs(beyond.at) > _TURN and low <= np.radians(beyond.at) <= high
-            mend = f"{beyond.at:g} degrees are {np.radians(beyond.at):.4g} rad" if degrees else "choose a value within"
+            degrees = joint_kind(model, beyond.joint) == "hinge" and abs(beyond.at) > _TURN
+            in_degrees += degrees
+            mend = f"{_LIKE_DEGREES}, {np.radians(beyond.at):.4g}" if degrees else "choose a value within"
             faults.append(f"{spec.where(f'home.{name}')} {text}: {mend}")
         elif spec.home:
             remarks.append(f"joint {name!r}, which home leaves out, {text}: choose a value within")
@@ -63,6 +65,15 @@ def check_home(inspection: Inspection) -> Verdict:
         else:
             mend = f"tasks start it at {beyond.limit:.4g}; for another place {_other_start(model)}"
             remarks.append(f"joint {name!r}, where the model starts, {text}: {mend}")
+    if in_degrees:
+        verdict = judged(faults=faults, remarks=remarks, fine="")
+        until = "the checks that start there are left out until then"
+        return replace(verdict, message=f"{verdict.message}; {until}", final=True)
+    for joint in inspection.joints:
+        name, at = model.joint(joint).name, float(inspection.stated_home()[model.jnt_qposadr[joint]])
+        endless = joint_kind(model, joint) == "hinge" and not model.jnt_limited[joint]
+        if endless and name in spec.home and abs(at) > _TURN:
+            remarks.append(f"{spec.where(f'home.{name}')} is {at:.4g}: {_LIKE_DEGREES}, {np.radians(at):.4g}")
     for contact in data.contact:
         first, second = (int(model.geom_bodyid[geom]) for geom in contact.geom)
         own = (first in inspection.bodies, second in inspection.bodies)

@@ -16,6 +16,7 @@ import mujoco
 import numpy as np
 
 from mql.errors import UserError, told
+from mql.plain_text import counted
 from mql.robots.checks.facts import check_facts, check_stated
 from mql.robots.checks.motion import check_actuators, check_drop, check_home
 from mql.robots.checks.numbers import check_inertia, check_limits
@@ -53,15 +54,15 @@ def check_files(inspection: Inspection) -> Verdict:
     """The model reads nothing outside its folder, and is of a size that can be compiled."""
     source = inspection.spec.mjcf_source()
     files = mjcf_files(source.path, source.folder)
-    return passed(f"{len(files)} files, all inside {source.folder}")
+    return passed(f"{counted(len(files), 'file')}, all inside {source.folder}")
 
 
 def check_compiles(inspection: Inspection) -> Verdict:
     """MuJoCo compiles the model, and its numbers are numbers."""
     model = inspection.model
-    return passed(
-        f"{model.nbody - 1} bodies, {model.njnt} joints, {model.nu} actuators, steps of {model.opt.timestep:g} s"
-    )
+    bodies = "1 body" if model.nbody == 2 else f"{model.nbody - 1} bodies"
+    joints, actuators = counted(model.njnt, "joint"), counted(model.nu, "actuator")
+    return passed(f"{bodies}, {joints}, {actuators}, steps of {model.opt.timestep:g} s")
 
 
 def check_render(inspection: Inspection) -> Verdict:
@@ -112,4 +113,4 @@ def run_check(
 
 def goes_on(check: str, verdict: Verdict) -> bool:
     """Tell whether there is anything to look at after this check."""
-    return check not in BASIC or verdict.result != FAIL
+    return verdict.result != FAIL or not (check in BASIC or verdict.final)

@@ -11,12 +11,14 @@ PASS, WARN, FAIL = "pass", "warn", "fail"
 class Verdict:
     """The result of one check and its message of one line.
 
-    ``of_an_episode``: what failed is an episode of which the others say nothing.
+    ``of_an_episode``: what failed is an episode of which the others say nothing. ``final``: until it is mended, later
+    checks would fail for the same reason, and say others.
     """
 
     result: str
     message: str
     of_an_episode: bool = False
+    final: bool = False
 
 
 def passed(message: str) -> Verdict:

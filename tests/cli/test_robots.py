@@ -50,6 +50,52 @@ def test_show_gives_the_facts(capsys: pytest.CaptureFixture[str]) -> None:
         assert text in out
 
 
+BARE = """<mujoco>
+  <worldbody>
+    <geom name="floor" type="plane" size="1 1 .1"/>
+    <body name="arm">
+      <joint name="turn" range="-90 90"/><geom size=".02"/>
+      <body name="hand"><joint name="reach" type="slide"/><geom name="palm" size=".02"/><site name="tip"/></body>
+    </body>
+    <body name="cube"><freejoint/><geom size=".02"/></body>
+    <body name="goal" mocap="true"/>
+  </worldbody>
+  <actuator><motor name="motor" joint="turn" ctrlrange="-2 2"/></actuator>
+</mujoco>
+"""
+
+
+def test_show_of_a_bare_model_lists_what_a_spec_or_a_definition_can_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "bare.xml"
+    path.write_text(BARE, encoding="utf-8")
+    model = json.loads(run(capsys, "show", path, "--json")[0])["model"]
+    turn, reach, cube = model["joints"]
+    assert turn == {"name": "turn", "kind": "hinge", "range": [-1.5708, 1.5708], "unit": "rad", "body": "arm"}
+    assert reach == {"name": "reach", "kind": "slide", "range": None, "unit": "m", "body": "hand"}
+    assert cube == {"name": None, "kind": "free", "range": None, "unit": None, "body": "cube"}
+    assert model["actuators"] == [{"name": "motor", "kind": "motor", "joint": "turn", "range": [-2.0, 2.0]}]
+    assert [(body["name"], body["parent"], body["moves"]) for body in model["bodies"]] == [
+        ("arm", "world", None),
+        ("hand", "arm", None),
+        ("cube", "world", "free"),
+        ("goal", "world", "mocap"),
+    ]
+    assert model["sites"] == [{"name": "tip", "body": "hand"}] and model["sensors"] == []
+    assert [geom["name"] for geom in model["geoms"]] == ["floor", "palm"]
+    out, _ = run(capsys, "show", path)
+    for text in ("[-1.5708, 1.5708]", "(no name)", "bodies: arm, hand, cube (free), goal (mocap)", "tip (hand)"):
+        assert text in out
+
+
+def test_show_of_a_model_that_does_not_compile_says_why(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "bare.xml"
+    path.write_text(BARE.replace('joint="turn" ctrl', 'joint="tunr" ctrl'), encoding="utf-8")
+    out, err = run(capsys, "show", path, "--json")
+    assert json.loads(out)["model"] is None and err.startswith("what the model holds is not known: ") and "tunr" in err
+
+
 def test_show_says_where_a_missing_model_comes_from(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

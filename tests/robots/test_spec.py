@@ -123,7 +123,12 @@ def test_a_short_spec_is_enough(tmp_path: Path) -> None:
         ("version: 2", "mount: {pos: [0, 0, 0, 0]}", 3, ["mount.pos", "at most 3 values"]),
         ("version: 2", "sensors: {swing:}", 3, ["sensors.swing is null", "such as {kind: ...}"]),
         ("version: 2", "attach: {tool: {}}", 3, ["either a site or a body"]),
-        ("version: 2", "gripper: {actuators: [reach], open: [0.1, 0], close: [0]}", 3, ["2 values for 1 actuators"]),
+        (
+            "version: 2",
+            "gripper: {actuators: [reach], open: [0.1, 0], close: [0]}",
+            3,
+            ["2 values for 1 actuator (", "give one for each"],
+        ),
         ("version: 2", "gripper: {actuators: [reech], open: [0.1], close: [0]}", 3, ["'reach'? Else state it"]),
     ],
 )

@@ -254,9 +254,12 @@ def _names(base: str, names: Sequence[str]) -> str:
     return f"`{base}`" + (f" (`{'`, `'.join(variants)}`)" if variants else _NONE)
 
 
+ADAPTED = "adapted (method, episodes of each new task)"
+
+
 def readme_table(families: Sequence[Family], names: Sequence[str]) -> str:
     """Return the README's table: a row for each family that Meta-Q-Learning was trained on, beside what others got."""
-    head = ["family", "env steps", "wall clock", "seeds", "evaluated on", "random", "baselines", "zero-shot", "adapted"]
+    head = ["family", "env steps", "wall clock", "seeds", "evaluated on", "random", "baselines", "zero-shot", ADAPTED]
     head += ["oracle"]
     rows = []
     for family in _in_order(families, names):

@@ -121,7 +121,17 @@ def test_home_beyond_a_limit(tmp_path: Path) -> None:
 
 def test_home_in_degrees(tmp_path: Path) -> None:
     path = write_robot(tmp_path, spec=("swing: 0.2,", "swing: 45,"))
-    assert "home.swing is 45, outside of [-1.5, 1.5]: 45 degrees are 0.7854 rad" in message(path, "home")
+    said = message(path, "home")
+    assert (
+        "lift.yaml:11 home.swing is 45, outside of [-1.5, 1.5]: it looks like degrees: write it in rad, 0.7854" in said
+    )
+    assert not_passed(path) == {"home": "fail"}  # that it bursts, say, is not told besides
+
+
+def test_home_in_degrees_of_a_joint_that_turns_for_ever(tmp_path: Path) -> None:
+    mjcf = ('name="swing" axis="0 1 0" range="-1.5 1.5"', 'name="swing" axis="0 1 0"')
+    path = write_robot(tmp_path, spec=("swing: 0.2,", "swing: 12.7,"), mjcf=mjcf)
+    assert "lift.yaml:11 home.swing is 12.7: it looks like degrees: write it in rad, 0.2217" in message(path, "home")
 
 
 def test_home_within_itself(tmp_path: Path) -> None:
