@@ -22,14 +22,16 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from mql.api.families import find_family
 from mql.bench.timing import Results, announce
 from mql.bench.trials import Trials, seen
-from mql.config.loading import load_config
+from mql.config.loading import load_experiment
 from mql.config.schema import Config
 from mql.errors import UserError, missing_package, nearest
 from mql.evaluation.held_out import TaskResult
 from mql.seeding import spawn_seeds
 from mql.tasks import registry
+from mql.tasks.as_gymnasium.environment import FamilyEnvironment
 from mql.tasks.family import Task, TaskFamily
 from mql.tasks.gymnasium_ids import GAMES
 from mql.training.records import evaluation_seed, record_of
@@ -85,12 +87,12 @@ def measure(threads: int, sizes: Sizes = FULL) -> Results:
     recurrent = sizes.algorithm == RECURRENT
     # Of this project's methods that learn in a single environment, p3o is the one that they stand beside.
     method, environments = (None, ()) if recurrent else ("p3o", registry.environments())
-    config = load_config(
+    config, definition, _ = load_experiment(
         sizes.family, seed=sizes.seed, method=method, families=registry.names(), environments=environments
     )
     if config.family in GAMES:  # before a package is asked for that would be of no use
         raise UserError(f"peers do not play {config.family}", where=WHERE, mend="name an environment of Gymnasium's")
-    family = registry.load(config.family)
+    family = find_family(config.family if definition is None else str(definition), trust=False)
     if sizes.episodes < 1:
         raise UserError(f"a trial of {sizes.episodes} episodes", where=WHERE, mend="give 1 or more")
     episodes = sizes.episodes if recurrent else 1
@@ -163,8 +165,12 @@ def _trained(peer: Any, config: Config, family: TaskFamily, sizes: Sizes, env_st
 
 
 def _environment(family: TaskFamily) -> Environment:
-    """Make what Gymnasium knows by the family's name."""
-    return gymnasium.make(f"mql/{family.name}-v0" if family.name in registry.names() else family.name)
+    """Make what Gymnasium knows by the family's name; of a definition, which has none there, the family's own."""
+    if family.name in registry.environments():
+        return gymnasium.make(family.name)
+    if family.name in registry.names() and registry.load(family.name) is family:
+        return gymnasium.make(f"mql/{family.name}-v0")
+    return FamilyEnvironment(family, None)
 
 
 @dataclass(frozen=True)

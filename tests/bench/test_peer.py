@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -120,6 +121,26 @@ def test_it_is_measured_from_the_resets_that_other_methods_have(monkeypatch: pyt
             assert row[name] == pytest.approx(total, abs=1e-4)
     for name in ("zero_shot", "adapted"):
         assert results[f"{name}_return"]["mean"] == record["summary"][name]["mean"]
+
+
+class Still(StandIn):
+    """Does nothing, with as many actions as there are."""
+
+    def learn(self, steps: int) -> None:
+        self.environment.reset()
+        self.environment.step(np.zeros((self.environment.num_envs, *self.environment.action_space.shape), np.float32))
+        self.num_timesteps = steps
+
+    def predict(self, obs: Any, *, state: Any, episode_start: Any, deterministic: bool) -> tuple[Any, Any]:
+        return np.zeros((1, *self.environment.action_space.shape), np.float32), None
+
+
+def test_a_peer_learns_the_family_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("stable_baselines3")
+    monkeypatch.setitem(sys.modules, "sb3_contrib", SimpleNamespace(RecurrentPPO=Still))
+    path = Path(__file__).parents[2] / "examples" / "desk_arm" / "desk-reach.yaml"
+    results = peer.measure(1, replace(SIZES, family=str(path), episodes=1, tasks=1))
+    assert results["family"] == "desk-reach" and len(results["evaluation"]["tasks"]) == 1
 
 
 def test_single_episodes_have_nothing_adapted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,12 @@ def bench(
         typer.Option(metavar="recurrent-ppo|ppo|a2c", help="The peer (part peer).", show_default="recurrent-ppo"),
     ] = None,
     family: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What the peer learns (part peer).", show_default="point-robot")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE.yaml",
+            help="What the peer learns: a family, or a file (part peer).",
+            show_default="point-robot",
+        ),
     ] = None,
     env_steps: Annotated[
         int | None,
