@@ -54,7 +54,7 @@ def evaluate(
         agent_of = open_run(path, trust=trust)
     with ExitStack() as opened:
         studio = None if video is None else opened.enter_context(open_studio(video, agent_of.family))
-        opened.enter_context(told_if_stopped(lambda: _stopped_evaluation(len(results), video)))
+        opened.enter_context(told_if_stopped(lambda: _stopped_evaluation(results, video, as_json=as_json)))
         with task_bar("evaluating") as on_task:
             if isinstance(agent_of, Adapted):
                 record = agent_of.evaluate(split=split, tasks=tasks, on_task=on_task, on_result=results.append)
@@ -115,7 +115,7 @@ def evaluate_by_protocol(
         finished = count
         on_task(count, len(chosen))
 
-    with told_if_stopped(lambda: _stopped_evaluation(finished, None)), task_bar("evaluating") as on_task:
+    with told_if_stopped(lambda: _stopped_protocol(finished)), task_bar("evaluating") as on_task:
         record = meta_world.official_evaluation(
             agent,
             prepare(meta_training(trainer), config.adapt) if adapting else None,
@@ -200,12 +200,25 @@ def _told(family: TaskFamily, given: Sequence[str]) -> Task | Mapping[str, objec
     return chosen_task(family, given) if given else None
 
 
-def _stopped_evaluation(finished: int, video: Path | None) -> str:
+def _stopped_evaluation(results: Sequence[TaskResult], video: Path | None, *, as_json: bool) -> str:
+    """Print the tasks that are finished, and return what is said of the rest; a summary needs all of them."""
+    rows = [result.to_json() for result in results]
+    if as_json:
+        print_json({"stopped": True, "tasks": rows})
+    elif rows:
+        print_task_rows(rows)
     films = "" if video is None else f"; films that are complete stay in {video}"
-    return (
-        f"after {finished} task{'' if finished == 1 else 's'}: without results, which are computed at the end{films}; "
-        "the run is unchanged; --tasks N evaluates fewer"
-    )
+    what = "above are their results" if rows and not as_json else "what is finished is printed, without a summary"
+    return f"after {_tasks(len(rows))}: {what}{films}; the run is unchanged; --tasks N evaluates fewer"
+
+
+def _stopped_protocol(finished: int) -> str:
+    without = "without results, which are computed at the end"
+    return f"after {_tasks(finished)}: {without}; the run is unchanged; --tasks N evaluates fewer"
+
+
+def _tasks(number: int) -> str:
+    return f"{number} task{'' if number == 1 else 's'}"
 
 
 def _stopped_adaptation(out: Path | None) -> str:

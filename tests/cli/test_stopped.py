@@ -94,7 +94,8 @@ def test_evaluations_and_adaptations_say_how_far_they_are(
 @pytest.mark.parametrize(
     ("arguments", "module", "said"),
     [
-        (["evaluate", "RUN", "--tasks", "3"], evaluate, "stopped after 2 tasks: without results"),
+        (["evaluate", "RUN", "--tasks", "3"], evaluate, "stopped after 2 tasks: above are their results"),
+        (["evaluate", "RUN", "--tasks", "3", "--json"], evaluate, "stopped after 2 tasks: what is finished is printed"),
         (["adapt", "RUN", *GOAL, "--out", "out"], evaluate, "stopped before the end: nothing was written to out"),
         (["play", "RUN", *GOAL, "-o", "a.png"], play, "stopped before the end: no film was written"),
     ],
@@ -123,6 +124,12 @@ def test_what_is_stopped_says_what_is_there(
     monkeypatch.setattr(module, "task_bar", stopping)
     assert cli.run([str(run_dir) if word == "RUN" else word for word in arguments]) == 130
     out, err = capsys.readouterr()
-    assert out == "" and err.splitlines()[-1].startswith(said) and "the run is unchanged" in err
+    if arguments[0] != "evaluate":
+        assert out == ""
+    elif "--json" in arguments:
+        assert json.loads(out)["stopped"] and len(json.loads(out)["tasks"]) == 2
+    else:
+        assert len(out.split("\n\n")[0].splitlines()) == 3 and "zero-shot" in out  # a heading and two tasks
+    assert err.splitlines()[-1].startswith(said) and "the run is unchanged" in err
     assert list(tmp_path.iterdir()) == []
     assert before == {file: file.read_bytes() for file in run_dir.rglob("*") if file.is_file()}
