@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mql.agent.agent import Agent
 from mql.errors import UserError
+from mql.plain_text import counted
 from mql.types import FloatArray
 
 
@@ -99,9 +100,13 @@ def _row(name: str, values: npt.ArrayLike, size: int) -> FloatArray:
     try:
         row = np.array(values, dtype=np.float32)
     except (TypeError, ValueError):
-        raise UserError(f"{name} is no row of numbers", mend=f"give {size} numbers, shape ({size},)") from None
+        raise UserError(
+            f"{name} is no row of numbers", mend=f"give {counted(size, 'number')}, shape ({size},)"
+        ) from None
     if row.shape != (size,):
-        raise UserError(f"{name} has shape {row.shape}", mend=f"give {size} numbers in one row, shape ({size},)")
+        raise UserError(
+            f"{name} has shape {row.shape}", mend=f"give {counted(size, 'number')} in one row, shape ({size},)"
+        )
     if not np.isfinite(row).all():
         raise UserError(f"{name} holds numbers that are not finite", mend="stop the robot, and look at its sensors")
     return row[None]

@@ -23,6 +23,7 @@ from mql.config.schema import Config
 from mql.errors import UserError
 from mql.evaluation.held_out import TaskResult, evaluate
 from mql.files import as_data, read_facts_from_folder, read_from_folder, to_json, write_folder
+from mql.plain_text import counted
 from mql.tasks.family import Task, TaskFamily
 from mql.threads import limit_threads
 from mql.training.records import measure_agent, record_of
@@ -274,5 +275,5 @@ def first_tasks(listed: Sequence[Task], tasks: int, split: str) -> list[Task]:
     """
     if not isinstance(tasks, int) or not 1 <= tasks <= len(listed):
         mend = f"ask for a whole number from 1 to {len(listed)}"
-        raise UserError(f"{split} has {len(listed)} tasks, not {tasks}", where="tasks", mend=mend)
+        raise UserError(f"{split} has {counted(len(listed), 'task')}, not {tasks}", where="tasks", mend=mend)
     return list(listed[:tasks])

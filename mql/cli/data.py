@@ -21,6 +21,7 @@ from mql.data.reading import read
 from mql.data.writing import write
 from mql.errors import UserError, nearest
 from mql.files import user_errors
+from mql.plain_text import counted
 from mql.report.logged import draw_logged
 from mql.runs.run_dir import RunDir
 from mql.tasks.family import TaskFamily
@@ -54,7 +55,7 @@ def check(
     else:
         for row in rows:
             _print_checked(row)
-        tell(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
+        tell(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}")
     return 2 if errors else 0
 
 
@@ -74,7 +75,8 @@ def convert(
     if as_json:
         print_json({"file": str(out), "episodes": len(logged), "steps": steps})
     else:
-        tell(f"{out}: {_count(len(logged), 'episode')}, {steps:,} steps")
+        tell(f"{counted(len(logged), 'episode')}, {counted(steps, 'step')}")
+        tell(f"written: {out}")
 
 
 def show(
@@ -110,7 +112,7 @@ def show(
         title += f", as {known.name} gets it"
     with user_errors(out):
         draw_logged(out, chosen, title=title, step=step)
-    tell(str(out))
+    tell(f"written: {out}")
 
 
 def logged_in(
@@ -186,8 +188,8 @@ def _print_checked(row: Mapping[str, Any]) -> None:
     if row["episodes"]:
         obs = "no observations" if row["obs"] is None else f"obs {row['obs']}"
         rate = "" if row["step_seconds"] is None else f", a row every {row['step_seconds']:.4g} s"
-        sizes = f"{_count(row['episodes'], 'episode')}, {row['steps']:,} steps, {obs}, action {row['action']}{rate}"
-        tell(f"{row['file']}: {sizes}")
+        length = f"{counted(row['episodes'], 'episode')}, {counted(row['steps'], 'step')}"
+        tell(f"{row['file']}: {length}, {obs}, action {row['action']}{rate}")
     lines = [each["line"] for each in row["findings"]]
     for line in lines[:_MOST_LINES]:
         tell(line)
@@ -205,7 +207,3 @@ def _task(given: Sequence[str], family: TaskFamily | None) -> Mapping[str, objec
         family.task(given[0])
         return given[0]
     return task_parameters(given)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

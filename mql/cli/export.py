@@ -31,3 +31,4 @@ def export(path: Path, *, out: Path, checkpoint: int | None, trust: bool, as_jso
     }
     for name, text in shown.items():
         tell(f"{name}: {text}")
+    tell(f"written: {out}")

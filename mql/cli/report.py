@@ -55,7 +55,7 @@ def report(
     if not as_json:
         for family, sentence in page.sentences.items():
             tell(f"{family}: {sentence}")
-        tell(f"wrote {out}" + (f", and figures and tables in {folder}" if folder else ""))
+        tell(f"written: {out}" + (f", and figures and tables in {folder}" if folder else ""))
         return
     print_json(
         {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mql.api.display import say, shown
 from mql.cli.tables import print_json, print_lines, print_rows
+from mql.plain_text import counted
 from mql.study.folder import CellState
 from mql.study.running import Stopped
 from mql.study.study import Study, look_at, prepare
@@ -74,7 +75,7 @@ def _print(opened: Study, *, as_json: bool) -> None:
         right=("seed", "state", "env steps", "random", "zero-shot", "adapted", *(("success",) if success else ()), "n"),
     )
     counts = ", ".join(f"{count} {state}" for state, count in summary["states"].items())
-    print_lines(f"{opened.name} in {shown(opened.path)}: {len(states)} runs, {counts}")
+    print_lines(f"{opened.name} in {shown(opened.path)}: {counted(len(states), 'run')}, {counts}")
     for one in states:
         if one.error is not None:
             print_lines(f"failed: {one.family}/{one.method}/{one.variant}/seed-{one.seed}: {one.error}")

@@ -15,6 +15,7 @@ from mql.agent.agent import Agent
 from mql.agent.robot_policy import RobotPolicy
 from mql.collecting.exploration import Exploration
 from mql.errors import UserError
+from mql.plain_text import counted
 from mql.types import REWARD_TERM, Episode, FloatArray, NotFinite
 
 
@@ -98,11 +99,11 @@ def _episode(
 def _check_spaces(agent: Agent, environment: gymnasium.Env[Any, Any]) -> None:
     observations, actions = environment.observation_space, environment.action_space
     if not isinstance(observations, gymnasium.spaces.Box) or observations.shape != (agent.obs_dim,):
-        mend = f"wrap the environment: the agent sees {agent.obs_dim} numbers in one row"
+        mend = f"wrap the environment: the agent sees {counted(agent.obs_dim, 'number')} in one row"
         raise UserError(f"the environment's observations are {observations}", where=str(environment), mend=mend)
     box = isinstance(actions, gymnasium.spaces.Box) and actions.shape == (agent.action_dim,)
     if not box or not (np.all(actions.low == -1.0) and np.all(actions.high == 1.0)):  # type: ignore[attr-defined]
-        mend = f"wrap the environment: the agent acts with {agent.action_dim} numbers in [-1, 1]"
+        mend = f"wrap the environment: the agent acts with {counted(agent.action_dim, 'number')} in [-1, 1]"
         raise UserError(f"the environment's actions are {actions}", where=str(environment), mend=mend)
 
 

@@ -18,6 +18,7 @@ from mql.data.column_map import ColumnMap, Columns, Source
 from mql.data.logged import Column, LoggedEpisode
 from mql.data.table import Table
 from mql.errors import UserError
+from mql.plain_text import counted
 from mql.types import JSON
 
 # What columns are called where no map says otherwise: ours, then those of Gymnasium, Minari, robomimic, D4RL, LeRobot.
@@ -104,7 +105,7 @@ def _usual(table: Table, key: str) -> list[str]:
         inner = [name for name in table.names if name.startswith(f"{alias}/")]
         if inner and key in ("obs", "action"):
             mend = f"name its parts in a column map (--columns MAP.yaml), such as {key}: [{', '.join(inner[:3])}]"
-            raise UserError(f"{alias!r} is a group of {len(inner)} columns", where=table.where, mend=mend)
+            raise UserError(f"{alias!r} is a group of {counted(len(inner), 'column')}", where=table.where, mend=mend)
     return []
 
 
@@ -188,7 +189,7 @@ class _Assembly:
                     self._left_out = actions - 1
                     self._notes.append("the last row's action is left out: nothing was recorded after it")
         elif rows != actions + 1:
-            what = f"{key} has {rows} rows and action {actions}"
+            what = f"{key} has {counted(rows, 'row')} and action {actions}"
             raise self._error(key, what, "record one observation more than actions, or as many")
         steps = len(action)
         if steps < 1:
@@ -233,7 +234,9 @@ class _Assembly:
         if values is None:
             return None
         if values.shape[1] != 1:
-            raise self._error(key, f"a row has {values.shape[1]} values", "name a column with one, or add 'index: [0]'")
+            raise self._error(
+                key, f"a row has {counted(values.shape[1], 'value')}", "name a column with one, or add 'index: [0]'"
+            )
         return values[:, 0]
 
     def _values(self, key: str, name: str, part: Source) -> Column:
@@ -304,13 +307,13 @@ class _Assembly:
 
     def _check_rows(self, key: str, values: Column, rows: int) -> None:
         if len(values) != rows:
-            what = f"{key} has {len(values)} rows, not {rows}"
+            what = f"{key} has {counted(len(values), 'row')}, not {rows}"
             raise self._error(key, what, "there is one reward for each action, and one time for each observation")
 
     def _check_follows(self, after: Column, obs: Column) -> None:
         """Refuse rows of several episodes as one: what comes of an action is what is seen before the next one."""
         if after.shape != obs.shape:
-            what = f"next_obs has {after.shape[1]} values in a step, and obs {obs.shape[1]}"
+            what = f"next_obs has {counted(after.shape[1], 'value')} in a step, and obs {obs.shape[1]}"
             raise self._error("next_obs", what, "give both the same")
         apart = ~np.isclose(after[:-1], obs[1:], rtol=1e-4, atol=1e-6, equal_nan=True)
         rows = apart.any(axis=1)

@@ -18,6 +18,7 @@ from mql.data.resampling import COARSEST, FINEST, GAP, at_control_rate
 from mql.data.rewarding import KnownTask, computed_rewards, known_of, known_parameters
 from mql.data.signals import observed_signals
 from mql.errors import UserError
+from mql.plain_text import counted
 from mql.tasks.family import TaskFamily
 
 ROUNDING = 1e-3  # by which an action may lie outside [-1, 1]
@@ -108,7 +109,7 @@ def _shapes(episode: LoggedEpisode, family: TaskFamily | None) -> Iterator[Findi
         return
     for key, values, wide in (("obs", episode.obs, family.obs_dim), ("action", episode.action, family.action_dim)):
         if values is not None and values.shape[1] != wide:
-            what = f"{key} has {values.shape[1]} values in a step, and {family.name} has {wide}"
+            what = f"{key} has {counted(values.shape[1], 'value')} in a step, and {family.name} has {wide}"
             mend = "name the right columns, in the family's order, in a column map (--columns MAP.yaml)"
             yield _finding("error", episode, what, mend, key=key)
     if episode.obs is None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mql.data.logged import Column
 from mql.errors import UserError, nearest
+from mql.plain_text import counted
 from mql.types import JSON
 
 MAX_BYTES = 2 * 1024**3  # of the arrays of one file, uncompressed
@@ -71,7 +72,7 @@ class Table(ABC):
         inner = [known for known in self.names if known.startswith(f"{name}/")]
         if inner:
             mend = f"name what you need of it, such as {', '.join(inner[:3])}"
-            return UserError(f"{name!r} is a group of {len(inner)} columns", where=where, mend=mend)
+            return UserError(f"{name!r} is a group of {counted(len(inner), 'column')}", where=where, mend=mend)
         return UserError(f"there is no column {name!r} in {self.where}", where=where, mend=nearest(name, names))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from mql.data.logged import Column, LoggedEpisode
 from mql.errors import UserError, missing_package
 from mql.files import user_errors, write_atomic
+from mql.plain_text import counted
 from mql.types import JSON
 
 _WORTH_PACKING = 2**16  # bytes of a column: packing has a price of its own
@@ -76,7 +77,7 @@ def _csv(path: Path, episodes: Sequence[LoggedEpisode]) -> bytes:
         for key, values in columns.items():
             wide = 0 if values.ndim == 1 else values.shape[1]
             if widths.setdefault(key, wide) != wide:
-                what = f"{key} has {wide} values in a step, and {widths[key]} in other episodes"
+                what = f"{key} has {counted(wide, 'value')} in a step, and {widths[key]} in other episodes"
                 raise UserError(what, where=episode.where(), mend="write a .npz or .h5 file, or two files")
         tasks |= dict.fromkeys(episode.task or {})
         flags |= dict.fromkeys(key for key in _facts(episode) if key != "task")

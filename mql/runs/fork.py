@@ -16,6 +16,7 @@ from mql.config.loading import flat
 from mql.config.schema import Config
 from mql.config.yaml_text import Given
 from mql.errors import UserError
+from mql.plain_text import counted
 from mql.runs.checkpoint import Checkpoint, checkpoint_files, episode_shapes, manifest_digest
 from mql.runs.run_dir import RunDir
 from mql.types import JSON
@@ -115,7 +116,7 @@ class Parent:
         for what, there, here in (("observations", shapes[0], obs_dim), ("actions", shapes[1], action_dim)):
             if there != here:
                 raise UserError(
-                    f"{what} of {family} have {here} numbers, but those of {self.text} have {there}",
+                    f"{what} of {family} have {counted(here, 'number')}, but those of {self.text} have {there}",
                     where="start_from",
                     mend="choose a family with the same spaces",
                 )

@@ -13,6 +13,7 @@ from mql.api.run import Run, open_run
 from mql.api.training import notes_on
 from mql.collecting.workforce import check_ray
 from mql.errors import UserError
+from mql.plain_text import counted
 from mql.study.cells import Cell, cells_of, check_cells
 from mql.study.file import FILE, StudyFile, read_study
 from mql.study.folder import CellState, StudyDir, is_study, status
@@ -130,7 +131,7 @@ class Study:
             if progress:
                 at_a_time = f"{workers} at a time, {left[0].config.threads if left else 1} thread each"
                 at_a_time += f", up to {population} in a process" if population > 1 else ""
-                say(f"{self.name}: {len(self._cells)} runs, {len(left)} to make, {at_a_time} | {self.path}")
+                say(f"{self.name}: {counted(len(self._cells), 'run')}, {len(left)} to make, {at_a_time} | {self.path}")
                 for line in dict.fromkeys(line for cell in left for line in notes_on(cell.config, cell.given)):
                     say(f"note: {line}")
                 shown = opened.enter_context(Progress(self._folder, self._cells, self.states, workers=workers))

@@ -21,6 +21,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from mql.errors import UserError, nearest
+from mql.plain_text import counted
 from mql.tasks.as_gymnasium.environment import checked_options, drawn_task, next_seed
 from mql.tasks.family import BoolArray, FloatArray, Task, TaskBatch, TaskFamily
 from mql.tasks.fault import EpisodeFault
@@ -114,7 +115,7 @@ class FamilyVectorEnvironment(VectorEnv[FloatArray, FloatArray, npt.NDArray[Any]
             seed = [int(seed) + row for row in range(self.num_envs)]
         seeds: Sequence[int | None] = [None] * self.num_envs if seed is None else seed
         if len(seeds) != self.num_envs:
-            what = f"{len(seeds)} seeds for {self.num_envs} rows"
+            what = f"{counted(len(seeds), 'seed')} for {counted(self.num_envs, 'row')}"
             raise UserError(what, where=f"family {self.family.name}", mend="give one number, or one for each row")
         if len(rows) < self.num_envs and not self._cohorts:
             raise UserError("no row has started", where=f"family {self.family.name}", mend="reset all of them first")
@@ -256,9 +257,10 @@ class FamilyVectorEnvironment(VectorEnv[FloatArray, FloatArray, npt.NDArray[Any]
         if isinstance(given, Mapping | str):
             return [self.family.task(given)] * self.num_envs
         if not isinstance(given, Sequence | np.ndarray) or len(given) != self.num_envs:
-            what = f"{len(given) if isinstance(given, Sequence) else type(given).__name__} tasks"
+            what = counted(len(given), "task") if isinstance(given, Sequence) else f"{type(given).__name__} tasks"
             mend = f"give one, or a list of {self.num_envs}"
-            raise UserError(f"{what} for {self.num_envs} rows", where=f"family {self.family.name}", mend=mend)
+            what = f"{what} for {counted(self.num_envs, 'row')}"
+            raise UserError(what, where=f"family {self.family.name}", mend=mend)
         return [self.family.task(each) for each in given]
 
     def _masked(self, mask: Any) -> npt.NDArray[np.intp]:

@@ -11,6 +11,7 @@ from gymnasium.spaces import Box
 from gymnasium.utils.env_checker import check_env
 
 from mql.errors import told
+from mql.plain_text import counted
 from mql.robots.checks.verdict import Verdict, failed, passed, warned
 from mql.tasks.checks.inspection import Inspection, name_tasks, name_values, play_environment, value_text
 from mql.tasks.distributions import Choice, Disc, Distribution, Fixed
@@ -86,7 +87,9 @@ def check_splits(inspection: Inspection) -> Verdict:
             f"{other} and {one} are the same {len(common)} tasks: results say nothing about unseen tasks; "
             "report the minimum over tasks"
         )
-    return failed(f"{other} and {one} share {len(common)} tasks: give the splits other seeds or other ranges")
+    return failed(
+        f"{other} and {one} share {counted(len(common), 'task')}: give the splits other seeds or other ranges"
+    )
 
 
 def check_ood(inspection: Inspection) -> Verdict:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mql.errors import UserError, nearest
+from mql.plain_text import counted
 from mql.tasks.disturbances.settings import Actuation, Numbers, Sensed, parameter_of, parameters_of
 from mql.tasks.family import TaskFamily
 from mql.tasks.parameter import Parameter
@@ -51,7 +52,7 @@ def check(family: TaskFamily, sensed: Sequence[Sensed], actuation: Actuation, wh
         values = np.atleast_1d(np.asarray(stated.value, np.float64))
         if isinstance(stated.value, tuple) and len(values) != stated.size:
             mend = f"give {stated.size}, or a single one for all"
-            raise UserError(f"{_last(stated)} has {len(values)} numbers", where=place, mend=mend)
+            raise UserError(f"{_last(stated)} has {counted(len(values), 'number')}", where=place, mend=mend)
         for value in values:
             _check_value(family, stated, float(value), place)
 
@@ -111,7 +112,7 @@ def _check_parameter(family: TaskFamily, stated: _Stated, name: str, place: str)
         raise UserError(f"there is no task parameter {name!r}", where=place, mend=mend)
     width = family.parameters[name].width
     if width not in (1, stated.size) or (_last(stated) == "delay_s" and width != 1):
-        what = f"the task parameter {name!r} has {width} numbers"
+        what = f"the task parameter {name!r} has {counted(width, 'number')}"
         wanted = "1" if stated.size == 1 or _last(stated) == "delay_s" else f"1 or {stated.size}"
         raise UserError(what, where=place, mend=f"{_last(stated)} takes {wanted}")
     for split in family.split_names:

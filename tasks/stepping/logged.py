@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mql.errors import UserError
+from mql.plain_text import counted
 from mql.robots.mjcf.lookup import driven_joint, joint_freedoms, joint_width
 from mql.tasks.control.controller import Controller
 from mql.tasks.family import Array, TaskFamily
@@ -179,8 +180,10 @@ def _put_all(model: mujoco.MjModel, array: Array, unknown: list[int], values: Ar
             unknown[:] = [joint for joint in unknown if joint not in joints]
             return
     names = ", ".join(_plain(model, joint) for joint in driven)
-    what = f"{name} have {values.shape[1]} numbers a row"
+    what = f"{name} have {counted(values.shape[1], 'number')} a row"
     mend = f"give {array.shape[1]}, all joints of the model, or {len(driven)}, those that are driven: {names}"
+    if values.shape[1] < len(driven):  # fingers, most often
+        mend += "; of those that were not logged add columns with what they had, such as a constant"
     raise UserError(what, where=where, mend=mend)
 
 

@@ -54,12 +54,13 @@ def test_one_format_becomes_another(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert np.array_equal(one.obs, two.obs) and np.array_equal(one.action, two.action)  # type: ignore[arg-type]
 
 
-def test_an_episode_is_drawn(tmp_path: Path) -> None:
+def test_an_episode_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "log.npz", changed("obs", lambda obs: np.where(np.arange(51)[:, None] == 7, np.nan, obs)))
     for more in ([], ["--episode", "1"], ["--family", FAMILY]):
         out = tmp_path / f"log{len(more)}{more[:1]}.png"
         assert cli.run(["data", "show", str(tmp_path / "log.npz"), "-o", str(out), *more]) == 0
         assert matplotlib.image.imread(out).std() > 0.01
+        assert capsys.readouterr().out == f"written: {out}\n"
     assert cli.run(["data", "show", str(tmp_path / "log.npz"), "-o", "log.gif"]) == 2
     assert cli.run(["data", "show", str(tmp_path / "log.npz"), "-o", str(out), "--episode", "7"]) == 2
 

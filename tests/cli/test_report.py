@@ -44,7 +44,7 @@ def as_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
 def test_one_run_gives_one_file(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     out = command(capsys, run)
-    assert "zero-shot" in out and "wrote report.html" in out
+    assert "zero-shot" in out and "written: report.html" in out
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     html = (tmp_path / "report.html").read_text()
     for part in (

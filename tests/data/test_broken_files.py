@@ -228,7 +228,7 @@ ROWS = [ROW.format(t=0.02 * n) for n in range(5)]
 # name -> (how to make it, what its line says: all of these). Steps count from 0.
 BROKEN: dict[str, tuple[Make, tuple[str, ...]]] = {
     "obs-of-another-size": (npz("obs", lambda a: a[:, :7]), ("episode 1 obs", "7 values", "has 8")),
-    "action-of-another-size": (npz("action", lambda a: a[:, :1]), ("episode 1 action", "1 values", "has 2")),
+    "action-of-another-size": (npz("action", lambda a: a[:, :1]), ("episode 1 action", "1 value", "has 2")),
     "nan-in-obs": (npz("obs", at((17, 3), np.nan)), ("episode 1 step 17 obs[3]", "nan")),
     "infinite-action": (npz("action", at((4, 1), np.inf)), ("episode 1 step 4 action[1]", "inf")),
     "nan-in-reward": (npz("reward", at(9, np.nan)), ("episode 1 step 9 reward", "nan")),

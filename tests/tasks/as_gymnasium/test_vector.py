@@ -170,7 +170,7 @@ def test_a_row_that_fails_says_so_and_a_reset_starts_anew() -> None:
     ("options", "message"),
     [
         ({"rows": 0}, "can't build 0 environments"),
-        ({"task": ["test:0"]}, "1 tasks for 5 rows .*give one, or a list of 5"),
+        ({"task": ["test:0"]}, "1 task for 5 rows .*give one, or a list of 5"),
         ({"task": {"gaol": 1}}, "unknown task parameter 'gaol'"),
         ({"autoreset_mode": "never"}, "no autoreset mode 'never'"),
         ({"threads": 0}, "can't run on 0 threads"),

@@ -235,7 +235,8 @@ def test_a_history_is_kept_and_noise_is_the_logs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"positions": np.zeros((4, 5))}, "positions have 5 numbers a row"),
+        ({"positions": np.zeros((4, 5))}, "positions have 5 numbers a row .*: shoulder, elbow$"),
+        ({"positions": np.zeros((4, 1))}, "positions have 1 number a row .*not logged add columns with what they had"),
         ({"velocities": np.zeros((3, 2))}, "signal velocities has 3 rows, not 4"),
         ({"positions": np.full((4, 2), np.nan)}, "signal positions is not finite at step 0"),
         ({"positions": None}, "no signal 'positions'"),
