@@ -32,9 +32,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def two() -> Iterator[Two]:
-    """A Ray cluster of two nodes; tests that ask for it need the extra cluster."""
+    """A Ray cluster of two nodes, which takes a tenth of a core; tests that ask for it need the extra cluster."""
     with two_nodes() as made:
         yield made
 

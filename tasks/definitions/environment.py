@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Box
 
-from mql.errors import UserError, installation, nearest, told
+from mql.errors import UserError, close_names, did_you_mean, installation, nearest, told
 from mql.stopping import NOT_THEIRS
 from mql.tasks.definitions.episodes import episode_physics, first_change
 from mql.tasks.definitions.file import DefinitionFile
@@ -319,11 +319,11 @@ def check_id(file: DefinitionFile) -> None:
         gymnasium.register_envs(gymnasium_robotics)
     if name not in gymnasium.registry:
         what = f"no environment {name!r} is registered with Gymnasium"
-        near = nearest(name, (known for known in gymnasium.registry if not known.startswith("mql/")))
+        near = close_names(name, (known for known in gymnasium.registry if not known.startswith("mql/")))
         module = _REGISTERED_BY.get(name.partition("/")[0], "MODULE")
         mend = f"write '{module}:{name}', with the module that registers it"
-        if near.startswith("did you mean"):
-            mend = f"{near} An id of another package wants its module, '{module}:{name}'"
+        if near:
+            mend = f"{did_you_mean(map(repr, near))} An id of another package wants its module, '{module}:{name}'"
         raise UserError(what, where=file.where("env.id"), mend=mend + more)
 
 

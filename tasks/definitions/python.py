@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mql.errors import UserError, nearest, told
+from mql.errors import UserError, close_names, did_you_mean, nearest, told
 from mql.stopping import NOT_THEIRS
 from mql.tasks.definitions.file import DefinitionFile
 from mql.tasks.distributions import Value
@@ -131,8 +131,8 @@ def _check_methods(file: DefinitionFile, found: type[Any], where: str) -> None:
     own = [name for name in vars(found) if not name.startswith("_") and callable(getattr(found, name))]
     for name in needed:
         if not callable(getattr(found, name, None)):
-            near = nearest(name, own) if own else ""
-            mend = near if near.startswith("did you mean") else f"write {METHODS[name]}"
+            near = close_names(name, own)
+            mend = did_you_mean(map(repr, near)) if near else f"write {METHODS[name]}"
             raise UserError(f"class {found.__name__} has no method {name!r}", where=where, mend=mend)
 
 

@@ -96,7 +96,7 @@ def test_nothing_is_written_where_it_cannot_be_simulated(tmp_path: Path) -> None
     for key, value, message in (
         ("env.sensing.delay_s", 5.0, "an episode lasts 2 s"),
         ("env.sensing.noise", "task.gaol", r"\(env.sensing.noise\): did you mean 'goal'"),
-        ("env.actuation.gain", [1.0], r"gain has 1 numbers \(env.actuation.gain\): give 2"),
+        ("env.actuation.gain", [1.0], r"gain has 1 number \(env.actuation.gain\): give 2"),
     ):
         with pytest.raises(mql.UserError, match=message):
             mql.train("point-robot", run_dir=tmp_path / "run", settings={key: value})

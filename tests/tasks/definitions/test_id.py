@@ -204,7 +204,8 @@ splits: {train: {n: 5, seed: 1}, test: {n: 5, seed: 2}}
     [
         ("dm_control/cartpole-swingup-v0", "write 'shimmy:dm_control/cartpole-swingup-v0', with the module that"),
         ("zz", "write 'MODULE:zz', with the module that registers it"),
-        ("parking-v0", "An id of another package wants its module, 'MODULE:parking-v0'"),
+        ("parking-v0", "write 'MODULE:parking-v0', with the module that registers it"),
+        ("Hoper-v5", "did you mean 'Hopper-v5'? An id of another package wants its module, 'MODULE:Hoper-v5'"),
     ],
 )
 def test_an_id_of_another_package_wants_its_module(tmp_path: Path, env_id: str, mend: str) -> None:
