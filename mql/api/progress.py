@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mql.api.terminal import lasting
-from mql.plain_text import plain
+from mql.plain_text import counted, plain
 from mql.types import COLLECTED_TERM
 
 LINE_INTERVAL = 30.0  # seconds between lines where there is no terminal
@@ -58,7 +58,7 @@ def header(
     parts = [
         f"{family} ({profile})",
         f"seed {seed}",
-        f"{threads} thread{'' if threads == 1 else 's'} on {device}",
+        f"{counted(threads, 'thread')} on {device}",
         f"replay up to {_size(replay_bytes)}",
     ]
     if run_path:

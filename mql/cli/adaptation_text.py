@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mql.plain_text import counted
+
 Report = Mapping[str, Any]
 ADVISABLE = 20  # recorded episodes: what learning from them alone takes where dynamics differ (docs/adaptation.md)
 
@@ -15,7 +17,7 @@ def in_words(report: Report) -> str:
         return f"{report['method']}: adaptation failed, the agent is unchanged: {report['failed']}"
     if "data" in report:
         return _learned_from_data(report)
-    method, played = report["method"], _episodes(report["episodes_charged"])
+    method, played = report["method"], counted(report["episodes_charged"], "episode")
     if method == "context" and report.get("carry_episodes") and report["episodes_charged"]:
         return f"context: every episode starts from the context after {played} of the new task; nothing was learned"
     if method == "context":
@@ -59,7 +61,7 @@ def in_words(report: Report) -> str:
 def _learned_from_data(report: Report) -> str:
     """Describe an adaptation to episodes that were recorded elsewhere: what is learned from them is untested."""
     data, method = report["data"], report["method"]
-    begin = f"{method}{_how(report)}: {_episodes(data['episodes'])} recorded elsewhere, {data['steps']} steps"
+    begin = f"{method}{_how(report)}: {counted(data['episodes'], 'episode')} recorded elsewhere, {data['steps']} steps"
     if method == "context":
         return f"{begin}; every episode starts from the context after them, and nothing was learned"
     if method != "paper" and not report["accepted"]:
@@ -91,7 +93,7 @@ def _learned(report: Report) -> str:
     if r2 is None:
         return "no reward model can be learned from them"
     text = f"a learned model explains its rewards with R2 {r2:.2f}"
-    return f"{text}, too little" if old is None else f"{text} and covers {_episodes(old)} of the store"
+    return f"{text}, too little" if old is None else f"{text} and covers {counted(old, 'episode')} of the store"
 
 
 def _went(one: Report) -> str:
@@ -101,10 +103,6 @@ def _went(one: Report) -> str:
         return "kept untested"
     change = f"return from {one['before']:.4g} to {one['after']:.4g}"
     return f"{change}, kept" if one["accepted"] else f"{change}, rolled back"
-
-
-def _episodes(count: int) -> str:
-    return f"{count} episode{'' if count == 1 else 's'}"
 
 
 def _value(value: Any) -> str:

@@ -22,6 +22,7 @@ from mql.config.methods import METHODS
 from mql.errors import UserError
 from mql.evaluation.held_out import TaskResult
 from mql.files import check_free
+from mql.plain_text import counted
 from mql.report.adaptation import draw_task_weights
 from mql.runs.definition import digest_entry
 from mql.tasks.family import Task, TaskFamily
@@ -209,16 +210,12 @@ def _stopped_evaluation(results: Sequence[TaskResult], video: Path | None, *, as
         print_task_rows(rows)
     films = "" if video is None else f"; films that are complete stay in {video}"
     what = "above are their results" if rows and not as_json else "what is finished is printed, without a summary"
-    return f"after {_tasks(len(rows))}: {what}{films}; the run is unchanged; --tasks N evaluates fewer"
+    return f"after {counted(len(rows), 'task')}: {what}{films}; the run is unchanged; --tasks N evaluates fewer"
 
 
 def _stopped_protocol(finished: int) -> str:
     without = "without results, which are computed at the end"
-    return f"after {_tasks(finished)}: {without}; the run is unchanged; --tasks N evaluates fewer"
-
-
-def _tasks(number: int) -> str:
-    return f"{number} task{'' if number == 1 else 's'}"
+    return f"after {counted(finished, 'task')}: {without}; the run is unchanged; --tasks N evaluates fewer"
 
 
 def _stopped_adaptation(out: Path | None) -> str:

@@ -53,13 +53,12 @@ def print_main_families(rows: Iterable[Row]) -> None:
 
 def print_family(description: Row) -> None:
     """Print one family's sizes, task parameters and tasks, from `TaskFamily.describe`."""
-    known = {key: "?" if value is None else value for key, value in description.items()}
-    sizes = "observations of {obs_dim} numbers, {action_dim} actions, {episode_length} steps per episode".format(
-        **known
-    )
+    nouns = {"obs_dim": "observed number", "action_dim": "action", "episode_length": "step"}
+    sizes = {key: f"? {noun}s" if (n := description[key]) is None else counted(n, noun) for key, noun in nouns.items()}
+    sizes["episode_length"] += " per episode"
     rule = description.get("success")
     success = [f"success: {success_text(rule)}"] if rule else []
-    _print(f"{description['name']}: {description['summary']}", sizes, *success)
+    _print(f"{description['name']}: {description['summary']}", ", ".join(sizes.values()), *success)
     parameters = _table("parameter", "unit", "distribution", "meaning")
     for name, parameter in description["parameters"].items():
         hidden = "" if parameter["hidden"] else " (visible)"
@@ -161,7 +160,7 @@ def print_evaluation(record: Row) -> None:
     rates = {key: _success_rate(rows, key) for key in lines.values()}
     solvable = any(rate is not None for rate in rates.values())
     titles = ("mean", "min", "IQM", "95 % interval", "n", *(["success"] if solvable else []))
-    table = _table(f"{len(rows)} {record['split']} task{'' if len(rows) == 1 else 's'}", right=titles)
+    table = _table(counted(len(rows), record["split"] + " task"), right=titles)
     for label, key in lines.items():
         if (values := summary.get(key)) is not None:
             numbers = (_number(values.get(name)) for name in ("mean", "min", "iqm"))

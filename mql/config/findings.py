@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from mql.plain_text import counted
+
 _LONGEST = 60  # characters of a value in a message
 _MOST_BITS = 2048  # of a whole number in a message
 
@@ -76,7 +78,7 @@ def wish(finding: ErrorDetails, kind: Any) -> str:
     if finding["type"] in ("too_long", "too_short"):
         most = finding["type"] == "too_long"
         number = finding["ctx"]["max_length" if most else "min_length"]
-        return f"it must have {'at most' if most else 'at least'} {number} value{'' if number == 1 else 's'}"
+        return f"it must have {'at most' if most else 'at least'} {counted(number, 'value')}"
     if finding["type"] in ("dict_type", "model_type"):
         fields = kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
         named = [info.alias or name for name, info in fields.items() if info.is_required()]

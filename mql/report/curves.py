@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mql.plain_text import counted
 from mql.report.learning_curve import LearningCurve, Point, learning_curve
 
 if TYPE_CHECKING:
@@ -107,17 +108,19 @@ def _draw_returns(axes: Axes, curve: LearningCurve, *, worst: bool = False) -> N
         if len(points) > 1:
             steps, means, low, high, worsts = _lines(curve, key, "mean", "low", "high", "worst")
             axes.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
-            text = f"{label}, {_count(curve.n_tasks, curve.kind)}"
+            text = f"{label}, {counted(curve.n_tasks, f'{curve.kind} task')}"
             axes.plot(steps, means, color=color, marker=marker, markersize=4, linewidth=1.8, label=text)
             if worst:
                 text = f"{label}, worst of them"
                 axes.plot(steps, worsts, color=color, linestyle=":", marker=".", markersize=4, label=text)
         elif points and final is None:
-            _draw_point(axes, points[0], f"{label}, {_count(curve.n_tasks, curve.kind)}", color, _style(marker, 5))
+            _draw_point(
+                axes, points[0], f"{label}, {counted(curve.n_tasks, f'{curve.kind} task')}", color, _style(marker, 5)
+            )
         if final:
-            text = f"{label}, final evaluation: {_count(curve.n_final_tasks, curve.final_kind)}"
+            text = f"{label}, final evaluation: {counted(curve.n_final_tasks, f'{curve.final_kind} task')}"
             _draw_point(axes, final, text, color, _beside_last(axes, final_marker, place))
-    _draw_level(axes, curve.random_return, f"random actions, {_count(curve.n_tasks, curve.kind)}")
+    _draw_level(axes, curve.random_return, f"random actions, {counted(curve.n_tasks, f'{curve.kind} task')}")
     _label_steps(axes, curve)
     axes.set_ylabel("return of an episode (mean, 95 % interval over tasks)")
     axes.margins(y=0.08)
@@ -196,10 +199,6 @@ def _label_steps(axes: Axes, curve: LearningCurve) -> None:
 def _legend_below(axes: Axes, *, ncols: int) -> None:
     """Put the legend under the axes: inside it could hide a line."""
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False, ncols=ncols, fontsize=9)
-
-
-def _count(tasks: int, kind: str) -> str:
-    return f"{tasks} {kind} task{'' if tasks == 1 else 's'}"
 
 
 def _draw_distances(axes: Axes, name: str, group: Mapping[str, Sequence[float]], *, widest: float) -> None:

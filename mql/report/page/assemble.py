@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mql.evaluation.statistics import LEAST_FOR_INTERVAL
+from mql.plain_text import counted
 from mql.report.adaptation import tables as study_tables
 from mql.report.page import sentences, tables
 from mql.report.page.comparison import across_table, against_reference, against_table
@@ -15,7 +16,7 @@ from mql.report.page.drawing.canvas import Picture, Pictures
 from mql.report.page.facts import Record, RunFacts
 from mql.report.page.groups import Group, improvements
 from mql.report.page.tables import Table
-from mql.report.page.words import count, listed
+from mql.report.page.words import listed
 
 
 @dataclass
@@ -130,7 +131,9 @@ def _cautions(groups: Sequence[Group]) -> list[str]:
             said.append(f"{name} has several runs with the seed {seeds}: these are not independent runs.")
         if group.result and 1 < len(next(iter(group.result.returns.values()))) < LEAST_FOR_INTERVAL:
             runs = len(next(iter(group.result.returns.values())))
-            said.append(f"{name} has {count(runs, 'run')}: intervals over so few are too narrow rather than too wide.")
+            said.append(
+                f"{name} has {counted(runs, 'run')}: intervals over so few are too narrow rather than too wide."
+            )
         if group.result and group.result.left_out:
             left = listed(group.result.left_out)
             said.append(f"Of {name if group.label else 'this group'}, these have no evaluation to compare: {left}.")
@@ -174,7 +177,7 @@ def _of_run(pictures: Pictures, run: RunFacts, name: str, prefix: str, *, alone:
         half = sum(_own_half(row) for row in rows) / len(rows)
         reused.texts.append(
             f"Half of the weight lies on {half:.0f} of {len(training)} training tasks, on average over "
-            f"{count(len(rows), 'held-out task')}."
+            f"{counted(len(rows), 'held-out task')}."
         )
         if not recorded:
             way = run.config.get("adapt.method", "unknown")
@@ -192,7 +195,7 @@ def _of_run(pictures: Pictures, run: RunFacts, name: str, prefix: str, *, alone:
         drawn, r2 = contexts.draw_contexts(pictures, run.looked.contexts, training, units, name=f"{name}-context")
         said = sentences.context_in_words(r2)
         learned.texts = [
-            f"z before the last step of {count(len(run.looked.contexts.z), 'stored episode')}, in the two directions "
+            f"z before the last step of {counted(len(run.looked.contexts.z), 'stored episode')}, in the two directions "
             f"in which it varies most. {said}"
         ]
         learned.pictures = drawn

@@ -10,13 +10,14 @@ from typing import Any
 
 from mql.errors import UserError, missing_package
 from mql.files import to_json, user_errors, write_atomic
+from mql.plain_text import counted
 from mql.report.page import tables
 from mql.report.page.assemble import all_runs_part, family_part
 from mql.report.page.comparison import across, against_reference
 from mql.report.page.drawing.canvas import Pictures
 from mql.report.page.facts import Record, RunFacts
 from mql.report.page.groups import Group, group_runs, improvements
-from mql.report.page.words import count, listed
+from mql.report.page.words import listed
 
 GENERATOR = "mql report"
 FILMS = {".mp4": "video/mp4", ".webm": "video/webm"}
@@ -75,7 +76,7 @@ def build(
     if len(runs) == 1:
         kind = f"Report of the run {runs[0].name}"
     else:
-        kind = f"Report of {count(len(runs), 'run')} in {count(len(groups), 'group')}"
+        kind = f"Report of {counted(len(runs), 'run')} in {counted(len(groups), 'group')}"
     html = _template().render(
         title=listed(families, 3),
         kind=kind,

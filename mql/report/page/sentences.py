@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from mql.evaluation.statistics import Estimate
+from mql.plain_text import counted
 from mql.report.page.facts import Record, RunFacts, numeric
 from mql.report.page.groups import Group, estimates, final_of, improvements, statistic_name, statistic_of
-from mql.report.page.words import count, duration, interval, number, share, signed, size_of, values_of
+from mql.report.page.words import duration, interval, number, share, signed, size_of, values_of
 
 
 def result_in_words(groups: Sequence[Group]) -> str:
@@ -30,7 +31,7 @@ def _of_one(group: Group) -> str:
         return f"The evaluations of {group.family} hold no returns."
     ended = result.final
     seen = "that it is trained on" if result.split == "training" else "that it never trained on"
-    text = f"On {count(before['tasks'], result.split + ' task')} {seen}, the agent gets "
+    text = f"On {counted(before['tasks'], result.split + ' task')} {seen}, the agent gets "
     text += f"{interval(before)} zero-shot"
     if "adapted" in own:
         text += f" and {interval(own['adapted'])} once adapted: {_gain(own['gain'])}"
@@ -68,7 +69,7 @@ def _training(runs: Sequence[RunFacts], *, ended: bool) -> str:
     if not ended:
         text += "; unfinished: these are figures on the way"
     elif unfinished:
-        text += f"; {count(unfinished, 'other run')} of this group did not end and counts in no figure"
+        text += f"; {counted(unfinished, 'other run')} of this group did not end and counts in no figure"
     return f"{text}."
 
 
@@ -83,7 +84,7 @@ def _of_several(groups: Sequence[Group]) -> str:
     of = own[id(best)]
     split = best.result.split if best.result else ""
     when, other = ({"adapted": "adapted", "zero_shot": "zero-shot"}[kinds[id(g)]] for g in (best, second))
-    text = f"Of {count(len(groups), 'group')}, “{best.label}” gets the most {when} on {split} tasks: "
+    text = f"Of {counted(len(groups), 'group')}, “{best.label}” gets the most {when} on {split} tasks: "
     text += f"{interval(of)} ({statistic_name(statistic)}, n = {values_of(of)}), before “{second.label}” with "
     text += f"{interval(own[id(second)])}{'' if other == when else f' {other}'} (n = {values_of(own[id(second)])}). "
     for row in improvements([best, second]):

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mql.evaluation.statistics import Estimate
+from mql.plain_text import counted
 from mql.report.page.facts import Record, RunFacts, numeric
 from mql.report.page.groups import Group, estimates, plain, statistic_name, statistic_of
 from mql.report.page.words import (
     DASH,
     MINUS,
     TIMES,
-    count,
     duration,
     interval,
     number,
@@ -190,7 +190,7 @@ def timings(all_runs: Sequence[RunFacts]) -> Table | None:
         speed = [v for r in run.metrics if (v := numeric(r.get("env_steps_per_s")))]
         machine = run.environment.get("machine")
         machine = machine if isinstance(machine, dict) else {}
-        cores = f", {count(machine['cores'], 'core')}" if isinstance(machine.get("cores"), int) else ""
+        cores = f", {counted(machine['cores'], 'core')}" if isinstance(machine.get("cores"), int) else ""
         body.append(
             [
                 run.name,

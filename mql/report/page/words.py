@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mql.evaluation.statistics import Estimate
+from mql.plain_text import counted
 
 MINUS, DASH, TIMES = "\u2212", "\u2013", "\u00d7"
 
@@ -47,17 +48,12 @@ def interval(estimate: Estimate, *, form: Any = number) -> str:
 
 def values_of(estimate: Estimate) -> str:
     """Say how many values a figure is of."""
-    return f"{count(estimate['runs'], 'run')} {TIMES} {count(estimate['tasks'], 'task')}".replace(" ", "\u00a0")
+    return f"{counted(estimate['runs'], 'run')} {TIMES} {counted(estimate['tasks'], 'task')}".replace(" ", "\u00a0")
 
 
 def size_of(runs: int, tasks: int) -> str:
     """Say briefly how many values a figure is of: runs times tasks."""
     return f"n = {runs}\u00a0{TIMES}\u00a0{tasks}"
-
-
-def count(many: int, name: str) -> str:
-    """Return a count with its noun."""
-    return f"{many:,} {name}{'' if many == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mql.plain_text import counted
 from mql.report.curves import RANDOM as RANDOM_COLOR
 from mql.report.curves import new_figure, save_figure
 from mql.report.learning_curve import LearningCurve, Point, learning_curve
@@ -76,7 +77,7 @@ def draw_family(family: Family, path: Path) -> Path:
     panels = figure.subplots(1, 2 if solved else 1, squeeze=False)[0]
     for axes, name, factor in zip(panels, ("mean", "success"), (1.0, 100.0), strict=False):
         for method, own in curves:
-            text = f"{method.name}, {len(own)} seed{'' if len(own) == 1 else 's'}"
+            text = f"{method.name}, {counted(len(own), 'seed')}"
             if (own[0].kind, own[0].n_tasks) != (first.kind, first.n_tasks):
                 text += f" ({own[0].n_tasks} {own[0].kind} tasks)"
             _draw(axes, own, name, factor, colors[method.name], label=text if name == "mean" else None)

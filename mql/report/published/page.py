@@ -14,7 +14,8 @@ from typing import Any
 from mql.errors import UserError
 from mql.evaluation.statistics import Estimate
 from mql.files import user_errors
-from mql.report.page.words import DASH, MINUS, count, duration, number, share, signed
+from mql.plain_text import counted
+from mql.report.page.words import DASH, MINUS, duration, number, share, signed
 from mql.report.published.figures import Figures, figures_of
 from mql.report.published.folder import CURVE, Family, Method, Seed
 
@@ -115,7 +116,7 @@ def _method(method: Method, row: Figures) -> str:
 def _cells(row: Figures) -> list[str]:
     random = _number(row.random)
     beside = [] if row.random_success is None else [f"solved: {share(row.random_success)}"]
-    beside += [count(row.random_tasks, "task")] if 0 < row.random_tasks < row.tasks else []
+    beside += [counted(row.random_tasks, "task")] if 0 < row.random_tasks < row.tasks else []
     random += f" ({', '.join(beside)})" if random and beside else _NONE
     faults = f", {row.faults} left out" if row.faults else _NONE
     worst = [_number(value) for value in row.worst if value is not None]
@@ -178,7 +179,7 @@ def _costs(families: Sequence[Family]) -> list[str]:
 def _time(time: Mapping[str, Any]) -> list[str]:
     machine = time["machine"]
     place = f"{machine.get('cpu')}, {machine.get('cores')} cores"
-    used = f"{count(int(time.get('threads', 1)), 'thread')}, {count(int(time.get('workers', 1)), 'worker')}"
+    used = f"{counted(int(time.get('threads', 1)), 'thread')}, {counted(int(time.get('workers', 1)), 'worker')}"
     return [
         duration(float(time["wall_seconds"])),
         f"{float(time['env_steps_per_s']):,.0f}",
@@ -190,7 +191,7 @@ def _machines(seeds: Sequence[Seed]) -> str:
     found = []
     for seed in seeds:
         machine, versions = seed.environment["machine"], seed.environment.get("versions") or {}
-        parts = [f"{machine.get('cpu')}, {count(int(seed.settings.get('threads', 1)), 'thread')}"]
+        parts = [f"{machine.get('cpu')}, {counted(int(seed.settings.get('threads', 1)), 'thread')}"]
         parts += [f"MuJoCo {versions['mujoco']}"] if versions.get("mujoco") else []
         found.append(", ".join(parts))
     return "; ".join(dict.fromkeys(found))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mql.plain_text import counted
 from mql.report.page.drawing.canvas import GROUPS, INK, SHADES, WIDTH, Picture, Pictures, legend, shades
 from mql.report.page.drawing.parameters import Column, columns
 from mql.report.page.facts import Contexts
-from mql.report.page.words import count, share
+from mql.report.page.words import share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +88,7 @@ def draw_contexts(
             continue
         read = r2[column.name]
         said = "" if read is None else f" A linear map of all of z tells it with R² {read:.2f} in other tasks."
-        alt = f"{count(len(values), 'episode')} by the two main directions of z, coloured by {column.label}.{said}"
+        alt = f"{counted(len(values), 'episode')} by the two main directions of z, coloured by {column.label}.{said}"
 
         def plot(axes: Axes, column: Column = column, values: Array = values) -> None:
             _plot(axes, places, held, column, values)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mql.evaluation.statistics import Statistic, across_runs, iqm
+from mql.plain_text import counted
 from mql.report.page.drawing.canvas import (
     ADAPTED,
     GROUPS,
@@ -25,7 +26,7 @@ from mql.report.page.drawing.canvas import (
 )
 from mql.report.page.facts import RunFacts, numeric
 from mql.report.page.groups import Array, Group, statistic_name, statistic_of
-from mql.report.page.words import TIMES, count, number
+from mql.report.page.words import TIMES, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,13 +54,13 @@ def learning_curve(pictures: Pictures, group: Group, *, name: str) -> Picture | 
             own = curve.values.get(column, {})
             ended = result is not None and result.final and column in result.returns
             if len(own) > 1 or (own and not ended):
-                _line(axes, own, statistic, colour, marker, f"{label}, {count(curve.tasks, curve.kind + ' task')}")
+                _line(axes, own, statistic, colour, marker, f"{label}, {counted(curve.tasks, curve.kind + ' task')}")
                 values = list(own.values())
                 said.append(f"{label} from {_of(values[0], statistic)} to {_of(values[-1], statistic)}")
             if ended and result is not None:
                 estimate = across_runs(result.returns[column], statistic)
                 x = last * (1.04 + 0.05 * place)
-                text = f"{label}, at the end: {count(estimate['tasks'], result.split + ' task')}"
+                text = f"{label}, at the end: {counted(estimate['tasks'], result.split + ' task')}"
                 _point(axes, x, estimate["value"], estimate["ci95"], colour, final_marker, text)
                 said.append(f"{label} {number(estimate['value'])} on {result.split} tasks at the end")
         if curve.random is not None:
@@ -72,7 +73,7 @@ def learning_curve(pictures: Pictures, group: Group, *, name: str) -> Picture | 
         legend(axes, columns=1)
 
     what = statistic_name(statistic)
-    runs = count(len(group.runs), "run")
+    runs = counted(len(group.runs), "run")
     picture = pictures.draw(name, "Learning curve", plot, alt="", caption="", size=(WIDTH, 3.6))
     alt = f"Return over environment steps up to {short_number(last)}: {'; '.join(said)}."
     over = "tasks" if len(group.runs) == 1 else "runs, drawn anew within each task"
@@ -99,8 +100,8 @@ def compared_curves(
             colour, marker = GROUPS[place % len(GROUPS)], MARKERS[place % len(MARKERS)]
             x = [group.curve.seconds[steps] / 60.0 for steps in own] if by_clock else [float(steps) for steps in own]
             most, fewest = (kind(len(values) for values in own.values()) for kind in (max, min))
-            runs = count(most, "run") if most == fewest else f"{fewest} to {most} runs"
-            text = f"{group.short}, {runs} {TIMES} {count(group.curve.tasks, 'task')}"
+            runs = counted(most, "run") if most == fewest else f"{fewest} to {most} runs"
+            text = f"{group.short}, {runs} {TIMES} {counted(group.curve.tasks, 'task')}"
             _line(axes, own, iqm, colour, marker, text, x=x)
             said.append(f"{group.label or group.family} ends at {_of(list(own.values())[-1], iqm)}")
         axes.set_ylabel("return of an episode")
@@ -149,7 +150,9 @@ def logged(pictures: Pictures, groups: Sequence[Group], *, name: str) -> list[Pi
             legend(axes, columns=1)
 
         ends = [values[-1] for _, _, _, values in lines]
-        alt = f"{title} over environment steps, {count(len(lines), 'run')}; at the end {number(float(np.mean(ends)))}."
+        alt = (
+            f"{title} over environment steps, {counted(len(lines), 'run')}; at the end {number(float(np.mean(ends)))}."
+        )
         found.append(pictures.draw(f"{name}-{key}", title, plot, alt=alt, caption=note, size=(WIDTH, 2.8)))
     return found
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mql.evaluation.statistics import LEAST_FOR_INTERVAL, across_runs, bootstrap_interval
+from mql.plain_text import counted
 from mql.report.adaptation import HEADROOM
 from mql.report.page.drawing.canvas import (
     ADAPTED,
@@ -25,7 +26,7 @@ from mql.report.page.drawing.canvas import (
 from mql.report.page.drawing.parameters import columns, name_ticks
 from mql.report.page.facts import Record, numeric
 from mql.report.page.groups import Group, statistic_name, statistic_of
-from mql.report.page.words import TIMES, count, number, signed, size_of
+from mql.report.page.words import TIMES, number, signed, size_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,8 +59,8 @@ def by_episodes(pictures: Pictures, groups: Sequence[Group], *, name: str) -> Pi
             ]
             band(axes, x, [low for low, _ in intervals], [high for _, high in intervals], colour)
             means = values.mean(axis=0)
-            label = f"{group.label or 'mean'}, {count(len(lines), 'task')}" + (
-                f" of {count(len(group.runs), 'run')}" if len(group.runs) > 1 else ""
+            label = f"{group.label or 'mean'}, {counted(len(lines), 'task')}" + (
+                f" of {counted(len(group.runs), 'run')}" if len(group.runs) > 1 else ""
             )
             axes.plot(x, means, color=colour, marker=MARKERS[place % len(MARKERS)], label=label)
             said.append(
@@ -141,7 +142,7 @@ def before_and_after(pictures: Pictures, group: Group, units: Mapping[str, str],
             axes.set_ylabel("return of an episode")
             legend(axes, columns=3)
 
-        alt = f"Return of {count(len(before), result.split + ' task')} against {column.label}: " + _trend(
+        alt = f"Return of {counted(len(before), result.split + ' task')} against {column.label}: " + _trend(
             column.values, before, "zero-shot"
         )
         title = f"Before and after, by {column.name}"
@@ -304,8 +305,8 @@ def by_budget(pictures: Pictures, rows: Sequence[Record], *, name: str) -> Pictu
         legend(axes, columns=2)
 
     first = rows[0]
-    alt = f"Return against the budget of episodes on {first['split']} tasks, {count(len(variants), 'way')} to adapt."
-    of = f"{count(first['runs'], 'run')} {TIMES} {count(first['tasks'], 'task')}"
+    alt = f"Return against the budget of episodes on {first['split']} tasks, {counted(len(variants), 'way')} to adapt."
+    of = f"{counted(first['runs'], 'run')} {TIMES} {counted(first['tasks'], 'task')}"
     caption = f"{first['split']} tasks, {of}. Bands: 95 % bootstrap of the gain, runs and tasks drawn anew."
     size = (WIDTH, 3.4 + 0.1 * len(variants))
     return pictures.draw(name, f"Ways to adapt, {first['split']}", plot, alt=alt, caption=caption, size=size)

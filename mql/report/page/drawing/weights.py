@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mql.plain_text import counted
 from mql.report.page.drawing.canvas import BLUE, INK, MUTED, ORANGE, SHADES, WIDTH, Picture, Pictures, legend, shades
 from mql.report.page.drawing.parameters import Column, columns
 from mql.report.page.facts import Record
-from mql.report.page.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +102,7 @@ def _map(pictures: Pictures, weights: Array, column: Column | None, held_out: Ar
 
     half = float(np.mean([_tasks_of_half(row) for row in weights]))
     alt = (
-        f"Map of {count(rows, 'held-out task')} by {count(tasks, 'training task')}: half of the weight lies on "
+        f"Map of {counted(rows, 'held-out task')} by {counted(tasks, 'training task')}: half of the weight lies on "
         f"{half:.0f} of {tasks} training tasks, on average."
     )
     caption = "Each row is a held-out task: how much the stored data of each training task counts for it."
@@ -134,7 +134,7 @@ def _pull(pictures: Pictures, column: Column, own: Array, reused: Array, *, name
         legend(axes)
 
     known = len(own) >= LEAST_TASKS
-    said = f"correlation {_correlation(own, reused):.2f} over {len(own)} tasks" if known else count(len(own), "task")
+    said = f"correlation {_correlation(own, reused):.2f} over {len(own)} tasks" if known else counted(len(own), "task")
     alt = f"Weighted mean {column.name} of the reused tasks against the held-out task's: {said}."
     caption = "On the dashed line, the reused data are of tasks like the new one; on the dotted line, of any."
     return pictures.draw(name, f"What is reused, by {column.name}", plot, alt=alt, caption=caption, size=(WIDTH, 3.1))
