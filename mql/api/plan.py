@@ -69,7 +69,8 @@ def check_plan(config: Config, family: TaskFamily, given: Mapping[str, Given] | 
 
     for key, what, mend in _endless(config, family, known):
         refuse(key, what, mend)
-    there: dict[str, AvailableMemory] = {device: room_in(device) for device in ("cpu", config.device)}
+    devices: set[str] = {"cpu", config.device}
+    there = {device: available_memory(device) for device in devices}
     for need in _needs(config, family):
         device = need.place or config.device
         if need.nbytes > there[device].nbytes:
@@ -127,8 +128,7 @@ def check_memory(config: Config, family: TaskFamily, prior: Prior = ()) -> None:
 
 def _check_disk(folder: str, size: ReplaySize) -> None:
     """Refuse a folder whose disk has no room for the replay's table, or that is none."""
-    with user_errors(Path(folder)):
-        free = shutil.disk_usage(folder).free
+    free = room_in(folder).nbytes
     if size.device_bytes > free:
         what = f"the full replay of {size.n_tasks * size.rows:,} rows needs {_gigabytes(size.device_bytes)}"
         mend = f"{_gigabytes(free)} are free there; lower train.replay_capacity, or give another folder"

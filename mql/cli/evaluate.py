@@ -116,7 +116,8 @@ def evaluate_by_protocol(
         finished = count
         on_task(count, len(chosen))
 
-    with told_if_stopped(lambda: _stopped_protocol(finished)), task_bar("evaluating") as on_task:
+    without = "without results, which are computed at the end"
+    with told_if_stopped(lambda: _stopped(finished, without)), task_bar("evaluating") as on_task:
         record = meta_world.official_evaluation(
             agent,
             prepare(meta_training(trainer), config.adapt) if adapting else None,
@@ -210,12 +211,11 @@ def _stopped_evaluation(results: Sequence[TaskResult], video: Path | None, *, as
         print_task_rows(rows)
     films = "" if video is None else f"; films that are complete stay in {video}"
     what = "above are their results" if rows and not as_json else "what is finished is printed, without a summary"
-    return f"after {counted(len(rows), 'task')}: {what}{films}; the run is unchanged; --tasks N evaluates fewer"
+    return _stopped(len(rows), what + films)
 
 
-def _stopped_protocol(finished: int) -> str:
-    without = "without results, which are computed at the end"
-    return f"after {counted(finished, 'task')}: {without}; the run is unchanged; --tasks N evaluates fewer"
+def _stopped(finished: int, what: str) -> str:
+    return f"after {counted(finished, 'task')}: {what}; the run is unchanged; --tasks N evaluates fewer"
 
 
 def _stopped_adaptation(out: Path | None) -> str:

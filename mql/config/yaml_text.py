@@ -171,8 +171,8 @@ def check_key(name: str, section: str | None, where: str) -> None:
     level = list(fields) + (within if section else [key for key in SECTIONS if "." not in key])
     if same:
         mend = did_you_mean(map(repr, same))
-    elif close_names(name, level):
-        mend = nearest(name, level)
+    elif near := close_names(name, level):
+        mend = did_you_mean(map(repr, near))
     else:
         ends = close_names(last, {key.rpartition(".")[2] for key in FIELDS})
         elsewhere = [key for key in FIELDS if key.rpartition(".")[2] in ends[:1]]

@@ -123,14 +123,14 @@ class Layout:
     def _footer(self) -> int:
         return self._row + self._margin if self.clock else self._margin
 
-    def frame(self, panels: Sequence[Panel], *, note: str = "", clock: str = "", done: float = 0.0) -> Picture:
+    def frame(self, panels: Sequence[Panel], *, note: str = "", clock: str = "", filled: float = 0.0) -> Picture:
         """Draw a frame.
 
         Args:
             panels: as many as there are columns.
             note: at the header's right.
             clock: what the footer says.
-            done: how much of the footer's bar is filled, 0 to 1.
+            filled: how much of the footer's bar is filled, 0 to 1.
         """
         image = Image.new("RGB", self.size, _GROUND)
         draw = ImageDraw.Draw(image)
@@ -138,7 +138,7 @@ class Layout:
         for column, panel in enumerate(panels):
             self._draw_panel(image, draw, column, panel)
         if self.clock:
-            self._draw_footer(draw, clock, done)
+            self._draw_footer(draw, clock, filled)
         return np.asarray(image)
 
     def _draw_header(self, draw: ImageDraw.ImageDraw, note: str) -> None:
@@ -175,14 +175,14 @@ class Layout:
             edge = max(2, self._text // 7)
             draw.rectangle((left, top, right - 1, top + self._panel - 1), outline=_SUCCESS, width=edge)
 
-    def _draw_footer(self, draw: ImageDraw.ImageDraw, clock: str, done: float) -> None:
+    def _draw_footer(self, draw: ImageDraw.ImageDraw, clock: str, filled: float) -> None:
         left, right, top = self._margin, self._width - self._margin, self._header + self._panel
         draw.text((left, top + self._row / 2 + 1), clock, _FAINT, font(self._small), anchor="lm")
         top += self._row
         bottom = top + max(2, self._margin // 3)
         draw.rectangle((left, top, right - 1, bottom), _PANEL_GROUND)
-        if done > 0:
-            draw.rectangle((left, top, left + max(1, round((right - left) * min(done, 1.0))) - 1, bottom), _FAINT)
+        if filled > 0:
+            draw.rectangle((left, top, left + max(1, round((right - left) * min(filled, 1.0))) - 1, bottom), _FAINT)
 
 
 @cache

@@ -129,7 +129,7 @@ class _Filming:
             for take, moment in zip(scene, shown, strict=True)
         ]
         clock = f"{step * self.family.control_timestep:.2f} s    step {step} of {length}"
-        return layout.frame(panels, note=note, clock=clock, done=step / length)
+        return layout.frame(panels, note=note, clock=clock, filled=step / length)
 
     def tell(self, scene: Scene, shown: Sequence[Moment]) -> None:
         self.told += [

@@ -102,25 +102,24 @@ def draw_quickstart(
 
 
 def _draw_returns(axes: Axes, curve: LearningCurve, *, worst: bool = False) -> None:
+    tasks = counted(curve.n_tasks, f"{curve.kind} task")
     for place, (key, label, color, marker, final_marker) in enumerate(COLUMNS):
         points, final = curve.points.get(key, []), curve.final.get(key)
         # A single point, as of a column measured at the end only, is no curve where the final marker shows it.
         if len(points) > 1:
             steps, means, low, high, worsts = _lines(curve, key, "mean", "low", "high", "worst")
             axes.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
-            text = f"{label}, {counted(curve.n_tasks, f'{curve.kind} task')}"
+            text = f"{label}, {tasks}"
             axes.plot(steps, means, color=color, marker=marker, markersize=4, linewidth=1.8, label=text)
             if worst:
                 text = f"{label}, worst of them"
                 axes.plot(steps, worsts, color=color, linestyle=":", marker=".", markersize=4, label=text)
         elif points and final is None:
-            _draw_point(
-                axes, points[0], f"{label}, {counted(curve.n_tasks, f'{curve.kind} task')}", color, _style(marker, 5)
-            )
+            _draw_point(axes, points[0], f"{label}, {tasks}", color, _style(marker, 5))
         if final:
             text = f"{label}, final evaluation: {counted(curve.n_final_tasks, f'{curve.final_kind} task')}"
             _draw_point(axes, final, text, color, _beside_last(axes, final_marker, place))
-    _draw_level(axes, curve.random_return, f"random actions, {counted(curve.n_tasks, f'{curve.kind} task')}")
+    _draw_level(axes, curve.random_return, f"random actions, {tasks}")
     _label_steps(axes, curve)
     axes.set_ylabel("return of an episode (mean, 95 % interval over tasks)")
     axes.margins(y=0.08)

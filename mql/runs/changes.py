@@ -22,13 +22,13 @@ CHANGEABLE = (
 )
 
 
-def check_change(old: Config, new: Config, *, done: int, checkpoints: Sequence[int]) -> None:
+def check_change(old: Config, new: Config, *, checkpoint: int, checkpoints: Sequence[int]) -> None:
     """Refuse a configuration with which a run can't go on.
 
     Args:
         old: the configuration so far.
         new: the one to go on with.
-        done: env steps of the checkpoint that the run goes on from (0: there is none).
+        checkpoint: env steps of the checkpoint that the run goes on from (0: there is none).
         checkpoints: env steps of all that are kept.
 
     Raises:
@@ -41,21 +41,23 @@ def check_change(old: Config, new: Config, *, done: int, checkpoints: Sequence[i
             what = f"{key} is {after[key]}, but the run was started with {before[key]}"
             raise UserError(what, where=key, mend="leave it as it was, or start a new run")
     steps = new.train.env_steps
-    if steps < done and steps != old.train.env_steps:  # the last iteration may have gone a little beyond it
-        what = f"train.env_steps is {steps}, but the run has a checkpoint at {done}"
-        raise UserError(what, where="train.env_steps", mend=f"give at least {done}")
+    if steps < checkpoint and steps != old.train.env_steps:  # the last iteration may have gone a little beyond it
+        what = f"train.env_steps is {steps}, but the run has a checkpoint at {checkpoint}"
+        raise UserError(what, where="train.env_steps", mend=f"give at least {checkpoint}")
     if steps != old.train.env_steps and old.train.anneal_steps:
-        _check_annealing(old, new, done, checkpoints)
+        _check_annealing(old, new, checkpoint, checkpoints)
 
 
-def _check_annealing(old: Config, new: Config, done: int, checkpoints: Sequence[int]) -> None:
+def _check_annealing(old: Config, new: Config, checkpoint: int, checkpoints: Sequence[int]) -> None:
     """Refuse another length where the learning rate falls already: it would jump where the run goes on."""
     start, new_start = old.train.anneal_start, new.train.anneal_start
-    if done <= min(start, new_start):
+    if checkpoint <= min(start, new_start):
         return
-    if done <= start:  # a shorter run, in which it would have begun to fall by now
-        what = f"the learning rate would fall from {new_start} env steps on, but the run has a checkpoint at {done}"
-        least = done + min(old.train.anneal_steps, done)
+    if checkpoint <= start:  # a shorter run, in which it would have begun to fall by now
+        what = (
+            f"the learning rate would fall from {new_start} env steps on, but the run has a checkpoint at {checkpoint}"
+        )
+        least = checkpoint + min(old.train.anneal_steps, checkpoint)
         raise UserError(what, where="train.env_steps", mend=f"give at least {least} (see train.anneal_steps)")
     earlier = [steps for steps in checkpoints if steps <= min(start, new_start)]
     what = (

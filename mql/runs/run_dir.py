@@ -193,7 +193,7 @@ class RunDir:
         """
         known = self.checkpoints()
         env_steps = max(known, default=0) if checkpoint is None else self._check_known(checkpoint)
-        check_change(self.config, config, done=env_steps, checkpoints=known)
+        check_change(self.config, config, checkpoint=env_steps, checkpoints=known)
 
     def append_metrics(self, record: Mapping[str, JSON]) -> None:
         """Add one line to ``metrics.jsonl``; it is on the disk when this returns."""

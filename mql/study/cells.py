@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool
         UserError: something of that kind, in one line.
         Untrusted: a definition would run Python that nobody trusts.
     """
-    needs: list[Mapping[str, Sequence[Need]]] = []
+    needs: list[Sequence[Need]] = []
     checked: set[Path] = set()
     seeds_apart = {cell.place.parent: cell for cell in cells}.values()
     for cell in seeds_apart:
@@ -113,25 +113,26 @@ def check_cells(cells: Sequence[Cell], *, workers: int, trust: bool, check: bool
         harder = as_trained_on(family, config)
         check_suits(config, harder)
         check_plan(config, harder, cell.given)
-        own = by_place(needs_at_once(config, harder)) if here else {}
+        own = needs_at_once(config, harder) if here else []
         needs += [own] * sum(other.place.parent == cell.place.parent for other in cells)
     check_memory_of_all(needs, workers=workers)
 
 
-def check_memory_of_all(needs: Sequence[Mapping[str, Sequence[Need]]], *, workers: int) -> None:
+def check_memory_of_all(needs: Sequence[Sequence[Need]], *, workers: int) -> None:
     """Refuse runs of which those that are made at the same time do not fit: into memory, onto the GPU or a disk.
 
     Whether they share a process makes no difference.
 
     Args:
-        needs: what each run needs, by place.
+        needs: what each run needs.
         workers: runs at the same time.
 
     Raises:
         UserError: says what they need, and what is free.
     """
-    for place in dict.fromkeys(place for own in needs for place in own):
-        largest = sorted((own.get(place, ()) for own in needs), key=_nbytes)[-workers:]
+    for place in dict.fromkeys(need.place for own in needs for need in own):
+        here = [[need for need in own if need.place == place] for own in needs]
+        largest = sorted(here, key=_nbytes)[-workers:]
         needed, there = sum(map(_nbytes, largest)), room_in(place)
         if needed > there.nbytes:
             one = len(largest) == 1
@@ -140,13 +141,6 @@ def check_memory_of_all(needs: Sequence[Mapping[str, Sequence[Need]]], *, worker
             left = f"{there.nbytes / 1e9:,.1f} GB are free {there.where}"
             mend = f"{left}: " + ("" if one else "use fewer workers (and a smaller population), or ") + f"lower {key}"
             raise UserError(what, where=key if one else "workers", mend=mend)
-
-
-def by_place(needs: Sequence[Need]) -> dict[str, list[Need]]:
-    """Return a run's needs by the place of each."""
-    return {
-        place: [need for need in needs if need.place == place] for place in dict.fromkeys(need.place for need in needs)
-    }
 
 
 def _nbytes(needs: Sequence[Need]) -> float:

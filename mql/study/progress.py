@@ -132,6 +132,6 @@ class Progress:
 
     def _bar(self) -> Table:
         row = Table.grid(padding=(0, 1))
-        done = sum(self._steps().values())
-        row.add_row(ProgressBar(total=max(self._total(), 1), completed=done, width=24), Text(self.status()))
+        env_steps = sum(self._steps().values())
+        row.add_row(ProgressBar(total=max(self._total(), 1), completed=env_steps, width=24), Text(self.status()))
         return row

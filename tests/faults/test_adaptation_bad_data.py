@@ -145,6 +145,6 @@ def test_a_failed_adaptation_is_a_row_in_which_zero_shot_stands(method: str) -> 
 def test_what_adapts_may_change_when_a_run_goes_on() -> None:
     """A run whose evaluations fail by such a setting can be gone on with by another one; training keeps its own."""
     before = override(Config(family="point-robot"), ["adapt.method=paper", "adapt.lr=1e30"])
-    check_change(before, override(before, ["adapt.lr=3e-4"]), done=100, checkpoints=[100])
+    check_change(before, override(before, ["adapt.lr=3e-4"]), checkpoint=100, checkpoints=[100])
     with pytest.raises(UserError, match="was started with"):
-        check_change(before, override(before, ["agent.lr=1e-5"]), done=100, checkpoints=[100])
+        check_change(before, override(before, ["agent.lr=1e-5"]), checkpoint=100, checkpoints=[100])

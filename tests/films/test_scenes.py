@@ -149,7 +149,7 @@ def test_a_frame_marks_success_and_writes_what_is_known() -> None:
     def drawn(success: bool, episode_return: float, note: str = "") -> np.ndarray:
         before = frames.Panel("before", Moment(picture, 3, -1.0, False))
         after = frames.Panel("after", Moment(picture, 3, episode_return, success))
-        return layout.frame([before, after], note=note, clock="0.30 s", done=0.5)
+        return layout.frame([before, after], note=note, clock="0.30 s", filled=0.5)
 
     plain = drawn(False, -2.0)
     assert plain.shape[0] % 2 == plain.shape[1] % 2 == 0
